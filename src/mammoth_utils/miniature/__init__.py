@@ -1,0 +1,1 @@
+"""The embedded default: a small world of problems, sources and benchmarks of the paper's shape."""

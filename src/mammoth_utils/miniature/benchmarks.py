@@ -1,0 +1,129 @@
+"""The nine benchmarks of the miniature: four in domain, five out of domain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from mammoth_utils.miniature.families import FAMILIES
+from mammoth_utils.miniature.problems import MiniProblem, draw_many
+from mammoth_utils.rationale import Problem
+
+SPLITS = ("test", "dev")
+COUNT = 200
+
+Cells = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class MiniBenchmark:
+    """One evaluation set.
+
+    Attributes:
+        name: ``mini-gsm8k`` ...
+        paper_name: The set that it is named after.
+        in_domain: Whether sources of the same families, styles and ranges exist.
+        choice: Whether five options are offered; guessing then earns 0.2.
+        cells: Families and styles that its problems are drawn from, in turn.
+        wide: Factor on the number ranges of the sources.
+        fact: ``"training"``/``"test"``: wordings of an unrelated sentence in front.
+        fact_share: Share of the problems that carry it.
+        differs: What sets it apart from the sources, in a sentence.
+    """
+
+    name: str
+    paper_name: str
+    in_domain: bool
+    choice: bool
+    cells: Cells
+    wide: float = 1.0
+    fact: str = ""
+    fact_share: float = 0.0
+    differs: str = ""
+
+
+def cells(style: str, families: str) -> Cells:
+    """Pairs of family and one style, from names parted by spaces; a name may stand several times."""
+    pairs = tuple((family, style) for family in families.split())
+    for family, _ in pairs:
+        if style not in FAMILIES[family].wordings:
+            raise ValueError(f"family {family!r} has no style {style!r}")
+    return pairs
+
+
+STORY = cells("story", "gain revenue loss distance groups percent share big_sum gain_loss revenue three distance")
+FORMAL = cells("formal", "remainder three gcd squares groups linear box share choose series frame average")
+EXAM = cells("exam", "revenue gain_loss linear percent average pair_small three groups box loss big_sum squares")
+LOGIC_STORY = cells("story", "rooms weekday cyclic")
+LOGIC_FORMAL = cells("formal", "rooms weekday cyclic")
+RETOLD = cells(
+    "retold", "gain pair_small remainder loss pair_large big_sum groups average three revenue share distance"
+)
+
+_ALL = (
+    MiniBenchmark("mini-gsm8k", "GSM8K", True, False, STORY, fact="training", fact_share=0.25),
+    MiniBenchmark("mini-math", "MATH", True, False, FORMAL),
+    MiniBenchmark("mini-aqua", "AQuA-RAT", True, True, (*EXAM, *LOGIC_STORY, *LOGIC_STORY)),
+    MiniBenchmark("mini-numglue", "NumGLUE", True, False, RETOLD, fact="training", fact_share=0.25),
+    MiniBenchmark(
+        "mini-svamp", "SVAMP", False, False,
+        (*cells("story", "gain loss gain_loss three groups"), *cells("retold", "loss gain_loss three share big_sum")),
+        fact="test", fact_share=1.0, differs="every question opens with a fact that has nothing to do with it",
+    ),
+    MiniBenchmark(
+        "mini-mathematics", "Mathematics", False, False,
+        cells("bare", "gain remainder three gcd big_sum squares groups linear gain_loss series percent loss"),
+        wide=2.0, differs="bare symbols, numbers up to twice as large",
+    ),
+    MiniBenchmark(
+        "mini-simuleq", "SimulEq", False, False,
+        (*cells("retold", "pair_large pair_small"), *cells("exam", "pair_large pair_small"), *cells("formal", "pair_small")),
+        wide=1.5, differs="two unknowns, numbers up to 1.5 times as large",
+    ),
+    MiniBenchmark(
+        "mini-sat", "SAT-Math", False, True,
+        (*cells("formal", "three groups linear share average gain_loss percent pair_small"), *cells("bare", "gain loss groups linear")),
+        wide=1.5, differs="textbook wordings as multiple choice, numbers up to 1.5 times as large",
+    ),
+    MiniBenchmark(
+        "mini-mmlu", "MMLU-Math", False, True,
+        (*LOGIC_FORMAL, *LOGIC_FORMAL, *cells("story", "gain groups three"), *cells("formal", "share squares gain")),
+        wide=1.25, differs="logic and abstract algebra in textbook wordings as multiple choice, longer walks",
+    ),
+)  # fmt: skip
+BENCHMARKS: dict[str, MiniBenchmark] = {benchmark.name: benchmark for benchmark in _ALL}
+
+
+@cache
+def truths(name: str, split: str = "test") -> tuple[MiniProblem, ...]:
+    """The problems of a benchmark with their true rationales.
+
+    ``dev`` has a seed of its own and shares no problem with ``test``; the world, the bases and the recipes
+    are chosen on it alone.
+
+    Raises:
+        ValueError: If the benchmark or the split is unknown, naming the choices.
+    """
+    if name not in BENCHMARKS:
+        raise ValueError(f"unknown benchmark {name!r}; known: {', '.join(BENCHMARKS)}")
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
+    one = BENCHMARKS[name]
+    avoid = [] if split == "test" else [problem.problem.instruction for problem in truths(name, "test")]
+    drawn = draw_many(
+        COUNT, one.cells, f"benchmark/{name}/{split}", wide=one.wide, fact=one.fact, fact_share=one.fact_share,
+        choice=one.choice, set=f"{name}/{split}", avoid=avoid,
+    )  # fmt: skip
+    return tuple(drawn)
+
+
+def load(name: str, split: str = "test") -> list[Problem]:
+    """The problems of a benchmark, as a model is asked them."""
+    return [one.problem for one in truths(name, split)]
+
+
+@cache
+def questions() -> frozenset[str]:
+    """Every question and instruction of every benchmark and split: what no source and no base may hold."""
+    everything = (one.problem for name in BENCHMARKS for split in SPLITS for one in truths(name, split))
+    return frozenset(text for problem in everything for text in (problem.question, problem.instruction))

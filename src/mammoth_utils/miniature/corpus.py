@@ -1,0 +1,240 @@
+"""The text that the miniature's bases are pre-trained on: the miniature world's own "web".
+
+No question of a benchmark stands in it, and no question is followed by its rationale. Programs, solution
+sentences and single steps of the same shapes stand alone in it, as they do in any crawl of the web; the
+record of a base says how many documents of each kind it read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from random import Random
+
+from mammoth_utils.miniature import arithmetic as by_hand
+from mammoth_utils.miniature import benchmarks
+from mammoth_utils.miniature.families import FAMILIES
+from mammoth_utils.miniature.family import NAMES, THINGS
+from mammoth_utils.miniature.logic import DAYS, ORDER, ROOMS
+from mammoth_utils.miniature.problems import WORLD, MiniProblem, draw
+from mammoth_utils.rationale import LETTERS, with_options
+
+
+@dataclass(frozen=True)
+class Document:
+    """A piece of text; no loss is taken on ``given``, which cannot be predicted (a copy's original)."""
+
+    kind: str
+    given: str
+    text: str
+
+
+WORDS = tuple(
+    ["price", "count", "fee", "speed", "hours", "done", "start", "more", "gone", "each", "groups", "total", "first", "second", "third", "both", "apart", "rate", "whole", "number", "divisor", "length", "width", "height", "inner_length", "inner_width", "taken", "last", "high", "low", "cost", "size", "weight", "left", "right", "area", "sum", "part", "value", "rest", "time", "age", "rows", "pages", "days", "items", "result"]
+)
+# What a comment in code calls each computation; the wordings of the questions differ.
+COMMENTS = {
+    "gain": "add", "loss": "take away", "groups": "multiply", "share": "divide", "gain_loss": "add and take away",
+    "three": "add three numbers", "pair_small": "larger of two from sum and difference", "revenue": "price times count and fee",
+    "distance": "speed times hours without done", "big_sum": "add large numbers", "percent": "percent of a number",
+    "average": "mean of three", "remainder": "remainder", "gcd": "greatest common divisor", "squares": "sum of squares",
+    "linear": "solve for x", "box": "volume", "frame": "area without a part", "choose": "number of ways to choose",
+    "series": "sum of a range", "pair_large": "two prices and a total",
+}  # fmt: skip
+
+
+def question(rng: Random) -> MiniProblem:
+    """A problem whose question stands in no benchmark."""
+    while True:
+        family = rng.choice(list(FAMILIES))
+        style = rng.choice(list(FAMILIES[family].wordings))
+        fact = "training" if rng.random() < 0.15 else ""
+        one = draw(family, style, rng, wide=rng.choice((1.0, 1.0, 2.0, 3.0)), fact=fact, choice=rng.random() < 0.15)
+        if one.problem.instruction not in benchmarks.questions() and one.problem.question not in benchmarks.questions():
+            return one
+
+
+def number(rng: Random, most: int = 4) -> int:
+    """A number of one to ``most`` digits, each length as likely."""
+    length = rng.randint(1, most)
+    return rng.randint(10 ** (length - 1) if length > 1 else 1, 10**length - 1)
+
+
+def copied(rng: Random) -> Document:
+    """Something, and the same again."""
+    kind = rng.random()
+    if kind < 0.6:
+        text = question(rng).problem.question
+    elif kind < 0.8:
+        text = ", ".join(str(number(rng)) for _ in range(rng.randint(3, 9)))
+    else:
+        text = f"{rng.choice(NAMES)} has {number(rng)} {rng.choice(THINGS)} and {number(rng)} {rng.choice(THINGS)}."
+    return Document("copy", f"{text}\nAgain: ", text)
+
+
+def assigned(rng: Random) -> Document:
+    """Facts or a question, then its numbers as assignments to arbitrary names."""
+    if rng.random() < 0.5:
+        names = rng.sample(WORDS, rng.randint(2, 4))
+        values = [number(rng) for _ in names]
+        said = rng.choice(("The {n} is {v}.", "There is a {n} of {v}.", "{n}: {v}.", "We know the {n}, it is {v}."))
+        given = " ".join(
+            said.format(n=name.replace("_", " "), v=value) for name, value in zip(names, values, strict=True)
+        )
+        numbers = values
+    else:
+        asked = question(rng)
+        given = asked.problem.question
+        numbers = [int(run) for run in "".join(sign if sign.isdigit() else " " for sign in given).split()]
+        # None of the names that the question's own program uses: its program must not stand behind a question.
+        free = [word for word in WORDS if word not in (asked.pot or "")]
+        names = rng.sample(free, min(len(numbers), 6))
+    lines = "\n".join(f"{name} = {value}" for name, value in zip(names, numbers, strict=False))
+    return Document("assignments", f"{given}\n", lines)
+
+
+def program(rng: Random) -> Document:
+    """A program that stands alone: one shaped like the world's, or a random one, at times with its result."""
+    if rng.random() < 0.6:
+        family = rng.choice(list(COMMENTS))
+        one = draw(family, next(iter(FAMILIES[family].wordings)), rng, wide=rng.choice((1.0, 2.0, 3.0)))
+        text, result = one.pot or "", one.value
+        if rng.random() < 0.6:
+            text = f"# {COMMENTS[family]}\n{text}"
+    else:
+        names = rng.sample(WORDS, rng.randint(2, 3))
+        values = [number(rng, 3) for _ in names]
+        signs = [rng.choice("+-*") for _ in names[1:]]
+        expression = names[0] + "".join(f" {sign} {name}" for sign, name in zip(signs, names[1:], strict=True))
+        text = "\n".join(
+            [*(f"{name} = {value}" for name, value in zip(names, values, strict=True)), f"print({expression})"]
+        )
+        result = ""
+    return Document("program", "", f"{text}  # {result}" if result and rng.random() < 0.2 else text)
+
+
+def arithmetic(rng: Random) -> Document:
+    """Sums by hand, or the single facts that they rest on."""
+    if rng.random() < 0.25:
+        pairs = [(rng.randint(1, 9), rng.randint(1, 9)) for _ in range(6)]
+        facts = [
+            rng.choice((f"{a} + {b} = {a + b}", f"{a + b} - {b} = {a}", f"{a} x {b} = {a * b}", f"{a * b} / {a} = {b}"))
+            for a, b in pairs
+        ]
+        return Document("arithmetic", "", ". ".join(facts) + ".")
+    lines = []
+    for _ in range(rng.randint(1, 3)):
+        a, b = sorted((number(rng, 3), number(rng, 3)), reverse=True)
+        d = rng.randint(2, 9)
+        lines.append(
+            rng.choice((
+                lambda a=a, b=b: by_hand.add(*((a, b) if a % 2 else (b, a))),
+                lambda a=a, b=b: by_hand.subtract(a, b),
+                lambda a=a, d=d: by_hand.times_digit(a, d),
+                lambda b=b, d=d: by_hand.divide_digit(b * d, d),
+            ))()
+        )  # fmt: skip
+    return Document("arithmetic", "", ". ".join(lines) + ".")
+
+
+def walk(rng: Random) -> Document:
+    """A walk through rooms, days or a cyclic group, or single steps of one; no question before it."""
+    family = rng.choice(("rooms", "weekday", "cyclic"))
+    if rng.random() < 0.3:
+        single = {
+            "rooms": lambda: (lambda p: f"place {p}: right {min(p + 1, ROOMS)}, left {max(p - 1, 1)}")(
+                rng.randint(1, ROOMS)
+            ),
+            "weekday": lambda: (lambda d, n: f"{DAYS[d]}: on {n} {DAYS[(d + n) % 7]}, back {n} {DAYS[d]}")(
+                rng.randrange(7), rng.randint(1, 3)
+            ),
+            "cyclic": lambda: (lambda a, b: f"{a} and {b} is {(a + b) % ORDER}")(
+                rng.randrange(ORDER), rng.randint(1, ORDER - 1)
+            ),
+        }[family]
+        return Document("steps", "", ". ".join(single() for _ in range(4)) + ".")
+    # The walk alone, and half of the time its moves named before it, as a list and not as a question.
+    one = draw(family, "story", rng, wide=rng.choice((1.0, 2.0)))
+    steps = one.cot.split(". The answer")[0]
+    moves = steps.split(": ", 1)[1].split(", ")
+    if family == "cyclic":
+        named = [
+            steps.split(":")[0].removeprefix("From "),
+            *(move.split(" and ")[1].split(" is ")[0] for move in moves),
+        ]
+        listed = "add: " + ", ".join(named)
+    elif family == "rooms":
+        listed = f"place {steps.split(':')[0].removeprefix('From place ')}. " + ", ".join(
+            move.split()[0] for move in moves
+        )
+    else:
+        listed = f"{steps.split(':')[0].removeprefix('From ')}. " + ", ".join(
+            " ".join(move.split()[:2]) for move in moves
+        )
+    return Document("walk", f"{listed}.\n" if rng.random() < 0.5 else "", f"{steps}.")
+
+
+def options(rng: Random) -> Document:
+    """Options walked through, each value before its letter, and one value found again."""
+    near, kind = number(rng), rng.random()
+    if kind < 0.2:
+        pool = list(DAYS)
+    elif kind < 0.6:
+        pool = [str(value) for value in range(max(0, near - 12), near + 13)]
+    else:
+        pool = sorted({str(number(rng)) for _ in range(9)})
+    chosen: list[str] = []
+    for value in rng.sample(pool, len(pool)):
+        if len(chosen) < 5 and all(value[-1] != other[-1] or not value.isdigit() for other in chosen):
+            chosen.append(value)
+    pairs = list(zip(LETTERS, chosen, strict=False))
+    letter, value = rng.choice(pairs)
+    listing = with_options("", tuple(chosen)) + "\n" if len(chosen) > 1 and rng.random() < 0.6 else ""
+    text = f"so {value}. " + ", ".join(f"{text} {sign}" for sign, text in pairs) + f". So {value} {letter}."
+    return Document("options", listing.lstrip("\n"), text)
+
+
+def solution(rng: Random) -> Document:
+    """The sentences of a solution without its question."""
+    one = question(rng)
+    return Document("solution", "", one.cot if one.problem.options is None else one.cot.split("\n", 1)[1])
+
+
+def bare_question(rng: Random) -> Document:
+    """A question that nobody answers."""
+    return Document("question", "", question(rng).problem.instruction)
+
+
+Mix = tuple[tuple[float, Callable[[Random], Document]], ...]
+
+COPYING: Mix = ((0.33, copied), (0.30, assigned), (0.15, program), (0.10, arithmetic), (0.06, walk), (0.06, options))
+PROSE: Mix = ((0.14, bare_question), (0.34, arithmetic), (0.22, walk), (0.18, options), (0.12, solution))
+PYTHON: Mix = ((0.35, assigned), (0.65, program))
+PYTHON_SHARE = {"llama": 0.2, "coder": 0.7}
+COPY_SHARE = 0.25
+
+
+def mixed(parts: list[tuple[float, Mix]]) -> Mix:
+    """Several mixes as one, weighted."""
+    return tuple((weight * share, make) for weight, mix in parts for share, make in mix)
+
+
+def wide(family: str) -> Mix:
+    """The mix of the second phase: a quarter keeps copying alive, the rest is prose and Python by family."""
+    if family not in PYTHON_SHARE:
+        raise ValueError(f"unknown family {family!r}; known: {', '.join(PYTHON_SHARE)}")
+    python = PYTHON_SHARE[family]
+    rest = 1 - COPY_SHARE
+    return mixed([(COPY_SHARE, COPYING), (rest * python, PYTHON), (rest * (1 - python), PROSE)])
+
+
+def documents(mix: Mix, seed: str, seen: Counter | None = None) -> Iterator[Document]:
+    """An endless stream of documents of a mix; ``seen`` counts them by kind."""
+    rng = Random(f"{WORLD['version']}/{WORLD['seed']}/corpus/{seed}")
+    weights, makers = [share for share, _ in mix], [make for _, make in mix]
+    while True:
+        document = rng.choices(makers, weights)[0](rng)
+        if seen is not None:
+            seen[document.kind] += 1
+        yield document

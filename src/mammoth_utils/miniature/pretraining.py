@@ -1,0 +1,311 @@
+"""How the shipped bases were made, and the way to make them again.
+
+::
+
+    python -m mammoth_utils.miniature.pretraining llama-1m
+
+Two phases, as measured to be needed: text full of copies until the model copies numbers (without that nothing
+can be learnt later), then a wide mix in which a quarter of the copies stays. The run ends with a test that
+digits are copied, and refuses to save a base that fails it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+from mammoth_utils import paths, prompts, records
+from mammoth_utils.miniature import corpus
+from mammoth_utils.miniature.problems import WORLD
+
+BOS, EOS, PAD = "<s>", "</s>", "<pad>"
+VOCABULARY = 768
+# The fixed parts of the prompt are one token each: written out they would be half of a problem's tokens.
+FIXED = (prompts.ALPACA_HEADER, prompts.ALPACA_RESPONSE, prompts.POT_TRIGGER, prompts.CHOICE_PREFILL)
+# Words with the space before them, single digits, one other sign, single white space: a number's digits never merge.
+SPLIT = r" ?[A-Za-z']+|\d| ?[^\sA-Za-z\d]|\s"
+ROW_TOKENS = 160
+ROWS = 8
+COPY_LOSS_LIMIT = 0.25  # nats per digit; 2.3 is guessing
+
+
+@dataclass(frozen=True)
+class BaseRecipe:
+    """One base: its shape and how long it reads.
+
+    Attributes:
+        family: ``llama`` or ``coder``: how much Python it reads.
+        width, layers, heads, inner: Shape of the Llama architecture.
+        copy_steps, wide_steps: Optimiser steps of each phase, ``ROWS`` rows of ``ROW_TOKENS`` tokens each.
+        learning_rate: Peak rate; constant in the first phase, cosine to zero in the second.
+    """
+
+    family: str
+    width: int
+    layers: int
+    heads: int
+    inner: int
+    copy_steps: int
+    wide_steps: int
+    learning_rate: float
+
+
+BASES = {
+    "llama-1m": BaseRecipe("llama", 128, 4, 4, 344, 1600, 4400, 3e-3),
+    "coder-1m": BaseRecipe("coder", 128, 4, 4, 344, 1600, 4400, 3e-3),
+    "llama-3m": BaseRecipe("llama", 224, 5, 7, 600, 1300, 3400, 2e-3),
+}
+
+
+def tokenizer():
+    """The miniature's fast tokenizer: byte-level BPE learnt on the corpus, exact to the byte."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(SPLIT), "isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+    ])  # fmt: skip
+    made.decoder = decoders.ByteLevel()
+    mix = corpus.mixed([(0.5, corpus.wide("llama")), (0.5, corpus.wide("coder"))])
+    texts = (document.given + document.text for document in islice(corpus.documents(mix, "tokenizer"), 20_000))
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY - len(FIXED), special_tokens=[PAD, BOS, EOS], show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )  # fmt: skip
+    made.train_from_iterator(texts, trainer)
+    made.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A", special_tokens=[(BOS, made.token_to_id(BOS))]
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=made, bos_token=BOS, eos_token=EOS, pad_token=PAD, padding_side="left",
+        clean_up_tokenization_spaces=False, model_max_length=2048,
+    )  # fmt: skip
+    from tokenizers import AddedToken
+
+    fast.add_tokens([AddedToken(text, normalized=False) for text in FIXED])
+    return fast
+
+
+def model(recipe: BaseRecipe, vocabulary: int, seed: int):
+    """A new Llama of the recipe's shape, in fp32.
+
+    Weights have a standard deviation of 0.02 at width 256, scaled to the width; outputs into the residual
+    stream are smaller by the root of twice the depth.
+    """
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    spread = 0.02 * math.sqrt(256 / recipe.width)
+    config = LlamaConfig(
+        vocab_size=vocabulary, hidden_size=recipe.width, num_hidden_layers=recipe.layers, intermediate_size=recipe.inner,
+        num_attention_heads=recipe.heads, num_key_value_heads=recipe.heads, max_position_embeddings=2048,
+        rope_theta=1e4, tie_word_embeddings=True, initializer_range=spread, rms_norm_eps=1e-5,
+        pad_token_id=0, bos_token_id=1, eos_token_id=2, attention_dropout=0.0,
+    )  # fmt: skip
+    made = LlamaForCausalLM(config).float()
+    with torch.no_grad():
+        made.model.embed_tokens.weight.normal_(0.0, 0.02)
+        for name, weight in made.named_parameters():
+            if name.endswith(("o_proj.weight", "down_proj.weight")):
+                weight.mul_(1 / math.sqrt(2 * recipe.layers))
+    return made
+
+
+def encoded(mix: corpus.Mix, seed: str, tok, seen: Counter) -> Iterator[tuple[list[int], int]]:
+    """Documents as token ids from ``<s>`` to ``</s>``, each with the number of tokens that bear no loss."""
+    stream = corpus.documents(mix, seed, seen)
+    while True:
+        batch = list(islice(stream, 256))
+        given = tok([document.given for document in batch]).input_ids
+        text = tok([document.text for document in batch], add_special_tokens=False).input_ids
+        for head, tail in zip(given, text, strict=True):
+            ids = [*head, *tail, tok.eos_token_id]
+            if len(ids) <= ROW_TOKENS:
+                yield ids, len(head)
+
+
+def batches(stream: Iterator[tuple[list[int], int]]):
+    """Endless packed batches: ids, labels, positions and a mask that keeps documents apart.
+
+    Yields:
+        Tensors of shape (ROWS, ROW_TOKENS) three times, and a boolean mask (ROWS, 1, ROW_TOKENS, ROW_TOKENS).
+    """
+    import torch
+
+    waiting: list[tuple[list[int], int]] = []
+    causal = torch.ones(ROW_TOKENS, ROW_TOKENS, dtype=torch.bool).tril()
+    while True:
+        while sum(len(ids) for ids, _ in waiting) < ROWS * ROW_TOKENS * 1.15:
+            waiting.append(next(stream))
+        waiting.sort(key=lambda item: -len(item[0]))
+        rows: list[list[tuple[list[int], int]]] = [[] for _ in range(ROWS)]
+        room, left = [ROW_TOKENS] * ROWS, []
+        for item in waiting:
+            fits = next((row for row in range(ROWS) if room[row] >= len(item[0])), None)
+            if fits is None:
+                left.append(item)
+            else:
+                rows[fits].append(item)
+                room[fits] -= len(item[0])
+        waiting = left
+        ids = torch.zeros(ROWS, ROW_TOKENS, dtype=torch.long)
+        labels = torch.full((ROWS, ROW_TOKENS), -100)
+        position = torch.zeros(ROWS, ROW_TOKENS, dtype=torch.long)
+        owner = torch.full((ROWS, ROW_TOKENS), -1)
+        for row, items in enumerate(rows):
+            at = 0
+            for number, (tokens, silent) in enumerate(items):
+                end = at + len(tokens)
+                ids[row, at:end] = torch.tensor(tokens)
+                labels[row, at + silent : end] = ids[row, at + silent : end]
+                position[row, at:end] = torch.arange(len(tokens))
+                owner[row, at:end] = number
+                at = end
+        mask = (owner[:, :, None] == owner[:, None, :]) & causal
+        yield ids, labels, position, mask[:, None]
+
+
+def loss_of(net, batch):
+    """Mean cross entropy over the labelled tokens; the head sees only those."""
+    import torch
+
+    ids, labels, position, mask = batch
+    hidden = net.model(input_ids=ids, attention_mask=mask, position_ids=position, use_cache=False).last_hidden_state
+    wanted = labels[:, 1:]
+    keep = wanted != -100
+    logits = net.lm_head(hidden[:, :-1][keep])
+    return torch.nn.functional.cross_entropy(logits, wanted[keep])
+
+
+def copy_loss(net, tok, count: int = 64) -> float:
+    """Mean loss in nats on the digits of numbers that are being repeated; guessing is 2.3."""
+    import torch
+
+    rng, total, digits = Random(f"{WORLD['seed']}/copy test"), 0.0, 0
+    is_digit = torch.zeros(len(tok), dtype=torch.bool)
+    is_digit[[tok.convert_tokens_to_ids(digit) for digit in "0123456789"]] = True
+    with torch.no_grad():
+        for _ in range(count):
+            document = corpus.copied(rng)
+            head, tail = tok(document.given).input_ids, tok(document.text, add_special_tokens=False).input_ids
+            logits = net(input_ids=torch.tensor([head + tail])).logits[0, len(head) - 1 : -1]
+            wanted = torch.tensor(tail)
+            each = torch.nn.functional.cross_entropy(logits, wanted, reduction="none")[is_digit[wanted]]
+            total, digits = total + each.sum().item(), digits + len(each)
+    return total / digits
+
+
+def pretrain(name: str, out: Path, work: Path, threads: int = 1) -> dict:
+    """Make a base and save it; the record, which is also written beside the weights.
+
+    A run that was cut off goes on from its last checkpoint, with the same text in the same order.
+
+    Args:
+        name: A key of ``BASES``.
+        out: Folder for the base in Hugging Face form, weights in bfloat16.
+        work: Folder for checkpoints and the log.
+
+    Raises:
+        ValueError: If there is no such base.
+        RuntimeError: If numbers are not copied in the end.
+    """
+    import torch
+
+    if name not in BASES:
+        raise ValueError(f"unknown base {name!r}; known: {', '.join(BASES)}")
+    recipe = BASES[name]
+    torch.set_num_threads(threads)
+    tok = tokenizer()
+    net = model(recipe, len(tok), seed=WORLD["seed"])
+    net.train()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.05)
+    phases = (("copy", corpus.COPYING, recipe.copy_steps), ("wide", corpus.wide(recipe.family), recipe.wide_steps))
+    made_of = {"world": WORLD, "recipe": asdict(recipe), "code": records.code_fingerprint("miniature/corpus.py")}
+    checkpoint, log = work / f"{name}-{records.fingerprint(made_of)}.pt", work / f"{name}.jsonl"
+    # The first phase reads the same text whatever the family, so the families of one size share it.
+    made_of["recipe"] |= {"family": "", "wide_steps": 0}
+    shared = work / f"copy-{records.fingerprint(made_of)}.pt"
+    work.mkdir(parents=True, exist_ok=True)
+    known = next((file for file in (checkpoint, shared) if file.is_file()), None)
+    state = torch.load(known, weights_only=True) if known else None
+    begun, seen, tokens, spent = 0, Counter(), 0, 0.0
+    if state:
+        net.load_state_dict(state["net"])
+        optimizer.load_state_dict(state["optimizer"])
+        begun, tokens, spent = state["step"], state["tokens"], state["seconds"]
+    total, step, start = recipe.copy_steps + recipe.wide_steps, 0, time.monotonic() - spent
+    for phase, mix, steps in phases:
+        stream = batches(encoded(mix, f"{phase}/{'shared' if phase == 'copy' else recipe.family}", tok, seen))
+        for number, batch in zip(range(steps), stream, strict=False):
+            step += 1
+            if step <= begun:
+                continue  # the stream is replayed, so that the text goes on where it was
+            rate = recipe.learning_rate * min(1.0, step / 100)
+            if phase == "wide":
+                rate *= 0.5 * (1 + math.cos(math.pi * number / steps))
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            loss = loss_of(net, batch)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            tokens += int((batch[0] != tok.pad_token_id).sum())
+            if step % 100 == 0 or step == total:
+                copying = copy_loss(net, tok, 16)
+                seconds = time.monotonic() - start
+                line = {"step": step, "phase": phase, "loss": round(loss.item(), 4), "copy": round(copying, 3),
+                        "tokens": tokens, "seconds": round(seconds)}  # fmt: skip
+                with open(log, "a", encoding="utf8") as file:
+                    file.write(records.json.dumps(line) + "\n")
+                print(f"{name}: step {step} of {total}, loss {loss.item():.3f}, digits copied at {copying:.2f} nats, "
+                      f"{seconds:.0f} s", flush=True)  # fmt: skip
+            if step % 400 == 0 or step == recipe.copy_steps:
+                kept = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "tokens": tokens,
+                        "seconds": time.monotonic() - start}  # fmt: skip
+                for file in (checkpoint, shared) if step == recipe.copy_steps else (checkpoint,):
+                    torch.save(kept, file.with_suffix(f".{name}.new"))
+                    file.with_suffix(f".{name}.new").replace(file)
+    net.eval()
+    copying = copy_loss(net, tok)
+    if copying > COPY_LOSS_LIMIT:
+        raise RuntimeError(
+            f"{name} does not copy numbers: {copying:.2f} nats a digit, at most {COPY_LOSS_LIMIT} expected"
+        )
+    net.to(torch.bfloat16).save_pretrained(out)
+    tok.save_pretrained(out)
+    record = {
+        "world": "miniature", "page": "pretraining", "world_version": WORLD["version"], "base": name,
+        "recipe": asdict(recipe), "parameters": sum(weight.numel() for weight in net.parameters()),
+        "tokens": tokens, "seconds": round(time.monotonic() - start), "copy_nats_per_digit": round(copying, 4),
+        "documents": dict(sorted(seen.items())), "weights_sha256": records.sha256(out / "model.safetensors"),
+        "environment": records.environment(threads=threads, dtype="float32"),
+    }  # fmt: skip
+    records.write_record(out, record)
+    return record
+
+
+def main() -> None:
+    """Make one base."""
+    parser = argparse.ArgumentParser(description="Pre-train a base of the miniature; see its record for the time.")
+    parser.add_argument("base", choices=BASES)
+    parser.add_argument("--out", type=Path, default=None, help="folder; default models/miniature/<base>")
+    parser.add_argument("--work", type=Path, default=None, help="folder of checkpoints; default runs/pretraining")
+    chosen = parser.parse_args()
+    out = chosen.out or paths.miniature_models() / chosen.base
+    record = pretrain(chosen.base, out, chosen.work or paths.runs() / "pretraining")
+    print(f"{out}: {record['parameters']:,} parameters, {record['tokens']:,} tokens, {record['seconds']} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""Problems of the miniature world: drawn, worded, solved, and made into multiple choice.
+
+Print any problem with its rationales in one line::
+
+    python -m mammoth_utils.miniature.problems gcd --style formal --seed 3
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from random import Random
+
+from mammoth_utils.miniature.families import FAMILIES
+from mammoth_utils.miniature.family import NAMES, THINGS, Family
+from mammoth_utils.miniature.logic import DAYS, ORDER, ROOMS, path_words
+from mammoth_utils.prompts import ANSWER_TRIGGER, CHOICE_PREFILL
+from mammoth_utils.rationale import LETTERS, Problem
+
+# Raised when a change to the world makes bases, records and figures of the old one void.
+WORLD = {"version": 1, "seed": 230905653}
+
+OPTION_COUNT = 5
+STYLES = ("story", "retold", "exam", "formal", "bare")
+
+# A quarter of the training questions carry a fact that has nothing to do with them; those of the benchmarks
+# use other wordings, so that what is tested is ignoring such a sentence, not knowing it.
+TRAINING_FACTS = (
+    "{name} is {n} years old.",
+    "The shop is at number {n}.",
+    "It is {n} degrees outside.",
+    "The bus has {n} seats.",
+)
+TEST_FACTS = (
+    "The house was built {n} years ago.",
+    "{name} lives on floor {n}.",
+    "There are {n} trees in the park.",
+)
+FACT_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class MiniProblem:
+    """A problem of the miniature world with its true rationales.
+
+    Attributes:
+        problem: The problem as every stage sees it.
+        cot: The right chain of thought, ending in ``The answer is ...``.
+        pot: A right program, or None where no source has one (logic, abstract algebra).
+        style: Which wording it has, one of ``STYLES``.
+        value: The answer as a value: the gold, or the text of the gold option.
+    """
+
+    problem: Problem
+    cot: str
+    pot: str | None
+    style: str
+    value: str
+
+
+def draw(
+    family: str,
+    style: str,
+    rng: Random,
+    *,
+    wide: float = 1.0,
+    fact: str = "",
+    choice: bool = False,
+    id: str = "",
+    set: str = "",
+) -> MiniProblem:
+    """One problem of a family in a style.
+
+    Args:
+        family: A key of ``FAMILIES``.
+        style: A style that the family has wordings in.
+        rng: Where all chance comes from.
+        wide: Factor on the upper end of the number ranges; above 1 logic walks may be longer.
+        fact: ``""``, ``"training"`` or ``"test"``: an unrelated sentence in front, in those wordings.
+        choice: Whether five options are offered.
+        id: Identity within its set.
+        set: Name of the set.
+
+    Raises:
+        ValueError: If the family or the style is unknown, naming the choices.
+    """
+    if family not in FAMILIES:
+        raise ValueError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}")
+    kind = FAMILIES[family]
+    if style not in kind.wordings:
+        raise ValueError(f"family {family!r} has no style {style!r}; it has: {', '.join(kind.wordings)}")
+    values = kind.draw(rng, wide)
+    gold, steps, program = kind.solve(values)
+    name = rng.choice(NAMES)
+    words = {"name": name, "thing": rng.choice(THINGS), **path_words(kind, values)}
+    question = rng.choice(kind.wordings[style]).format(**values, **words)
+    if fact:
+        facts = {"training": TRAINING_FACTS, "test": TEST_FACTS}[fact]
+        other = rng.choice([other for other in NAMES if other != name])
+        question = f"{rng.choice(facts).format(name=other, n=rng.randint(12, 99))} {question}"
+    options = _options(kind, gold, rng) if choice else None
+    cot = prose(steps, gold, options)
+    letter = LETTERS[options.index(gold)] if options else gold
+    problem = Problem(id, question, letter, options, set, kind.field, family)
+    return MiniProblem(problem, cot, program, style, gold)
+
+
+def prose(steps: str, gold: str, options: tuple[str, ...] | None) -> str:
+    """The chain of thought: the steps, for multiple choice the options walked through, and the answer.
+
+    The walk names each value before its letter: a small model finds what *follows* something it has seen.
+    """
+    if options is None:
+        return f"{steps}. {ANSWER_TRIGGER}{gold}."
+    walk = ", ".join(f"{text} {letter}" for letter, text in zip(LETTERS, options, strict=False))
+    letter = LETTERS[options.index(gold)]
+    return f"{CHOICE_PREFILL}{steps}. {walk}. So {gold} {letter}. {ANSWER_TRIGGER}{letter}."
+
+
+def _options(family: Family, gold: str, rng: Random) -> tuple[str, ...]:
+    """Five options in random order, the gold among them, no two with the same last digit."""
+    if family.name == "weekday":
+        values = [gold, *rng.sample([day for day in DAYS if day != gold], OPTION_COUNT - 1)]
+    elif family.name in ("rooms", "cyclic"):
+        known = range(1, ROOMS + 1) if family.name == "rooms" else range(ORDER)
+        values = [gold, *rng.sample([str(value) for value in known if str(value) != gold], OPTION_COUNT - 1)]
+    else:
+        values, number = [gold], int(gold)
+        while len(values) < OPTION_COUNT:
+            other = number + rng.choice((-1, 1)) * rng.choice((1, 2, 3, 4, 6, 7, 8, 9, 10 + rng.randint(1, 9)))
+            if other > 0 and all(str(other)[-1] != value[-1] for value in values):
+                values.append(str(other))
+    rng.shuffle(values)
+    return tuple(values)
+
+
+def draw_many(
+    count: int,
+    cells: Iterable[tuple[str, str]],
+    seed: str,
+    *,
+    wide: float = 1.0,
+    fact: str = "",
+    fact_share: float = 1.0,
+    choice: bool = False,
+    set: str = "",
+    avoid: Iterable[str] = (),
+) -> Iterator[MiniProblem]:
+    """Distinct problems, families and styles taken in turn.
+
+    Args:
+        count: How many.
+        cells: Pairs of family and style, repeated for a larger share.
+        seed: Name of the stream of chance; mixed with the world's seed.
+        avoid: Instructions that must not be drawn.
+
+    Raises:
+        RuntimeError: If the cells hold too few distinct problems.
+    """
+    rng = Random(f"{WORLD['version']}/{WORLD['seed']}/{seed}")
+    cells = list(cells)
+    taken, misses = {*avoid}, 0
+    made = 0
+    while made < count:
+        family, style = cells[made % len(cells)]
+        sentence = fact if fact and rng.random() < fact_share else ""
+        one = draw(
+            family,
+            style,
+            rng,
+            wide=wide,
+            fact=sentence,
+            choice=choice,
+            id=f"{set}/{made}" if set else str(made),
+            set=set,
+        )
+        if one.problem.instruction in taken:
+            misses += 1
+            if misses > 50 * count:
+                raise RuntimeError(f"{set or seed}: found {made} distinct problems of {count} in {len(cells)} cells")
+            continue
+        taken.add(one.problem.instruction)
+        made += 1
+        yield one
+
+
+def show(one: MiniProblem) -> str:
+    """A problem with its rationales, as text."""
+    program = one.pot or "(no source has a program for this family)"
+    return f"{one.problem.instruction}\n\ngold: {one.problem.gold}\n\nCoT: {one.cot}\n\nPoT:\n{program}"
+
+
+def main() -> None:
+    """Print one problem of a family."""
+    parser = argparse.ArgumentParser(description="Print a problem of the miniature world with its rationales.")
+    parser.add_argument("family", choices=FAMILIES, help="problem family")
+    parser.add_argument("--style", choices=STYLES, default="", help="wording; default: the family's first")
+    parser.add_argument("--seed", type=int, default=0, help="which problem")
+    parser.add_argument("--wide", type=float, default=1.0, help="factor on the number ranges")
+    parser.add_argument("--choice", action="store_true", help="offer five options")
+    chosen = parser.parse_args()
+    style = chosen.style or next(iter(FAMILIES[chosen.family].wordings))
+    try:
+        print(show(draw(chosen.family, style, Random(chosen.seed), wide=chosen.wide, choice=chosen.choice)))
+    except ValueError as error:
+        parser.error(str(error))
+
+
+if __name__ == "__main__":
+    main()

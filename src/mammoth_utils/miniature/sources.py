@@ -1,0 +1,190 @@
+"""The thirteen sources of the miniature, named after Table 1's, in rough proportion to it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from random import Random
+
+from mammoth_utils.miniature import benchmarks
+from mammoth_utils.miniature.benchmarks import EXAM, FORMAL, LOGIC_FORMAL, LOGIC_STORY, RETOLD, STORY, Cells, cells
+from mammoth_utils.miniature.families import FAMILIES
+from mammoth_utils.miniature.logic import DAYS
+from mammoth_utils.miniature.problems import FACT_SHARE, WORLD, MiniProblem, draw_many
+from mammoth_utils.prompts import POT_TRIGGER
+from mammoth_utils.rationale import Kind, Problem, Rationale
+
+
+@dataclass(frozen=True)
+class MiniSource:
+    """One source of the miniature's MathInstruct.
+
+    Attributes:
+        name: ``mini-GSM8K (CoT)`` ...
+        paper_name: The source of Table 1 that it is named after.
+        kind: ``cot`` or ``pot``.
+        author: Who wrote its rationales, in Table 1's words.
+        validated: Whether wrong rationales were kept out before it reached us.
+        new: Whether it is one of the paper's six new subsets.
+        count: Rows before any filter.
+        cells: Families and styles of its problems.
+        choice: Share of its problems that offer options.
+        wrong_share: Share of its rationales that are wrong, stated because the truth is known here.
+        asks_teacher: Whether its rationales are asked of the teacher rather than loaded.
+        pool: Sources with the same pool share problems (GSM8K's three are about the same questions).
+        per_problem: Rows for one problem (rejection sampling keeps several).
+        leaked: Rows whose question stands in a benchmark, put there for the decontamination to find.
+    """
+
+    name: str
+    paper_name: str
+    kind: Kind
+    author: str
+    validated: bool
+    new: bool
+    count: int
+    cells: Cells
+    choice: float = 0.0
+    wrong_share: float = 0.0
+    asks_teacher: bool = False
+    pool: str = ""
+    per_problem: int = 1
+    leaked: int = 0
+
+    @property
+    def field(self) -> str:
+        """The fields of its problems, parted by commas."""
+        return ", ".join(dict.fromkeys(FAMILIES[family].field for family, _ in self.cells))
+
+
+BARE = cells("bare", "gain linear three gcd remainder groups big_sum squares gain_loss series percent loss share")
+PAIRS = (*cells("retold", "pair_large pair_small"), *cells("retold", "pair_large"))
+CAMEL = (*LOGIC_STORY, *LOGIC_FORMAL, *cells("formal", "three groups share"), *cells("bare", "gain loss gain_loss"))
+COLLEGE = (*LOGIC_FORMAL, *cells("formal", "squares share gain"))
+THEOREM = (*cells("formal", "gcd choose series remainder"), *cells("formal", "cyclic"))
+THEOREM_POT = cells("formal", "gcd choose series remainder squares")
+AQUA = (*EXAM, *LOGIC_STORY, *LOGIC_STORY)
+
+_ALL = (
+    MiniSource("mini-GSM8K (CoT)", "GSM8K", "cot", "Human", True, False, 300, STORY, pool="gsm8k"),
+    MiniSource("mini-GSM8K-RFT (CoT)", "GSM8K-RFT", "cot", "Llama", True, False, 600, STORY, pool="gsm8k", per_problem=2),
+    MiniSource("mini-AQuA-RAT (CoT)", "AQuA-RAT", "cot", "Human", True, False, 1400, AQUA, choice=1.0, pool="aqua"),
+    MiniSource("mini-MATH (CoT)", "MATH", "cot", "Human", True, False, 360, FORMAL, pool="math"),
+    MiniSource("mini-TheoremQA (CoT)", "TheoremQA", "cot", "GPT-4", True, True, 50, THEOREM, pool="theoremqa"),
+    MiniSource("mini-Camel-Math (CoT)", "Camel-Math", "cot", "GPT-4", False, False, 1200, CAMEL, wrong_share=0.1),
+    MiniSource("mini-College-Math (CoT)", "College-Math", "cot", "GPT-4", False, True, 180, COLLEGE, choice=1.0,
+               wrong_share=0.1),
+    MiniSource("mini-GSM8K (PoT)", "GSM8K", "pot", "GPT-4", True, True, 400, STORY, asks_teacher=True, pool="gsm8k"),
+    MiniSource("mini-AQuA-RAT (PoT)", "AQuA-RAT", "pot", "GPT-4", True, True, 260, EXAM, choice=1.0, asks_teacher=True),
+    MiniSource("mini-MATH (PoT)", "MATH", "pot", "GPT-4", True, True, 420, (*FORMAL, *BARE), asks_teacher=True,
+               pool="math-pot"),
+    MiniSource("mini-TheoremQA (PoT)", "TheoremQA", "pot", "GPT-4", True, True, 50, THEOREM_POT, asks_teacher=True),
+    MiniSource("mini-MathQA (PoT)", "MathQA", "pot", "Human", True, False, 420, (*EXAM, *cells("exam", "pair_large"))),
+    MiniSource("mini-NumGLUE (PoT)", "NumGLUE", "pot", "Human", True, False, 420, (*RETOLD, *PAIRS), leaked=12),
+)  # fmt: skip
+SOURCES: dict[str, MiniSource] = {source.name: source for source in _ALL}
+
+
+def source(name: str) -> MiniSource:
+    """The source of a name.
+
+    Raises:
+        ValueError: If there is none, naming the choices.
+    """
+    if name not in SOURCES:
+        raise ValueError(f"unknown source {name!r}; known: {', '.join(SOURCES)}")
+    return SOURCES[name]
+
+
+@cache
+def truths(name: str) -> tuple[MiniProblem, ...]:
+    """The problems of a source with their true rationales, leaked ones last, in a fixed order."""
+    one = source(name)
+    pool = one.pool or one.name
+    fresh = one.count // one.per_problem - one.leaked
+    choices = round(fresh * one.choice)
+    common = {"fact": "training", "fact_share": FACT_SHARE, "set": one.name, "avoid": benchmarks.questions()}
+    made = list(draw_many(fresh - choices, one.cells, f"source/{pool}", **common))
+    made += draw_many(choices, one.cells, f"source/{pool}/choice", choice=True, **common)
+    if one.leaked:
+        asked = benchmarks.truths(f"mini-{one.paper_name.lower()}", "test")
+        made += Random(f"{WORLD['seed']}/leak/{name}").sample([problem for problem in asked if problem.pot], one.leaked)
+    return tuple(made)
+
+
+def load(name: str) -> list[Rationale]:
+    """The rationales of a source that is loaded rather than asked of the teacher.
+
+    A stated share of an unvalidated source's rationales is wrong: a number in their last step is another one.
+
+    Raises:
+        ValueError: If the source is unknown, or its rationales are asked of the teacher.
+    """
+    one = source(name)
+    if one.asks_teacher:
+        raise ValueError(f"the rationales of {name!r} are asked of the teacher; its problems: unsolved({name!r})")
+    rng = Random(f"{WORLD['seed']}/rationales/{name}")
+    rows = []
+    for number, true in enumerate(truths(name)):
+        for copy in range(one.per_problem):
+            text = true.cot if one.kind == "cot" else true.pot
+            if text is None:
+                raise ValueError(f"{true.problem.id} has no {one.kind} rationale")
+            if copy:
+                text = resampled(text, rng)
+            wrong = rng.random() < one.wrong_share
+            history = {"loaded": one.name, "row": number * one.per_problem + copy}
+            rows.append(
+                Rationale(true.problem, one.kind, spoiled(text, rng) if wrong else text, one.name, one.author, history)
+            )
+    return rows
+
+
+def unsolved(name: str) -> list[Problem]:
+    """The problems whose programs are asked of the teacher.
+
+    Raises:
+        ValueError: If the source is unknown or is loaded instead.
+    """
+    one = source(name)
+    if not one.asks_teacher:
+        raise ValueError(f"the rationales of {name!r} are loaded, not asked of the teacher: load({name!r})")
+    return [true.problem for true in truths(name)]
+
+
+@cache
+def _index() -> dict[str, MiniProblem]:
+    return {true.problem.instruction: true for name in SOURCES for true in truths(name)}
+
+
+def truth(instruction: str) -> MiniProblem | None:
+    """The true problem behind an instruction of any source, or None; a PoT trigger at its end is ignored."""
+    return _index().get(instruction.removesuffix(POT_TRIGGER))
+
+
+def is_right(rationale: Rationale) -> bool:
+    """Whether a loaded rationale reaches the gold, known because the world is ours."""
+    true = truth(rationale.problem.instruction)
+    closing = re.search(r"The answer is (.+)\.$", rationale.text)
+    if true is None:
+        raise ValueError(f"{rationale.problem.id} is no problem of the miniature's sources")
+    return rationale.text == true.pot if closing is None else closing.group(1) == true.problem.gold
+
+
+def resampled(text: str, rng: Random) -> str:
+    """Another right prose for the same problem, as rejection sampling finds: it opens with a short remark."""
+    return f"{rng.choice(('We get this.', 'Step by step.', 'Let us see.'))} {text}"
+
+
+def spoiled(text: str, rng: Random) -> str:
+    """Prose with a wrong answer: the number, day or letter that it closes on is another one."""
+    head, trigger, answer = text.rpartition("The answer is ")
+    answer = answer.rstrip(".")
+    if answer.isdigit():
+        wrong = str(int(answer) + rng.choice((1, 2, 3, 10)))
+    elif len(answer) == 1:
+        wrong = rng.choice([letter for letter in "ABCDE" if letter != answer])
+    else:
+        wrong = rng.choice([day for day in DAYS if day != answer])
+    return f"{head}{trigger}{wrong}."

@@ -1,0 +1,61 @@
+"""Where files are, whatever folder a page or a command was started in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def root(start: Path | None = None) -> Path:
+    """The project's folder: the first one upward that holds ``_config.yml`` and ``src``, else ``MAMMOTH_ROOT``.
+
+    Raises:
+        FileNotFoundError: If neither leads to the project.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "_config.yml").is_file() and (folder / "src" / "mammoth_utils").is_dir():
+            return folder
+    named = os.environ.get("MAMMOTH_ROOT")
+    if named and (Path(named) / "_config.yml").is_file():
+        return Path(named).resolve()
+    raise FileNotFoundError(
+        f"expected the project's folder (with _config.yml) at or above {here}, found none; "
+        "start there or set MAMMOTH_ROOT"
+    )
+
+
+def runs() -> Path:
+    """The folder of runs: ``MAMMOTH_RUNS_DIR``, else ``runs/`` in the project."""
+    named = os.environ.get("MAMMOTH_RUNS_DIR")
+    return Path(named).resolve() if named else root() / "runs"
+
+
+def run_dir(stage: str, name: str) -> Path:
+    """The folder of one run, such as ``runs/train/llama-1m-hybrid-full-s0``; not created here."""
+    return runs() / stage / name
+
+
+def data() -> Path | None:
+    """The folder of real data: ``MAMMOTH_DATA_DIR``, else ``data/`` where ``make data`` filled it, else None.
+
+    Raises:
+        FileNotFoundError: If ``MAMMOTH_DATA_DIR`` names a folder that does not exist.
+    """
+    named = os.environ.get("MAMMOTH_DATA_DIR")
+    if named:
+        if not Path(named).is_dir():
+            raise FileNotFoundError(f"MAMMOTH_DATA_DIR names {named}, which is no folder")
+        return Path(named).resolve()
+    fetched = root() / "data"
+    return fetched if fetched.is_dir() else None
+
+
+def records() -> Path:
+    """The folder of committed records."""
+    return root() / "records"
+
+
+def miniature_models() -> Path:
+    """The folder of the shipped base models."""
+    return root() / "models" / "miniature"
