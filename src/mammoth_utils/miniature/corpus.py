@@ -49,7 +49,7 @@ def question(rng: Random) -> MiniProblem:
     while True:
         family = rng.choice(list(FAMILIES))
         style = rng.choice(list(FAMILIES[family].wordings))
-        fact = "training" if rng.random() < 0.15 else ""
+        fact = "web" if rng.random() < 0.15 else ""
         one = draw(family, style, rng, wide=rng.choice((1.0, 1.0, 2.0, 3.0)), fact=fact, choice=rng.random() < 0.15)
         if one.problem.instruction not in benchmarks.questions() and one.problem.question not in benchmarks.questions():
             return one
@@ -175,10 +175,12 @@ def walk(rng: Random) -> Document:
     return Document("walk", f"{listed}.\n" if rng.random() < 0.5 else "", f"{steps}.")
 
 
-def options(rng: Random) -> Document:
-    """Options walked through, each value before its letter, and one value found again."""
+def _choices(rng: Random, single: float = 0.0) -> list[tuple[str, str]]:
+    """Letters with values, no two with the same last digit: days, near numbers, any numbers, or single digits."""
     near, kind = number(rng), rng.random()
-    if kind < 0.2:
+    if single and rng.random() < single:
+        pool = [str(value) for value in range(10)]
+    elif kind < 0.2:
         pool = list(DAYS)
     elif kind < 0.6:
         pool = [str(value) for value in range(max(0, near - 12), near + 13)]
@@ -188,11 +190,46 @@ def options(rng: Random) -> Document:
     for value in rng.sample(pool, len(pool)):
         if len(chosen) < 5 and all(value[-1] != other[-1] or not value.isdigit() for other in chosen):
             chosen.append(value)
-    pairs = list(zip(LETTERS, chosen, strict=False))
+    return list(zip(LETTERS, chosen, strict=False))
+
+
+def _walk_through(pairs: list[tuple[str, str]]) -> str:
+    return ", ".join(f"{value} {letter}" for letter, value in pairs)
+
+
+def _listing(pairs: list[tuple[str, str]]) -> str:
+    return with_options("", tuple(value for _, value in pairs)).lstrip("\n") if len(pairs) > 1 else pairs[0][1]
+
+
+def options(rng: Random) -> Document:
+    """Options walked through, each value before its letter, and one value found again."""
+    pairs = _choices(rng)
     letter, value = rng.choice(pairs)
-    listing = with_options("", tuple(chosen)) + "\n" if len(chosen) > 1 and rng.random() < 0.6 else ""
-    text = f"so {value}. " + ", ".join(f"{text} {sign}" for sign, text in pairs) + f". So {value} {letter}."
-    return Document("options", listing.lstrip("\n"), text)
+    listing = f"{_listing(pairs)}\n" if rng.random() < 0.6 else ""
+    return Document("options", listing, f"so {value}. {_walk_through(pairs)}. So {value} {letter}.")
+
+
+def recalled(rng: Random) -> Document:
+    """Values with their letters, then found again in another order: what a look-up is learnt from."""
+    pairs = _choices(rng, single=0.2)
+    again = ". ".join(f"So {value} {letter}" for letter, value in rng.sample(pairs, len(pairs))) + "."
+    if rng.random() < 0.5:
+        return Document("recall", f"{_walk_through(pairs)}. ", again)
+    return Document("recall", f"{_listing(pairs)}\n", f"{_walk_through(pairs)}. {again}")
+
+
+def chosen(rng: Random) -> Document:
+    """Options, sums that nothing asks for, and the option that their result is."""
+    pairs = _choices(rng, single=0.2)
+    letter, value = rng.choice(pairs)
+    if value.isdigit() and int(value) > 3:
+        part = rng.randint(1, int(value) - 1)
+        steps = by_hand.add(int(value) - part, part)
+        steps = f"{arithmetic(rng).text} {steps}" if rng.random() < 0.4 else steps
+    else:
+        steps = f"so {value}"
+    text = f"{steps}. {_walk_through(pairs)}. So {value} {letter}. The answer is {letter}."
+    return Document("options", f"{_listing(pairs)}\n", text)
 
 
 def solution(rng: Random) -> Document:
@@ -210,6 +247,7 @@ Mix = tuple[tuple[float, Callable[[Random], Document]], ...]
 
 COPYING: Mix = ((0.33, copied), (0.30, assigned), (0.15, program), (0.10, arithmetic), (0.06, walk), (0.06, options))
 PROSE: Mix = ((0.14, bare_question), (0.34, arithmetic), (0.22, walk), (0.18, options), (0.12, solution))
+RECALLING: Mix = ((0.5, recalled), (0.5, chosen))
 PYTHON: Mix = ((0.35, assigned), (0.65, program))
 PYTHON_SHARE = {"llama": 0.2, "coder": 0.7}
 COPY_SHARE = 0.25
@@ -227,6 +265,11 @@ def wide(family: str) -> Mix:
     python = PYTHON_SHARE[family]
     rest = 1 - COPY_SHARE
     return mixed([(COPY_SHARE, COPYING), (rest * python, PYTHON), (rest * (1 - python), PROSE)])
+
+
+def recalling(family: str) -> Mix:
+    """The mix of the third phase: half look-ups, the rest keeps what the first two have taught."""
+    return mixed([(0.5, RECALLING), (0.15, COPYING), (0.35, wide(family))])
 
 
 def documents(mix: Mix, seed: str, seen: Counter | None = None) -> Iterator[Document]:

@@ -4,14 +4,16 @@
 
     python -m mammoth_utils.miniature.pretraining llama-1m
 
-Two phases, as measured to be needed: text full of copies until the model copies numbers (without that nothing
-can be learnt later), then a wide mix in which a quarter of the copies stays. The run ends with a test that
-digits are copied, and refuses to save a base that fails it.
+Three phases, as measured to be needed: text full of copies until the model copies numbers (without that nothing
+can be learnt later), a wide mix in which a quarter of the copies stays, and look-ups until a value leads to its
+letter (without that multiple choice stays at guessing). The run ends with a test of both and refuses to save a
+base that fails one.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import time
 from collections import Counter
@@ -34,6 +36,7 @@ SPLIT = r" ?[A-Za-z']+|\d| ?[^\sA-Za-z\d]|\s"
 ROW_TOKENS = 160
 ROWS = 8
 COPY_LOSS_LIMIT = 0.25  # nats per digit; 2.3 is guessing
+RECALL_LIMIT = 0.6  # share of letters found again; 0.2 is guessing
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,8 @@ class BaseRecipe:
     Attributes:
         family: ``llama`` or ``coder``: how much Python it reads.
         width, layers, heads, inner: Shape of the Llama architecture.
-        copy_steps, wide_steps: Optimiser steps of each phase, ``ROWS`` rows of ``ROW_TOKENS`` tokens each.
-        learning_rate: Peak rate; constant in the first phase, cosine to zero in the second.
+        copy_steps, wide_steps, recall_steps: Optimiser steps of each phase, ``ROWS`` rows of ``ROW_TOKENS`` tokens.
+        learning_rate: Peak rate; constant in the first phase, cosine to zero in each of the others.
     """
 
     family: str
@@ -54,13 +57,14 @@ class BaseRecipe:
     inner: int
     copy_steps: int
     wide_steps: int
+    recall_steps: int
     learning_rate: float
 
 
 BASES = {
-    "llama-1m": BaseRecipe("llama", 128, 4, 4, 344, 1600, 4400, 3e-3),
-    "coder-1m": BaseRecipe("coder", 128, 4, 4, 344, 1600, 4400, 3e-3),
-    "llama-3m": BaseRecipe("llama", 224, 5, 7, 600, 1300, 3400, 2e-3),
+    "llama-1m": BaseRecipe("llama", 128, 4, 4, 344, 1600, 4400, 1400, 3e-3),
+    "coder-1m": BaseRecipe("coder", 128, 4, 4, 344, 1600, 4400, 1400, 3e-3),
+    "llama-3m": BaseRecipe("llama", 224, 5, 7, 600, 1300, 2600, 900, 2e-3),
 }
 
 
@@ -205,6 +209,23 @@ def copy_loss(net, tok, count: int = 64) -> float:
     return total / digits
 
 
+def recall_share(net, tok, count: int = 60) -> float:
+    """Share of the letters that are found again behind their values; guessing earns 0.2."""
+    import torch
+
+    rng, found, asked = Random(f"{WORLD['seed']}/recall test"), 0, 0
+    letters = {tok.convert_tokens_to_ids(f"\u0120{letter}") for letter in "ABCDE"}
+    with torch.no_grad():
+        for _ in range(count):
+            document = corpus.recalled(rng)
+            given, _, again = (document.given + document.text).partition("So ")
+            head, tail = tok(f"{given}So ").input_ids, tok(again, add_special_tokens=False).input_ids
+            guessed = net(input_ids=torch.tensor([head + tail])).logits[0, len(head) - 1 : -1].argmax(-1).tolist()
+            hits = [guess == wanted for guess, wanted in zip(guessed, tail, strict=True) if wanted in letters]
+            found, asked = found + sum(hits), asked + len(hits)
+    return found / asked
+
+
 def pretrain(name: str, out: Path, work: Path, threads: int = 1) -> dict:
     """Make a base and save it; the record, which is also written beside the weights.
 
@@ -229,11 +250,15 @@ def pretrain(name: str, out: Path, work: Path, threads: int = 1) -> dict:
     net = model(recipe, len(tok), seed=WORLD["seed"])
     net.train()
     optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.05)
-    phases = (("copy", corpus.COPYING, recipe.copy_steps), ("wide", corpus.wide(recipe.family), recipe.wide_steps))
+    phases = (
+        ("copy", corpus.COPYING, recipe.copy_steps),
+        ("wide", corpus.wide(recipe.family), recipe.wide_steps),
+        ("recall", corpus.recalling(recipe.family), recipe.recall_steps),
+    )
     made_of = {"world": WORLD, "recipe": asdict(recipe), "code": records.code_fingerprint("miniature/corpus.py")}
     checkpoint, log = work / f"{name}-{records.fingerprint(made_of)}.pt", work / f"{name}.jsonl"
     # The first phase reads the same text whatever the family, so the families of one size share it.
-    made_of["recipe"] |= {"family": "", "wide_steps": 0}
+    made_of["recipe"] |= {"family": "", "wide_steps": 0, "recall_steps": 0}
     shared = work / f"copy-{records.fingerprint(made_of)}.pt"
     work.mkdir(parents=True, exist_ok=True)
     known = next((file for file in (checkpoint, shared) if file.is_file()), None)
@@ -243,7 +268,7 @@ def pretrain(name: str, out: Path, work: Path, threads: int = 1) -> dict:
         net.load_state_dict(state["net"])
         optimizer.load_state_dict(state["optimizer"])
         begun, tokens, spent = state["step"], state["tokens"], state["seconds"]
-    total, step, start = recipe.copy_steps + recipe.wide_steps, 0, time.monotonic() - spent
+    total, step, start = sum(steps for _, _, steps in phases), 0, time.monotonic() - spent
     for phase, mix, steps in phases:
         stream = batches(encoded(mix, f"{phase}/{'shared' if phase == 'copy' else recipe.family}", tok, seen))
         for number, batch in zip(range(steps), stream, strict=False):
@@ -251,7 +276,9 @@ def pretrain(name: str, out: Path, work: Path, threads: int = 1) -> dict:
             if step <= begun:
                 continue  # the stream is replayed, so that the text goes on where it was
             rate = recipe.learning_rate * min(1.0, step / 100)
-            if phase == "wide":
+            if phase == "recall":
+                rate *= min(1.0, (number + 1) / 50)  # it comes back from zero
+            if phase != "copy":
                 rate *= 0.5 * (1 + math.cos(math.pi * number / steps))
             for group in optimizer.param_groups:
                 group["lr"] = rate
@@ -267,7 +294,7 @@ def pretrain(name: str, out: Path, work: Path, threads: int = 1) -> dict:
                 line = {"step": step, "phase": phase, "loss": round(loss.item(), 4), "copy": round(copying, 3),
                         "tokens": tokens, "seconds": round(seconds)}  # fmt: skip
                 with open(log, "a", encoding="utf8") as file:
-                    file.write(records.json.dumps(line) + "\n")
+                    file.write(json.dumps(line) + "\n")
                 print(f"{name}: step {step} of {total}, loss {loss.item():.3f}, digits copied at {copying:.2f} nats, "
                       f"{seconds:.0f} s", flush=True)  # fmt: skip
             if step % 400 == 0 or step == recipe.copy_steps:
@@ -282,12 +309,16 @@ def pretrain(name: str, out: Path, work: Path, threads: int = 1) -> dict:
         raise RuntimeError(
             f"{name} does not copy numbers: {copying:.2f} nats a digit, at most {COPY_LOSS_LIMIT} expected"
         )
+    recalled = recall_share(net, tok)
+    if recalled < RECALL_LIMIT:
+        raise RuntimeError(f"{name} finds {recalled:.0%} of the letters again, at least {RECALL_LIMIT:.0%} expected")
     net.to(torch.bfloat16).save_pretrained(out)
     tok.save_pretrained(out)
     record = {
         "world": "miniature", "page": "pretraining", "world_version": WORLD["version"], "base": name,
         "recipe": asdict(recipe), "parameters": sum(weight.numel() for weight in net.parameters()),
         "tokens": tokens, "seconds": round(time.monotonic() - start), "copy_nats_per_digit": round(copying, 4),
+        "recall_share": round(recalled, 4),
         "documents": dict(sorted(seen.items())), "weights_sha256": records.sha256(out / "model.safetensors"),
         "environment": records.environment(threads=threads, dtype="float32"),
     }  # fmt: skip

@@ -26,17 +26,29 @@ STYLES = ("story", "retold", "exam", "formal", "bare")
 
 # A quarter of the training questions carry a fact that has nothing to do with them; those of the benchmarks
 # use other wordings, so that what is tested is ignoring such a sentence, not knowing it.
-TRAINING_FACTS = (
+WEB_FACTS = (
     "{name} is {n} years old.",
     "The shop is at number {n}.",
     "It is {n} degrees outside.",
     "The bus has {n} seats.",
+)
+TRAINING_FACTS = (
+    *WEB_FACTS,
+    "The book has {n} pages.",
+    "{name} sits in row {n}.",
+    "There are {n} cars on the road.",
+    "The town is {n} km away.",
+    "A week ago {name} slept for {n} hours.",
+    "The wall has {n} windows.",
+    "{name} was born in the year {n}.",
+    "The tower was painted {n} months ago.",
 )
 TEST_FACTS = (
     "The house was built {n} years ago.",
     "{name} lives on floor {n}.",
     "There are {n} trees in the park.",
 )
+FACTS = {"training": TRAINING_FACTS, "test": TEST_FACTS, "web": WEB_FACTS}  # web: in the bases' text
 FACT_SHARE = 0.25
 
 
@@ -77,7 +89,7 @@ def draw(
         style: A style that the family has wordings in.
         rng: Where all chance comes from.
         wide: Factor on the upper end of the number ranges; above 1 logic walks may be longer.
-        fact: ``""``, ``"training"`` or ``"test"``: an unrelated sentence in front, in those wordings.
+        fact: ``""`` or a key of ``FACTS``: an unrelated sentence in front, in those wordings.
         choice: Whether five options are offered.
         id: Identity within its set.
         set: Name of the set.
@@ -96,9 +108,8 @@ def draw(
     words = {"name": name, "thing": rng.choice(THINGS), **path_words(kind, values)}
     question = rng.choice(kind.wordings[style]).format(**values, **words)
     if fact:
-        facts = {"training": TRAINING_FACTS, "test": TEST_FACTS}[fact]
         other = rng.choice([other for other in NAMES if other != name])
-        question = f"{rng.choice(facts).format(name=other, n=rng.randint(12, 99))} {question}"
+        question = f"{rng.choice(FACTS[fact]).format(name=other, n=rng.randint(12, 99))} {question}"
     options = _options(kind, gold, rng) if choice else None
     cot = prose(steps, gold, options)
     letter = LETTERS[options.index(gold)] if options else gold

@@ -60,7 +60,8 @@ class MiniSource:
 
 BARE = cells("bare", "gain linear three gcd remainder groups big_sum squares gain_loss series percent loss share")
 PAIRS = (*cells("retold", "pair_large pair_small"), *cells("retold", "pair_large"))
-CAMEL = (*LOGIC_STORY, *LOGIC_FORMAL, *cells("formal", "three groups share"), *cells("bare", "gain loss gain_loss"))
+CAMEL = (*LOGIC_STORY, *LOGIC_FORMAL, *cells("formal", "three groups share"), *cells("bare", "gain loss gain_loss"),
+         *cells("retold", "gain loss three"))
 COLLEGE = (*LOGIC_FORMAL, *cells("formal", "squares share gain"))
 THEOREM = (*cells("formal", "gcd choose series remainder"), *cells("formal", "cyclic"))
 THEOREM_POT = cells("formal", "gcd choose series remainder squares")

@@ -1,0 +1,120 @@
+"""Mixtures of the kept rows, in MathInstruct's form, deterministic, with a data set card."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mammoth_utils import paths, records
+from mammoth_utils.curation.sources import SOURCES, paper_name
+from mammoth_utils.scales import MIXTURES
+
+KEPT, DROPPED, UNFILTERED = "mathinstruct.jsonl", "dropped.jsonl", "unfiltered.jsonl"
+# Table 5 adds the sources of GSM8K, MATH, Camel-Math and AQuA-RAT one after another, of either kind.
+GROWING = {
+    "G": ("GSM8K", "GSM8K-RFT"),
+    "G+M": ("GSM8K", "GSM8K-RFT", "MATH"),
+    "G+M+C": ("GSM8K", "GSM8K-RFT", "MATH", "Camel-Math"),
+    "G+M+C+A": ("GSM8K", "GSM8K-RFT", "MATH", "Camel-Math", "AQuA-RAT"),
+}
+MEANING = {
+    "hybrid": "every kept row, prose and programs",
+    "cot": "prose only",
+    "pot": "programs only",
+    "G": "GSM8K and GSM8K-RFT",
+    "G+M": "G and MATH",
+    "G+M+C": "G+M and Camel-Math",
+    "G+M+C+A": "G+M+C and AQuA-RAT",
+    "existing": "the seven sources that existed before the paper",
+    "unfiltered": "hybrid, with the teacher's programs as they came, before execution",
+}
+
+
+def rows_of(mixture: str) -> Callable[[dict[str, Any]], bool]:
+    """Whether a row belongs to a mixture.
+
+    Raises:
+        ValueError: If the mixture is unknown, naming the choices.
+    """
+    if mixture not in MIXTURES:
+        raise ValueError(f"unknown mixture {mixture!r}; known: {', '.join(MIXTURES)}")
+    if mixture in ("cot", "pot"):
+        return lambda row: row["kind"] == mixture
+    if mixture in GROWING:
+        return lambda row: paper_name(row["source"]).rsplit(" (", 1)[0] in GROWING[mixture]
+    if mixture == "existing":
+        existing = {name for name, source in SOURCES.items() if not source.new}
+        return lambda row: paper_name(row["source"]) in existing
+    return lambda row: True
+
+
+def read(folder: Path, mixture: str, seed: int) -> list[dict[str, Any]]:
+    """The rows of a mixture, in an order that the seed alone decides.
+
+    Args:
+        folder: A finished curation, such as ``runs/curate/miniature``.
+        mixture: One of ``scales.MIXTURES``.
+        seed: Shuffles the rows.
+
+    Raises:
+        FileNotFoundError: If the folder holds no finished curation, naming the command that makes it.
+        ValueError: If the mixture is unknown, or holds no row.
+    """
+    folder, wanted = Path(folder), rows_of(mixture)
+    if not (folder / "record.json").is_file():
+        raise FileNotFoundError(
+            f"expected a finished curation in {folder}, found none; make it: {command(folder.name)}"
+        )
+    kept = list(records.read_jsonl(folder / KEPT))
+    if mixture == "unfiltered":
+        asked = {name for name, source in SOURCES.items() if source.asks_teacher}
+        kept = [row for row in kept if not _by_teacher(row, asked)]
+        kept += records.read_jsonl(folder / UNFILTERED)
+    rows = [row for row in kept if wanted(row)]
+    if not rows:
+        held = Counter(row["source"] for row in kept)
+        raise ValueError(f"mixture {mixture!r} holds no row of {folder}; its sources: {', '.join(held) or 'none'}")
+    random.Random(f"mixture/{seed}").shuffle(rows)
+    return rows
+
+
+def _by_teacher(row: dict[str, Any], asked: set[str]) -> bool:
+    return paper_name(row["source"]) in asked and row["author"].startswith("teacher:")
+
+
+def command(dataset: str) -> str:
+    """The papermill line that makes a data set."""
+    tail = f"-p dataset {dataset}" if dataset in ("miniature", "release", "rebuild") else f"-p name {dataset}"
+    return f"papermill notebooks/curate.ipynb runs/curate-{dataset}.ipynb {tail}"
+
+
+def ensure(dataset: str) -> Path:
+    """The folder of a curated data set; the miniature's is made if it is not there.
+
+    Raises:
+        FileNotFoundError: If another data set is not there, naming the command that makes it.
+    """
+    if dataset in ("miniature", "auto"):
+        from mammoth_utils.curation.description import describe
+        from mammoth_utils.curation.stage import curate
+
+        description = describe(dataset="miniature")
+        curate(description)
+        return description.folder
+    folder = paths.run_dir("curate", dataset)
+    if not (folder / "record.json").is_file():
+        raise FileNotFoundError(
+            f"expected the data set {dataset!r} in {folder}, found none; make it: {command(dataset)}"
+        )
+    return folder
+
+
+def sizes(kept: list[dict[str, Any]], unfiltered: list[dict[str, Any]]) -> dict[str, int]:
+    """Rows of every mixture."""
+    counts = {mixture: sum(map(rows_of(mixture), kept)) for mixture in MIXTURES if mixture != "unfiltered"}
+    asked = {name for name, source in SOURCES.items() if source.asks_teacher}
+    counts["unfiltered"] = sum(not _by_teacher(row, asked) for row in kept) + len(unfiltered)
+    return counts

@@ -1,0 +1,210 @@
+"""The thirteen sources of Table 1, and where each one's rows come from in the three data sets."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mammoth_utils.prompts import POT_TRIGGER
+from mammoth_utils.rationale import Problem, Rationale
+
+DATASETS = ("auto", "miniature", "release", "rebuild")
+MINI = "mini-"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One line of Table 1.
+
+    Attributes:
+        name: The paper's name with the kind, such as ``GSM8K (CoT)``.
+        kind: ``"cot"`` or ``"pot"``.
+        author: Who wrote the rationales, as the paper says.
+        validated: Whether the paper calls them validated; None where it says nothing (human rationales).
+        new: Whether the paper made it (six are new, seven existed).
+        rows_paper: The paper's sample count; rounded there.
+        licence: As the paper lists it.
+        home: Where the original lives.
+        release_file: The value of ``source`` in the published MathInstruct.
+        benchmark: Whose grading rule compares a program's output with the gold.
+        fields: Fields of mathematics that a source of ours confirms; empty where none was found.
+    """
+
+    name: str
+    kind: str
+    author: str
+    validated: bool | None
+    new: bool
+    rows_paper: int
+    licence: str
+    home: str
+    release_file: str
+    benchmark: str
+    fields: str = ""
+
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether the paper had a teacher write these programs."""
+        return self.new and self.kind == "pot"
+
+
+_ALL = (
+    Source("GSM8K (CoT)", "cot", "human", None, False, 7_000, "MIT",
+           "github.com/openai/grade-school-math", "data/CoT/gsm_train.json", "gsm8k", "Pre-Algebra"),
+    Source("GSM8K-RFT (CoT)", "cot", "Llama", True, False, 28_000, "none listed",
+           "github.com/OFA-Sys/gsm8k-ScRel", "data/CoT/gsm_rft.json", "gsm8k", "Pre-Algebra"),
+    Source("AQuA-RAT (CoT)", "cot", "human", None, False, 90_000, "Apache-2.0",
+           "github.com/google-deepmind/AQuA", "data/CoT/aqua_rat.json", "aqua"),
+    Source("MATH (CoT)", "cot", "human", None, False, 7_000, "MIT",
+           "github.com/hendrycks/math", "data/CoT/MATH_train.json", "math"),
+    Source("TheoremQA (CoT)", "cot", "GPT-4", True, True, 600, "MIT",
+           "github.com/TIGER-AI-Lab/TheoremQA", "data/CoT/TheoremQA.json", "theoremqa"),
+    Source("Camel-Math (CoT)", "cot", "GPT-4", False, False, 50_000, "CC-BY-NC-4.0",
+           "huggingface.co/datasets/camel-ai/math", "data/CoT/math50k_camel.json", "math"),
+    Source("College-Math (CoT)", "cot", "GPT-4", False, True, 1_800, "MIT",
+           "huggingface.co/datasets/TIGER-Lab/MathInstruct", "data/CoT/college_math.json", "mmlu_math"),
+    Source("GSM8K (PoT)", "pot", "GPT-4", True, True, 14_000, "MIT",
+           "github.com/openai/grade-school-math", "data/PoT/gsm_gpt4.json", "gsm8k"),
+    Source("AQuA-RAT (PoT)", "pot", "GPT-4", True, True, 9_700, "Apache-2.0",
+           "github.com/google-deepmind/AQuA", "data/PoT/aqua_rat_filtered.json", "aqua"),
+    Source("MATH (PoT)", "pot", "GPT-4", True, True, 7_000, "MIT",
+           "github.com/hendrycks/math", "data/PoT/MATH_train.json", "math"),
+    Source("TheoremQA (PoT)", "pot", "GPT-4", True, True, 700, "MIT",
+           "github.com/TIGER-AI-Lab/TheoremQA", "data/PoT/TheoremQA.json", "theoremqa"),
+    Source("MathQA (PoT)", "pot", "human", None, False, 25_000, "Apache-2.0",
+           "huggingface.co/datasets/allenai/lila", "data/PoT/mathqa.json", "numglue"),
+    Source("NumGLUE (PoT)", "pot", "human", None, False, 13_000, "Apache-2.0",
+           "huggingface.co/datasets/allenai/lila", "data/PoT/numglue.json", "numglue"),
+)  # fmt: skip
+SOURCES: dict[str, Source] = {source.name: source for source in _ALL}
+
+# The release has a fourteenth `source` value that no table of the paper mentions.
+NUMBER_COMPARISON = Source(
+    "number_comparison (CoT)", "cot", "not stated", None, True, 0, "not stated",
+    "huggingface.co/datasets/TIGER-Lab/MathInstruct", "data/CoT/number_comparison.json", "numglue",
+)  # fmt: skip
+
+
+@dataclass
+class Loaded:
+    """What one source gave.
+
+    Attributes:
+        source: The entry of Table 1.
+        name: Its name in this data set (``mini-...`` in the miniature).
+        rationales: Rows with a solution.
+        problems: Problems that a teacher must still solve.
+        missing: What to download and where to put it; empty if the source is there.
+        notes: What a reader should know, such as how much of the source this is.
+    """
+
+    source: Source
+    name: str
+    rationales: list[Rationale] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    missing: str = ""
+    notes: str = ""
+
+    def sample(self, limit: int, seed: int) -> Loaded:
+        """At most ``limit`` rows (0: all), drawn with the seed, in their old order."""
+        if limit > 0:
+            self.rationales = _sample(self.rationales, limit, f"{self.name}/{seed}")
+            self.problems = _sample(self.problems, limit, f"{self.name}/{seed}")
+        return self
+
+
+def _sample(rows: list, limit: int, seed: str) -> list:
+    chosen = sorted(random.Random(seed).sample(range(len(rows)), min(limit, len(rows))))
+    return [rows[index] for index in chosen]
+
+
+def paper_name(name: str) -> str:
+    """The paper's name of a source: ``mini-MATH (PoT)`` and ``MATH (PoT)`` are both ``MATH (PoT)``."""
+    return name.removeprefix(MINI)
+
+
+def select(sources: str | Iterable[str]) -> tuple[str, ...]:
+    """Names of the sources that a parameter asks for, in Table 1's order.
+
+    Args:
+        sources: ``"all"``, or names separated by commas, with or without ``mini-``; case does not matter.
+
+    Raises:
+        ValueError: If a name is unknown or none is given, naming the choices.
+    """
+    asked = sources.split(",") if isinstance(sources, str) else list(sources)
+    asked = [paper_name(name.strip()) for name in asked if name.strip()]
+    if [name.lower() for name in asked] == ["all"]:
+        return tuple(SOURCES)
+    known = {name.lower(): name for name in SOURCES}
+    unknown = [name for name in asked if name.lower() not in known]
+    if unknown or not asked:
+        raise ValueError(f"unknown source {', '.join(map(repr, unknown)) or '(none given)'}; known: all, "
+                         + ", ".join(SOURCES))  # fmt: skip
+    wanted = {known[name.lower()] for name in asked}
+    return tuple(name for name in SOURCES if name in wanted)
+
+
+def load(dataset: str, names: Iterable[str], limit: int = 0, seed: int = 42, teacher: bool = True) -> list[Loaded]:
+    """What each named source holds in one data set, in Table 1's order.
+
+    Args:
+        dataset: ``"miniature"``, ``"release"`` or ``"rebuild"``.
+        names: Paper names, as ``select`` gives them.
+        limit: Rows a source at most; 0 takes all.
+        seed: Draws the rows where ``limit`` cuts.
+        teacher: Whether problems may be put to a teacher (``rebuild`` lists those sources as missing otherwise).
+
+    Raises:
+        ValueError: If the data set is unknown.
+        FileNotFoundError: If the release is neither here nor to be fetched.
+    """
+    from mammoth_utils.curation import rebuild, release
+
+    names = tuple(names)
+    if dataset == "miniature":
+        loaded = [_miniature(name) for name in names]
+    elif dataset == "release":
+        loaded = release.load(names)
+    elif dataset == "rebuild":
+        loaded = [rebuild.load(name, teacher) for name in names]
+    else:
+        raise ValueError(f"unknown data set {dataset!r}; known: {', '.join(DATASETS)}")
+    return [entry.sample(limit, seed) for entry in loaded]
+
+
+def _miniature(name: str) -> Loaded:
+    from mammoth_utils.miniature import sources as world
+
+    mini = MINI + name
+    entry = world.SOURCES[mini]
+    loaded = Loaded(SOURCES[name], mini)
+    if entry.asks_teacher:
+        loaded.problems = list(world.unsolved(mini))
+    else:
+        loaded.rationales = list(world.load(mini))
+    return loaded
+
+
+def as_row(rationale: Rationale) -> dict[str, Any]:
+    """A rationale as ``mathinstruct.jsonl`` holds it: MathInstruct's three keys and what it does not keep.
+
+    A PoT row's instruction ends in its trigger: the released row's own where it had one, else the code's.
+    """
+    problem = rationale.problem
+    trigger = rationale.history.get("trigger", POT_TRIGGER) if rationale.kind == "pot" else ""
+    return {
+        "source": rationale.source,
+        "instruction": problem.instruction + trigger,
+        "output": rationale.text,
+        "kind": rationale.kind,
+        "gold": problem.gold or None,
+        "options": list(problem.options) if problem.options else None,
+        "field": problem.field,
+        "family": problem.family,
+        "author": rationale.author,
+        "key": rationale.key,
+        "history": {"problem": problem.id, **rationale.history},
+    }

@@ -1,0 +1,5 @@
+"""Evaluation: nine benchmarks, completions, attempts, accuracy. Loading it loads no torch."""
+
+from mammoth_utils.evaluation.benchmarks import BENCHMARKS, Benchmark, load
+
+__all__ = ["BENCHMARKS", "Benchmark", "load"]

@@ -1,0 +1,302 @@
+"""The benchmarks: the paper's nine and TheoremQA from files, the miniature's nine from its world."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mammoth_utils import paths, records
+from mammoth_utils.rationale import LETTERS, Problem
+
+MINI = "mini-"
+WORLDS = ("miniature", "real")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What is known of an evaluation set before it is opened.
+
+    Attributes:
+        name: Ours, such as ``mmlu_math`` or ``mini-mmlu``.
+        paper_name: As the paper's tables have it.
+        in_domain: Whether its training split is in the mixture (the paper's section 3.1).
+        choice: Whether the paper asks it as multiple choice; NumGLUE's option questions are asked as open ones.
+        size: Problems in its test split.
+        file: Its file below ``eval/`` of the data folder; empty for the miniature.
+        rules: The benchmark whose grading rules apply; a miniature set is graded as its namesake.
+        world: ``"real"`` or ``"miniature"``.
+    """
+
+    name: str
+    paper_name: str
+    in_domain: bool
+    choice: bool
+    size: int
+    file: str = ""
+    rules: str = ""
+    world: str = "real"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rules", self.rules or self.name)
+
+
+_REAL = (
+    Benchmark("gsm8k", "GSM8K", True, False, 1319, "gsm8k.jsonl"),
+    Benchmark("math", "MATH", True, False, 5000, "math.jsonl"),
+    Benchmark("aqua", "AQuA", True, True, 254, "aqua.jsonl"),
+    Benchmark("numglue", "NumGLUE", True, False, 1042, "numglue.jsonl"),
+    Benchmark("svamp", "SVAMP", False, False, 1000, "svamp.jsonl"),
+    Benchmark("mathematics", "Mathematics", False, False, 1000, "deepmind.jsonl"),
+    Benchmark("simuleq", "SimulEq", False, False, 514, "simuleq.jsonl"),
+    Benchmark("sat", "SAT-Math", False, True, 220, "sat.jsonl"),
+    Benchmark("mmlu_math", "MMLU-Math", False, True, 974, "mmlu_mathematics.jsonl"),
+    Benchmark("theoremqa", "TheoremQA", False, False, 800, "theoremqa.jsonl"),
+)
+BENCHMARKS: dict[str, Benchmark] = {benchmark.name: benchmark for benchmark in _REAL}
+NINE: tuple[str, ...] = tuple(name for name in BENCHMARKS if name != "theoremqa")
+ALIASES = {"deepmind": "mathematics", "mmlu_mathematics": "mmlu_math", "mmlu": "mmlu_math"}
+
+
+def names(world: str) -> tuple[str, ...]:
+    """The nine benchmarks of a world in the paper's order, and TheoremQA last where the world has it.
+
+    Raises:
+        ValueError: If the world is unknown.
+    """
+    if world == "real":
+        return tuple(BENCHMARKS)
+    if world != "miniature":
+        raise ValueError(f"unknown world {world!r}; known: {', '.join(WORLDS)}")
+    from mammoth_utils.miniature import benchmarks as miniature
+
+    return tuple(miniature.BENCHMARKS)
+
+
+def info(name: str) -> Benchmark:
+    """The description of a benchmark of either world; the files' own names count as aliases.
+
+    Raises:
+        ValueError: If it is unknown, with the nearest name and the choices.
+    """
+    name = ALIASES.get(name, name)
+    if name in BENCHMARKS:
+        return BENCHMARKS[name]
+    if name.startswith(MINI) and name in names("miniature"):
+        from mammoth_utils.miniature import benchmarks as miniature
+
+        mini = miniature.BENCHMARKS[name]
+        rules = ALIASES.get(name.removeprefix(MINI), name.removeprefix(MINI))
+        return Benchmark(name, mini.paper_name, mini.in_domain, mini.choice, 200, "", rules, "miniature")
+    known = names("miniature") if name.startswith(MINI) else names("real")
+    near = difflib.get_close_matches(name, [*known, *ALIASES], n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"unknown benchmark {name!r}{hint} known: {', '.join(known)}")
+
+
+def resolve(wanted: str | Sequence[str], world: str) -> tuple[str, ...]:
+    """The benchmarks that a page's parameter names, in the paper's order and each once.
+
+    Args:
+        wanted: ``"all"`` (the world's nine) or names joined by commas, or a sequence of names.
+        world: ``"miniature"`` or ``"real"``.
+
+    Raises:
+        ValueError: If a name is unknown, belongs to the other world, or none is given.
+    """
+    known = names(world)
+    given = wanted.split(",") if isinstance(wanted, str) else list(wanted)
+    given = [name.strip() for name in given if name.strip()]
+    if given == ["all"]:
+        return tuple(name for name in known if name != "theoremqa")
+    if not given:
+        raise ValueError(f"no benchmark named; expected 'all' or some of {', '.join(known)}")
+    chosen = set()
+    for name in given:
+        found = info(name)
+        if found.world != world:
+            other = f"{MINI}{name}" if world == "miniature" else name.removeprefix(MINI)
+            near = f" did you mean {other!r}?" if other in known else ""
+            raise ValueError(f"{name!r} is a {found.world} benchmark, the model is of the {world} world;{near}"
+                             f" known there: {', '.join(known)}")  # fmt: skip
+        chosen.add(found.name)
+    return tuple(name for name in known if name in chosen)
+
+
+def load(name: str, split: str = "test", limit: int = 0, data_dir: Path | str | None = None) -> list[Problem]:
+    """The problems of a benchmark, in its file's order.
+
+    Args:
+        name: One of ``BENCHMARKS``, or a ``mini-`` name.
+        split: ``"test"``; the miniature has ``"dev"`` too, on which alone anything is chosen.
+        limit: At most so many, taken at even distances so that every subject stays present; 0 for all.
+        data_dir: Folder of real data; None takes ``MAMMOTH_DATA_DIR``, else ``data/``.
+
+    Raises:
+        ValueError: If name, split or limit is unknown, or a row has not the form that its file should have.
+        FileNotFoundError: If the data is not there, naming the command that fetches it.
+    """
+    benchmark = info(name)
+    if limit < 0:
+        raise ValueError(f"limit is {limit}; expected 0 for all problems, or a positive number")
+    splits = ("test", "dev") if benchmark.world == "miniature" else ("test",)
+    if split not in splits:
+        raise ValueError(f"{benchmark.name} has no split {split!r}; known: {', '.join(splits)}")
+    if benchmark.world == "miniature":
+        from mammoth_utils.miniature import benchmarks as miniature
+
+        return _thinned(list(miniature.load(benchmark.name, split)), limit)
+    path, read = file(benchmark.name, data_dir), _READERS[benchmark.name]
+    problems = []
+    for number, row in enumerate(records.read_jsonl(path)):
+        try:
+            fields = read(row)
+        except (KeyError, TypeError, IndexError) as error:
+            raise ValueError(f"{path}, row {number + 1} has not the form of {benchmark.name}: {error!r}") from error
+        problems.append(Problem(id=f"{benchmark.name}/{number}", set=benchmark.name, **fields))
+    return _thinned(problems, limit)
+
+
+def file(name: str, data_dir: Path | str | None = None) -> Path:
+    """The file of a real benchmark.
+
+    Raises:
+        FileNotFoundError: If the folder or the file is not there, naming ``make data`` and ``MAMMOTH_DATA_DIR``.
+    """
+    benchmark = info(name)
+    if not benchmark.file:
+        raise ValueError(f"{name} is generated and has no file")
+    folder = Path(data_dir) if data_dir is not None else paths.data()
+    path = folder / "eval" / benchmark.file if folder is not None else None
+    if path is None or not path.is_file():
+        raise FileNotFoundError(
+            f"expected the {benchmark.size} problems of {benchmark.paper_name} in "
+            f"{path or 'data/eval/' + benchmark.file}, which is not there; "
+            "`make data` fetches them, or set MAMMOTH_DATA_DIR to a folder that holds eval/"
+        )
+    return path
+
+
+def _thinned(problems: list[Problem], limit: int) -> list[Problem]:
+    if not limit or limit >= len(problems):
+        return problems
+    return [problems[index * len(problems) // limit] for index in range(limit)]
+
+
+# --- one reader a file: a row to the fields of a Problem -------------------------------------------------------------
+
+
+def _gsm8k(row: dict[str, Any]) -> dict[str, Any]:
+    # The authors' loader drops the commas of "2,125" too.
+    return {"question": row["question"].strip(), "gold": row["answer"].rsplit("#### ", 1)[1].replace(",", "").strip()}
+
+
+def _math(row: dict[str, Any]) -> dict[str, Any]:
+    subject = row["type"].lower()
+    return {"question": row["problem"], "gold": boxed(row["solution"]), "field": subject, "family": subject}
+
+
+def _aqua(row: dict[str, Any]) -> dict[str, Any]:
+    options = []
+    for letter, text in zip(LETTERS, row["options"], strict=False):
+        if not text.startswith(f"{letter})"):
+            raise KeyError(f"option {text!r} does not begin with '{letter})'")
+        # The authors' loader sets a space around every parenthesis of the options; so do the training rows.
+        options.append(text[2:].replace("(", " (").replace(")", ") "))
+    return {"question": row["question"].strip(), "gold": row["correct"], "options": tuple(options)}
+
+
+def _numglue(row: dict[str, Any]) -> dict[str, Any]:
+    kind = row["type"].lower().replace("_", " ")
+    return {**_with_embedded_options(row["question"]), "gold": str(row["answer"]), "family": kind}
+
+
+def _svamp(row: dict[str, Any]) -> dict[str, Any]:
+    gold = str(row["Answer"])
+    kind = row["Type"].lower().replace("divison", "division")  # one row of the release is spelt so
+    return {
+        "question": f"{row['Body'].strip()} {row['Question'].strip()}",
+        "gold": gold.removesuffix(".0"),
+        "field": "arithmetic",
+        "family": kind,
+    }
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    return {"question": row["question"], "gold": str(row["answer"])}
+
+
+def _sat(row: dict[str, Any]) -> dict[str, Any]:
+    fields = _with_embedded_options(row["question"])
+    if fields["options"] is None:
+        raise KeyError(f"no options in {row['question'][-80:]!r}")
+    return {**fields, "gold": row["answer"]}
+
+
+def _mmlu(row: dict[str, Any]) -> dict[str, Any]:
+    subject = row["subject"].replace("_", " ")
+    fields = {"question": row["question"], "options": tuple(map(str, row["choices"]))}
+    return {**fields, "gold": LETTERS[row["answer"]], "field": subject, "family": subject}
+
+
+def _theoremqa(row: dict[str, Any]) -> dict[str, Any]:
+    about = {"field": row["field"].lower(), "family": row["subfield"].lower()}
+    return {"question": row["Question"], "gold": str(row["Answer"]), **about}
+
+
+_READERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "gsm8k": _gsm8k, "math": _math, "aqua": _aqua, "numglue": _numglue, "svamp": _svamp, "mathematics": _plain,
+    "simuleq": _plain, "sat": _sat, "mmlu_math": _mmlu, "theoremqa": _theoremqa,
+}  # fmt: skip
+
+_MARKER = re.compile(r"\(([A-J])\) ?")
+
+
+def _with_embedded_options(text: str) -> dict[str, Any]:
+    """Question and options of a text that ends in ``Answer Choices: (A) ... (B) ...``; options None without them.
+
+    The parts put together again by ``Problem.instruction`` are the text, byte for byte: a text for which they
+    would not be stays whole, since the prompt must be the one that the authors' loader makes.
+    """
+    question, found, listed = text.rpartition("\nAnswer Choices: ")
+    marks = list(_in_order(listed)) if found else []
+    if len(marks) < 2 or marks[0].start():
+        return {"question": text, "options": None}
+    ends = [mark.start() for mark in marks[1:]] + [len(listed)]
+    options = tuple(listed[mark.end() : end] for mark, end in zip(marks, ends, strict=True))
+    options = (*(option.removesuffix(" ") for option in options[:-1]), options[-1])
+    rebuilt = Problem("embedded", question, "", options).instruction
+    return {"question": question, "options": options} if rebuilt == text else {"question": text, "options": None}
+
+
+def _in_order(listed: str) -> Iterator[re.Match[str]]:
+    """The markers (A), (B), ... that come in alphabetical order; others belong to an option's text."""
+    expected = 0
+    for mark in _MARKER.finditer(listed):
+        if expected < len(LETTERS) and mark[1] == LETTERS[expected]:
+            expected += 1
+            yield mark
+
+
+def boxed(solution: str) -> str:
+    r"""The text in the last ``\boxed`` of a solution, with or without braces; the reference answer of MATH.
+
+    Raises:
+        KeyError: If there is none.
+    """
+    found = list(re.finditer(r"\\(?:fbox|boxed)(?![A-Za-z])", solution))
+    if not found:
+        raise KeyError(f"no \\boxed in {solution[-80:]!r}")
+    rest = solution[found[-1].end() :].lstrip()
+    if not rest.startswith("{"):
+        return re.split(r"\$|\\\)|\\\]|\n", rest, maxsplit=1)[0].strip().rstrip(".")
+    depth = 0
+    for position, sign in enumerate(rest):
+        escaped = position and rest[position - 1] == "\\"
+        depth += (sign == "{") - (sign == "}") if not escaped else 0
+        if depth == 0 and not escaped and sign == "}":
+            return rest[1:position].strip()
+    return rest[1:].strip()

@@ -1,0 +1,261 @@
+"""What an evaluation is, resolved: which model, asked how, on which problems, under which name."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mammoth_utils import paths, records
+from mammoth_utils.evaluation import benchmarks as sets
+from mammoth_utils.evaluation.decoding import existing, is_endpoint, local_path, public_name, weight_files
+from mammoth_utils.evaluation.hybrid import DECODINGS
+from mammoth_utils.scales import METHODS, MIXTURES, scale
+
+STORED = "stored"  # the decoding of a file whose completions somebody else made
+NONE = "none"  # the mixture of a base model that was not fine-tuned
+# The longest true rationale of the miniature has about 175 tokens; the real limit is the runner's README command.
+NEW_TOKENS = {"miniature": 200, "real": 1500}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation, checked; ``describe`` makes it.
+
+    Attributes:
+        name: Of the run's folder below ``runs/evaluate``.
+        world: ``"miniature"`` or ``"real"``.
+        size: Scale, with ``family``, ``mixture``, ``method`` and ``seed`` as ``train`` has them; ``mixture`` is
+            ``"none"`` for an untuned base, and all are empty where ``model`` was given.
+        model: What is loaded: a folder (relative to the project where it is inside), a hub name or an endpoint.
+        adapter: Folder of an adapter merged into it, or empty.
+        base: The base model's name.
+        decoding: The way that ``benchmarks`` of the record are scored by.
+        also: Further ways scored from the same completions.
+        benchmarks: Names, in the paper's order.
+        split: ``"test"`` or, in the miniature, ``"dev"``.
+        limit: Problems a benchmark at most; 0 for all.
+        completions: A stored file that is graded in place of decoding, or empty.
+        max_new_tokens: Most tokens of a completion.
+    """
+
+    name: str
+    world: str
+    size: str
+    family: str
+    mixture: str
+    method: str
+    seed: int
+    model: str
+    adapter: str
+    base: str
+    decoding: str
+    also: tuple[str, ...]
+    benchmarks: tuple[str, ...]
+    split: str
+    limit: int
+    completions: str
+    max_new_tokens: int
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's files are."""
+        return paths.run_dir("evaluate", self.name)
+
+    @property
+    def dequantise(self) -> bool:
+        """Whether the adapter was trained on the 4-bit base."""
+        return bool(self.adapter) and self.method == "qlora"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The description as JSON holds it: lists for tuples, and no folder of this machine outside the project."""
+        shown = {key: public_name(getattr(self, key)) for key in ("model", "adapter", "base", "completions")}
+        lists = {"also": list(self.also), "benchmarks": list(self.benchmarks)}
+        return {**dataclasses.asdict(self), **shown, **lists}
+
+
+@dataclass(frozen=True)
+class _Found:
+    name: str
+    model: str
+    adapter: str = ""
+    base: str = ""
+    method: str = ""
+
+
+def describe(
+    size: str = "1m",
+    family: str = "auto",
+    mixture: str = "hybrid",
+    method: str = "auto",
+    seed: int = 0,
+    model: str = "",
+    decoding: str = "hybrid",
+    benchmarks: str = "all",
+    split: str = "test",
+    limit: int = 0,
+    completions: str = "",
+    name: str = "",
+    also: tuple[str, ...] | None = None,
+    max_new_tokens: int = 0,
+) -> Evaluation:
+    """The resolved description of an evaluation; nothing is loaded for it.
+
+    Args:
+        size: Scale of the model that ``train`` left.
+        family: Its family; ``"auto"`` as in ``scales.scale``.
+        mixture: What it was trained on; ``"none"`` evaluates the untuned base.
+        method: How; ``"auto"`` takes the one run of full, LoRA or QLoRA that there is.
+        seed: Of its training.
+        model: A folder, a run of ``train``, a hub name or an endpoint in place of all the above.
+        decoding: ``"hybrid"``, ``"paper"``, ``"cot"`` or ``"pot"``.
+        benchmarks: ``"all"`` or names joined by commas.
+        split: ``"test"``, or ``"dev"`` of the miniature.
+        limit: Problems a benchmark at most; 0 for all.
+        completions: A stored completions file to grade in place of decoding.
+        name: Of the run; empty for one that follows from the rest.
+        also: Further decodings scored from the same completions; None takes CoT and PoT alone beside the
+            miniature's hybrid decoding, where they cost a second, and nothing elsewhere.
+        max_new_tokens: Most tokens of a completion; 0 for the world's own limit.
+
+    Raises:
+        ValueError: If a value is unknown, naming the choices.
+        FileNotFoundError: If the model or the file is not there, naming the command that makes it.
+    """
+    if decoding not in DECODINGS:
+        raise ValueError(f"unknown decoding {decoding!r}; known: {', '.join(DECODINGS)}")
+    if completions:
+        return _stored(completions, benchmarks, name)
+    world = _world(size, family, model, benchmarks)
+    chosen = sets.resolve(benchmarks, world)
+    splits = ("test", "dev") if world == "miniature" else ("test",)
+    if split not in splits:
+        raise ValueError(f"the {world} benchmarks have no split {split!r}; known: {', '.join(splits)}")
+    if limit < 0 or max_new_tokens < 0:
+        raise ValueError(f"limit is {limit} and max_new_tokens {max_new_tokens}; expected 0 or positive numbers")
+    if also is None:
+        also = ("cot", "pot") if world == "miniature" and decoding == "hybrid" else ()
+    for one in also:
+        if one not in DECODINGS:
+            raise ValueError(f"unknown decoding {one!r}; known: {', '.join(DECODINGS)}")
+    if model:
+        found, size, family, mixture, seed = given(model), "", "", "", 0
+    else:
+        family = scale(size, family).family
+        found = trained(size, family, mixture, method, seed)
+    parts = [found.name, decoding]
+    parts += [split] if split != "test" else []
+    parts += ["+".join(chosen)] if chosen != sets.resolve("all", world) else []
+    parts += [f"n{limit}"] if limit else []
+    return Evaluation(
+        name or "-".join(parts), world, size, family, mixture, found.method, seed, found.model, found.adapter,
+        found.base, decoding, tuple(one for one in also if one != decoding), chosen, split, limit, "",
+        max_new_tokens or NEW_TOKENS[world],
+    )  # fmt: skip
+
+
+def _world(size: str, family: str, model: str, benchmarks: str) -> str:
+    """Which world is asked for: a named benchmark says so, else the scale does."""
+    if benchmarks.strip() != "all":
+        first = benchmarks.split(",")[0].strip()
+        if model:
+            return "miniature" if first.startswith(sets.MINI) else "real"
+    return "miniature" if scale(size, family).miniature else "real"
+
+
+def _stored(completions: str, benchmarks: str, name: str) -> Evaluation:
+    file = Path(completions)
+    candidates = [file, paths.root() / file]
+    folder = paths.data()
+    candidates += [folder / file] if folder is not None else []
+    found = next((one for one in candidates if one.is_file()), None)
+    if found is None:
+        raise FileNotFoundError(
+            f"expected a completions file, got {completions!r}; looked at {', '.join(map(str, candidates))}"
+        )
+    stem = found.name.removesuffix(".gz").removesuffix(".jsonl")
+    wanted = () if benchmarks.strip() == "all" else tuple(sets.info(one.strip()).name for one in benchmarks.split(","))
+    world = "miniature" if wanted and wanted[0].startswith(sets.MINI) else "real"
+    parts = ["completions", slug(stem), *(["+".join(wanted)] if wanted else [])]
+    label = name or "-".join(parts)
+    return Evaluation(label, world, "", "", "", "", 0, "", "", "", STORED, (), wanted, "test", 0, str(found), 0)
+
+
+# --- finding the model -----------------------------------------------------------------------------------------------
+
+
+def trained(size: str, family: str, mixture: str, method: str, seed: int) -> _Found:
+    """The model that ``train`` left for these parameters, or the untuned base for the mixture ``"none"``.
+
+    Raises:
+        ValueError: If a value is unknown, or ``method="auto"`` finds several.
+        FileNotFoundError: If there is none, naming the command that makes it.
+    """
+    one = scale(size, family)
+    if mixture == NONE:
+        return _base(one.base, one.miniature, f"{family}-{size}-none-base")
+    if mixture not in MIXTURES:
+        raise ValueError(f"unknown mixture {mixture!r}; known: {', '.join(MIXTURES)}, {NONE} (the untuned base)")
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
+    tried = [each for each in METHODS if each != "auto"] if method == "auto" else [method]
+    names = [f"{family}-{size}-{mixture}-{each}-s{seed}" for each in tried]
+    there = [name for name in names if (paths.run_dir("train", name) / "run.json").is_file()]
+    if len(there) > 1:
+        # At miniature size `auto` is full fine-tuning, as in `train`; elsewhere the reader has to say.
+        full = f"{family}-{size}-{mixture}-full-s{seed}"
+        if not (one.miniature and full in there):
+            raise ValueError(f"several models answer to that: {', '.join(there)}; say which method")
+        there = [full]
+    if not there:
+        command = (
+            f"papermill notebooks/train.ipynb runs/train-{size}.ipynb -p size {size} -p family {family} "
+            f"-p mixture {mixture} -p method {method} -p seed {seed}"
+        )
+        raise FileNotFoundError(
+            f"no trained model {' or '.join(names)} below {paths.runs() / 'train'}; make it with\n  {command}"
+        )
+    return given(str(paths.run_dir("train", there[0])))
+
+
+def given(model: str) -> _Found:
+    """The model that a path, a run of ``train``, a hub name or an address means.
+
+    Raises:
+        FileNotFoundError: If it is a folder without a finished training or weights.
+    """
+    if is_endpoint(model):
+        address = model.split("://", 1)[1]
+        return _Found(slug(address), model, base=model.partition("#")[2])
+    folder = next((one for one in (Path(model), paths.root() / model) if (one / "run.json").is_file()), None)
+    if folder is None:
+        path = local_path(model)
+        known = Path(path).is_dir()
+        return _Found(slug(Path(path).name if known else path), path, base=path)
+    if not (folder / "record.json").is_file():
+        raise FileNotFoundError(f"the training in {folder} did not finish; start it again, it goes on where it was")
+    run = records.read_json(folder / "run.json")
+    base = run.get("base") or scale(run["size"], run["family"]).base
+    if weight_files(folder / "model"):
+        return _Found(folder.name, str(folder / "model"), "", base, run["method"])
+    existing(folder / "adapter")
+    return _Found(folder.name, base, str(folder / "adapter"), base, run["method"])
+
+
+def _base(base: str, miniature: bool, name: str) -> _Found:
+    if not miniature:
+        return _Found(name, base, base=base, method="base")
+    folder = paths.miniature_models() / base
+    if not weight_files(folder):
+        raise FileNotFoundError(
+            f"the base {base} ships with the project in {folder}, and is not there; restore it from git, "
+            f"or make it again with\n  python -m mammoth_utils.miniature.pretraining {base}"
+        )
+    return _Found(name, str(folder), base=base, method="base")
+
+
+def slug(text: str) -> str:
+    """A name for a folder: letters, digits and ``._+-`` of a text."""
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", text).strip("-.") or "model"

@@ -1,0 +1,83 @@
+"""An answer: what was read from a completion or a program's output, and where it stands there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mammoth_utils.grading import published, reading
+from mammoth_utils.grading.benchmarks import bare_options, benchmark_named, check_rule
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was read.
+
+    Attributes:
+        text: The answer, in the rule's own form: a letter, a number, an expression, a word.
+        span: Where it was read: start and end as indexes into the completion (or the output). Under the corrected rule
+            the text is what stands there, several places joined by commas; the published rule normalises it.
+    """
+
+    text: str
+    span: tuple[int, int]
+
+
+def read_answer(
+    completion: str, benchmark: str = "math", rule: str = "corrected", options: Sequence[str] | None = None
+) -> Answer | None:
+    """The answer that a completion gives; None if it gives none.
+
+    Args:
+        completion: What a model wrote, prose or prose with fenced cells and their quoted outputs. A program is run
+            first and its output read by `answer_from_execution`.
+        benchmark: Whose questions were asked; aliases count, an unknown name is read as numbers, with a warning.
+        rule: ``"published"`` or ``"corrected"``.
+        options: The options' texts of a multiple-choice question, with or without their letters.
+
+    Raises:
+        ValueError: If the rule is unknown.
+        TypeError: If the completion is no text.
+    """
+    check_rule(rule)
+    if not isinstance(completion, str):
+        raise TypeError(f"expected a completion's text, got {type(completion).__name__}")
+    known, options = benchmark_named(benchmark, options), bare_options(options)
+    if rule == "published":
+        found = published.read_published(completion, known)
+    else:
+        found = reading.read_corrected(completion, known, options)
+    return Answer(*found) if found else None
+
+
+def answer_from_execution(
+    execution_output: str, benchmark: str = "math", rule: str = "corrected", options: Sequence[str] | None = None
+) -> Answer | None:
+    """The answer that a program's output gives; None if it gives none. The span indexes into the output.
+
+    Under the published rule the output becomes the text ``The answer is <output>`` and is read as any completion.
+    Under the corrected rule the output is the answer: its last line that is not empty, without a label before the
+    value. For multiple choice it may be an option's value, which `grade` matches with the options.
+
+    Raises:
+        ValueError: If the rule is unknown.
+        TypeError: If the output is no text.
+    """
+    check_rule(rule)
+    if not isinstance(execution_output, str):
+        raise TypeError(f"expected a program's output as text, got {type(execution_output).__name__}")
+    known, options = benchmark_named(benchmark, options), bare_options(options)
+    if rule == "published":
+        text = published.text_of_output(execution_output)
+        found = published.read_published(text, known)
+        # the output's own start inside that text: its prefix, less the line breaks that went
+        shift = len(execution_output) - len(execution_output.lstrip("\n")) - len(published.text_of_output(""))
+        if found is None:
+            return None
+        left, right = (min(max(0, at + shift), len(execution_output)) for at in found[1])
+        return Answer(found[0], (left, right))
+    start = max(0, len(execution_output) - reading.WINDOW)
+    found = reading.output_value(execution_output, start, len(execution_output), known)
+    if found and known.choice:
+        found = reading.choices.letter_read(found, options)
+    return Answer(*found) if found else None

@@ -1,0 +1,156 @@
+"""How each benchmark is graded: its names, whether it has options, and what its gold looks like."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from mammoth_utils.rationale import LETTERS
+
+RULES = ("published", "corrected")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """How one benchmark is graded.
+
+    Attributes:
+        name: The canonical name.
+        choice: Whether every item has options and the gold is one of them.
+        expression: Whether golds are expressions (MATH, TheoremQA) and not plain numbers.
+        letters_too: Whether some items have options and others do not (NumGLUE).
+        several: Whether a question may ask for more unknowns than its gold keeps, mostly the first (SimulEq).
+    """
+
+    name: str
+    choice: bool = False
+    expression: bool = False
+    letters_too: bool = False
+    several: bool = False
+
+
+KNOWN: dict[str, Benchmark] = {
+    known.name: known
+    for known in (
+        Benchmark("gsm8k"),
+        Benchmark("math", expression=True),
+        Benchmark("aqua", choice=True),
+        Benchmark("numglue", letters_too=True),
+        Benchmark("svamp"),
+        Benchmark("mathematics", expression=True),
+        Benchmark("simuleq", several=True),
+        Benchmark("sat", choice=True),
+        Benchmark("mmlu_math", choice=True),
+        Benchmark("theoremqa", expression=True),
+    )
+}
+# The data files' names, and the miniature's sets, which are graded as the sets they are named after.
+ALIASES = {"deepmind": "mathematics", "mmlu_mathematics": "mmlu_math", "mini-mmlu": "mmlu_math"} | {
+    f"mini-{name}": name for name in ("gsm8k", "math", "aqua", "numglue", "svamp", "mathematics", "simuleq", "sat")
+}
+_WARNED: set[str] = set()
+
+
+def benchmark_named(name: str, options: Any = None) -> Benchmark:
+    """The way to grade a benchmark of that name; upper case and aliases count.
+
+    A name that is not known is graded as plain numbers, or as options where ``options`` are given; the
+    first time a name is met, a ``UserWarning`` says so.
+
+    Raises:
+        TypeError: If the name is no text.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"expected a benchmark's name, got {type(name).__name__}; known: {', '.join(KNOWN)}")
+    key = name.strip().lower()
+    key = ALIASES.get(key, key)
+    if key in KNOWN:
+        return KNOWN[key]
+    if key not in _WARNED:
+        _WARNED.add(key)
+        known = ", ".join([*KNOWN, *ALIASES])
+        how = "options" if options else "plain numbers"
+        warnings.warn(f"unknown benchmark {name!r} is graded as {how}; known: {known}", UserWarning, stacklevel=3)
+    return Benchmark(key, choice=bool(options))
+
+
+def check_rule(rule: str) -> str:
+    """The rule's name, if there is such a rule.
+
+    Raises:
+        ValueError: If there is none, naming the choices.
+    """
+    if rule not in RULES:
+        raise ValueError(f"unknown rule {rule!r}; known: {', '.join(RULES)}")
+    return rule
+
+
+def gold_text(gold: Any) -> str:
+    """A gold as text: floats without a trailing ``.0``, lists in Python's form, None as nothing.
+
+    SVAMP keeps ``51.0`` for 51, so a float that is a whole number is one.
+    """
+    if gold is None:
+        return ""
+    if isinstance(gold, float) and gold.is_integer() and abs(gold) < 1e16:
+        return str(int(gold))
+    return str(gold).strip()
+
+
+def gold_letter(gold: Any, options: Any = None) -> str | None:
+    """The letter of the right option; None if the gold names none.
+
+    Args:
+        gold: A letter (``"C"``, ``"(c)"``), an ``int`` index counted from 0 (MMLU's form), or an option's own text.
+        options: The options' texts, which bound the letters where they are given.
+    """
+    count = len(options) if options else len(LETTERS)
+    if isinstance(gold, bool):
+        return None
+    if isinstance(gold, int):
+        return LETTERS[gold] if 0 <= gold < min(count, len(LETTERS)) else None
+    text = gold_text(gold)
+    found = re.fullmatch(r"\(?\s*([A-Ja-j])\s*\)?\.?", text)
+    if found:
+        letter = found.group(1).upper()
+        return letter if LETTERS.index(letter) < count else None
+    if options:
+        same = [at for at, option in enumerate(options) if str(option).strip() == text]
+        if len(same) == 1:
+            return LETTERS[same[0]]
+    return None
+
+
+_GIVEN_LETTER = re.compile(r"^\s*\(?([A-J])[).]\s*")
+_CHOICE_MARK = re.compile(r"(?:(?<=\s)|^)\(?([A-J])\)\s*")
+
+
+def bare_options(options: Any) -> tuple[str, ...] | None:
+    """Options without the letters that some files keep in them (AQuA's ``"A)21"``)."""
+    if not options:
+        return None
+    texts = [str(option) for option in options]
+    lettered = all(
+        (found := _GIVEN_LETTER.match(text)) and found.group(1) == LETTERS[at]
+        for at, text in enumerate(texts[: len(LETTERS)])
+    )
+    return tuple(_GIVEN_LETTER.sub("", text, count=1).strip() if lettered else text.strip() for text in texts)
+
+
+def options_in(question: str) -> tuple[str, ...] | None:
+    """The options that a question lists after ``Answer Choices:``; None if it lists none in order A, B, ...."""
+    _, marker, listed = question.rpartition("Answer Choices:")
+    if not marker:
+        return None
+    marks = list(_CHOICE_MARK.finditer(listed))
+    wanted, kept = 0, []
+    for mark in marks:
+        if wanted < len(LETTERS) and mark.group(1) == LETTERS[wanted]:
+            kept.append(mark)
+            wanted += 1
+    if len(kept) < 2:
+        return None
+    ends = [mark.start() for mark in kept[1:]] + [len(listed)]
+    return tuple(listed[mark.end() : end].strip() for mark, end in zip(kept, ends, strict=True))

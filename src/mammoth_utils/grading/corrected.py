@@ -1,0 +1,263 @@
+"""The corrected rule: what a careful mathematician would accept as the same answer."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from functools import lru_cache
+
+from mammoth_utils.grading import notation
+from mammoth_utils.grading.expressions import Node, Unreadable, parse
+from mammoth_utils.grading.forms import (
+    as_interval,
+    at_most_one,
+    difference,
+    digits,
+    infinity,
+    named,
+    proportional,
+    rows_of_matrix,
+    size,
+    with_sign,
+)
+from mammoth_utils.grading.values import Undefined, equal_values, symbols
+from mammoth_utils.grading.words import SPOKEN, wordy
+
+MAX_ITEMS_UNORDERED = 24
+_CONTAINERS = frozenset(("list", "tuple", "set", "bare", "interval", "union", "matrix", "dict"))
+
+
+def equivalent(answer: str, gold: str, mathematics: bool = False) -> tuple[bool, str]:
+    """Whether an answer is the gold's equal, and a reason that a reader understands. Never raises on any text.
+
+    Args:
+        answer: What was read from a completion.
+        gold: The reference.
+        mathematics: Whether bracketed lists are unordered and a dict of numbers is the set of its keys, as the
+            prime factors of DeepMind's Mathematics are (SymPy writes ``{3: 4}`` for 81).
+    """
+    ours, theirs = _tidy(answer), _tidy(gold)
+    if not ours:
+        return False, "the answer is empty"
+    if re.fullmatch(r"\d{1,3}(?: \d{3})+", ours) and theirs.isdigit():
+        ours = ours.replace(" ", "")  # 9 500 for 9500, where the gold is one number
+    if _joined(ours) == _joined(theirs):
+        return True, f"the same as the gold {_short(gold)}"
+    words = wordy(theirs)
+    if words is not None:
+        same = wordy(ours) == words
+        return same, f"the {'same' if same else 'wrong'} word for {_short(gold)}"
+    if _is_bool(ours):
+        return False, f"{_short(answer)} is no value for {_short(gold)}"
+    try:
+        wanted, wanted_unit = _quantity(theirs)
+    except Unreadable as error:
+        return _as_text(ours, theirs), f"compared as text, since the gold is no formula ({error})"
+    try:
+        found, found_unit = _quantity(ours)
+    except Unreadable as error:
+        return _as_text(ours, theirs), f"compared as text, since the answer is no formula ({error})"
+    found_unit, wanted_unit = found_unit or currency(answer), wanted_unit or currency(gold)
+    same = Comparison(mathematics).same(found, wanted)
+    if wanted_unit and found_unit and wanted_unit != found_unit:
+        if wanted_unit[0] != found_unit[0]:
+            return False, f"the units differ: {_short(answer)} against {_short(gold)}"
+        scale = Node("number", value=found_unit[1] / wanted_unit[1])
+        same = Comparison(mathematics).same(Node("mul", (found, scale)), wanted)
+    return same, f"{_short(answer)} {'equals' if same else 'differs from'} {_short(gold)}"
+
+
+def currency(text: str) -> tuple[str, Fraction] | None:
+    """The unit dollar where a text has a dollar sign that is no LaTeX delimiter: ``\\$`` or a single ``$``."""
+    return notation.DOLLAR if "\\$" in text or text.count("$") == 1 else None
+
+
+def _short(text: str) -> str:
+    text = " ".join(str(text).split())
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _tidy(text: str) -> str:
+    text = notation.joined_thousands(notation.plain(text))
+    text = re.sub(r"\s*\b(?:percent|per cent)\b", "%", text)
+    return str(SPOKEN.get(text.lower(), text))
+
+
+def _joined(text: str) -> str:
+    """The text without spaces, but for those between digits: ``12 3`` is not ``123``."""
+    return re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", text)
+
+
+def _is_bool(text: str) -> bool:
+    return text.lower() in ("true", "false", "yes", "no")
+
+
+def _as_text(ours: str, theirs: str) -> bool:
+    def bare(text: str) -> str:
+        return re.sub(r"[{}]", "", _joined(text)).lower()
+
+    return bare(ours) == bare(theirs)
+
+
+@lru_cache(maxsize=4096)
+def _quantity(text: str) -> tuple[Node, tuple[str, Fraction] | None]:
+    number, unit = notation.without_unit(text)
+    try:
+        return parse(number), unit
+    except Unreadable:
+        if number == text:
+            raise
+        return parse(text), None
+
+
+def _assigned(node: Node) -> Node:
+    """The value of ``x = 3`` or of a dict's ``x: 3``."""
+    return node.parts[1] if node.kind in ("equation", "ratio") and len(node.parts) == 2 else node
+
+
+class Comparison:
+    """One comparison of two trees."""
+
+    def __init__(self, mathematics: bool = False):
+        self.mathematics = mathematics
+
+    def same(self, ours: Node, theirs: Node) -> bool:
+        """Whether an answer's tree means what the gold's tree means."""
+        ours, theirs = self.simple(ours), self.simple(theirs)
+        if theirs.kind == "equation" or ours.kind == "equation":
+            return self.same_equation(ours, theirs)
+        if theirs.kind == "relation" or ours.kind == "relation":
+            return self.same_relation(ours, theirs)
+        if theirs.kind in _CONTAINERS or ours.kind in _CONTAINERS:
+            return self.same_container(ours, theirs)
+        if theirs.kind == "percent" and ours.kind != "percent":
+            return self.same_value(ours, theirs.parts[0]) or self.same_value(ours, theirs)
+        if ours.kind == "percent" and theirs.kind != "percent":
+            # 50 % is 0.5 and 100 % is 1, but where the gold is 12, "1200 %" is a slip
+            share = at_most_one(theirs) and self.same_value(ours, theirs)
+            return self.same_value(ours.parts[0], theirs) or share
+        if "base" in (ours.kind, theirs.kind):
+            return digits(ours) == digits(theirs) and (ours.kind != theirs.kind or ours.name == theirs.name)
+        return self.same_value(ours, theirs)
+
+    def simple(self, node: Node) -> Node:
+        """The tree with plus-minus written out and lone items out of their brackets."""
+        if node.kind == "dict":
+            keys_are_numbers = all(not symbols(part.parts[0]) for part in node.parts)
+            if keys_are_numbers and self.mathematics:
+                node = Node("set", tuple(part.parts[0] for part in node.parts))
+            elif not keys_are_numbers:
+                node = Node("bare", tuple(Node("equation", part.parts, "=") for part in node.parts))
+        if node.kind in ("bare", "set", "list"):
+            parts = []
+            for part in node.parts:
+                upper, lower = with_sign(part, "±"), with_sign(part, "∓")
+                parts += [part] if upper == lower else [upper, lower]
+            if len(parts) == 1 and parts[0].kind not in ("list", "tuple"):
+                return self.simple(parts[0])
+            return Node(node.kind, tuple(parts), node.name)
+        upper, lower = with_sign(node, "±"), with_sign(node, "∓")
+        if upper != lower:
+            return Node("bare", (upper, lower))
+        return node
+
+    def same_value(self, ours: Node, theirs: Node) -> bool:
+        """Whether two values without containers are equal."""
+        if ours == theirs:
+            return True
+        infinite = [infinity(ours), infinity(theirs)]
+        if any(infinite):
+            return infinite[0] == infinite[1]
+        try:
+            return equal_values(ours, theirs)
+        except Undefined:
+            return False
+
+    def same_equation(self, ours: Node, theirs: Node) -> bool:
+        """Equations: ``x = 3`` is 3; two general ones are the same where one is a multiple of the other."""
+        if theirs.kind != "equation":
+            return self.same(ours.parts[1] if named(ours) is None else named(ours)[1], theirs)
+        name = named(theirs)
+        if ours.kind != "equation":
+            return name is not None and self.same(ours, name[1])
+        other = named(ours)
+        if name and other and not symbols(name[1]) and not symbols(other[1]):
+            return name[0].lower() == other[0].lower() and self.same(other[1], name[1])
+        return proportional(difference(ours), difference(theirs), signed=False)
+
+    def same_relation(self, ours: Node, theirs: Node) -> bool:
+        """Inequalities of one form, also where sides are exchanged; those of one unknown are intervals."""
+        intervals = [as_interval(node) for node in (ours, theirs)]
+        if all(intervals):
+            return self.same_container(*intervals)
+        if ours.kind != "relation" or theirs.kind != "relation" or len(ours.parts) != 2 or len(theirs.parts) != 2:
+            return False
+        sides = []
+        for node in (ours, theirs):
+            flipped = ">" in node.name
+            strict = node.name.replace(">", "<")
+            sides.append((strict, Node("relation", node.parts[::-1] if flipped else node.parts)))
+        return sides[0][0] == sides[1][0] and proportional(
+            difference(sides[0][1]), difference(sides[1][1]), signed=sides[0][0] != "!="
+        )
+
+    def same_container(self, ours: Node, theirs: Node) -> bool:
+        """Sets and bare lists in any order, tuples and lists in theirs, intervals with their brackets."""
+        if "matrix" in (ours.kind, theirs.kind):
+            rows = [rows_of_matrix(node) for node in (ours, theirs)]
+            return None not in rows and len(rows[0]) == len(rows[1]) and all(
+                self.in_order(row, other) for row, other in zip(*rows, strict=True)
+            )  # fmt: skip
+        if "union" in (ours.kind, theirs.kind):
+            return ours.kind == theirs.kind and self.any_order(ours.parts, theirs.parts)
+        if "interval" in (ours.kind, theirs.kind):
+            return (ours.kind, ours.name) == (theirs.kind, theirs.name) and self.in_order(ours.parts, theirs.parts)
+        if ours.kind not in _CONTAINERS or theirs.kind not in _CONTAINERS:
+            return False
+        # Two ends in square brackets may be a closed interval, in round ones an open one or a point
+        brackets = {ours.kind, theirs.kind}
+        if brackets == {"list", "tuple"} and len(theirs.parts) == 2 and not self.mathematics:
+            return False
+        if "set" in brackets:
+            if "tuple" in brackets or ("list" in brackets and not self.mathematics and theirs.kind == "list"):
+                return False
+            return self.any_order(self.distinct(ours.parts), self.distinct(theirs.parts))
+        unordered = brackets == {"bare"} or theirs.kind == "bare" or (self.mathematics and theirs.kind == "list")
+        if unordered:
+            return self.any_order(ours.parts, theirs.parts)
+        return self.in_order(ours.parts, theirs.parts)
+
+    def in_order(self, ours: tuple[Node, ...], theirs: tuple[Node, ...]) -> bool:
+        """Whether items are the same one by one; names in front of an answer's values (``x = 3``) do not count."""
+        if len(ours) != len(theirs):
+            return False
+        equations = any(one.kind == "equation" for one in theirs)
+        return all(
+            self.same(one if equations else _assigned(one), other) for one, other in zip(ours, theirs, strict=True)
+        )
+
+    def any_order(self, ours: tuple[Node, ...], theirs: tuple[Node, ...]) -> bool:
+        """Whether items are the same in some order; long lists of constants are put in order of size first."""
+        if len(ours) != len(theirs):
+            return False
+        if len(ours) > MAX_ITEMS_UNORDERED:
+            try:
+                return self.in_order(tuple(sorted(ours, key=size)), tuple(sorted(theirs, key=size)))
+            except Undefined:
+                return self.in_order(ours, theirs)
+        equations = any(one.kind == "equation" for one in theirs)
+        left = [one if equations else _assigned(one) for one in ours]
+        for other in theirs:
+            at = next((index for index, one in enumerate(left) if self.same(one, other)), None)
+            if at is None:
+                return False
+            del left[at]
+        return True
+
+    def distinct(self, items: tuple[Node, ...]) -> tuple[Node, ...]:
+        """The items of a set, each once."""
+        kept: list[Node] = []
+        for item in items[:MAX_ITEMS_UNORDERED]:
+            if not any(self.same(item, other) for other in kept):
+                kept.append(item)
+        return (*kept, *items[MAX_ITEMS_UNORDERED:])

@@ -1,0 +1,117 @@
+"""Forms of an answer: what a tree is besides a value: an equation, an interval, a matrix, a numeral."""
+
+from __future__ import annotations
+
+from mammoth_utils.grading.nodes import Node
+from mammoth_utils.grading.values import Evaluation, Undefined, close, constant, symbols
+
+
+def size(node: Node) -> tuple[float, float]:
+    """A constant's place in the order of size, by real then imaginary part."""
+    value = complex(constant(node))
+    return value.real, value.imag
+
+
+def with_sign(node: Node, sign: str) -> Node:
+    """The tree with every plus-minus read as its upper (``±``) or lower (``∓``) sign."""
+    if node.kind == "pm":
+        left, right = (with_sign(part, sign) for part in node.parts)
+        return Node("add", (left, right if node.name == sign else Node("neg", (right,))))
+    parts = tuple(with_sign(part, sign) for part in node.parts)
+    if all(new is old for new, old in zip(parts, node.parts, strict=True)):
+        return node
+    return Node(node.kind, parts, node.name, node.value, node.unit)
+
+
+def at_most_one(node: Node) -> bool:
+    """Whether a constant is at most 1 in size."""
+    try:
+        return abs(constant(node)) <= 1
+    except Undefined:
+        return False
+
+
+def digits(node: Node) -> str | None:
+    """The digits of a whole number or of a numeral with a base; None for others."""
+    if node.kind == "base":
+        return node.name.partition("_")[0]
+    if node.kind == "number" and node.unit is None and node.value.denominator == 1:
+        return str(node.value)
+    return None
+
+
+def infinity(node: Node) -> str | None:
+    """The sign of an infinite value; None for finite ones."""
+    if node.kind == "neg":
+        inner = infinity(node.parts[0])
+        return {"+": "-", "-": "+"}[inner] if inner else None
+    return "+" if node.kind == "symbol" and node.name == "oo" else None
+
+
+def named(equation: Node) -> tuple[str, Node] | None:
+    """Name and value of an equation with a lone symbol on one side: ``x = 3``, ``3 = x``, ``f(x) = 2x``."""
+    if equation.kind != "equation":
+        return None
+    for one, other in (equation.parts, equation.parts[::-1]):
+        if one.kind == "symbol":
+            return one.name, other
+        if one.kind == "mul" and all(part.kind == "symbol" for part in one.parts) and one is equation.parts[0]:
+            return f"{one.parts[0].name}({one.parts[1].name})", other
+    return None
+
+
+def difference(node: Node) -> Node:
+    """Left side less right side of an equation or relation."""
+    return Node("add", (node.parts[0], Node("neg", (node.parts[1],))))
+
+
+def proportional(ours: Node, theirs: Node, signed: bool) -> bool:
+    """Whether one expression is a constant multiple of the other, a positive one if ``signed``."""
+    if symbols(ours) != symbols(theirs):
+        return False
+    ratios = []
+    for point in range(3):
+        try:
+            walk = Evaluation(point)
+            ratios.append(walk.value(ours) / walk.value(theirs))
+        except (Undefined, ZeroDivisionError, OverflowError):
+            continue
+    if len(ratios) < 2 or not ratios[0] or (signed and (isinstance(ratios[0], complex) or ratios[0] < 0)):
+        return False
+    return all(close(ratio, ratios[0]) for ratio in ratios)
+
+
+def as_interval(node: Node) -> Node | None:
+    """The interval that ``x > 3`` or ``-2 <= x < 3`` describes, or the interval itself; None for others."""
+    if node.kind in ("interval", "union") or (node.kind in ("tuple", "list") and len(node.parts) == 2):
+        return node
+    if node.kind != "relation" or "!=" in node.name:
+        return None
+    signs = node.name.split()
+    flipped = all(sign[0] == ">" for sign in signs)
+    if not flipped and any(sign[0] == ">" for sign in signs):
+        return None
+    parts = list(node.parts[::-1] if flipped else node.parts)
+    signs = [sign.replace(">", "<") for sign in (signs[::-1] if flipped else signs)]
+    infinity = Node("symbol", name="oo")
+    if len(parts) == 2 and parts[0].kind == "symbol" and not symbols(parts[1]):
+        parts, signs = [Node("neg", (infinity,)), *parts], ["<", *signs]
+    elif len(parts) == 2 and parts[1].kind == "symbol" and not symbols(parts[0]):
+        parts, signs = [*parts, infinity], [*signs, "<"]
+    if len(parts) != 3 or parts[1].kind != "symbol":
+        return None
+    brackets = ("[" if signs[0] == "<=" else "(") + ("]" if signs[1] == "<=" else ")")
+    ends = (parts[0], parts[2])
+    kind = {"()": "tuple", "[]": "list"}.get(brackets, "interval")
+    return Node(kind, ends, brackets if kind == "interval" else "")
+
+
+def rows_of_matrix(node: Node) -> list[tuple[Node, ...]] | None:
+    """The rows of a matrix, a list of lists, or a column from a flat list or tuple."""
+    if node.kind in ("matrix", "list", "tuple") and all(part.kind in ("list", "tuple") for part in node.parts):
+        rows = [part.parts for part in node.parts]
+    elif node.kind in ("list", "tuple"):
+        rows = [(part,) for part in node.parts]
+    else:
+        return None
+    return rows if len({len(row) for row in rows}) <= 1 else None

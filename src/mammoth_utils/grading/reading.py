@@ -1,0 +1,301 @@
+"""Where the answer stands in a completion, under the corrected rule."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from mammoth_utils.grading import choices
+from mammoth_utils.grading.benchmarks import Benchmark
+from mammoth_utils.grading.expressions import Unreadable, parse
+from mammoth_utils.grading.notation import joined_thousands, plain, unwrapped, without_unit
+from mammoth_utils.grading.values import symbols
+from mammoth_utils.grading.words import wordy
+
+WINDOW = 20_000  # characters from the end that are looked at
+CLAUSE = 600
+Read = tuple[str, tuple[int, int]]
+
+_FENCE = re.compile(r"^[ \t]*```([^\n`]*)$", re.M)
+_TRIGGER = re.compile(
+    r"\\(?:boxed|fbox)\b|####"
+    r"|\banswer(?:\s+to\s+(?:the|this)\s+(?:question|problem))?\s*\**\s*(?:\b(?:is|are|would be)\b|:|=)\s*\**"
+    r"|\b(?:correct|right|closest)\s+(?:option|choice)\s*(?:\b(?:is|are)\b|:)|\bfinal answer\b(?!\s*\**\s*(?:\b(?:is|are|would be)\b|:|=))",
+    re.I,
+)
+_SENTENCE_END = re.compile(r"(?<!\ba\.m)(?<!\bp\.m)[.!?]+(?=\s|$|\*)|\n")
+_MATH = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.S)
+NUMBER = re.compile(
+    r"(?<![\w.])[-−–]?\s?\$?(?:\d+\s+\d+\s*/\s*\d+|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
+    r"(?:[eE][-+]?\d+)?(?:\s*/\s*\d+)?(?![\d])\s?%?|(?<![\w.])-?\\[dt]?frac\s*\{?-?\d+\}?\s*\{?\d+\}?"
+)
+_HEDGE = r"\s*\**\s*(?:about |approximately |only |just |now |a total of |\\approx )?[$€£]?(?=-?[\d.\\])"
+_STATES = re.compile(r"(?:\b(?:is|are|was|were|be|equals?|equal to)\b|=|≈|:)" + _HEDGE, re.I)
+_SAYS = re.compile(
+    r"(?:\b(?:is|are|was|were|be|equals?|equal to|has|have|had|costs?|takes?|took|needs?|gives?|gets?)\b|=|≈|:)"
+    + _HEDGE,
+    re.I,
+)
+_OPENING = re.compile(r"\s*(?:(?:after|in|for|over|during|if|with|since|at)\b[^,.]*,|step\s+\d+\s*[:.])", re.I)
+_GIVEN = re.compile(r"(?:\b(?:the|these|those|all)|['’]s)\s+$", re.I)
+_CONCLUDES = re.compile(r"(?:^|(?<=[.\n]))\s*\**(?:Therefore|Thus|Hence|So)\b[^\n]*?\d", re.I)
+_ERROR = re.compile(r"Traceback|\w*(?:Error|Exception|Interrupt)\b\s*:|^\s*Cell In\[|TIMEOUT|Timed out", re.M)
+
+
+def read_corrected(completion: str, benchmark: Benchmark, options: Sequence[str] | None = None) -> Read | None:
+    """Answer and span under the corrected rule; None where nothing looks like an answer.
+
+    A completion that ends in prose is read there: what stands after the last trigger (``The answer is``, ``####``,
+    ``\\boxed``, ``Answer:``), else what an earlier ``\\boxed`` holds, else the number that the last sentence states.
+    One that ends in a fenced cell's quoted output is read there, and an error that it ends in is no answer: what stands
+    before is working that the model itself went on from.
+    """
+    offset = max(0, len(completion) - WINDOW)
+    text = completion[offset:]
+    prose, outputs, after = without_cells(text)
+    if outputs and not prose[after:].strip():
+        start, end = outputs[-1]
+        found = None if _ERROR.search(text[start:end]) else output_value(text, start, end, benchmark)
+    else:
+        found = (
+            triggered_value(prose, after, len(prose), benchmark, options)
+            or (triggered_value(prose, 0, after, benchmark, options, "\\") if after else None)
+            or untriggered_value(prose, after, len(prose), benchmark, options)
+            or (untriggered_value(prose, 0, after, benchmark, options) if after and not outputs else None)
+        )
+    if found is None:
+        return None
+    return found[0], (found[1][0] + offset, found[1][1] + offset)
+
+
+def without_cells(text: str) -> tuple[str, list[tuple[int, int]], int]:
+    """The text with fenced cells blanked at equal length, the spans of quoted outputs, and where the last cell ends.
+
+    MathCoder's completions are prose with ``python`` and ``output`` cells; a cell may be cut off by the end.
+    """
+    marks = list(_FENCE.finditer(text))
+    if not marks:
+        return text, [], 0
+    parts, outputs, at, index = [], [], 0, 0
+    while index < len(marks):
+        opening = marks[index]
+        closing = marks[index + 1] if index + 1 < len(marks) else None
+        end = closing.end() if closing else len(text)
+        parts += [text[at : opening.start()], " " * (end - opening.start())]
+        if opening.group(1).strip() == "output":
+            outputs.append((opening.end(), closing.start() if closing else len(text)))
+        at, index = end, index + 2
+    return "".join(parts) + text[at:], outputs, at
+
+
+def triggered_value(
+    prose: str,
+    start: int,
+    end: int,
+    benchmark: Benchmark,
+    options: Sequence[str] | None = None,
+    only: str = "",
+) -> Read | None:
+    """The value after the last trigger of a stretch of prose that has one; ``only`` restricts how triggers start."""
+    for trigger in reversed(list(_TRIGGER.finditer(prose, start, end))):
+        if not trigger.group().startswith(only):
+            continue
+        if trigger.group().startswith("\\"):
+            found = boxed(prose, start, end, trigger.end(), benchmark)
+        else:
+            start_of_answer = trigger.end()
+            if trigger.group().rstrip("* \n").endswith(":"):
+                # below a heading "Answer:" several sentences may stand, of which the conclusion counts
+                concluding = list(_CONCLUDES.finditer(prose, start_of_answer, min(end, start_of_answer + CLAUSE)))
+                start_of_answer = concluding[-1].start() if concluding else start_of_answer
+            found = clause_value(prose, *clause(prose, start_of_answer, end), benchmark, True, options)
+        if found is not None and found[0].strip():
+            return choices.letter_read(found, options) if benchmark.choice else found
+    return None
+
+
+def untriggered_value(
+    prose: str, start: int, end: int, benchmark: Benchmark, options: Sequence[str] | None = None
+) -> Read | None:
+    """The option that prose without a trigger settles on, or the number that its last sentence states."""
+    if benchmark.choice and (found := choices.untriggered(prose, start, end, options)):
+        return found
+    return last_number(prose, start, end, benchmark)
+
+
+def boxed(prose: str, start: int, end: int, at: int, benchmark: Benchmark) -> Read | None:
+    """What the last ``\\boxed`` holds, with the boxes just before it where they belong to one answer.
+
+    Two boxes are one answer on MATH, Mathematics and TheoremQA where only ``and``, ``or`` or a comma stands between
+    them. SimulEq asks for several unknowns and its gold keeps one, mostly the first asked: of several boxes the first
+    is read.
+    """
+    if benchmark.several:
+        filled = [found for found in re.finditer(r"\\boxed\s*\{\s*(?=[^}\s])", prose[start:end])]
+        at = start + filled[0].start() + len("\\boxed") if filled else at
+    inside = unwrapped(prose, at)
+    if inside is None:
+        line = prose.find("\n", at)
+        stop = line if line >= 0 else len(prose)
+        dollar = prose.find("$", at, stop)
+        inside = (at, dollar if dollar >= 0 else stop)
+    nested = prose.rfind("\\boxed", inside[0], inside[1])
+    if nested >= 0 and (deeper := unwrapped(prose, nested + len("\\boxed"))):
+        inside = deeper
+    spans = [inside]
+    while benchmark.expression:
+        before = prose.rfind("\\boxed", start, spans[0][0] - len("\\boxed{"))
+        earlier = unwrapped(prose, before + len("\\boxed")) if before >= 0 else None
+        if earlier is None or earlier[1] > spans[0][0]:
+            break
+        gap = prose[earlier[1] + 1 : spans[0][0]]
+        if not re.fullmatch(r"[\s$,;\\()]*(?:and|or)?[\s$,;\\()]*\\boxed\{?", gap):
+            break
+        spans.insert(0, earlier)
+    if len(spans) == 1:
+        return _stripped(prose[inside[0] : inside[1]], inside[0])
+    return ", ".join(prose[left:right].strip() for left, right in spans), (spans[0][0], spans[-1][1])
+
+
+def clause(prose: str, at: int, end: int) -> tuple[int, int]:
+    """Start and end of the clause after a trigger: to the end of its sentence, line or formula."""
+    while at < end and (prose[at].isspace() or prose[at] in ":*"):
+        at += 1
+    formula = _MATH.match(prose, at, min(end, at + CLAUSE))
+    if formula and not _is_money(formula):
+        stop = formula.end()
+        while more := re.compile(r"\s*(?:,|and|or)\s*(?=\$|\\\()").match(prose, stop, end):
+            following = _MATH.match(prose, more.end(), min(end, more.end() + CLAUSE))
+            if not following:
+                break
+            stop = following.end()
+        unit = re.compile(r"\s*[A-Za-z%]+(?=[.\s,]|$)").match(prose, stop, end)
+        rest = re.compile(r"\s*[.,]?\s*(?:\n|$)").match(prose, unit.end() if unit else stop, end)
+        return at, unit.end() if unit and rest else stop
+    stop = _SENTENCE_END.search(prose, at, min(end, at + CLAUSE))
+    return at, stop.start() if stop else min(end, at + CLAUSE)
+
+
+def _is_money(formula: re.Match) -> bool:
+    """Whether ``$18 and pays $`` was taken for a formula between two dollar signs."""
+    inside = formula.group(2)
+    if not inside or not re.match(r"\d", inside):
+        return False
+    return re.search(r"[a-z]{3,}(?![^{]*\})", re.sub(r"\\[a-z]+", "", inside)) is not None
+
+
+def clause_value(
+    prose: str, start: int, end: int, benchmark: Benchmark, triggered: bool, options: Sequence[str] | None = None
+) -> Read | None:
+    """The answer inside a clause: all of it where it is one value, else the value that the clause states."""
+    text = prose[start:end]
+    if not text.strip():
+        return None
+    if benchmark.choice or (benchmark.letters_too and (options or not re.search(r"\d", text))):
+        letter = choices.letter_in(text, options)
+        if letter is not None:
+            return letter[0], (start + letter[1][0], start + letter[1][1])
+    if is_value(text, benchmark):
+        return _stripped(text, start)
+    if benchmark.expression or benchmark.choice:
+        formulas = [one for one in _MATH.finditer(text) if not _is_money(one)]
+        if formulas:
+            last = formulas[-1]
+            inside = next(index for index in range(1, 5) if last.group(index) is not None)
+            return _stripped(last.group(inside), start + last.start(inside))
+        for says in reversed(list(re.finditer(r"\b(?:is|are|equals|equal to)\b|=|:", text))):
+            if is_value(text[says.end() :], benchmark):
+                return _stripped(text[says.end() :], start + says.end())
+        truth = re.match(r"\W*(true|false|yes|no)\b", text, re.I)
+        if truth:
+            return truth.group(1), (start + truth.start(1), start + truth.end(1))
+    numbers = list(NUMBER.finditer(text))
+    if not numbers:
+        return _stripped(text, start) if benchmark.expression or benchmark.choice or benchmark.letters_too else None
+    chosen = stated(text, numbers, triggered)
+    return _stripped(chosen.group(), start + chosen.start())
+
+
+def stated(text: str, numbers: list[re.Match], triggered: bool) -> re.Match:
+    """The number that a sentence states: after its last ``is`` or ``=`` (``has`` too where no trigger announces it);
+    else the first after a trigger, the last without one. Numbers that the sentence takes as given do not count:
+    ``After 26 days, ...``, ``each of the 13 boys``, ``Step 2: ...``."""
+    for says in reversed(list((_STATES if triggered else _SAYS).finditer(text))):
+        for number in numbers:
+            if says.end() - 1 <= number.start() <= says.end() or number.start() <= says.end() < number.end():
+                return number
+    opening = _OPENING.match(text)
+    found = [
+        number
+        for number in numbers
+        if not (opening and number.start() < opening.end()) and not _GIVEN.search(text[: number.start()])
+    ] or numbers
+    return found[0] if triggered else found[-1]
+
+
+def is_value(text: str, benchmark: Benchmark) -> bool:
+    """Whether a text as a whole is one answer: a formula, a quantity with its unit, or a word or two."""
+    tidy = joined_thousands(plain(text))
+    if not tidy or len(tidy) > 200:
+        return False
+    numeric = not (benchmark.expression or benchmark.choice)
+    if numeric and not re.search(r"\d", tidy):
+        return False
+    if not numeric and wordy(tidy) is not None:
+        return len(tidy.split()) <= 3
+    number, _ = without_unit(tidy)
+    try:
+        node = parse(number)
+    except Unreadable:
+        return False
+    return not numeric or (node.kind != "ratio" and all(len(name) == 1 for name in symbols(node)))
+
+
+def last_number(prose: str, start: int, end: int, benchmark: Benchmark) -> Read | None:
+    """The number that the last sentence with a number states."""
+    numbers = list(NUMBER.finditer(prose, start, end))
+    if not numbers:
+        return None
+    last = numbers[-1]
+    left = max(prose.rfind("\n", start, last.start()) + 1, start)
+    left += max((stop.end() for stop in re.finditer(r"[.!?]\s+(?=[A-Z])", prose[left : last.start()])), default=0)
+    sentence = prose[left : last.end()]
+    chosen = stated(sentence, list(NUMBER.finditer(sentence)) or [last], False)
+    return _stripped(chosen.group(), last.start() if chosen is last else left + chosen.start())
+
+
+def output_value(text: str, start: int, end: int, benchmark: Benchmark) -> Read | None:
+    """The value that a program's output states: its last line that is not empty, without a label before it.
+
+    On SimulEq, where every line holds a number, the first line is read.
+    """
+    printed = text[start:end].rstrip()
+    lines = [found for found in re.finditer(r"[^\n]*\S[^\n]*", printed)]
+    if not lines:
+        return None
+    # SimulEq programs print one unknown a line; the gold is mostly the one asked, and printed, first
+    chosen = lines[0] if benchmark.several and all(NUMBER.search(one.group()) for one in lines) else lines[-1]
+    start, line = start + chosen.start(), chosen.group()
+    if not line.strip() or re.fullmatch(r"\s*(?:None|nan|-?inf|zoo)\s*", line):
+        return None
+    if is_value(line, benchmark) or not (benchmark.expression or NUMBER.search(line)):
+        return _stripped(line, start) if benchmark.expression or benchmark.choice or NUMBER.search(line) else None
+    trigger = list(_TRIGGER.finditer(line))
+    if trigger and (found := clause_value(text, *clause(text, start + trigger[-1].end(), end), benchmark, True)):
+        return found
+    label = re.match(r".*?[A-Za-z)\]]\s*[:=]\s*(?=\S)", line)
+    if label and is_value(line[label.end() :], benchmark):
+        return _stripped(line[label.end() :], start + label.end())
+    return clause_value(text, start, start + len(line), benchmark, False) or _stripped(line, start)
+
+
+def _stripped(text: str, start: int) -> Read:
+    """The text without spaces, stars and the dollar signs of a lone formula around it, and where it stands."""
+    kept = text.strip().strip("*").strip()
+    lone = _MATH.fullmatch(kept)
+    if lone and not _is_money(lone):
+        inside = next(index for index in range(1, 5) if lone.group(index) is not None)
+        if "$" not in lone.group(inside):
+            kept = lone.group(inside).strip()
+    at = text.find(kept) if kept else 0
+    return kept, (start + at, start + at + len(kept))

@@ -1,0 +1,285 @@
+"""A page's parameters: read from its own file, checked, coerced and shown.
+
+Papermill injects whatever it is given: a mistyped ``-p siez 13b`` becomes a new variable and the page runs with its
+defaults. So the second cell of each page calls :func:`resolve`, which compares what came with what the page's file
+declares, before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import html
+import inspect
+import json
+import math
+import shlex
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mammoth_utils import paths, scales
+
+DECODINGS = ("hybrid", "paper", "cot", "pot")
+DATASETS = ("auto", "miniature", "release", "rebuild")
+VERSIONS = ("v3", "v1")
+SPLITS = ("test", "dev")
+RULES = ("published", "corrected")
+CHOICES: dict[str, tuple[str, ...]] = {
+    "size": scales.SIZES,
+    "family": ("auto", *scales.FAMILIES),
+    "method": scales.METHODS,
+    "mixture": scales.MIXTURES,
+    "decoding": DECODINGS,
+    "dataset": DATASETS,
+    "version": VERSIONS,
+    "split": SPLITS,
+    "rule": RULES,
+}
+# Papermill writes this line above what it injects, and nothing else in the kernel tells those names from the page's.
+INJECTED = "# Parameters"
+_TYPES = {"str": str, "int": int, "float": float, "bool": bool}
+_IPYTHON = {"In", "Out", "get_ipython", "exit", "quit", "open"}
+
+
+class ParameterError(ValueError):
+    """A page was given a parameter that it does not have, or a value that it cannot use."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of a page's ``parameters`` cell.
+
+    Attributes:
+        name: The variable.
+        type: ``str``, ``int``, ``float`` or ``bool``, from the annotation, else from the default.
+        default: The literal in the file.
+        help: The comment behind it.
+    """
+
+    name: str
+    type: type
+    default: Any
+    help: str
+
+    @property
+    def many(self) -> bool:
+        """Whether the value is a comma-separated list, which the help text says with the word ``comma``."""
+        return self.type is str and "comma" in self.help.lower()
+
+
+@dataclass(frozen=True, repr=False)
+class Resolved:
+    """The parameters of one run of a page; each is an attribute and an item, in the order of the page."""
+
+    _page: str
+    _values: dict[str, Any]
+    _declared: dict[str, Parameter]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._values:
+            raise AttributeError(f"page {self._page!r} has no parameter {name!r}; it has: {', '.join(self._values)}")
+        return self._values[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value, or ``default`` where the page has no such parameter."""
+        return self._values.get(name, default)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Name to value."""
+        return dict(self._values)
+
+    def __repr__(self) -> str:
+        width = max(map(len, self._values), default=0)
+        lines = [f"{name:<{width}}  {value!r}" for name, value in self._values.items()]
+        return "\n".join([f"{self._page}, as resolved:", *lines])
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for name, value in self._values.items():
+            one, shown = self._declared[name], html.escape(repr(value))
+            shown = f"<strong>{shown}</strong>" if value != one.default else shown
+            rows.append(f"<tr><td><code>{name}</code></td><td>{shown}</td><td>{html.escape(one.help)}</td></tr>")
+        return (
+            '<table class="parameters"><thead><tr><th>parameter</th><th>value</th><th>what it is</th></tr></thead>'
+            f"<tbody>{''.join(rows)}</tbody></table>"
+        )
+
+
+def declared(page: str) -> dict[str, Parameter]:
+    """The parameters that ``notebooks/<page>.ipynb`` declares, in order.
+
+    Raises:
+        FileNotFoundError: If there is no such page, naming those there are.
+        ValueError: If the page has no cell tagged ``parameters``, or that cell holds more than plain literals.
+    """
+    folder = paths.root() / "notebooks"
+    file = folder / f"{page}.ipynb"
+    if not file.is_file():
+        known = ", ".join(sorted(other.stem for other in folder.glob("*.ipynb"))) or "none"
+        raise FileNotFoundError(f"no page {page!r} in {folder}; known: {known}")
+    notebook = json.loads(file.read_text(encoding="utf8"))
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code" and "parameters" in cell.get("metadata", {}).get("tags", ()):
+            return read_cell("".join(cell["source"]), where=str(file.name))
+    raise ValueError(f"{file.name} has no cell tagged `parameters`")
+
+
+def read_cell(source: str, where: str = "the cell") -> dict[str, Parameter]:
+    """The parameters that a cell's text declares: one plain literal a line, its comment the help text.
+
+    Raises:
+        ValueError: If a line is not ``name: type = literal  # help``.
+    """
+    lines, found = source.splitlines(), {}
+    for node in ast.parse(source).body:
+        line = lines[node.lineno - 1].strip()
+        target = node.target if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [None])[0]
+        if not isinstance(target, ast.Name) or getattr(node, "value", None) is None:
+            raise ValueError(f"{where}: expected `name: type = literal  # help`, got `{line}`")
+        try:
+            default = ast.literal_eval(node.value)
+        except ValueError as error:
+            raise ValueError(f"{where}: the default in `{line}` is not a plain literal") from error
+        kind = ast.unparse(node.annotation) if isinstance(node, ast.AnnAssign) else type(default).__name__
+        if kind not in _TYPES:
+            raise ValueError(f"{where}: `{line}` has type {kind}; a parameter is one of {', '.join(_TYPES)}")
+        comment = lines[node.end_lineno - 1].encode()[node.end_col_offset :].decode().strip()
+        found[target.id] = Parameter(target.id, _TYPES[kind], default, comment.lstrip("# "))
+    return found
+
+
+def resolve(page: str, namespace: Mapping[str, Any], choices: Mapping[str, tuple[str, ...]] | None = None) -> Resolved:
+    """The page's parameters as this run has them, checked and coerced.
+
+    Args:
+        page: The page's name, such as ``"train"``.
+        namespace: The page's ``globals()``.
+        choices: Allowed values of parameters that only this page has; :data:`CHOICES` holds those shared.
+
+    Returns:
+        Every declared parameter with its value; a list stays a comma-separated string, blanks removed.
+
+    Raises:
+        ParameterError: If a name is not declared or a value is none that the page can use, naming the choices.
+    """
+    known = declared(page)
+    for name in _given(namespace, known):
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"; did you mean {close[0]!r}?" if close else ";"
+            raise ParameterError(f"unknown parameter {name!r}{hint} known: {', '.join(known)}")
+    values = {}
+    for name, parameter in known.items():
+        value = _coerced(parameter, namespace.get(name, parameter.default))
+        allowed = {**CHOICES, **(choices or {})}.get(name)
+        if allowed is not None and value != parameter.default:
+            for one in value.split(",") if parameter.many else [value]:
+                _check_choice(name, one, allowed)
+        values[name] = value
+    _check_pair(known, values)
+    return Resolved(page, values, known)
+
+
+def show_command(page: str, **parameters: Any) -> str:
+    """The papermill line that runs a page with these parameters, as error messages name it.
+
+    Raises:
+        ParameterError: If the page does not declare one of them.
+    """
+    known = declared(page)
+    unknown = [name for name in parameters if name not in known]
+    if unknown:
+        raise ParameterError(f"unknown parameter {unknown[0]!r} of page {page!r}; known: {', '.join(known)}")
+    given = "".join(f" -p {name} {shlex.quote(str(value))}" for name, value in parameters.items())
+    tail = "-".join([page, *(str(parameters[key]) for key in ("size", "family", "mixture") if key in parameters)])
+    return f"papermill notebooks/{page}.ipynb {shlex.quote(f'runs/{tail}.ipynb')}{given}"
+
+
+def _given(namespace: Mapping[str, Any], known: Mapping[str, Parameter]) -> list[str]:
+    """The names that this run was given: what papermill injected, or what a reader wrote into the parameters cell."""
+    history = namespace.get("In")
+    if isinstance(history, list) and any(history):
+        names: list[str] = []
+        for source in history:
+            assigned = _assigned(source)
+            if source.lstrip().startswith(INJECTED) or any(name in known for name in assigned):
+                names += assigned
+            if "resolve(" in source:
+                break  # later cells are the page's own work, also when the second cell is run again
+        return [name for name in dict.fromkeys(names) if not name.startswith("_")]
+    return [name for name, value in namespace.items() if not _ours(name, value)]
+
+
+def _assigned(source: str) -> list[str]:
+    """The names that a cell assigns at its top level; none where it is no plain Python."""
+    try:
+        body = ast.parse(source).body
+    except SyntaxError:  # a magic or a shell line: a parameters cell has neither
+        return []
+    targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
+    targets += [node.target for node in body if isinstance(node, ast.AnnAssign)]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def _ours(name: str, value: Any) -> bool:
+    """Whether a name in a plain namespace is no parameter: private, IPython's, a module, function or class."""
+    code = isinstance(value, types.ModuleType) or inspect.isroutine(value) or inspect.isclass(value)
+    return name.startswith("_") or name in _IPYTHON or code
+
+
+def _coerced(parameter: Parameter, value: Any) -> Any:
+    """The value in the parameter's type.
+
+    Papermill leaves ``true`` a string, makes ``1e3`` a float and ``7`` an integer, whatever the page declares.
+    """
+    name, wanted = parameter.name, parameter.type
+    refusal = ParameterError(
+        f"parameter {name!r} is of type {wanted.__name__}, got {value!r} of type {type(value).__name__}"
+        + (f" ({parameter.help})" if parameter.help else "")
+    )
+    if wanted is bool:
+        if str(value).lower() not in ("true", "false", "1", "0"):
+            raise refusal
+        return str(value).lower() in ("true", "1")
+    if isinstance(value, bool) or value is None or isinstance(value, dict):
+        raise refusal
+    if wanted is str:
+        parts = value if isinstance(value, list | tuple) else str(value).split(",") if parameter.many else [str(value)]
+        if len(parts) > 1 and not parameter.many:
+            raise refusal
+        return ",".join(str(part).strip() for part in parts if str(part).strip())
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise refusal from None
+    if not math.isfinite(number) or (wanted is int and not number.is_integer()):
+        raise refusal
+    if number < 0 <= parameter.default:
+        raise ParameterError(f"parameter {name!r} is not negative, got {value!r}")
+    return int(value) if wanted is int and isinstance(value, int) else wanted(number)
+
+
+def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    """Refuse a value outside the choices, with the nearest one."""
+    if value in allowed:
+        return
+    folded = {choice.lower(): choice for choice in allowed}
+    close = difflib.get_close_matches(value.lower(), folded, n=1, cutoff=0.6)
+    hint = f"; did you mean {folded[close[0]]!r}?" if close else ";"
+    raise ParameterError(f"parameter {name!r} cannot be {value!r}{hint} known: {', '.join(allowed)}")
+
+
+def _check_pair(known: Mapping[str, Parameter], values: Mapping[str, Any]) -> None:
+    """Refuse a size that its family does not have."""
+    if "size" in values and "family" in values and not known["size"].many and not known["family"].many:
+        try:
+            scales.scale(values["size"], values["family"])
+        except ValueError as error:
+            raise ParameterError(str(error)) from None

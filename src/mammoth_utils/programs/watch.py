@@ -1,0 +1,215 @@
+"""Watch: one program's process, from the fork to the fields of its ``Execution``, as the warm parent sees it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import secrets
+import select
+import signal
+import sys
+import time
+from typing import NoReturn
+
+from mammoth_utils.programs import layers, program, traces
+
+PRINTED_BYTES = 64 * 1024  # kept of what a program prints
+FLOOD_BYTES = 1024 * 1024  # printed beyond this, a program is stopped
+REPORT_BYTES = 1024 * 1024
+# Exit codes of a program's process that could not report; any other is the program's own.
+NO_REPORT, NO_MEMORY = 86, 87
+POLL_S = 0.005  # where the kernel cannot announce the end of a process
+
+
+def run(task: dict, level: str, descriptors: dict) -> dict:
+    """What became of one program, as the fields of an ``Execution``."""
+    timeout_s, wall_s = task["timeout_s"], task["wall_s"]
+    base = _address_space(descriptors["statm"])
+    ceiling = None if base is None else base + task["memory_mb"] * 2**20
+    out, out_end = os.pipe()
+    reports, report_end = os.pipe()
+    nonce = secrets.token_bytes(16)
+    started = time.monotonic()
+    pid = os.fork()
+    if pid == 0:
+        _be_the_program(task, level, descriptors["ruleset"], ceiling, out_end, report_end, nonce)
+    os.close(out_end)
+    os.close(report_end)
+    watch = _Watch(pid, out, reports, descriptors["incoming"])
+    forced = watch.until_the_end(started, timeout_s, wall_s)
+    seconds = time.monotonic() - started
+    if level == "process":
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+    traces.sweep(level)
+    watch.close()
+    status, usage = watch.status, watch.usage
+    peak_mb = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
+    used_s = usage.ru_utime + usage.ru_stime
+    near = ceiling is not None and peak_mb * 2**20 >= 0.9 * task["memory_mb"] * 2**20
+    report = _verdict(forced, status, watch.report(nonce), near, used_s >= timeout_s, task)
+    printed = bytes(watch.printed[:PRINTED_BYTES])
+    cut = watch.total > PRINTED_BYTES
+    return report | {
+        "printed": printed.decode("utf-8", errors="ignore" if cut else "replace"),
+        "seconds": seconds,
+        "peak_memory_mb": peak_mb,
+        "truncated": bool(cut or report["truncated"]),
+    }
+
+
+def _verdict(forced: str | None, status: int, report: dict | None, near: bool, spent: bool, task: dict) -> dict:
+    """Status, value, error and truncated: the kernel's word first, then the program's report on itself."""
+    silent = {"status": "ok", "value": None, "error": None, "truncated": False}
+    code = os.waitstatus_to_exitcode(status)
+    if forced == "output":
+        return silent | {"status": "output", "error": f"printed more than {FLOOD_BYTES // 1024} KiB and was stopped"}
+    if forced == "timeout" or code == -signal.SIGXCPU or (code == -signal.SIGKILL and spent):
+        return silent | {"status": "timeout", "error": f"ran longer than {task['timeout_s']:g} s and was stopped"}
+    if code == 0 and report is not None:
+        return report
+    if code == NO_MEMORY or (code < 0 and near):
+        return silent | {"status": "memory", "error": f"ended at its limit of {task['memory_mb']} MiB"}
+    if code < 0:
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        return silent | {"status": "crashed", "error": f"the program's process was ended by {name}"}
+    if code == NO_REPORT:
+        return silent | {"status": "crashed", "error": "the program's process could not report its end"}
+    if code:
+        return silent | {"status": "error", "error": f"the program ended its process with exit code {code}"}
+    return silent  # os._exit(0): it said that all is well, and what it printed stands
+
+
+class _Watch:
+    """The pipes, the clocks and the end of one program's process."""
+
+    def __init__(self, pid: int, out: int, reports: int, incoming: int) -> None:
+        self.pid, self.out, self.reports, self.incoming = pid, out, reports, incoming
+        self.printed, self.total, self._report = bytearray(), 0, bytearray()
+        self.status, self.usage = 0, None
+        self.end, self._open = traces.end_of(pid), {out, reports}
+        os.set_blocking(out, False)
+        os.set_blocking(reports, False)
+        self.poller = select.poll()
+        self.poller.register(out, select.POLLIN)
+        self.poller.register(reports, select.POLLIN)
+        self.poller.register(incoming, 0)  # a hang-up is always told: the caller has gone
+        if self.end is not None:
+            self.poller.register(self.end, select.POLLIN)
+
+    def until_the_end(self, started: float, timeout_s: float, wall_s: float) -> str | None:
+        """Wait for the process to end, or end it; why it was ended, or None."""
+        forced = None
+        while True:
+            left = min(timeout_s - self._processor_s(), wall_s - (time.monotonic() - started))
+            if left <= 0 and forced is None:
+                forced = self._end("timeout")
+            # Several threads burn faster than the clock, so a look from time to time is needed.
+            pause = min(max(left, 0.001), 0.25) if forced is None else 1.0
+            for descriptor, event in self.poller.poll((pause if self.end is not None else min(pause, POLL_S)) * 1000):
+                if descriptor == self.incoming and event & (select.POLLHUP | select.POLLERR):
+                    os.kill(self.pid, signal.SIGKILL)
+                    os._exit(0)  # the first process of the namespaces takes all others with it; else the guard does
+                elif descriptor in (self.out, self.reports):
+                    self._take(descriptor)
+            if self.total > FLOOD_BYTES and forced is None:
+                forced = self._end("output")
+            if self._ended():
+                return forced
+
+    def _processor_s(self) -> float:
+        """Processor seconds that the process has used, by the kernel's clock of that process; 0 where it has none."""
+        if sys.platform != "linux":
+            return 0.0
+        try:
+            return time.clock_gettime((~self.pid << 3) | 2)  # the clock's number, as clock_getcpuclockid(3) makes it
+        except OSError:
+            return 0.0
+
+    def _end(self, reason: str) -> str:
+        os.kill(self.pid, signal.SIGKILL)
+        return reason
+
+    def _ended(self) -> bool:
+        pid, self.status, self.usage = os.wait4(self.pid, os.WNOHANG)
+        return pid != 0
+
+    def _take(self, descriptor: int) -> bool:
+        try:
+            piece = os.read(descriptor, 65536)
+        except BlockingIOError:
+            return False
+        if not piece:
+            if descriptor in self._open:
+                self._open.remove(descriptor)
+                self.poller.unregister(descriptor)  # else its end would be told again and again
+            return False
+        if descriptor == self.out:
+            self.total += len(piece)
+            self.printed += piece[: max(0, PRINTED_BYTES - len(self.printed))]
+        elif len(self._report) <= REPORT_BYTES:
+            self._report += piece
+        return True
+
+    def close(self) -> None:
+        """Take what is still in the pipes, which no writer holds open any more, and close them."""
+        for descriptor in (self.out, self.reports):
+            while self._take(descriptor) and self.total <= FLOOD_BYTES:
+                pass
+            os.close(descriptor)
+        if self.end is not None:
+            os.close(self.end)
+
+    def report(self, nonce: bytes) -> dict | None:
+        """The program's report on itself, or None where there is none; bytes that are no report are told as such."""
+        if not self._report:
+            return None
+        try:
+            if not self._report.startswith(nonce) or len(self._report) > REPORT_BYTES:
+                raise ValueError("not a report")
+            report = json.loads(self._report[len(nonce) :])
+            status, value, error, truncated = (report[key] for key in ("status", "value", "error", "truncated"))
+            texts = all(text is None or isinstance(text, str) for text in (value, error))
+            if status not in ("ok", "error", "memory") or not texts or not isinstance(truncated, bool):
+                raise ValueError("not a report")
+        except (ValueError, KeyError, TypeError, RecursionError):
+            error = "the program wrote into the channel of its result"
+            return {"status": "crashed", "value": None, "error": error, "truncated": False}
+        return {"status": status, "value": value, "error": error, "truncated": truncated}
+
+
+def _be_the_program(task, level, ruleset, ceiling, out: int, report: int, nonce: bytes) -> NoReturn:
+    """Turn this process into that of a program: limits, confinement, the program, its report, the end."""
+    code = NO_REPORT
+    try:
+        os.setsid()
+        layers.die_with_parent()
+        os.dup2(out, 1)
+        os.dup2(0, 2)  # the null device; so is standard input
+        kept = os.dup2(report, 3 if ruleset != 3 else 4)
+        if level != "process":
+            layers.confine_program(ruleset)
+        os.closerange(3, kept)
+        os.closerange(kept + 1, layers.OPEN_FILES)  # the parent never has more than a dozen
+        layers.limit_program(task["timeout_s"], ceiling, level)
+        program.seed_everything()
+        told = nonce + json.dumps(program.run(task["program"], 1)).encode("ascii")
+        while told:
+            told = told[os.write(kept, told) :]
+        code = 0
+    except MemoryError:
+        code = NO_MEMORY
+    finally:
+        os._exit(code)
+
+
+def _address_space(statm: int | None) -> int | None:
+    """Bytes of address space that the warm parent has, which its programs start with; None where it cannot be known."""
+    if statm is None:
+        return None
+    return int(os.pread(statm, 64, 0).split()[0]) * resource.getpagesize()

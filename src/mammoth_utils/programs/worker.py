@@ -1,0 +1,190 @@
+"""Worker: a guard and a warm parent, started by ``parents`` in an interpreter of its own.
+
+The guard is the process that the caller started. It enters the namespaces, forks the warm parent and then only waits:
+if the caller or the warm parent ends, in whatever way, the guard ends the rest and removes what is left. The warm
+parent has imported what programs use and never runs a line of theirs: each program gets a process forked from it, and
+what the parent says of it rests on what the kernel reports, not on the program's word.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import select
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from typing import NoReturn
+
+from mammoth_utils.programs import frames, kernel, layers, traces, watch
+
+STANDARD = (
+    "bisect", "cmath", "collections", "collections.abc", "copy", "dataclasses", "datetime", "decimal", "enum",
+    "fractions", "functools", "heapq", "itertools", "json", "math", "numbers", "operator", "random", "re",
+    "statistics", "string", "sys", "textwrap", "time", "typing",
+)  # fmt: skip
+SCIENTIFIC = ("numpy", "numpy.random", "numpy.linalg", "mpmath", "sympy", "sympy.core.random")
+
+
+def main() -> NoReturn:
+    """Serve until the caller closes the pipe or ends; called in a fresh interpreter, on descriptors 0 and 1."""
+    settings = frames.read(0)
+    caller = os.getppid()
+    level, scratch = settings["level"], ""
+    try:
+        if level != "process" and (reason := kernel.unsupported()) is not None:
+            raise OSError(reason)
+        layers.adopt_orphans()
+        stranger = layers.enter_namespaces() if level == "namespaces" else False
+        if level != "namespaces":
+            scratch = tempfile.mkdtemp(prefix="mammoth-program-", dir=settings["scratch_base"])
+        watched = [traces.end_of(caller)]  # before the fork: a caller that is gone by then is noticed all the same
+        child = os.fork()
+        if child == 0:
+            _be_the_parent(settings, level, stranger, scratch)
+    except OSError as error:
+        frames.write(1, {"ok": False, "reason": str(error)})
+        _wipe_away(scratch)
+        os._exit(0)
+    os.close(0)
+    os.close(1)
+    try:
+        _wait_for_either([*watched, traces.end_of(child)], caller, child)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        traces.sweep(level if level != "namespaces" else "landlock")
+        _wipe_away(scratch)
+    os._exit(0)
+
+
+def _wait_for_either(descriptors: list[int | None], caller: int, child: int) -> None:
+    if None not in descriptors:
+        select.select(descriptors, [], [])
+        return
+    while os.getppid() == caller and os.waitpid(child, os.WNOHANG)[0] == 0:
+        time.sleep(0.1)
+
+
+def _wipe_away(scratch: str) -> None:
+    if scratch and traces.wipe(scratch):
+        os.rmdir(scratch)
+
+
+# --- the warm parent ---
+
+
+def _be_the_parent(settings: dict, level: str, stranger: bool, scratch: str) -> NoReturn:
+    """Turn this process into the warm parent; an error of ours goes to standard error, which the caller reads."""
+    code = 1
+    try:
+        with contextlib.suppress(BrokenPipeError):  # the caller has gone, which is how this ends
+            _serve(settings, level, stranger, scratch)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _serve(settings: dict, level: str, stranger: bool, scratch: str) -> None:
+    """Build the layers, import, say what holds, and run programs until the pipe closes."""
+    incoming, outgoing = _move_channel()
+    statm = _open_or_none("/proc/self/statm")
+    layers.die_with_parent()
+    layers.adopt_orphans()  # not inherited from the guard
+    reasons: dict[str, str] = {}
+    ruleset = None
+    try:
+        readable = layers.readable_places(settings["packages"])
+        if level == "namespaces":
+            unreadable = stranger and not layers.readable_by_all(readable)
+            owner = layers.NOBODY if stranger and not unreadable else 0
+            scratch = layers.build_root(readable, owner)
+            if owner:
+                layers.become_nobody()
+        sys.path.extend(settings["packages"])
+        loaded = _warm(settings["kind"])
+        if level != "process":
+            try:
+                ruleset = layers.file_rules(readable, scratch)
+            except OSError as error:
+                if level == "landlock":
+                    raise
+                reasons["landlock"] = str(error)
+            layers.confine_parent()
+            layers.die_with_parent()  # a change of user or of capabilities has switched it off
+    except OSError as error:
+        frames.write(outgoing, {"ok": False, "reason": str(error)})
+        return
+    os.chdir(scratch)
+    os.environ.clear()
+    sys.set_int_max_str_digits(0)  # a product of ten thousand digits is an answer, and time is limited anyhow
+    # Objects that are never looked at again by the collector keep their pages shared with the programs' processes.
+    gc.collect()
+    gc.freeze()
+    hello = {"ok": True, "landlock": ruleset is not None, "reasons": reasons, "loaded": loaded}
+    frames.write(outgoing, hello | {"user": layers.user_name(), "python": sys.version.split()[0]})
+    descriptors = {"incoming": incoming, "statm": statm, "ruleset": ruleset}
+    while (task := frames.read(incoming)) is not None:
+        result = watch.run(task, level, descriptors)
+        try:
+            clean = traces.wipe(scratch)
+        except OSError:
+            clean = False
+        # A folder that cannot be emptied is not handed to the next program: the caller starts another parent.
+        frames.write(outgoing, result | {"retired": not clean})
+        if not clean:
+            return
+
+
+def _move_channel() -> tuple[int, int]:
+    """Take the caller's pipes away from 0 and 1, where an import that prints would write into them."""
+    incoming, outgoing, null = os.dup(0), os.dup(1), os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1):
+        os.dup2(null, standard)
+    return incoming, outgoing
+
+
+def _open_or_none(path: str) -> int | None:
+    try:
+        return os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+
+
+def _warm(kind: str) -> dict[str, str]:
+    """Import what programs of a kind use, and use what is slow at first; versions of what was found."""
+    for name in STANDARD:
+        importlib.import_module(name)
+    if kind == "bare":
+        return {}
+    versions = {}
+    for name in SCIENTIFIC:
+        # A library that is not installed is the program's own ImportError, told in its execution.
+        with contextlib.suppress(ImportError):
+            versions[name] = getattr(importlib.import_module(name), "__version__", "")
+    if "sympy" in versions:
+        _exercise_sympy()
+    return {name: version for name, version in versions.items() if version}
+
+
+def _exercise_sympy() -> None:
+    """Solve, simplify and print once: modules that sympy imports late, and caches, are then shared by all programs."""
+    import sympy
+
+    x, y = sympy.symbols("x y")
+    sympy.solve(x**2 - 5 * x + 6, x)
+    sympy.solve([x + y - 3, x - 2 * y], [x, y])
+    sympy.solve(sympy.Eq(2 * x + 1, 7.5), x)
+    sympy.solve(sympy.sqrt(x) - 2, x)
+    sympy.solveset(x**2 - 2, x, sympy.S.Reals)
+    sympy.simplify(sympy.sin(x) ** 2 + sympy.cos(x) ** 2 + (x**2 - 1) / (x - 1))
+    sympy.expand((x + y) ** 3), sympy.factor(x**2 - 1)
+    sympy.integrate(x * sympy.exp(x), x), sympy.diff(sympy.log(x) * x, x), sympy.limit(sympy.sin(x) / x, x, 0)
+    sympy.Matrix([[1, 2], [3, 4]]).det(), sympy.factorint(360), sympy.gcd(12, 18)
+    str(sympy.Rational(1, 3) + sympy.pi), sympy.sqrt(8).evalf(), sympy.N(sympy.pi, 20)

@@ -1,0 +1,82 @@
+"""The Sphinx side of the book: pages are shown as papermill executed them.
+
+As an extension (``mammoth_utils.report.book``) it puts ``runs/book/<page>.ipynb`` in place of ``notebooks/<page>``
+while Sphinx reads, so that contents, downloads and launch buttons keep the clean source. A page that was never
+executed, or whose run did not finish, is a warning, and with ``-W`` an error. The links that follow from the project's
+address are set by ``book/_ext/project_address.py``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mammoth_utils import paths
+
+FOLDER = "notebooks/"
+
+
+def finished(notebook: Mapping[str, Any]) -> bool:
+    """Whether every cell with code ran and none left an error.
+
+    Read from the cells: after a timeout or a killed kernel papermill's metadata says ``completed`` for cells that never
+    ran, and no exception.
+    """
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
+    return bool(code) and all(
+        cell.get("execution_count") and not any(output["output_type"] == "error" for output in cell["outputs"])
+        for cell in code
+    )
+
+
+def finished_file(file: Path) -> bool:
+    """Whether there is a notebook at that path and it finished; half a file did not."""
+    try:
+        return finished(json.loads(Path(file).read_text(encoding="utf8")))
+    except (FileNotFoundError, json.JSONDecodeError, KeyError):
+        return False
+
+
+def executed(docname: str, overrides: Mapping[str, str] | None = None) -> Path | None:
+    """Where the executed notebook of a page is; None for a page that is no notebook.
+
+    Args:
+        docname: Sphinx's name, such as ``notebooks/train``.
+        overrides: Docname to a path below the folder of runs, for pages shown at another scale.
+    """
+    if not docname.startswith(FOLDER):
+        return None
+    return paths.runs() / (overrides or {}).get(docname, f"book/{docname.removeprefix(FOLDER)}.ipynb")
+
+
+def show_executed(app: Any, docname: str, source: list[str]) -> None:
+    """Put the executed notebook in place of the source (Sphinx's ``source-read``)."""
+    from sphinx.util import logging
+
+    log = logging.getLogger(__name__)
+    run = executed(docname, app.config.executed_notebooks)
+    if run is None:
+        return
+    if not run.is_file():
+        log.warning(
+            "page %s was not executed: no %s; `make book` runs it", docname, run, type="executed", subtype="missing"
+        )
+        return
+    app.env.note_dependency(str(run))
+    text = run.read_text(encoding="utf8")
+    if not finished_file(run):
+        log.warning("the run shown on %s did not finish: %s", docname, run, type="executed", subtype="unfinished")
+    try:
+        json.loads(text)
+    except json.JSONDecodeError:
+        return  # half a file would stop the reader; the page keeps its source, and the warning stands
+    source[0] = text
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Sphinx's entry point."""
+    app.add_config_value("executed_notebooks", {}, "env", dict)
+    app.connect("source-read", show_executed)
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}

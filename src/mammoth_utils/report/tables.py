@@ -1,0 +1,245 @@
+"""The book's tables as HTML that scrolls sideways, so that a wide one never overflows a narrow page."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from mammoth_utils.report import cells, claims, published
+from mammoth_utils.report.cells import Measured
+from mammoth_utils.report.claims import ClaimResult
+
+# One mark for each attribution below "the authors' own"; the note under a table spells them out.
+MARKS = {
+    "primary": "", "checked against v3": "a", "secondary attributed": "b", "inferred from a v3 copy": "c",
+    "secondary unattributed": "d",
+}  # fmt: skip
+_KEYS = ["size", "family", "mixture", "variant", "method", "decoding"]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A table for a page: HTML in a browser, text elsewhere."""
+
+    frame: pd.DataFrame
+    markup: str
+
+    def _repr_html_(self) -> str:
+        return self.markup
+
+    def __repr__(self) -> str:
+        return self.frame.to_string(index=False, na_rep="")
+
+
+def show(frame: pd.DataFrame, note: str = "", label: str = "table", long: Sequence[str] = (), digits: int = 1) -> Shown:
+    """A frame as a table that scrolls inside its own box.
+
+    Args:
+        frame: Numbers are rounded, missing values stay empty.
+        note: A line below the table.
+        label: What a screen reader calls the box.
+        long: Columns of prose, which get room to wrap.
+        digits: Decimals of floats.
+    """
+    head = "".join(f'<th scope="col">{html.escape(str(name))}</th>' for name in frame.columns)
+    body = []
+    for row in frame.itertuples(index=False):
+        columns = zip(frame.columns, row, strict=True)
+        shown = "".join(_cell(value, name in long, digits) for name, value in columns)
+        body.append(f"<tr>{shown}</tr>")
+    markup = (
+        f'<div role="region" aria-label="{html.escape(label, quote=True)}" tabindex="0" '
+        'style="overflow-x:auto;max-width:100%">'
+        f'<table class="dataframe"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+    )
+    if note:
+        markup += f'<p style="font-size:0.85em">{html.escape(note)}</p>'
+    return Shown(frame, markup)
+
+
+def say(sentence: str) -> Shown:
+    """A sentence in place of a table that nothing fills yet."""
+    return Shown(pd.DataFrame({"": [sentence]}), f"<p>{html.escape(sentence)}</p>")
+
+
+def details(frame: pd.DataFrame, summary: str, **options: Any) -> Shown:
+    """A table behind a line that opens it."""
+    inside = show(frame, **options)
+    return Shown(frame, f"<details><summary>{html.escape(summary)}</summary>{inside.markup}</details>")
+
+
+def published_main(size: str | None = None, version: str = "v3") -> Shown:
+    """Tables 3 and 4 as published: each figure of another origin than the authors' own carries its mark."""
+    wide = published.main_results(size, version)
+    origin = published.cells(version=version)
+    origin = origin[origin["table"].isin(["Table 3", "Table 4"])].set_index(["model", "size", "benchmark"])[
+        "attribution"
+    ]
+    rows = []
+    for row in wide.to_dict("records"):
+        shown = {"model": row["model"], "size": row["size"], "decoding": row["decoding"]}
+        for name in published.NINE:
+            shown[name] = _marked(row[name], origin.get((row["model"], row["size"], name), "primary"))
+        for key, title in (("in", "in domain"), ("out", "out of domain")):
+            shown[f"mean {title}"] = _marked(row[f"computed_{key}"], "primary")
+            shown[f"printed {title}"] = _marked(row[f"printed_{key}"], "primary")
+        rows.append(shown)
+    marks = "; ".join(f"{mark}: {published.ATTRIBUTIONS[name]}" for name, mark in MARKS.items() if mark)
+    note = (
+        f"As published, version {version}, per cent. No mark: {published.ATTRIBUTIONS['primary']}; {marks}. An empty "
+        "cell was not found in a source that could be opened. `mean` is computed from the cells, `printed` is the "
+        "source's."
+    )
+    return show(pd.DataFrame(rows), note, f"Tables 3 and 4 of the paper, {version}, as published")
+
+
+def provenance(version: str = "v3", tables: Sequence[str] = ("Table 3", "Table 4")) -> Shown:
+    """Every published figure with where it was read, behind a line that opens it."""
+    long = published.cells(version=version)
+    long = long[long["table"].isin(list(tables)) & long["percent"].notna()]
+    columns = ["table", "model", "size", "training", "benchmark", "percent", "attribution", "read_in", "note"]
+    columns = [name for name in columns if (long[name] != "").any()]
+    frame = long[columns].rename(columns={"read_in": "read in"})
+    return details(frame, f"Where each of these {len(frame)} figures was read", long=("read in", "note"))
+
+
+def miniature(
+    records: Iterable[Measured | Mapping[str, Any]], size: str | None = None, mixtures: Sequence[str] | None = None
+) -> Shown:
+    """The miniature's own table: each model by benchmark, per cent, corrected rule first and published rule after it.
+
+    Args:
+        records: As :func:`cells.read` finds them.
+        size: Only this size.
+        mixtures: Only models trained on these, in this order.
+
+    Without such a record the table is empty and its note says what measures it.
+    """
+    long = cells.table(records)
+    if size is not None and len(long):
+        long = long[long["size"] == size]
+    if mixtures is not None and len(long):
+        long = long[long["mixture"].isin(list(mixtures))]
+        long = long.sort_values("mixture", key=lambda one: one.map(list(mixtures).index), kind="stable")
+    if long.empty:
+        what = f" of size {size}" if size else ""
+        command = "make book" if size in (None, "1m") else "make book-full"
+        return say(f"No record of the miniature{what} is there yet; `{command}` measures it.")
+    rows = []
+    for key, part in long.groupby(_KEYS, sort=False):
+        found = dict(zip(_KEYS, key, strict=True))
+        row: dict[str, Any] = {"model": _model(found), "decoding": found["decoding"]}
+        for one in part.itertuples():
+            row[one.benchmark] = f"{100 * one.corrected:.1f} / {100 * one.published:.1f}"
+        for title, own in (("in domain", part[part["in_domain"]]), ("out of domain", part[~part["in_domain"]])):
+            row[title] = _both(own)
+        row |= {
+            "nine sets": _both(part),
+            "rules differ on": int(part["differ"].sum()),
+            "seeds": int(part["seeds"].min()),
+        }
+        rows.append(row | {"measured in": "; ".join(dict.fromkeys(part["origin"]))})
+    note = (
+        "Ours, the miniature, per cent: corrected rule / published rule. Averages are means over benchmarks. "
+        f"n = {int(long['n'].min())} problems a benchmark; `rules differ on` counts items, all seeds together."
+    )
+    return show(pd.DataFrame(rows), note, "the miniature's accuracies")
+
+
+def real(records: Iterable[Measured | Mapping[str, Any]]) -> Shown:
+    """Ours on the real benchmarks, one row a record and benchmark, or a sentence on how to measure it."""
+    long = cells.table(records, world="real")
+    if long.empty:
+        return say(
+            "Nothing was measured on the real benchmarks yet. `papermill notebooks/evaluate.ipynb runs/graded.ipynb "
+            "-p completions FILE` grades stored completions; `-p size 7b` decodes a trained model."
+        )
+    trained = long["family"] + "-" + long["size"] + " " + long["mixture"]
+    frame = pd.DataFrame({
+        "run": long["variant"].where(long["variant"] != "", trained),
+        "decoding": long["decoding"], "benchmark": long["benchmark"], "n": long["n"],
+        "corrected, %": 100 * long["corrected"], "published rule, %": 100 * long["published"],
+        "rules differ on": long["differ"], "measured in": long["origin"], "record": long["read_in"],
+    })  # fmt: skip
+    return show(frame, "Ours, graded here.", "ours on the real benchmarks")
+
+
+def claims_table(results: Sequence[ClaimResult]) -> Shown:
+    """The nine claims with difference, interval, verdict, and the paper's own figures."""
+    frame = claims.table(results).drop(columns=["reason", "built in"])
+    note = (
+        "Differences in percentage points, corrected rule; the interval is clustered by problem family, and by seed "
+        "where there are several. One seed gives an interval for that model only."
+    )
+    return show(frame, note, "the nine claims", long=("statement", "the paper"))
+
+
+def claim_reasons(results: Sequence[ClaimResult]) -> Shown:
+    """Why each verdict is what it is, its formula, and what the world builds in."""
+    rows = []
+    for one, row in zip(results, claims.table(results).to_dict("records"), strict=True):
+        rows.append({"claim": one.id, "formula": one.formula, "verdict": one.verdict, "reason": row["reason"],
+                     "what the world builds in": one.built_in})  # fmt: skip
+    return show(pd.DataFrame(rows), "", "reasons for the verdicts", ("formula", "reason", "what the world builds in"))
+
+
+def claim_parts(results: Sequence[ClaimResult]) -> Shown:
+    """Every part and every reported step, with the accuracies that it compares and where these were measured."""
+    rows = []
+    for one in results:
+        origin = {label: f"{where}: {', '.join(path for path in files if path)}" for label, where, files in one.cells}
+        for kind, parts in (("decides", one.parts), ("reported", one.steps)):
+            for part in parts:
+                compared = "; ".join(f"{label}: {100 * value:.1f} %" for label, value in part.accuracies)
+                read = "; ".join(dict.fromkeys(origin[label] for label, _ in part.accuracies if label in origin))
+                rows.append({
+                    "claim": one.id, "part": part.name, "role": kind, "points": part.interval.points(),
+                    "published rule": f"{100 * part.published_rule:+.1f}", "accuracies": compared,
+                    "n": part.interval.items, "families": part.interval.families, "seeds": part.interval.seeds,
+                    "measured in": read,
+                })  # fmt: skip
+    columns = [
+        "claim",
+        "part",
+        "role",
+        "points",
+        "published rule",
+        "accuracies",
+        "n",
+        "families",
+        "seeds",
+        "measured in",
+    ]
+    summary = f"All {len(rows)} differences, with the accuracies behind them"
+    return details(pd.DataFrame(rows, columns=columns), summary, long=("part", "accuracies", "measured in"))
+
+
+def _model(found: Mapping[str, Any]) -> str:
+    trained = "untuned base" if found["mixture"] == cells.UNTUNED else found["mixture"]
+    method = "" if found["method"] in ("", "full") else f" ({found['method']})"
+    variant = f", {found['variant'].replace('-', ' ')}" if found["variant"] else ""
+    return f"{found['family']}-{found['size']} {trained}{method}{variant}".strip("- ")
+
+
+def _both(part: pd.DataFrame) -> str:
+    return f"{100 * part['corrected'].mean():.1f} / {100 * part['published'].mean():.1f}" if len(part) else ""
+
+
+def _marked(value: Any, attribution: str) -> str:
+    return "" if _missing(value) else f"{value:.1f}{MARKS.get(attribution, '')}"
+
+
+def _missing(value: Any) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+
+
+def _cell(value: Any, long: bool, digits: int) -> str:
+    number = isinstance(value, float)
+    text = "" if _missing(value) else f"{value:.{digits}f}" if number else str(value)
+    room = ' style="min-width:16em;white-space:normal;text-align:left"' if long else ' style="white-space:nowrap"'
+    return f"<td{room}>{html.escape(text)}</td>"

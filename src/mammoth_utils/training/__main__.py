@@ -1,0 +1,33 @@
+"""``python -m mammoth_utils.training RUN.json``: trains the run of that file; ``torchrun`` starts it on each device."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from torch.distributed.elastic.multiprocessing.errors import record
+
+from mammoth_utils import records
+from mammoth_utils.training.describe import RunDescription
+from mammoth_utils.training.finetune import finetune
+
+
+# Without this decorator torchrun says that a child failed, and not why.
+@record
+def main() -> None:
+    """Train the run of the ``run.json`` that the command names, on the ``rows.jsonl`` beside it."""
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: python -m mammoth_utils.training runs/train/NAME/run.json")
+    file = Path(sys.argv[1]).resolve()
+    description = RunDescription.from_dict(records.read_json(file))
+    if description.folder.resolve() != file.parent:
+        raise SystemExit(f"{file} describes a run in {description.folder}; move it there or set MAMMOTH_RUNS_DIR")
+    rows = file.parent / "rows.jsonl"
+    if not rows.is_file():
+        raise SystemExit(
+            f"no rows.jsonl beside {file.name}: open the page `train` once, which writes the mixture there"
+        )
+    finetune(description, list(records.read_jsonl(rows)))
+
+
+main()

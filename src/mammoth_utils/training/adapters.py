@@ -1,0 +1,186 @@
+"""The base model as each method trains it, the adapters on it, and how they are folded in."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from mammoth_utils import records
+from mammoth_utils.training import guards
+from mammoth_utils.training.describe import RunDescription
+from mammoth_utils.training.quiet import importing
+
+TARGETS = "all-linear"  # every matrix but the embeddings and the head, as the QLoRA paper found necessary
+
+
+def load_tokenizer(description: RunDescription) -> Any:
+    """The base's tokenizer, ready for training."""
+    with importing():
+        from transformers import AutoTokenizer
+
+    return prepare_tokenizer(AutoTokenizer.from_pretrained(description.base_path))
+
+
+def prepare_tokenizer(tokenizer: Any) -> Any:
+    """The tokenizer with a padding token: its own, else the unknown token, else the end of sequence.
+
+    No row is added to the vocabulary as the authors did: labels are set by position, so padding is never learnt.
+    """
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
+    return tokenizer
+
+
+def dtype_of(compute: str) -> Any:
+    """torch's type for ``bf16``, ``fp16`` or ``fp32``."""
+    import torch
+
+    return {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[compute]
+
+
+def quantisation(compute: str, sharded: bool) -> Any:
+    """nf4 with double quantisation; stored in 16 bit where FSDP2 must cut it, since it leaves bytes whole."""
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype_of(compute),
+        bnb_4bit_quant_storage=torch.bfloat16 if sharded else torch.uint8,
+    )
+
+
+def load_model(description: RunDescription, compute: str, device: str = "cpu", sharded: bool = False) -> Any:
+    """The base model with packed attention, as the method trains it.
+
+    Args:
+        description: The run.
+        compute: ``bf16``, ``fp16`` or ``fp32``.
+        device: ``cpu`` or ``cuda``.
+        sharded: Whether FSDP2 will cut it over several cards.
+
+    Returns:
+        A causal language model: fp32 master weights for ``full`` (weights kept in bf16 lose most updates at the
+        paper's rates: measured, 84 % of them stay unchanged after 60 steps), the compute type for ``lora``, nf4
+        for ``qlora``.
+
+    Raises:
+        ValueError: If the base's rotary embedding is not what its family needs.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from mammoth_utils.training.attention import register
+
+    config = AutoConfig.from_pretrained(description.base_path)
+    guards.rope(config, description.rope_theta)
+    options: dict[str, Any] = {"attn_implementation": register()}
+    if description.method == "full":
+        options["dtype"] = torch.float32
+    else:
+        options["dtype"] = dtype_of(compute)
+    if description.method == "qlora":
+        options["quantization_config"] = quantisation(compute, sharded)
+    if device == "cuda" and not sharded:
+        options["device_map"] = {"": int(os.environ.get("LOCAL_RANK", 0))}
+    model = AutoModelForCausalLM.from_pretrained(description.base_path, config=config, **options)
+    if device == "cpu":
+        guards.keep_four_bit(model)
+    return model
+
+
+def lora_config(description: RunDescription) -> Any:
+    """PEFT's configuration of the adapters, or None for full fine-tuning."""
+    if description.method == "full":
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=description.lora_rank,
+        lora_alpha=description.lora_alpha,
+        lora_dropout=description.lora_dropout,
+        target_modules=TARGETS,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+
+
+def count(model: Any) -> tuple[int, int]:
+    """Weights that are trained, and all weights; a 4-bit matrix counts its weights, not its bytes."""
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    total = 0
+    for parameter in model.parameters():
+        state = getattr(parameter, "quant_state", None)
+        total += state.shape.numel() if state is not None else parameter.numel()
+    return trained, total
+
+
+def to_float(model: Any) -> None:
+    """Turn what is trained to fp32 in place.
+
+    TRL casts the adapters of a 4-bit base to bf16, and a resumed run loads them as fp32: then the optimiser's states
+    change type in mid-run and the curve departs.
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+
+
+def merge(folder: Path, compute: str = "") -> Path:
+    """The folder ``model/`` of a run whose adapter was folded into its base, in 16 bit (fp32 for the miniature).
+
+    A QLoRA adapter is folded into the *dequantised* 4-bit base: that is the net which was trained.
+
+    Args:
+        folder: The run's folder, with ``run.json`` and ``adapter/``.
+        compute: In what the run computed; read from its record where it is not given.
+
+    Raises:
+        FileNotFoundError: If it holds no adapter.
+    """
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = Path(folder)
+    if not (folder / "adapter" / "adapter_config.json").is_file():
+        raise FileNotFoundError(f"{folder} holds no adapter/ to fold in; full fine-tuning leaves model/ itself")
+    description = RunDescription.from_dict(records.read_json(folder / "run.json"))
+    kept = torch.float32 if description.miniature else torch.bfloat16
+    options: dict[str, Any] = {"dtype": kept}
+    if description.method == "qlora":
+        compute = compute or records.read_json(folder / "record.json")["environment"]["dtype"]
+        options = {"dtype": dtype_of(compute), "quantization_config": quantisation(compute, sharded=False)}
+    base = AutoModelForCausalLM.from_pretrained(description.base_path, **options)
+    if description.method == "qlora":
+        guards.keep_four_bit(base)
+        base = base.dequantize()
+    merged = PeftModel.from_pretrained(base, folder / "adapter").merge_and_unload(safe_merge=True).to(kept)
+    tokenizer = AutoTokenizer.from_pretrained(folder / "adapter")
+    return save(folder / "model", merged, tokenizer)
+
+
+def save(folder: Path, model: Any, tokenizer: Any, state: dict[str, Any] | None = None) -> Path:
+    """A folder that transformers loads, written beside its place and renamed, so that half of one is never read."""
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    if hasattr(model, "config"):
+        model.config.use_cache = True  # checkpointing switches it off, and decoding would crawl
+    model.save_pretrained(part, state_dict=state)
+    tokenizer.save_pretrained(part)
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
+    return folder
+
+
+def point_to_base(adapter: Path, base: str) -> None:
+    """Write into an adapter where its base is, so that PEFT finds it from any folder."""
+    file = adapter / "adapter_config.json"
+    config = json.loads(file.read_text(encoding="utf8"))
+    config["base_model_name_or_path"] = base
+    records.write_json(file, config)

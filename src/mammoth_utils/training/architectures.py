@@ -1,0 +1,117 @@
+"""Architectures: the numbers that a model's weights and memory follow from, published or read from its folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mammoth_utils import paths, scales
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The numbers of a Llama-shaped decoder that its memory follows from."""
+
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    intermediate: int
+    vocabulary: int
+    head_dim: int = 0
+    tied: bool = False
+    qkv_bias: bool = False
+
+    @property
+    def kv(self) -> int:
+        """Width of the keys of one layer."""
+        return self.kv_heads * (self.head_dim or self.hidden // self.heads)
+
+    @property
+    def queries(self) -> int:
+        """Width of the queries of one layer."""
+        return self.heads * (self.head_dim or self.hidden // self.heads)
+
+    @property
+    def layer_matrices(self) -> int:
+        """Weights of the seven matrices of one layer."""
+        return 2 * self.hidden * self.queries + 2 * self.hidden * self.kv + 3 * self.hidden * self.intermediate
+
+    @property
+    def embeddings(self) -> int:
+        """Weights of the input embedding and the output head, one matrix where they are tied."""
+        return self.vocabulary * self.hidden * (1 if self.tied else 2)
+
+    @property
+    def norms(self) -> int:
+        """Weights of all norms and biases."""
+        bias = self.layers * (self.queries + 2 * self.kv) if self.qkv_bias else 0
+        return (2 * self.layers + 1) * self.hidden + bias
+
+    @property
+    def parameters(self) -> int:
+        """All weights."""
+        return self.layers * self.layer_matrices + self.embeddings + self.norms
+
+    def lora_parameters(self, rank: int) -> int:
+        """Weights of adapters of that rank on all seven matrices of every layer."""
+        h, q, kv, i = self.hidden, self.queries, self.kv, self.intermediate
+        return self.layers * rank * ((h + q) + 2 * (h + kv) + (q + h) + 3 * (h + i))
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Architecture:
+        """The architecture that a ``config.json`` describes.
+
+        Raises:
+            ValueError: If a number is missing, naming it.
+        """
+        wanted = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
+        missing = [key for key in wanted if not isinstance(config.get(key), int)]
+        if missing:
+            raise ValueError(f"config.json of a Llama-shaped model needs {', '.join(wanted)}; missing: {missing}")
+        return cls(
+            hidden=config["hidden_size"],
+            layers=config["num_hidden_layers"],
+            heads=config["num_attention_heads"],
+            kv_heads=config.get("num_key_value_heads") or config["num_attention_heads"],
+            intermediate=config["intermediate_size"],
+            vocabulary=config["vocab_size"],
+            head_dim=config.get("head_dim") or 0,
+            tied=bool(config.get("tie_word_embeddings", False)),
+            qkv_bias=config.get("model_type") == "qwen2" or bool(config.get("attention_bias", False)),
+        )
+
+
+# From the configurations that were published with the weights.
+ARCHITECTURES: dict[tuple[str, str], Architecture] = {
+    ("0.5b", "qwen"): Architecture(896, 24, 14, 2, 4864, 151_936, tied=True, qkv_bias=True),
+    ("1.5b", "qwen"): Architecture(1536, 28, 12, 2, 8960, 151_936, tied=True, qkv_bias=True),
+    ("7b", "llama"): Architecture(4096, 32, 32, 32, 11_008, 32_000),
+    ("13b", "llama"): Architecture(5120, 40, 40, 40, 13_824, 32_000),
+    ("70b", "llama"): Architecture(8192, 80, 64, 8, 28_672, 32_000),
+    ("7b", "coder"): Architecture(4096, 32, 32, 32, 11_008, 32_016),
+    ("13b", "coder"): Architecture(5120, 40, 40, 40, 13_824, 32_016),
+    ("34b", "coder"): Architecture(8192, 48, 64, 8, 22_016, 32_000),
+    ("7b", "mistral"): Architecture(4096, 32, 32, 8, 14_336, 32_000),
+}
+
+
+def architecture_of(scale: scales.Scale, base: str = "") -> Architecture:
+    """The architecture behind a scale: the base folder's own where there is one, else the published numbers.
+
+    Raises:
+        FileNotFoundError: If the miniature's base is not there.
+    """
+    folder = Path(base).expanduser() if base else None
+    if scale.miniature and (folder is None or not folder.is_dir()):
+        folder = paths.miniature_models() / (base or scale.base)
+        if not (folder / "config.json").is_file():
+            raise FileNotFoundError(
+                f"no base model in {folder}; it is shipped with the project and made again by "
+                "`python -m mammoth_utils.miniature.pretraining`, or give `base` a folder of your own"
+            )
+    if folder is not None and (folder / "config.json").is_file():
+        return Architecture.from_config(json.loads((folder / "config.json").read_text(encoding="utf8")))
+    return ARCHITECTURES[scale.size, scale.family]

@@ -1,0 +1,107 @@
+"""Checkpoints: which one a killed run goes on from, and the fingerprint of what a run leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import zipfile
+from pathlib import Path
+
+from mammoth_utils import records
+
+
+def faults(checkpoint: Path) -> list[str]:
+    """What a checkpoint lacks for an exact resume; empty if it is complete.
+
+    Without its optimiser or scheduler a run resumes without a word, with fresh ones; without its random state it
+    draws other data and dropout. So each file must be there and be whole.
+    """
+    checkpoint, found = Path(checkpoint), []
+    if not _json(checkpoint / "trainer_state.json"):
+        found.append("trainer_state.json is missing or damaged")
+    if not _zip(checkpoint / "scheduler.pt"):
+        found.append("scheduler.pt is missing or damaged")
+    states = list(checkpoint.glob("rng_state*.pth"))
+    if not states or not all(map(_zip, states)):
+        found.append("rng_state*.pth is missing or damaged")
+    if (checkpoint / "pytorch_model_fsdp_0").is_dir():
+        for part in ("pytorch_model_fsdp_0", "optimizer_0"):
+            if not (checkpoint / part / ".metadata").is_file():
+                found.append(f"{part}/.metadata is missing")
+        return found
+    if not any(_zip(checkpoint / name) for name in ("optimizer.pt", "optimizer.bin")):
+        found.append("optimizer.pt is missing or damaged")
+    weights = [*checkpoint.glob("model*.safetensors"), *checkpoint.glob("adapter_model.safetensors")]
+    weights += list(checkpoint.glob("pytorch_model_fsdp.bin"))
+    index = checkpoint / "model.safetensors.index.json"
+    if index.is_file():
+        named = set(json.loads(index.read_text(encoding="utf8")).get("weight_map", {}).values())
+        found += [f"{name} is missing" for name in sorted(named - {file.name for file in weights})]
+    if not weights:
+        found.append("model.safetensors or adapter_model.safetensors is missing")
+    found += [f"{file.name} is damaged" for file in weights if file.suffix == ".safetensors" and not _safe(file)]
+    return found
+
+
+def numbered(folder: Path) -> list[Path]:
+    """The ``checkpoint-<step>`` folders below a folder, latest first."""
+    found = [path for path in Path(folder).glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    return sorted(found, key=lambda path: int(path.name.split("-")[1]), reverse=True)
+
+
+def last_complete(folder: Path, say: object = None) -> Path | None:
+    """The latest checkpoint below a folder that a run can go on from exactly, or None.
+
+    Args:
+        folder: Holds ``checkpoint-<step>`` folders.
+        say: Called with a line for each checkpoint that is passed over.
+    """
+    for checkpoint in numbered(folder):
+        lacking = faults(checkpoint)
+        if not lacking:
+            return checkpoint
+        if callable(say):
+            say(f"{checkpoint.name} is passed over: {'; '.join(lacking)}")
+    return None
+
+
+def weights_hash(folder: Path) -> str:
+    """The SHA-256 over the safetensors of a model or adapter folder, by file name.
+
+    Raises:
+        FileNotFoundError: If it holds none.
+    """
+    files = sorted(Path(folder).glob("*.safetensors"))
+    if not files:
+        raise FileNotFoundError(f"{folder} holds no safetensors")
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.name} {records.sha256(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def _json(file: Path) -> bool:
+    try:
+        return isinstance(json.loads(file.read_text(encoding="utf8")), dict)
+    except (OSError, ValueError):
+        return False
+
+
+def _zip(file: Path) -> bool:
+    """Whether a file of torch is whole: it is a zip whose directory, written last, must be there."""
+    return file.is_file() and zipfile.is_zipfile(file)
+
+
+def _safe(file: Path) -> bool:
+    """Whether a safetensors file is as long as its header says."""
+    try:
+        with open(file, "rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+            if length > 100_000_000:
+                return False
+            header = json.loads(opened.read(length))
+        end = max((value["data_offsets"][1] for key, value in header.items() if key != "__metadata__"), default=0)
+        return file.stat().st_size == 8 + length + end
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

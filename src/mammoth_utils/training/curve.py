@@ -1,0 +1,126 @@
+"""The curve of a run: its points as they come, on disk and to the page, across resumes."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mammoth_utils import records
+
+
+class Curve:
+    """The points of a run: ``{"step", "loss", "lr", "tokens", "seconds"}``, loss in nats a token.
+
+    A point's loss is the mean since the point before. Tokens and seconds count from the run's start, over resumes.
+    """
+
+    def __init__(self, file: Path, on_step: Callable[[dict[str, float]], None], write: bool = True) -> None:
+        self.file, self.on_step, self.write = Path(file), on_step, write
+        self.rows: list[dict[str, float]] = []
+        self._tokens, self._seconds, self._began = 0.0, 0.0, time.monotonic()
+
+    def start(self, step: int) -> None:
+        """Keep the points up to the step that the run goes on from, and drop what a killed run did beyond it."""
+        there = records.read_jsonl(self.file) if step and self.file.is_file() else ()
+        self.rows = [row for row in _whole(there) if row["step"] <= step]
+        if self.rows:
+            self._tokens, self._seconds = self.rows[-1]["tokens"], self.rows[-1]["seconds"]
+        self._began = time.monotonic()
+        if self.write:
+            records.write_jsonl(self.file, self.rows)
+            for row in self.rows:
+                self.on_step(row)
+
+    def add(self, step: int, loss: float, lr: float, tokens: float) -> None:
+        """Take a point; ``tokens`` are those since this process began.
+
+        Raises:
+            FloatingPointError: If the loss is no finite number: the weights are lost, and going on would hide it.
+        """
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"the loss at step {step} is {loss}: the run has diverged; lower learning_rate")
+        row = {
+            "step": step,
+            "loss": loss,
+            "lr": lr,
+            "tokens": self._tokens + tokens,
+            "seconds": round(self._seconds + time.monotonic() - self._began, 3),
+        }
+        self.rows.append(row)
+        if self.write:
+            with open(self.file, "a", encoding="utf8") as file:
+                file.write(json.dumps(row) + "\n")
+            self.on_step(row)
+
+
+def _whole(rows: Any) -> list[dict[str, float]]:
+    """The rows up to the first that a kill left half written."""
+    found = []
+    try:
+        for row in rows:
+            found.append(row)
+    except ValueError:
+        return found
+    return found
+
+
+def mean(points: list[dict[str, float]]) -> float:
+    """The mean loss over all steps, each point weighted by the steps it stands for."""
+    steps = [points[0]["step"], *(b["step"] - a["step"] for a, b in zip(points, points[1:], strict=False))]
+    return sum(p["loss"] * n for p, n in zip(points, steps, strict=True)) / sum(steps)
+
+
+def tail(points: list[dict[str, float]]) -> float:
+    """The mean loss over the last tenth of the steps, at least one point."""
+    last = points[-1]["step"]
+    kept = [point for point in points if point["step"] > 0.9 * last] or points[-1:]
+    return sum(point["loss"] for point in kept) / len(kept)
+
+
+def recorder(curve: Curve, checkpoint_minutes: float) -> Any:
+    """A callback of the trainer that feeds the curve and asks for a checkpoint by the clock.
+
+    Each checkpoint is also a point of the curve, so that a resumed run counts tokens and seconds from there.
+    """
+    from transformers import TrainerCallback
+
+    class Recorder(TrainerCallback):
+        def __init__(self) -> None:
+            self.saved = time.monotonic()
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+            self.saved = time.monotonic()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> Any:
+            done = state.global_step >= state.max_steps
+            due = checkpoint_minutes > 0 and time.monotonic() - self.saved >= 60 * checkpoint_minutes
+            if _together(due) and not done:
+                self.saved = time.monotonic()
+                control.should_save = control.should_log = True
+            if done:
+                control.should_log = True
+            return control
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict | None = None, **rest: Any) -> None:
+            if logs and "loss" in logs:
+                curve.add(state.global_step, float(logs["loss"]), float(logs["learning_rate"]), logs["num_tokens"])
+
+    return Recorder()
+
+
+def _together(due: bool) -> bool:
+    """The first process's answer, in every process: clocks differ, and a checkpoint needs all of them."""
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return due
+    import torch
+    import torch.distributed as distributed
+
+    place = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    flag = torch.tensor([int(due)], device=place)
+    distributed.broadcast(flag, src=0)
+    return bool(flag.item())

@@ -1,0 +1,138 @@
+"""Where a run is trained: in this process on one device, by ``torchrun`` on several."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mammoth_utils import records
+from mammoth_utils.training import guards, planner
+from mammoth_utils.training.describe import RunDescription
+from mammoth_utils.training.finetune import finetune
+from mammoth_utils.training.folder import alone, claim
+
+TAIL = 60
+MODULE = "mammoth_utils.training"
+GRACE_S = 30.0
+
+
+def train(
+    description: RunDescription,
+    rows: list[dict[str, Any]],
+    on_step: Callable[[dict[str, float]], None] | None = None,
+    resume: bool = True,
+) -> dict[str, Any]:
+    """The record of a run on as many devices as it asks for: ``finetune`` here, or ``torchrun`` on the same folder.
+
+    Args:
+        description: The run.
+        rows: The mixture.
+        on_step: Called with each point of the curve, from one device or several.
+        resume: Whether what stands in the run's folder is used.
+
+    Raises:
+        NotReadyError: If weights, a GPU or disk are missing.
+        RuntimeError: If a worker failed, with the last lines it wrote.
+    """
+
+    count, cards = devices(description)
+    if count == 1 and cards <= 1:
+        return finetune(description, rows, on_step, resume)
+    with alone(description.folder):
+        finished = claim(description, rows, resume)
+        if finished is not None:
+            return finished
+        guards.ready(description)
+        _torchrun(description.folder / "run.json", count, on_step)
+        return records.read_json(description.folder / "record.json")
+
+
+def devices(description: RunDescription) -> tuple[int, int]:
+    """How many processes a run has, and how many cards this machine shows them.
+
+    A process that sees several cards must be one of torchrun's, even alone: trainers refuse it otherwise.
+    """
+    if description.devices == "cpu" or (description.miniature and description.devices == "auto"):
+        return 1, 0
+    cards = len(planner.gpus())
+    if description.devices == "auto":
+        return max(1, cards), cards
+    return int(description.devices), cards
+
+
+def command(run_json: Path, processes: int) -> list[str]:
+    """The line that trains a run on several devices of this machine."""
+    here = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--max-restarts", "0"]
+    return [*here, "--nproc-per-node", str(processes), "-m", MODULE, str(run_json)]
+
+
+def cluster_lines(run_json: Path, nodes: int, per_node: int = 8) -> list[str]:
+    """The lines for several nodes that share a disk: by hand on each node, and under Slurm."""
+    rendezvous = "--rdzv-backend c10d --rdzv-endpoint $HEAD:29500 --rdzv-id mammoth"
+    line = f"torchrun --nnodes {nodes} --nproc-per-node {per_node} {rendezvous} -m {MODULE} {run_json}"
+    return [line, f"srun --nodes {nodes} --ntasks-per-node 1 {line}"]
+
+
+def _torchrun(run_json: Path, processes: int, on_step: Callable[[dict[str, float]], None] | None) -> None:
+    """Run the workers, keep their lines in ``train.log``, follow their curve, and bring their error here."""
+    folder = run_json.parent
+    package = str(Path(__file__).resolve().parents[2])
+    search = os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH", "")) if part)
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": search}
+    environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    if not (folder / "checkpoints").is_dir():  # nothing to go on from: the old points would be shown as this run's
+        (folder / "curve.jsonl").unlink(missing_ok=True)
+    worker = subprocess.Popen(
+        command(run_json, processes), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True, env=environment,
+    )  # fmt: skip
+    lines: collections.deque[str] = collections.deque(maxlen=TAIL)
+
+    def keep() -> None:
+        with open(folder / "train.log", "a", encoding="utf8") as log:
+            for line in worker.stdout or ():
+                log.write(line)
+                log.flush()
+                lines.append(line)
+
+    reader = threading.Thread(target=keep, daemon=True)
+    reader.start()
+    seen = 0
+    try:
+        while True:
+            ended = worker.poll() is not None
+            if on_step is not None:
+                seen = _follow(folder / "curve.jsonl", seen, on_step)
+            if ended:
+                break
+            time.sleep(0.5)
+        reader.join(GRACE_S)
+    except BaseException:  # an interrupted kernel: the workers have a session of their own and would live on
+        os.killpg(worker.pid, signal.SIGTERM)
+        try:
+            worker.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(worker.pid, signal.SIGKILL)
+        raise
+    if worker.returncode:
+        raise RuntimeError(f"training failed with exit status {worker.returncode}:\n{''.join(lines)}")
+
+
+def _follow(file: Path, seen: int, on_step: Callable[[dict[str, float]], None]) -> int:
+    """Hand on the points beyond the first ``seen``; how many were handed on by now."""
+    if not file.is_file():
+        return seen
+    text = file.read_text(encoding="utf8")
+    whole = text[: text.rfind("\n") + 1].splitlines()
+    for line in whole[seen:]:
+        on_step(json.loads(line))
+    return max(seen, len(whole))

@@ -1,0 +1,46 @@
+"""What all tests share: the project's folder, its real data where it is, and a run folder of a test's own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+# One thread a process, as in the workflow; set before anything imports torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MAMMOTH_ROOT"] = str(ROOT)
+# For the processes that tests start, where the library is not installed in place.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The markers, for a run that does not read pyproject.toml."""
+    for marker in ("long: minutes or many processes", "gpu: needs an NVIDIA card", "network: fetches from outside"):
+        config.addinivalue_line("markers", marker)
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's folder."""
+    return ROOT
+
+
+@pytest.fixture
+def runs_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that takes the place of ``runs/``."""
+    monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
+    (tmp_path / "runs").mkdir()
+    return tmp_path / "runs"
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real data; the test skips where ``MAMMOTH_DATA_DIR`` names none."""
+    named = os.environ.get("MAMMOTH_DATA_DIR")
+    if not named or not Path(named).is_dir():
+        pytest.skip("reads real data: MAMMOTH_DATA_DIR names no folder")
+    return Path(named)

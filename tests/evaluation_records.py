@@ -1,0 +1,67 @@
+"""Evaluation records made by hand, in the form that `evaluate` writes, for the tests of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mammoth_utils.report.cells import MINIATURE
+
+IN_DOMAIN, CHOICE = MINIATURE[:4], ("mini-aqua", "mini-sat", "mini-mmlu")
+PER_FAMILY = 10
+NUMERIC = [(f"family{number}", "arithmetic") for number in range(6)]
+LOGIC = [("rooms", "logic"), ("weekday", "logic"), ("cyclic", "abstract algebra")]
+Rate = float | Callable[[str, str, str], float]
+
+
+def benchmarks(rate: Rate, looser: float = 0.0) -> dict[str, Any]:
+    """The nine benchmarks with a share of correct items per family; the published rule accepts `looser` more."""
+    found = {}
+    for name in MINIATURE:
+        families = [*NUMERIC[:3], *LOGIC] if name in ("mini-aqua", "mini-mmlu") else NUMERIC
+        ids, owners, fields, marks = [], [], [], {"corrected": "", "published": ""}
+        for family, kind in families:
+            share = rate(name, family, kind) if callable(rate) else rate
+            for rule, extra in (("corrected", 0.0), ("published", looser)):
+                right = min(PER_FAMILY, round((share + extra) * PER_FAMILY))
+                marks[rule] += "1" * right + "0" * (PER_FAMILY - right)
+            ids += [f"{name}/test/{family}/{number}" for number in range(PER_FAMILY)]
+            owners += [family] * PER_FAMILY
+            fields += [kind] * PER_FAMILY
+        items = {"ids": ids, "families": owners, "fields": fields, **marks, "kinds": "p" * len(ids)}
+        counts = {rule: {"correct": marks[rule].count("1"), "no_answer": 0, "ungradable_gold": 0} for rule in marks}
+        found[name] = {"n": len(ids), "in_domain": name in IN_DOMAIN, "choice": name in CHOICE, **counts, "items": items}
+    return found
+
+
+def record(
+    mixture: str = "hybrid",
+    rate: Rate = 0.6,
+    decoding: str = "hybrid",
+    *,
+    family: str = "llama",
+    size: str = "1m",
+    seed: int = 0,
+    suffix: str = "",
+    looser: float = 0.0,
+    also: Mapping[str, Rate] | None = None,
+    **changes: Any,
+) -> dict[str, Any]:
+    """One record; `suffix` is what a run with settings of its own has behind its name."""
+    method = "base" if mixture == "none" else "full"
+    name = f"{family}-{size}-none-base" if mixture == "none" else f"{family}-{size}-{mixture}-{method}-s{seed}"
+    model = {"name": f"{name}{suffix}-{decoding}", "size": size, "family": family, "mixture": mixture}
+    return {
+        "schema": 1,
+        "page": "evaluate",
+        "world": "miniature",
+        "parameters": {"limit": 0},
+        "model": {**model, "method": method, "seed": seed, "base": f"{family}-{size}", "hash": "0" * 16},
+        "decoding": decoding,
+        "split": "test",
+        "benchmarks": benchmarks(rate, looser),
+        "decodings": {way: benchmarks(share, looser) for way, share in (also or {}).items()},
+        "environment": {},
+        "seconds": 1.0,
+        **changes,
+    }

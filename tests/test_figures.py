@@ -1,0 +1,177 @@
+"""Figures and tables: what they must show, not how they look to the pixel."""
+
+from __future__ import annotations
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+from evaluation_records import record
+
+from mammoth_utils.report import cells, claims, figures, published, style, tables
+
+RECORDS = [
+    record("hybrid", 0.7, also={"pot": 0.6, "cot": 0.3}),
+    record("pot", 0.6, "pot"),
+    record("cot", 0.3, "cot"),
+    record("none", 0.1),
+    record("G", 0.3, looser=0.1),
+    record("unfiltered", 0.6),
+]
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def words(figure) -> str:
+    figure.canvas.draw()
+    texts = [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
+    return "\n".join(texts)
+
+
+def markers(figure) -> list:
+    return [line for axis in figure.axes for line in axis.get_lines() if line.get_marker() not in ("None", "|", "")]
+
+
+def test_the_main_figure_parts_the_domains_and_says_n_seeds_and_interval():
+    figure = figures.main_figure(RECORDS)
+    shown = words(figure)
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["in domain", "out of domain"]
+    for one in ("n = 60 problems a set", "1 seed", "95 % intervals", "correct, %", "hybrid", "PoT only", "CoT only"):
+        assert one in shown, one
+    assert [len(axis.get_yticks()) for axis in figure.axes] == [4, 5]
+    assert len(markers(figure)) == 9 * 4
+
+
+def test_no_miniature_accuracy_shares_an_axis_with_a_published_one():
+    ours = words(figures.main_figure(RECORDS)) + words(figures.growing_mixtures(figures.mixtures_frame(RECORDS)))
+    theirs = words(figures.decodings(published.decodings())) + words(figures.published_main(published.main_results()))
+    assert "mini-" in ours
+    assert "published" not in ours
+    assert "mini-" not in theirs
+    assert "published" in theirs
+    assert "SVAMP" not in ours.replace("mini-svamp", "")
+
+
+def test_ours_is_filled_and_published_hollow():
+    ours, theirs = markers(figures.main_figure(RECORDS)), markers(figures.decodings(published.decodings()))
+    assert {line.get_markerfacecolor() for line in theirs} == {"white"}
+    assert "white" not in {line.get_markerfacecolor() for line in ours}
+
+
+def test_a_method_has_one_colour_and_one_marker_in_every_figure():
+    main = {line.get_label(): line for line in markers(figures.main_figure(RECORDS)) if not line.get_label().startswith("_")}
+    seven = {line.get_label(): line for line in markers(figures.decodings(published.decodings()))}
+    for ours, theirs in (("hybrid", "Hybrid decoding"), ("PoT only", "PoT decoding"), ("CoT only", "CoT decoding")):
+        assert main[ours].get_color() == seven[theirs].get_color()
+        assert main[ours].get_marker() == seven[theirs].get_marker()
+    compared = ("hybrid", "pot", "cot", "none")
+    assert len({style.COLOURS[one] for one in compared}) == len({style.MARKERS[one] for one in compared}) == 4
+
+
+def test_the_claims_figure_shows_every_part_with_its_verdict():
+    results = claims.evaluate_claims(RECORDS)
+    figure = figures.claims_figure(results)
+    parts = [part for one in results for part in one.parts]
+    assert len(figure.axes[0].get_yticks()) == len(parts) >= 8
+    shown = words(figure).replace("\n", " ")
+    assert "difference, points" in shown
+    assert {part.verdict for part in parts} <= set(shown.split("  ")) | {v for v in claims.VERDICTS if v in shown}
+
+
+def test_a_figure_without_records_says_what_measures_it():
+    assert "make book" in words(figures.main_figure([]))
+    assert "make book" in words(figures.claims_figure(claims.evaluate_claims([])))
+    assert "make book" in words(figures.growing_mixtures(figures.mixtures_frame([])))
+
+
+def test_accuracy_by_benchmark_takes_the_evaluation_page_s_table():
+    rows = [
+        {"benchmark": "mini-math", "in_domain": True, "choice": False, "n": 200, "published": 0.5, "corrected": 0.6},
+        {"benchmark": "mini-sat", "in_domain": False, "choice": True, "n": 200, "published": 0.2, "corrected": 0.2},
+        {"benchmark": "average", "in_domain": None, "choice": None, "n": 400, "published": 0.35, "corrected": 0.4},
+    ]
+    figure = figures.accuracy_by_benchmark(pd.DataFrame(rows))
+    shown = words(figure)
+    assert "n = 200" in shown
+    assert "average" not in shown
+    assert "black tick: published rule" in shown
+    with pytest.raises(ValueError, match="no benchmark"):
+        figures.accuracy_by_benchmark(pd.DataFrame(rows[2:]))
+
+
+def test_sources_and_curves():
+    frame = pd.DataFrame({"source": ["mini-A", "mini-B"], "kind": ["cot", "pot"], "rows": [300, 200], "kept": [290, 120]})
+    assert "n = 500 in all" in words(figures.sources_by_kind(frame))
+    curve = figures.training_curve([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}])
+    assert "loss, nats a token" in words(curve)
+    with pytest.raises(ValueError, match="at least one point"):
+        figures.training_curve([])
+
+
+@pytest.mark.parametrize("version", ["v3", "v1"])
+def test_published_figures_name_their_version(version):
+    assert version in words(figures.published_main(published.main_results(version=version)))
+    assert version in words(figures.sources_ablation(published.sources_ablation(version)))
+
+
+def test_a_wide_table_scrolls_inside_its_own_box_and_escapes_what_it_shows():
+    shown = tables.show(pd.DataFrame({"a": ["<b>"], "b": [1.26], "c": [None]}), note="n < 2")
+    assert "overflow-x:auto" in shown._repr_html_()
+    assert "&lt;b&gt;" in shown._repr_html_()
+    assert "1.3" in shown._repr_html_()
+    assert ">None<" not in shown._repr_html_()
+    assert "n &lt; 2" in shown._repr_html_()
+
+
+def test_the_published_table_marks_what_is_not_the_authors_own():
+    shown = tables.published_main(None, "v3")._repr_html_()
+    assert "54.9a" in shown, "WizardMath on GSM8K was checked against v3"
+    assert "25.2d" in shown, "Code Llama on GSM8K stands in another paper only"
+    assert ">53.6<" in shown, "MAmmoTH's own cells carry no mark"
+    assert "As published, version v3" in shown
+
+
+def test_the_miniature_s_table_shows_both_rules_and_every_decoding():
+    shown = tables.miniature(RECORDS, "1m")
+    frame = shown.frame.set_index(["model", "decoding"])
+    assert frame.loc[("llama-1m G", "hybrid"), "mini-math"] == "30.0 / 40.0"
+    assert frame.loc[("llama-1m G", "hybrid"), "rules differ on"] == 9 * 6
+    assert {decoding for model, decoding in frame.index if model == "llama-1m hybrid"} == {"hybrid", "pot", "cot"}
+    assert ("llama-1m untuned base", "hybrid") in frame.index
+    assert "make book-full" in repr(tables.miniature(RECORDS, "3m"))
+
+
+def test_ours_on_real_benchmarks_is_shown_only_where_measured():
+    assert "grades stored completions" in repr(tables.real(RECORDS))
+    stored = record("hybrid", 0.5, world="real", decoding="stored")
+    stored["model"] = {"name": "completions-pot_gsm8k", "size": "", "family": "", "mixture": "", "method": "", "seed": 0}
+    stored["benchmarks"] = {"gsm8k": stored["benchmarks"]["mini-gsm8k"]}
+    frame = tables.real([*RECORDS, stored]).frame
+    assert list(frame["benchmark"]) == ["gsm8k"]
+    assert list(frame["run"]) == ["completions-pot_gsm8k"]
+
+
+def test_claims_tables_tell_every_claim_and_what_the_world_builds_in():
+    results = claims.evaluate_claims(RECORDS)
+    assert len(tables.claims_table(results).frame) == 9
+    reasons = tables.claim_reasons(results).frame
+    assert (reasons["what the world builds in"] != "").all()
+    parts = tables.claim_parts(results).frame
+    assert set(parts["role"]) == {"decides", "reported"}
+    assert claims.sentence(results).startswith("Of 9 claims: ")
+    for one in results:
+        assert claims.told(one).startswith(f"{one.id} is ")
+
+
+def test_the_style_does_not_leak_into_the_page():
+    before = dict(matplotlib.rcParams)
+    figures.main_figure(RECORDS)
+    assert dict(matplotlib.rcParams) == before
+    assert cells.MINIATURE[0] == "mini-gsm8k"

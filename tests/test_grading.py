@@ -1,0 +1,274 @@
+"""Verdicts under the two rules: hand-made tables, properties, adversaries, and real outputs."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections import Counter
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mammoth_utils.grading import RULES, Answer, Summary, grade, grade_file, grade_math_number, read_answer
+from mammoth_utils.grading.benchmarks import gold_letter
+
+CASES = Path(__file__).parent / "cases"
+DATA = os.environ.get("MAMMOTH_DATA_DIR")
+needs_data = pytest.mark.skipif(not DATA, reason="MAMMOTH_DATA_DIR names no folder of real data")
+
+
+def cases(name: str) -> list[dict]:
+    return [json.loads(line) for line in (CASES / name).read_text(encoding="utf8").splitlines()]
+
+
+CORRECTED, PUBLISHED = cases("grading_corrected.jsonl"), cases("grading_published.jsonl")
+
+
+def test_the_tables_are_as_large_as_promised():
+    outcomes = Counter(case["expected"] for case in CORRECTED)
+    assert len(CORRECTED) >= 150
+    assert outcomes["incorrect"] >= 50
+    assert len(PUBLISHED) >= 60
+
+
+@pytest.mark.parametrize("case", CORRECTED, ids=lambda case: f"{case['benchmark']}-{case['because'][:40]}")
+def test_the_corrected_rule_agrees_with_the_hand_made_table(case):
+    verdict = grade(case["answer"], case["gold"], case["benchmark"], "corrected", case.get("options"))
+    assert verdict.outcome == case["expected"], (case["because"], verdict.reason)
+    assert verdict.reason
+
+
+@pytest.mark.parametrize("case", PUBLISHED, ids=lambda case: f"{case['benchmark']}-{case['because'][:40]}")
+def test_the_published_rule_agrees_with_the_hand_made_table(case):
+    answer = read_answer(case["completion"], case["benchmark"], "published")
+    assert (answer.text if answer else None) == case["answer"], case["because"]
+    assert grade(answer, case["gold"], case["benchmark"], "published").outcome == case["expected"], case["because"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold", "expected", "because"),
+    [
+        (12.4, 12, "correct", "an integer gold is matched after rounding"),
+        (0.52, 0.5, "correct", "the edge of 4 % counts, as in the authors' code"),
+        (0.5201, 0.5, "incorrect", "just beyond the edge"),
+        (float("inf"), 7, "no_answer", "a program may print inf, and rounding it would raise"),
+        (float("nan"), 7, "no_answer", "nan is no number"),
+        (None, 7, "no_answer", "nothing was read"),
+        (0.1, 0.0, "incorrect", "a real gold of zero accepts only zero"),
+    ],
+)
+def test_published_rule_for_numbers_on_math(answer, gold, expected, because):
+    assert grade_math_number(answer, gold).outcome == expected, because
+
+
+@pytest.mark.parametrize("case", [case for case in CORRECTED if case["expected"] == "correct"
+                                  and case["benchmark"] in ("math", "gsm8k") and isinstance(case["gold"], str)
+                                  and "boxed" not in case["gold"] and "####" not in case["gold"]
+                                  and "." not in case["gold"] + case["answer"] and "%" not in case["answer"]],
+                         ids=lambda case: case["because"][:40])  # fmt: skip
+def test_what_is_equal_is_equal_the_other_way_round(case):
+    assert grade(case["gold"], case["answer"], "math", "corrected").correct, case["because"]
+
+
+NUMBERS = st.fractions(min_value=-10_000, max_value=10_000, max_denominator=500)
+
+
+def latex(value: Fraction) -> str:
+    sign = "-" if value < 0 else ""
+    return f"{sign}\\frac{{{abs(value.numerator)}}}{{{value.denominator}}}" if value.denominator > 1 else str(value)
+
+
+def forms(value: Fraction) -> list[str]:
+    """The same number in many forms."""
+    text = latex(value)
+    made = [
+        text, f"${text}$", f"\\({text}\\)", f"{text}.", f"  {text} ", f"\\text{{{value}}}", f"x = {text}",
+        f"\\left({text}\\right)", text.replace("frac", "dfrac"), f"{value.numerator}/{value.denominator}",
+        f"Fraction({value.numerator}, {value.denominator})", f"{2 * value.numerator}/{2 * value.denominator}",
+        f"{value.numerator / value.denominator!r}", f"{{{text}}}", f"1*{text}" if value >= 0 else text,
+    ]  # fmt: skip
+    if value.denominator == 1:
+        made += [f"{value}.0", f"{int(value):,}", f"\\${value}", f"{value}^\\circ", f"{value} \\text{{ cm}}"]
+    return made
+
+
+@settings(max_examples=120, deadline=None)
+@given(NUMBERS, st.data())
+def test_an_equivalent_form_never_changes_the_verdict(value, data):
+    answer = data.draw(st.sampled_from(forms(value)))
+    gold = latex(value)
+    verdict = grade(answer, gold, "math", "corrected")
+    assert verdict.correct, (answer, gold, verdict.reason)
+
+
+@settings(max_examples=120, deadline=None)
+@given(NUMBERS, NUMBERS, st.data())
+def test_another_value_is_never_accepted(value, other, data):
+    if value == other or abs(value) == abs(100 * other) or abs(100 * value) == abs(other):
+        return
+    answer, gold = data.draw(st.sampled_from(forms(other))), latex(value)
+    assert not grade(answer, gold, "math", "corrected").correct, (answer, gold)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(-99, 99), min_size=2, max_size=6, unique=True), st.randoms())
+def test_order_matters_in_tuples_and_not_in_sets(items, random):
+    shuffled = items[:]
+    random.shuffle(shuffled)
+    braces = ["\\{" + ", ".join(map(str, some)) + "\\}" for some in (items, shuffled)]
+    brackets = ["(" + ",".join(map(str, some)) + ")" for some in (items, shuffled)]
+    assert grade(braces[1], braces[0], "math", "corrected").correct
+    assert grade(", ".join(map(str, shuffled)), ", ".join(map(str, items)), "math", "corrected").correct
+    assert grade(brackets[1], brackets[0], "math", "corrected").correct == (items == shuffled)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(-9, 9), min_size=2, max_size=5), st.integers(1, 9))
+def test_a_polynomial_equals_its_factored_form_and_no_neighbour(coefficients, factor):
+    inner = " + ".join(f"{c}x^{power}" for power, c in enumerate(coefficients))
+    outer = " + ".join(f"{factor * c}*x**{power}" for power, c in enumerate(coefficients))
+    assert grade(outer, f"{factor}({inner})", "math", "corrected").correct
+    assert not grade(outer + " + 1", f"{factor}({inner})", "math", "corrected").correct
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.text(max_size=200), st.sampled_from(["gsm8k", "math", "aqua", "theoremqa"]), st.sampled_from(RULES))
+def test_any_text_gets_a_verdict(text, benchmark, rule):
+    for answer in (read_answer(text, benchmark, rule), text):
+        assert grade(answer, "A" if benchmark == "aqua" else "\\frac{1}{2}", benchmark, rule).outcome
+
+
+ADVERSARIES = {
+    "a tower of powers": "9**9**9",
+    "a tower in LaTeX": "9^{9^{9^9}}",
+    "a factorial tower": "((9!)!)!",
+    "a megabyte of digits": "7" * 1_000_000,
+    "a megabyte of brackets": "(" * 1_000_000,
+    "nested fractions": "\\frac{1}{" * 3000 + "2" + "}" * 3000,
+    "nested roots": "\\sqrt{" * 100 + "2" + "}" * 100,
+    "many terms": " + ".join(["\\frac{1}{3}"] * 100),
+    "a long product of fractions": "*".join(f"\\frac{{{n}}}{{{n + 1}}}" for n in range(1, 70)),
+    "a power of a sum": "(x+y+z+1)^{300}",
+    "many items": "\\{" + ",".join(str(n) for n in range(250)) + "\\}",
+    "many plus-minus signs": "1" + "\\pm 2" * 100,
+    "a huge exponent": "10^{999999999}",
+    "a tiny float": "1e-999999999",
+    "a binomial": "\\binom{10000000}{5000000}",
+    "a lone backslash": "\\",
+    "a null character": "\x00",
+    "surrogates": "\ud800",
+    "the word lambda": "lambda: __import__('os').system('true')",
+    "an attribute": "().__class__.__bases__",
+    "the input that hangs math-verify": "\\begin{cases}" + "x" * 300 + "\\end{cases}",
+    "repeated boxes": "\\boxed{" * 3000,
+    "repeated triggers": "The answer is " * 3000,
+    "dollar signs": "$" * 20_000,
+    "commas": "1," * 50_000,
+    "unclosed cells": "```python\n" * 3000,
+}
+
+
+@pytest.mark.parametrize("name", ADVERSARIES)
+@pytest.mark.parametrize("rule", RULES)
+def test_an_adversary_gets_a_verdict_and_never_an_exception(name, rule):
+    text = ADVERSARIES[name]
+    for benchmark in ("gsm8k", "math", "aqua"):
+        gold = "A" if benchmark == "aqua" else "3"
+        options = ["1", "2", "x^2"] if benchmark == "aqua" else None
+        assert not grade(text, gold, benchmark, rule, options).correct
+        assert grade(read_answer(text, benchmark, rule, options), gold, benchmark, rule, options).outcome
+        assert grade("3", text, "math", rule).outcome in ("incorrect", "ungradable_gold")
+
+
+def test_verdicts_are_the_same_in_threads():
+    found: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: found.extend(
+            grade(case["answer"], case["gold"], case["benchmark"], "corrected", case.get("options")).outcome
+            for case in CORRECTED))
+        for _ in range(2)
+    ]  # fmt: skip
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Counter(found) == Counter(case["expected"] for case in CORRECTED for _ in threads)
+
+
+def test_an_answer_its_text_and_nothing_are_all_taken():
+    assert grade(Answer("18", (0, 2)), "18", "gsm8k").correct
+    assert grade("18", "18", "gsm8k").correct
+    assert grade(None, "18", "gsm8k").outcome == "no_answer"
+    with pytest.raises(TypeError, match="expected an Answer, a text or None as the answer, got int"):
+        grade(18, "18", "gsm8k")
+
+
+@pytest.mark.parametrize(
+    ("gold", "options", "letter"),
+    [("C", None, "C"), ("(c)", None, "C"), (2, None, "C"), (2, ["a", "b"], None), ("21", ["20", "21"], "B"),
+     (True, None, None), ("Z", None, None), (-1, None, None)],
+)  # fmt: skip
+def test_a_gold_names_its_option_by_letter_index_or_text(gold, options, letter):
+    assert gold_letter(gold, options) == letter
+
+
+GOLD_KEYS = {"gsm8k": "answer", "math": "solution", "numglue": "answer", "svamp": "Answer", "deepmind": "answer",
+             "simuleq": "answer", "aqua": "correct", "sat": "answer", "mmlu_mathematics": "answer"}  # fmt: skip
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("name", "ungradable"),
+    [("deepmind", 139), ("numglue", 3), ("gsm8k", 0), ("svamp", 0), ("simuleq", 0), ("aqua", 0), ("sat", 0),
+     ("mmlu_mathematics", 0)],
+)  # fmt: skip
+def test_the_published_rule_can_never_match_so_many_golds_of_the_real_sets(name, ungradable):
+    rows = [json.loads(line) for line in (Path(DATA) / "eval" / f"{name}.jsonl").read_text("utf8").splitlines()]
+    outcomes = Counter(grade("-12345.678", row[GOLD_KEYS[name]], name, "published").outcome for row in rows)
+    assert outcomes["ungradable_gold"] == ungradable
+
+
+@needs_data
+@pytest.mark.parametrize("name", list(GOLD_KEYS))
+def test_the_corrected_rule_accepts_every_gold_of_the_real_sets_as_its_own_answer(name):
+    from mammoth_utils.grading.benchmarks import benchmark_named
+    from mammoth_utils.grading.rules import corrected_gold
+
+    rows = [json.loads(line) for line in (Path(DATA) / "eval" / f"{name}.jsonl").read_text("utf8").splitlines()]
+    refused = []
+    for row in rows:
+        gold = row[GOLD_KEYS[name]]
+        answer = gold_letter(gold) if benchmark_named(name).choice else corrected_gold(gold, benchmark_named(name))
+        if not grade(answer, gold, name, "corrected").correct:
+            refused.append(gold)
+    assert refused == []
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("name", "accuracy", "agreement"),
+    [("mathcoder_l_7b_gsm8k", 64.2, 0.98), ("mathcoder_l_7b_svamp", 71.5, 0.98), ("mathcoder_l_7b_deepmind", 47.0, 0.98),
+     ("mathcoder_l_7b_simuleq", 47.3, 0.98), ("planandsolve_svamp", None, 0.98)],
+)  # fmt: skip
+def test_real_outputs_read_as_their_authors_judged_them(name, accuracy, agreement):
+    summary, same, rows = Summary(("corrected",)), 0, 0
+    for graded in grade_file(Path(DATA) / "outputs" / f"{name}.jsonl.gz", "corrected"):
+        summary.add(graded)
+        rows += 1
+        same += graded.verdicts["corrected"].correct == graded.row["published_correct"]
+    assert same / rows >= agreement
+    if accuracy is not None:
+        assert abs(100 * summary.as_dict("corrected")["accuracy"] - accuracy) <= 0.3
+
+
+@needs_data
+@pytest.mark.long
+def test_programs_that_leave_their_answer_in_ans_read_as_their_authors_state():
+    summary = Summary(("corrected",))
+    for graded in grade_file(Path(DATA) / "outputs" / "pot_gsm8k_fewshot.jsonl.gz", "corrected"):
+        summary.add(graded)
+    assert abs(100 * summary.as_dict("corrected")["accuracy"] - 71.6) <= 0.3

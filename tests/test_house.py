@@ -1,0 +1,264 @@
+"""The house: who may import whom, what a page looks like, and that every list of versions says the same."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mammoth_utils import pages
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBRARY = ROOT / "src" / "mammoth_utils"
+SHARED = {"rationale", "prompts", "scales", "records", "paths", "pages"}
+# Higher floors may import lower ones, and nothing its own floor's other rooms.
+FLOORS = {
+    "report": 3, "evaluation": 2, "training": 2, "curation": 2, "grading": 1, "programs": 1, "miniature": 1,
+    **dict.fromkeys(SHARED, 0),
+}  # fmt: skip
+# Said in the plan: the command line of grading runs stored programs; completions.py is the room behind it.
+ALLOWED = {("grading/__main__.py", "programs"), ("grading/completions.py", "programs")}
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+CARD = (
+    "torch transformers trl peft bitsandbytes datasets accelerate openai matplotlib pandas papermill jupyter_book "
+    "snakemake math_verify sympy jupyterlab pooch ruff pytest nbstripout itables datasketch hypothesis ipykernel"
+)
+
+
+def imported(tree: ast.AST) -> list[tuple[str, bool]]:
+    """Every imported module's dotted name, and whether it is imported when the file is."""
+    inside = {id(node) for outer in ast.walk(tree) if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef)
+              for node in ast.walk(outer)}  # fmt: skip
+    found = []
+    for node in ast.walk(tree):
+        at_once = id(node) not in inside
+        if isinstance(node, ast.Import):
+            found += [(alias.name, at_once) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "mammoth_utils":
+            found += [(f"mammoth_utils.{alias.name}", at_once) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.append((node.module, at_once))
+    return found
+
+
+def sources() -> list[Path]:
+    return sorted(LIBRARY.rglob("*.py"))
+
+
+def test_imports_run_one_way():
+    wrong = []
+    for file in sources():
+        name = file.relative_to(LIBRARY).as_posix()
+        room = name.split("/")[0].removesuffix(".py")
+        if room not in FLOORS:
+            assert room == "__init__", f"{name}: a room that the plan does not have"
+            continue
+        for module, _ in imported(ast.parse(file.read_text(encoding="utf8"))):
+            parts = module.split(".")
+            if parts[0] != "mammoth_utils" or len(parts) < 2 or parts[1] == room or parts[1] not in FLOORS:
+                continue
+            if room in SHARED and parts[1] in SHARED:
+                continue
+            below = FLOORS[parts[1]] < FLOORS[room]
+            reads_only = room != "report" or parts[1] not in ("evaluation", "training", "curation")
+            if not (below and reads_only) and (name, parts[1]) not in ALLOWED:
+                wrong.append(f"{name} imports {module}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_shared_nouns_import_nothing_heavy():
+    heavy = {"torch", "transformers", "pandas", "numpy", "datasets", "matplotlib", "sympy"}
+    for noun in SHARED:
+        names = imported(ast.parse((LIBRARY / f"{noun}.py").read_text(encoding="utf8")))
+        assert not heavy & {module.split(".")[0] for module, at_once in names if at_once}, noun
+
+
+@pytest.mark.parametrize(
+    "room", ["", ".grading", ".programs", ".curation", ".report", ".pages", ".training", ".evaluation"]
+)
+def test_a_light_import_loads_no_torch(room):
+    code = f"import sys, mammoth_utils{room}; sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr or f"mammoth_utils{room} loads torch"
+
+
+def test_a_room_is_one_sitting():
+    long = {file.relative_to(ROOT).as_posix(): len(file.read_text(encoding="utf8").splitlines()) for file in sources()}
+    assert not {name: lines for name, lines in long.items() if lines > 350}
+
+
+def test_no_room_is_called_utils_or_helpers():
+    assert not [file for file in sources() if file.stem in ("utils", "helpers", "misc", "common")]
+
+
+def test_every_package_that_the_library_imports_is_declared():
+    declared = {name.replace("-", "_") for name in map(_name, _requirements())}
+    provides = importlib.metadata.packages_distributions()
+    missing = set()
+    for file in sources():
+        for module, _ in imported(ast.parse(file.read_text(encoding="utf8"))):
+            top = module.split(".")[0]
+            if top in sys.stdlib_module_names or top == "mammoth_utils" or top.startswith("_"):
+                continue
+            if not {name.lower().replace("-", "_") for name in provides.get(top, [top])} & declared:
+                missing.add(f"{file.relative_to(ROOT)}: {top}")
+    # What those declared bring along and is theirs to version.
+    carried = ("sphinx", "docutils", "myst_nb", "IPython", "jinja2", "scipy", "huggingface_hub", "requests", "httpx")
+    assert not sorted(one for one in missing if one.rsplit(": ")[1] not in carried)
+
+
+def test_pages_lie_in_git_without_outputs():
+    assert NOTEBOOKS, "no page at all"
+    for file in NOTEBOOKS:
+        for cell in json.loads(file.read_text(encoding="utf8"))["cells"]:
+            assert not cell.get("outputs"), f"{file.name} has outputs: run `make fix`"
+            assert not cell.get("execution_count"), f"{file.name} has execution counts: run `make fix`"
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
+def test_a_page_declares_plain_parameters_with_help_and_resolves_them_first(file):
+    declared = pages.declared(file.stem)
+    assert declared
+    assert not [name for name, parameter in declared.items() if not parameter.help], "a parameter without help"
+    code = [cell for cell in json.loads(file.read_text(encoding="utf8"))["cells"] if cell["cell_type"] == "code"]
+    assert "parameters" in code[0]["metadata"].get("tags", [])
+    assert f'pages.resolve("{file.stem}", globals()' in "".join(code[1]["source"])
+    assert pages.resolve(file.stem, {name: one.default for name, one in declared.items()}).as_dict()
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.stem)
+def test_papermill_reads_the_same_parameters_as_we_do(file):
+    papermill = pytest.importorskip("papermill")
+    theirs = papermill.inspect_notebook(str(file))
+    ours = pages.declared(file.stem)
+    assert list(theirs) == list(ours)
+    assert {name: one["inferred_type_name"] for name, one in theirs.items()} == {
+        n: p.type.__name__ for n, p in ours.items()
+    }
+
+
+def documented() -> list[tuple[str, str]]:
+    """Every papermill line of the documentation, with the file that has it."""
+    found = []
+    for file in (ROOT / "README.md", *sorted((ROOT / "book").glob("*.md"))):
+        for block in re.findall(r"```[^\n]*\n(.*?)```", file.read_text(encoding="utf8"), re.DOTALL):
+            found += [(file.name, line.strip()) for line in block.splitlines() if "papermill " in line]
+    return found
+
+
+def test_documented_commands_name_real_pages_and_parameters():
+    lines = documented()
+    assert len(lines) >= 4
+    for where, line in lines:
+        words = shlex.split(line.split("&& ")[-1])
+        page = next(word for word in words if word.endswith(".ipynb"))
+        out = words[words.index(page) + 1]
+        assert out.endswith(".ipynb"), f"{where}: `{line}` lacks the output path, and fails at a terminal"
+        given = {words[i + 1]: words[i + 2] for i, word in enumerate(words) if word in ("-p", "-r")}
+        pages.resolve(Path(page).stem, given)
+
+
+def _requirements() -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = {name: lines for name, lines in project["optional-dependencies"].items() if name != "all"}
+    return sorted({*project["dependencies"], *(line for lines in extras.values() for line in lines)})
+
+
+def _name(requirement: str) -> str:
+    return re.match(r"[\w.-]+", requirement)[0].lower()
+
+
+@pytest.mark.parametrize("file", ["environment.yml", "environment-gpu.yml"])
+def test_conda_and_pip_name_the_same_versions(file):
+    listed = yaml.safe_load((ROOT / file).read_text())["dependencies"]
+    pip = next(entry["pip"] for entry in listed if isinstance(entry, dict))
+    assert "pip" in listed
+    assert any(str(entry).startswith("python=") for entry in listed)
+    assert sorted(line for line in pip if line != "-e .") == _requirements()
+    assert "-e ." in pip
+
+
+def test_the_extra_all_holds_every_extra():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = re.search(r"\[(.*)\]", extras["all"][0])[1].split(",")
+    assert set(named) == set(extras) - {"all"}
+
+
+def test_the_running_environment_fits_the_declared_versions():
+    from packaging.requirements import Requirement
+
+    for line in _requirements():
+        requirement = Requirement(line)
+        if requirement.marker and not requirement.marker.evaluate():
+            continue
+        version = importlib.metadata.version(requirement.name).partition("+")[0]
+        assert requirement.specifier.contains(version), f"{line}: {version} is installed"
+
+
+def test_no_file_names_a_path_of_one_machine():
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    wrong = []
+    for name in listed.stdout.splitlines():
+        file = ROOT / name
+        if file.suffix in (".py", ".md", ".yml", ".yaml", ".toml", ".ipynb", ".json", ".cfg", "") and file.is_file():
+            text = file.read_text(encoding="utf8", errors="ignore")
+            wrong += [
+                f"{name}: {hit}" for hit in re.findall(r"(?<![\w./])/(?:work|root|home/\w+|Users/\w+)/[\w.]+", text)
+            ]
+    assert not wrong, "\n".join(wrong[:20])
+
+
+def test_every_page_of_the_contents_has_a_source():
+    sys.path.insert(0, str(ROOT / "workflow"))
+    try:
+        import check_book
+    finally:
+        sys.path.pop(0)
+    for page in check_book.contents():
+        assert any((ROOT / f"{page}{suffix}").is_file() for suffix in (".md", ".ipynb")), f"{page} has no source"
+
+
+def test_links_follow_from_one_address_and_are_absent_without_it():
+    sys.path.insert(0, str(ROOT / "book" / "_ext"))
+    try:
+        import project_address
+    finally:
+        sys.path.pop(0)
+    assert project_address.theme_options("") == {}
+    options = project_address.theme_options("https://github.com/Someone/a-book")
+    assert options["repository_url"] == "https://github.com/Someone/a-book"
+    assert "binderhub_url" in options["launch_buttons"]
+    assert project_address.pages_address("https://github.com/Someone/a-book") == "https://someone.github.io/a-book/"
+    assert "launch_buttons" not in project_address.theme_options("https://git.example.org/x/y")
+    with pytest.raises(ValueError, match="https://HOST/OWNER/NAME"):
+        project_address.theme_options("github.com/x/y")
+
+
+@pytest.mark.long
+def test_a_fresh_environment_of_the_conda_files_pip_section_imports_every_package_of_the_card(tmp_path):
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    pip = [line for line in next(entry["pip"] for entry in listed if isinstance(entry, dict)) if line != "-e ."]
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    python = str(venv / "bin" / "python")
+    # torch first and by itself: with it in place no other package asks pip for another build of it.
+    for lines in ([next(line for line in pip if line.startswith("torch=="))], pip):
+        subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *lines], check=True)
+    subprocess.run([python, "-m", "pip", "check"], check=True)
+    modules = [*CARD.split(), "mammoth_utils.training.describe"]
+    code = f"import importlib\nfor name in {modules!r}: importlib.import_module(name)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "MAMMOTH_ROOT": str(ROOT)}
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]

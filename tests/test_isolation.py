@@ -1,0 +1,143 @@
+"""Isolation: what is claimed is what was tried, and what cannot hold is refused."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from mammoth_utils.programs import IsolationError, Sandbox, isolation, layers, run_program, traces
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def a_machine_without(monkeypatch):
+    """A machine on which some levels cannot be had."""
+
+    def without(*levels: str) -> None:
+        real = isolation.attempt
+        attempt = lambda level: (None, f"no {level} here") if level in levels else real(level)  # noqa: E731
+        monkeypatch.setattr(isolation, "attempt", attempt)
+
+    return without
+
+
+def test_full_refuses_to_run_where_it_cannot_hold(a_machine_without):
+    a_machine_without("namespaces", "landlock")
+    with pytest.raises(IsolationError, match=r"no namespaces here; landlock: no landlock here.*isolation='auto'"):
+        run_program("print(1)", isolation="full")
+
+
+def test_auto_takes_the_best_that_is_left_and_says_so_aloud(a_machine_without):
+    a_machine_without("namespaces", "landlock")
+    with pytest.warns(UserWarning, match="PROCESS LIMITS ONLY"):
+        execution = run_program("print(1)", isolation="auto")
+    assert (execution.printed, execution.isolation) == ("1\n", "process")
+
+
+@pytest.mark.skipif(isolation.attempt("landlock")[0] is None, reason=isolation.attempt("landlock")[1])
+def test_landlock_stands_in_where_namespaces_are_refused(a_machine_without):
+    a_machine_without("namespaces")
+    assert isolation.resolve("full") == "landlock"
+    report = isolation.describe("full")
+    assert report.full
+    assert {"property": "layer: namespaces", "holds": "no", "how": "no namespaces here"} in report.rows
+
+
+def test_an_unknown_isolation_names_the_choices():
+    with pytest.raises(ValueError, match="unknown isolation 'fulll'; known: auto, full, namespaces, landlock, process"):
+        Sandbox(isolation="fulll")
+
+
+@pytest.mark.parametrize("level", isolation.LEVELS)
+def test_the_table_says_what_holds_at_each_level(level):
+    if isolation.attempt(level)[0] is None:
+        pytest.skip(isolation.attempt(level)[1])
+    report = isolation.describe(level)
+    holds = {row["property"]: row["holds"] for row in report.rows}
+    assert (report.level, report.full) == (level, level in isolation.FULL)
+    for claim in ("reading files", "writing files", "network", "other processes", "new processes"):
+        assert holds[claim] == ("yes" if report.full else "no"), claim
+    assert report.summary in str(report)
+    assert "<table>" in report._repr_html_()
+
+
+def test_other_systems_import_the_sandbox_and_are_told_what_is_missing(monkeypatch):
+    monkeypatch.setattr(isolation.sys, "platform", "darwin")
+    report = isolation.describe("process")
+    holds = {row["property"]: row["holds"] for row in report.rows}
+    assert "PROCESS LIMITS ONLY" in report.summary
+    assert (holds["memory"], holds["nothing outlives its program"]) == ("no", "partly")
+
+
+def test_readable_places_hold_python_and_no_folder_twice():
+    places = layers.readable_places([sysconfig.get_path("purelib")])
+    assert any(os.__file__.startswith(f"{place}/") for place in places)
+    assert "/" not in places
+    assert str(Path.home()) not in places
+    assert str(ROOT) not in places
+
+
+def test_a_folder_is_emptied_however_deep_and_whatever_its_rights(tmp_path):
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(700):  # deeper than a path may be long
+        os.mkdir("deeper", dir_fd=here)
+        below = os.open("deeper", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    (folder / "link").symlink_to(tmp_path)
+    (folder / "locked").mkdir()
+    (folder / "locked" / "file").write_text("x")
+    (folder / "locked").chmod(0)
+    kept = tmp_path / "kept"
+    kept.write_text("x")
+    assert traces.wipe(str(folder))
+    assert os.listdir(folder) == []
+    assert kept.exists()
+
+
+def test_the_rooms_load_without_torch():
+    script = "import sys, mammoth_utils.programs; print('torch' in sys.modules, 'pandas' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"
+
+
+@pytest.mark.long
+def test_everything_holds_for_an_ordinary_user_too():
+    """The tests of programs once more, as a user without rights, by an interpreter that such a user may run."""
+    if os.name != "posix" or os.geteuid() != 0:
+        pytest.skip("these tests already run as an ordinary user")
+    as_nobody = {"user": layers.NOBODY, "group": layers.NOBODY, "extra_groups": [], "cwd": "/"}
+    packages = sysconfig.get_path("purelib")
+    environment = {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{packages}", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/"}
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    for interpreter in (sys.executable, shutil.which(version, path="/usr/local/bin:/usr/bin:/bin")):
+        try:
+            command = [interpreter or "", "-c", "import pytest, mammoth_utils.programs"]
+            if subprocess.run(command, env=environment, capture_output=True, **as_nobody).returncode == 0:
+                break
+        except OSError:
+            continue
+    else:
+        pytest.skip(f"no {version} with these packages can be run by an ordinary user of this machine")
+    done = subprocess.run(
+        [
+            interpreter, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not long", "--rootdir", str(ROOT),
+            "--basetemp", f"/tmp/mammoth-nobody-{os.getpid()}",
+            str(ROOT / "tests" / "test_programs.py"), str(ROOT / "tests" / "test_isolation.py"),
+        ],
+        env=environment, capture_output=True, text=True, **as_nobody,
+    )  # fmt: skip
+    shutil.rmtree(f"/tmp/mammoth-nobody-{os.getpid()}", ignore_errors=True)
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert " passed" in done.stdout

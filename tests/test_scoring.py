@@ -1,0 +1,283 @@
+"""Scoring: records under both rules, runs that resume, stale ones that are made again, and tables made from them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mammoth_utils import paths, records
+from mammoth_utils.evaluation import scoring, tables
+from mammoth_utils.evaluation.description import describe
+from mammoth_utils.miniature import benchmarks as miniature
+from mammoth_utils.prompts import POT_TRIGGER
+
+TWO = "mini-gsm8k,mini-aqua"
+
+
+class Truth:
+    """A decoder that writes each problem's true rationale: a program where there is one, else prose.
+
+    ``wrong`` names the kinds whose completions are spoilt; ``dies_at`` ends the process's work before a pass.
+    """
+
+    def __init__(self, wrong=(), dies_at=None) -> None:
+        self.known = {one.problem.instruction: one for name in miniature.BENCHMARKS for one in miniature.truths(name)}
+        self.wrong, self.dies_at, self.passes = wrong, dies_at, 0
+
+    def complete(self, prompts, max_new_tokens, on_progress=None):
+        self.passes += 1
+        if self.passes == self.dies_at:
+            raise KeyboardInterrupt
+        return [self.write(prompt) for prompt in prompts]
+
+    def write(self, prompt):
+        asked = prompt.split("### Instruction:\n")[1].split("\n\n### Response:")[0]
+        kind = "pot" if asked.endswith(POT_TRIGGER) else "cot"
+        one = self.known[asked.removesuffix(POT_TRIGGER)]
+        text = one.pot if kind == "pot" and one.pot else one.cot if kind == "cot" else "I do not know."
+        return "print()" if kind in self.wrong else text
+
+    def describe(self):
+        return {"model": "truth", "device": "cpu", "dtype": "float32", "threads": 1, "engine": "test", "batch": 1}
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    """A folder with weights that only their hash is taken of; runs go to a folder of the test."""
+    monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
+    folder = tmp_path / "a-model"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+def without_times(record):
+    return {key: value for key, value in record.items() if key not in ("seconds", "benchmark_seconds", "environment")}
+
+
+def test_true_rationales_score_full_marks_under_both_rules_on_every_miniature_benchmark(model):
+    description = describe(model=str(model), benchmarks=",".join(miniature.BENCHMARKS), limit=20)
+    record = scoring.evaluate(description, decoder=Truth())
+    frame = tables.table(record)
+    assert frame["published"].tolist() == [1.0] * 12, frame
+    assert frame["corrected"].tolist() == [1.0] * 12, frame
+    assert frame["benchmark"].tolist()[9:] == ["average", "in-domain average", "out-of-domain average"]
+    assert set(record["decodings"]) == {"cot", "pot"}
+    assert tables.table(record, "cot")["published"].iloc[9] == 1.0
+    assert tables.table(record, "pot")["published"].iloc[9] < 1.0, "logic has no program"
+
+
+def test_a_record_holds_one_mark_an_item_under_each_rule_and_says_which_kind_answered(model):
+    record = scoring.evaluate(describe(model=str(model), benchmarks=TWO, limit=6), decoder=Truth(wrong=("pot",)))
+    entry, choice = record["benchmarks"]["mini-gsm8k"], record["benchmarks"]["mini-aqua"]
+    assert entry["items"]["published"] == "111111"
+    assert entry["items"]["kinds"] == "cccccc", "every program printed nothing, so prose answered"
+    assert entry["published"] == {"correct": 6, "no_answer": 0, "ungradable_gold": 0}
+    assert record["decodings"]["pot"]["mini-gsm8k"]["items"]["corrected"] == "nnnnnn"
+    assert record["decodings"]["pot"]["mini-gsm8k"]["items"]["kinds"] == "------"
+    assert (entry["in_domain"], entry["choice"], choice["choice"], entry["n"]) == (True, False, True, 6)
+    assert entry["items"]["ids"] == [problem.id for problem in scoring.sets.load("mini-gsm8k", limit=6)]
+    assert len(entry["items"]["families"]) == len(entry["items"]["fields"]) == 6
+    assert record["world"] == "miniature"
+    assert record["model"]["hash"] == records.sha256(model / "model.safetensors")
+    assert str(model.parent) not in json.dumps(record), "no folder of this machine in a record"
+
+
+def test_a_finished_run_is_read_and_decodes_nothing(model):
+    description = describe(model=str(model), benchmarks=TWO, limit=4)
+    first, again = scoring.evaluate(description, decoder=Truth()), Truth()
+    assert scoring.evaluate(description, decoder=again) == first
+    assert again.passes == 0
+
+
+def test_a_run_cut_off_goes_on_with_the_benchmark_it_was_at_and_ends_with_the_same_record(model):
+    description = describe(model=str(model), benchmarks=TWO, limit=4)
+    with pytest.raises(KeyboardInterrupt):
+        scoring.evaluate(description, decoder=Truth(dies_at=2))
+    assert not (description.folder / "record.json").exists()
+    assert (description.folder / "parts" / "mini-gsm8k.json").is_file()
+    rest = Truth()
+    record = scoring.evaluate(description, decoder=rest)
+    assert rest.passes == 1, "only the second benchmark was left"
+    assert not (description.folder / "parts").exists()
+    undisturbed = scoring.evaluate(
+        describe(model=str(model), benchmarks=TWO, limit=4, name=description.name + "-b"), decoder=Truth()
+    )
+    undisturbed["model"]["name"] = undisturbed["parameters"]["name"] = description.name
+    assert without_times(record) == without_times(undisturbed)
+    assert len(list(tables.attempts(record))) == 8
+
+
+def test_a_model_with_other_weights_is_evaluated_again_and_the_old_record_is_kept_aside(model):
+    description = describe(model=str(model), benchmarks="mini-gsm8k", limit=4)
+    scoring.evaluate(description, decoder=Truth())
+    (model / "model.safetensors").write_bytes(b"other weights")
+    record = scoring.evaluate(description, decoder=Truth(wrong=("pot", "cot")))
+    assert record["benchmarks"]["mini-gsm8k"]["published"]["correct"] == 0
+    aside = records.read_json(description.folder.with_name(description.folder.name + ".old-1") / "record.json")
+    assert aside["benchmarks"]["mini-gsm8k"]["published"]["correct"] == 4
+
+
+def test_another_run_in_the_same_folder_is_refused_with_the_lines_that_differ(model):
+    scoring.evaluate(describe(model=str(model), benchmarks="mini-gsm8k", limit=2, name="mine"), decoder=Truth())
+    with pytest.raises(records.RunMismatchError, match="limit: there 2, asked 3"):
+        scoring.evaluate(describe(model=str(model), benchmarks="mini-gsm8k", limit=3, name="mine"), decoder=Truth())
+
+
+def test_fallbacks_are_counted_with_what_the_prose_earned_and_how_the_program_ended(model):
+    record = scoring.evaluate(describe(model=str(model), benchmarks=TWO, limit=5), decoder=Truth(wrong=("pot",)))
+    frame = tables.fallbacks(record)
+    assert frame.to_dict("records") == [
+        {
+            "benchmark": "mini-gsm8k",
+            "programs": 5,
+            "gave_nothing": 5,
+            "answered": 5,
+            "correct": 5,
+            "corrected": 5,
+            "why": "ok 5",
+        }
+    ], "multiple choice is asked for prose at once, so it has no fallback"
+
+
+def test_items_on_which_the_rules_differ_are_shown_with_both_verdicts(model):
+    class Unprinted(Truth):
+        def write(self, prompt):
+            return super().write(prompt).replace("print(", "ans = (")
+
+    record = scoring.evaluate(
+        describe(model=str(model), benchmarks="mini-gsm8k", limit=8, decoding="pot"), decoder=Unprinted()
+    )
+    frame = tables.differing(record)
+    assert len(frame) == tables.table(record)["differ"].iloc[0] > 0
+    assert set(frame["corrected outcome"]) == {"correct"}
+    assert "correct" not in set(frame["published outcome"])
+    assert frame["published reason"].str.len().min() > 0
+
+
+def test_progress_names_each_benchmark_before_it_starts(model):
+    seen = []
+    scoring.evaluate(describe(model=str(model), benchmarks=TWO, limit=2), lambda *step: seen.append(step), Truth())
+    assert seen == [("mini-gsm8k", 0, 2), ("mini-aqua", 1, 2), ("", 2, 2)]
+
+
+# --- the description -------------------------------------------------------------------------------------------------
+
+
+def trained(name, method="full", finished=True):
+    folder = paths.run_dir("train", name)
+    kind = "model" if method == "full" else "adapter"
+    (folder / kind).mkdir(parents=True)
+    (folder / kind / f"{kind}.safetensors").write_bytes(b"x")
+    records.write_json(folder / "run.json", {"size": "1m", "family": "llama", "method": method, "base": "llama-1m"})
+    if finished:
+        records.write_record(folder, {"page": "train"})
+    return folder
+
+
+def test_the_model_that_train_left_is_found_by_its_parameters(model):
+    folder = trained("llama-1m-cot-full-s0")
+    found = describe(size="1m", mixture="cot")
+    assert (found.name, found.model, found.adapter, found.method) == (
+        "llama-1m-cot-full-s0-hybrid", str(folder / "model"), "", "full",
+    )  # fmt: skip
+    assert found.world == "miniature"
+    assert found.also == ("cot", "pot")
+    assert len(found.benchmarks) == 9
+    assert found.folder == paths.run_dir("evaluate", found.name)
+
+
+def test_an_adapter_is_found_with_its_base_and_whether_that_was_in_4_bits(model):
+    folder = trained("llama-1m-cot-qlora-s0", "qlora")
+    found = describe(
+        size="1m", mixture="cot", method="qlora", decoding="cot", split="dev", limit=5, benchmarks="mini-math"
+    )
+    assert (found.model, found.adapter, found.dequantise) == ("llama-1m", str(folder / "adapter"), True)
+    assert found.name == "llama-1m-cot-qlora-s0-cot-dev-mini-math-n5"
+
+
+def test_at_miniature_size_auto_means_full_as_in_training(model):
+    trained("llama-1m-cot-full-s0")
+    trained("llama-1m-cot-qlora-s0", "qlora")
+    assert describe(mixture="cot").method == "full"
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), [
+    ({"mixture": "pot"}, FileNotFoundError, "papermill notebooks/train.ipynb .* -p family llama -p mixture pot"),
+    ({"mixture": "poet"}, ValueError, "unknown mixture 'poet'; known: hybrid"),
+    ({"size": "2m"}, ValueError, "unknown scale '2m'"),
+    ({"decoding": "beam"}, ValueError, "unknown decoding 'beam'; known: hybrid, paper, cot, pot"),
+    ({"benchmarks": "gsm8k"}, ValueError, "did you mean 'mini-gsm8k'"),
+    ({"split": "train"}, ValueError, "no split 'train'; known: test, dev"),
+    ({"model": "/nowhere/at/all"}, FileNotFoundError, "hub name"),
+    ({"completions": "none.jsonl"}, FileNotFoundError, "expected a completions file"),
+])  # fmt: skip
+def test_what_cannot_be_evaluated_is_refused_with_the_choices_or_the_command(model, arguments, error, message):
+    with pytest.raises(error, match=message):
+        describe(**arguments)
+
+
+def test_a_training_that_did_not_finish_is_refused(model):
+    trained("llama-1m-G-full-s0", finished=False)
+    with pytest.raises(FileNotFoundError, match="did not finish"):
+        describe(mixture="G")
+
+
+# --- stored completions ----------------------------------------------------------------------------------------------
+
+
+def test_a_stored_file_is_graded_into_a_record_of_the_same_form(tmp_path, model):
+    table = [
+        ("gsm8k", "a", "pot", "6*7?", "ans = 6 * 7", "42"),
+        ("gsm8k", "b", "cot", "6*7?", "The answer is 41.", "42"),
+        ("svamp", "c", "cot", "1+1?", "The answer is 2.", "2"),
+    ]
+    names = ("benchmark", "id", "kind", "question", "completion", "gold")
+    rows = [dict(zip(names, row, strict=True)) for row in table]
+    file = records.write_jsonl(tmp_path / "stored.jsonl", rows)
+    record = scoring.evaluate(describe(completions=str(file)))
+    gsm8k = record["benchmarks"]["gsm8k"]
+    assert gsm8k["items"]["corrected"] == "10"
+    assert gsm8k["items"]["ids"] == ["a", "b"]
+    assert gsm8k["items"]["kinds"] == "pc"
+    assert tables.table(record)["corrected"].tolist()[:2] == [0.5, 1.0]
+    assert {row["question"] for row in tables.attempts(record)} == {"6*7?", "1+1?"}
+    assert str(tmp_path) not in json.dumps(record)
+    assert scoring.evaluate(describe(completions=str(file))) == record
+    records.write_jsonl(file, rows[:1])
+    assert scoring.evaluate(describe(completions=str(file)))["benchmarks"]["gsm8k"]["n"] == 1, (
+        "a changed file is graded again"
+    )
+
+
+def test_a_stored_file_is_graded_without_torch(tmp_path, model):
+    row = {"benchmark": "gsm8k", "kind": "pot", "question": "?", "completion": "print(4)", "gold": "4"}
+    file = records.write_jsonl(tmp_path / "one.jsonl", [row])
+    code = (
+        "import sys; from mammoth_utils.evaluation import scoring; "
+        f"r = scoring.evaluate(scoring.describe(completions={str(file)!r})); "
+        "assert r['benchmarks']['gsm8k']['published']['correct'] == 1; "
+        "sys.exit(', '.join(sorted({'torch', 'transformers', 'pandas'} & set(sys.modules))) or None)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_benchmarks_that_a_stored_file_does_not_hold_are_named(tmp_path, model):
+    row = {"benchmark": "gsm8k", "kind": "cot", "question": "?", "completion": "The answer is 4", "gold": "4"}
+    file = records.write_jsonl(tmp_path / "one.jsonl", [row])
+    with pytest.raises(ValueError, match="holds no completion of svamp; it holds gsm8k"):
+        scoring.evaluate(describe(completions=str(file), benchmarks="svamp"))
+
+
+@pytest.mark.skipif(not os.environ.get("MAMMOTH_DATA_DIR"), reason="needs real stored outputs: set MAMMOTH_DATA_DIR")
+@pytest.mark.long
+def test_stored_programs_of_a_real_model_read_as_published(model):
+    file = Path(os.environ["MAMMOTH_DATA_DIR"]) / "outputs" / "pot_gsm8k_fewshot.jsonl.gz"
+    record = scoring.evaluate(describe(completions=str(file)))
+    assert tables.table(record)["corrected"].iloc[0] == pytest.approx(0.716, abs=0.003)

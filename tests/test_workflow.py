@@ -1,0 +1,315 @@
+"""The workflow: what failed or was killed never passes for finished."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "workflow"))
+
+import check_book  # noqa: E402  (the workflow is scripts beside each other, no package)
+import check_record  # noqa: E402
+import rooms  # noqa: E402
+import run_page  # noqa: E402
+
+
+def notebook(*sources: str) -> nbformat.NotebookNode:
+    """A notebook of code cells, the first of them its parameters."""
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    cells[0].metadata["tags"] = ["parameters"]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+
+
+def executed(error: bool = False, count: int | None = 1) -> dict:
+    """One code cell as an executed notebook has it."""
+    outputs = [{"output_type": "error", "ename": "ValueError", "evalue": "no", "traceback": []}] if error else []
+    return {"cells": [{"cell_type": "code", "source": ["x"], "execution_count": count, "outputs": outputs}]}
+
+
+def run(*command: str, **more) -> subprocess.CompletedProcess:
+    """A command in the project's folder, without a terminal's input."""
+    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, **{"cwd": ROOT, **more})
+
+
+def test_a_page_is_finished_only_if_every_cell_ran_without_an_error():
+    assert run_page.finished(executed())
+    assert not run_page.finished(executed(error=True)), "an error is an error"
+    assert not run_page.finished(executed(count=None)), "papermill calls such a cell completed after a killed kernel"
+    assert not run_page.finished({"cells": []}), "nothing ran"
+
+
+def test_a_page_that_fails_leaves_its_notebook_aside_and_no_output(tmp_path):
+    nbformat.write(
+        notebook("size: str = '1m'  # scale", "print('so far')", "raise ValueError('no rows left')"),
+        tmp_path / "page.ipynb",
+    )
+    out = tmp_path / "runs" / "page.ipynb"
+    done = run(sys.executable, "workflow/run_page.py", str(tmp_path / "page.ipynb"), str(out))
+    assert done.returncode != 0
+    assert "no rows left" in done.stderr
+    assert not out.exists()
+    kept = json.loads((out.parent / "page.failed.ipynb").read_text())
+    assert "so far" in json.dumps(kept)
+    assert "no rows left" in json.dumps(kept)
+
+
+def test_a_page_that_finishes_takes_the_failed_one_away(tmp_path):
+    nbformat.write(notebook("n: int = 1  # number", "print(int(n) + 1)"), tmp_path / "page.ipynb")
+    out = tmp_path / "page-run.ipynb"
+    (tmp_path / "page-run.failed.ipynb").write_text("{}")
+    done = run(sys.executable, "workflow/run_page.py", str(tmp_path / "page.ipynb"), str(out), "-p", "n", "41")
+    assert done.returncode == 0, done.stderr
+    assert run_page.finished(json.loads(out.read_text()))
+    assert not (tmp_path / "page-run.failed.ipynb").exists()
+
+
+def test_a_page_whose_kernel_is_killed_is_not_finished(tmp_path):
+    nbformat.write(
+        notebook("n: int = 1  # number", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"),
+        tmp_path / "page.ipynb",
+    )
+    done = run(sys.executable, "workflow/run_page.py", str(tmp_path / "page.ipynb"), str(tmp_path / "out.ipynb"))
+    assert done.returncode != 0
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_the_workflow_plans_every_page_of_a_fresh_clone(tmp_path):
+    environment = {**os.environ, "MAMMOTH_RUNS_DIR": str(tmp_path / "runs")}
+    command = ["-m", "snakemake", "--snakefile", "workflow/Snakefile", "--dry-run", "--cores", "2", "--nolock", "html"]
+    done = run(sys.executable, *command, "--quiet", "rules", env=environment)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    for rule in ("curate", "train", "evaluate", "cells_0", "cells_1", "main_results", "ablations", "html"):
+        assert re.search(rf"^{rule}\s+1$", said, re.MULTILINE), f"{rule} is not planned:\n{said}"
+
+
+def test_each_stage_follows_from_the_rooms_it_uses():
+    for names in rooms.ROOMS.values():
+        assert rooms.files(*names)
+    assert not [name for name in rooms.files(*rooms.ROOMS["train"]) if "/report/" in name], "a figure retrains nothing"
+    assert not [name for name in rooms.files("report") if name.endswith("book.py")]
+    with pytest.raises(FileNotFoundError, match="attic"):
+        rooms.files("attic")
+
+
+@pytest.mark.parametrize("grid", sorted((ROOT / "workflow" / "grids").glob("*.yaml")), ids=lambda file: file.name)
+def test_every_cell_of_a_grid_resolves_to_a_run_of_its_own(grid):
+    import cells
+
+    names = [cells.label(cell) for cell in cells.read_grid(grid)]
+    assert len(names) == len(set(names))
+
+
+def test_a_grid_with_a_mistyped_key_is_refused(tmp_path):
+    import cells
+
+    (tmp_path / "grid.yaml").write_text("- {size: 1m, mixtrue: pot}\n")
+    with pytest.raises(ValueError, match="unknown key 'mixtrue'"):
+        cells.read_grid(tmp_path / "grid.yaml")
+    (tmp_path / "grid.yaml").write_text("size: 1m\n")
+    with pytest.raises(ValueError, match="expected a list of cells"):
+        cells.read_grid(tmp_path / "grid.yaml")
+
+
+def test_the_check_finds_a_page_that_is_missing_unfinished_or_leads_outside(tmp_path, monkeypatch):
+    monkeypatch.setattr(check_book, "contents", lambda: ["book/index", "notebooks/train", "notebooks/gone"])
+    html, runs = tmp_path / "html", tmp_path / "runs"
+    for folder in (html / "book", html / "notebooks", runs / "book"):
+        folder.mkdir(parents=True)
+    (html / "book" / "index.html").write_text('<script src="https://cdn.example.org/x.js"></script><img src="no.png">')
+    (html / "notebooks" / "train.html").write_text("<p>nothing shown</p>")
+    (runs / "book" / "train.ipynb").write_text(json.dumps(executed(error=True)))
+    found = "\n".join(check_book.faults(html, runs))
+    for words in ("loads https://cdn.example.org/x.js from outside", "no.png, which is not there", "did not finish",
+                  "notebooks/gone: not in the built book"):  # fmt: skip
+        assert words in found
+
+
+def test_the_check_passes_a_whole_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(check_book, "contents", lambda: ["notebooks/train"])
+    html, runs = tmp_path / "html", tmp_path / "runs"
+    (html / "notebooks").mkdir(parents=True)
+    (runs / "book").mkdir(parents=True)
+    (html / "notebooks" / "train.html").write_text('<div class="cell_output docutils container">2</div>')
+    whole = executed()
+    whole["cells"][0]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "2"}]
+    (runs / "book" / "train.ipynb").write_text(json.dumps(whole))
+    assert check_book.faults(html, runs) == []
+
+
+def test_two_records_are_compared_item_by_item():
+    def record(published):
+        return {"benchmarks": {"mini-gsm8k": {"items": {"ids": ["a", "b"], "published": published, "corrected": "11"}}}}
+
+    lines = check_record.compare(record("10"), record("11"))
+    assert "1 of 2 verdicts differ" in lines[0]
+    assert "0 of 2 verdicts differ" in lines[1]
+    other = record("10")
+    other["benchmarks"]["mini-gsm8k"]["items"]["ids"] = ["a", "c"]
+    with pytest.raises(ValueError, match="other problems"):
+        check_record.compare(record("10"), other)
+
+
+def test_a_job_ends_with_the_make_book_that_started_it(tmp_path):
+    owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    code = "import sys; sys.path.insert(0, 'workflow'); import lifeline, time; lifeline.hold(); time.sleep(600)"
+    job = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "MAMMOTH_BOOK_PID": str(owner.pid)}
+    )
+    owner.kill()
+    owner.wait()
+    assert job.wait(timeout=60) == -signal.SIGKILL
+
+
+def test_a_second_set_up_in_a_finished_environment_does_nothing(tmp_path):
+    import set_up
+
+    assert set_up.key() == set_up.key()
+    if set_up.finished() != set_up.key():
+        pytest.skip("this environment was not made by workflow/set_up.py")
+    done = run("sh", "workflow/setup.sh")
+    assert done.returncode == 0
+    assert done.stdout == ""
+
+
+def test_a_python_that_is_too_old_is_refused_with_what_to_install(tmp_path):
+    old = tmp_path / "python3"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    for name in ("python3.13", "python3.12", "python3.11"):
+        (tmp_path / name).symlink_to(old)
+    for tool in ("sh", "dirname"):
+        (tmp_path / tool).symlink_to(f"/bin/{tool}" if Path(f"/bin/{tool}").exists() else f"/usr/bin/{tool}")
+    done = run(str(tmp_path / "sh"), "workflow/setup.sh", env={"PATH": str(tmp_path)})
+    assert done.returncode == 1
+    assert "no Python 3.11 or newer" in done.stderr
+    assert "python3-venv" in done.stderr
+
+
+# --- minutes ---------------------------------------------------------------------------------------------------------
+
+
+def papermill(*arguments: str, **more) -> subprocess.CompletedProcess:
+    """Papermill with this environment's kernel."""
+    environment = {**os.environ, "JUPYTER_PREFER_ENV_PATH": "1", **more.pop("env", {})}
+    return run(sys.executable, "-m", "papermill", *arguments, env=environment, **more)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("given", "words"), [
+    (("siez", "1m"), ("unknown parameter 'siez'", "did you mean 'size'")),
+    (("size", "2m"), ("'size' cannot be '2m'", "1m, 3m")),
+    (("size", "34b", "family", "llama"), ("has no size '34b'", "7b, 13b, 70b")),
+])  # fmt: skip
+def test_a_mistyped_parameter_fails_before_the_page_begins(given, words, tmp_path):
+    flags = [word for name, value in zip(given[::2], given[1::2], strict=True) for word in ("-p", name, value)]
+    done = papermill("notebooks/train.ipynb", str(tmp_path / "out.ipynb"), *flags)
+    assert done.returncode != 0
+    for word in words:
+        assert word in done.stderr + done.stdout
+    ran = [cell for cell in json.loads((tmp_path / "out.ipynb").read_text())["cells"] if cell.get("execution_count")]
+    assert len(ran) <= 3, "the page went on behind the cell that resolves its parameters"
+
+
+@pytest.mark.long
+def test_a_page_runs_inside_its_folder_behind_a_pipe(tmp_path):
+    line = (
+        f"{shlex.quote(sys.executable)} -m papermill train.ipynb -p size 1m -p max_steps 3 | cat > {tmp_path}/out.ipynb"
+    )
+    done = run(
+        "bash",
+        "-o",
+        "pipefail",
+        "-c",
+        line,
+        cwd=ROOT / "notebooks",
+        env={**os.environ, "MAMMOTH_RUNS_DIR": str(tmp_path / "runs")},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert run_page.finished(json.loads((tmp_path / "out.ipynb").read_text()))
+    assert list((tmp_path / "runs" / "train").glob("*/record.json"))
+
+
+@pytest.mark.long
+def test_the_readmes_papermill_lines_run(tmp_path):
+    text = (ROOT / "README.md").read_text(encoding="utf8")
+    lines = [
+        line for line in text.splitlines() if "papermill " in line and "-p size" in line and not line.startswith("`")
+    ]
+    small = [line for line in lines if "-p size 1m" in line]
+    assert len(small) >= 2
+    environment = {"MAMMOTH_RUNS_DIR": str(tmp_path / "runs"), "HF_HUB_OFFLINE": "1"}
+    for line in small:
+        words = shlex.split(line)
+        # As the reader types it, but with few steps and problems: that a full run trains is the book's own test.
+        words[2] = str(tmp_path / Path(words[2]).name)
+        declared = (ROOT / words[1]).read_text(encoding="utf8")
+        fewer = ["-p", "limit", "4"] if "limit" in declared and "evaluate" in words[1] else []
+        done = papermill(*words[1:], *fewer, env=environment)
+        assert done.returncode == 0, f"{line}\n{done.stderr[-3000:]}"
+    for line in (line for line in lines if "-p size 13b" in line and not line.startswith("cd ")):
+        words = shlex.split(line)
+        done = papermill(words[1], str(tmp_path / "large.ipynb"), *words[3:], env=environment)
+        assert done.returncode != 0, "no machine of these tests has a 13b base"
+        assert re.search(r"weights|GPU|huggingface|hub", done.stderr), done.stderr[-2000:]
+
+
+def records_of(runs: Path) -> dict[str, dict]:
+    """Every record below a folder of runs without what a clock or a commit puts there."""
+
+    def bare(value):
+        if isinstance(value, dict):
+            return {
+                key: bare(one)
+                for key, one in value.items()
+                if not re.search("second|time|commit|environment|speed|memory", key)
+            }
+        return [bare(one) for one in value] if isinstance(value, list) else value
+
+    found = sorted(runs.glob("*/*/record.json"))
+    return {str(file.relative_to(runs)): bare(json.loads(file.read_text())) for file in found}
+
+
+@pytest.mark.long
+def test_a_killed_workflow_goes_on_and_ends_with_the_same_records(tmp_path):
+    (tmp_path / "grid.yaml").write_text(
+        "- {size: 1m, mixture: pot, max_steps: 12, name: tiny-pot, evaluate: {limit: 3}}\n"
+        "- {size: 1m, mixture: none, evaluate: {limit: 3}}\n"
+    )
+
+    def book(folder: Path) -> list[str]:
+        return [sys.executable, "workflow/book.py", "cells_1", "--cores", "1"]
+
+    def environment(folder: Path) -> dict[str, str]:
+        return {**os.environ, "MAMMOTH_RUNS_DIR": str(folder), "MAMMOTH_GRID": str(tmp_path / "grid.yaml")}
+
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    done = run(*book(undisturbed), env=environment(undisturbed))
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    for after_s in (4, 14, 27):
+        process = subprocess.Popen(book(killed), cwd=ROOT, env=environment(killed), start_new_session=True,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+        time.sleep(after_s)
+        process.kill()  # this process alone: its jobs have to notice by themselves
+        process.wait()
+        assert not [
+            file
+            for file in (killed / "book").glob("[a-z]*.ipynb")
+            if not run_page.finished(json.loads(file.read_text()))
+        ]
+    done = run(*book(killed), env=environment(killed))
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    assert records_of(killed) == records_of(undisturbed)
+    assert any(name.startswith("evaluate/") for name in records_of(killed))

@@ -1,0 +1,101 @@
+"""Whether the built book is whole: every page of the contents is there, ran to its end and shows what it made."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+import yaml
+from run_page import finished, first_error
+
+ROOT = Path(__file__).resolve().parent.parent
+HTML = ROOT / "_build" / "html"
+# What loads when a page is opened; a link that a reader clicks may lead outside.
+LOADED = re.compile(r"<(?:script|img|iframe|source)\b[^>]*?\bsrc=\"([^\"]+)\"|<link\b[^>]*?>", re.IGNORECASE)
+FETCHED_RELATIONS = ("stylesheet", "preload", "icon", "shortcut icon", "modulepreload", "manifest")
+
+
+def contents(toc: Path = ROOT / "_toc.yml") -> list[str]:
+    """The pages of the table of contents, in order, without suffix."""
+
+    def walk(node: object) -> Iterator[str]:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                if key in ("root", "file"):
+                    yield str(value)
+                else:
+                    yield from walk(value)
+        elif isinstance(node, list):
+            for one in node:
+                yield from walk(one)
+
+    return list(walk(yaml.safe_load(toc.read_text(encoding="utf8"))))
+
+
+def faults(html: Path = HTML, runs: Path | None = None) -> list[str]:
+    """What is wrong with the built book, one line each; empty where it is whole."""
+    runs = runs or Path(os.environ.get("MAMMOTH_RUNS_DIR") or ROOT / "runs")
+    found = []
+    for page in contents():
+        file = html / f"{page}.html"
+        if not file.is_file():
+            found.append(f"{page}: not in the built book")
+            continue
+        text = file.read_text(encoding="utf8")
+        found += [f"{page}: {fault}" for fault in _loaded(text, file)]
+        if page.startswith("notebooks/"):
+            found += [f"{page}: {fault}" for fault in _executed(text, runs / "book" / f"{Path(page).name}.ipynb")]
+    return found
+
+
+def _executed(text: str, run: Path) -> Iterator[str]:
+    """Faults of a page that shows a run."""
+    if not run.is_file():
+        yield f"no executed run at {run}"
+        return
+    notebook = json.loads(run.read_text(encoding="utf8"))
+    if not finished(notebook):
+        yield f"its run did not finish: {first_error(notebook)}"
+    shown = [cell for cell in notebook["cells"] if cell.get("outputs")]
+    if not shown:
+        yield "its run has no output at all"
+    if shown and text.count('class="cell_output') == 0:
+        yield "its run has outputs and the HTML shows none"
+    if "Traceback (most recent call last)" in text or "output traceback" in text:
+        yield "it shows a traceback"
+    if "no executed run" in text.lower():
+        yield "it says that its run is missing"
+
+
+def _loaded(text: str, file: Path) -> Iterator[str]:
+    """Faults of what a page loads when it is opened: something from outside, or a file that is not there."""
+    for match in LOADED.finditer(text):
+        address = match[1]
+        if address is None:
+            relation = re.search(r'rel="([^"]+)"', match[0])
+            target = re.search(r'href="([^"]+)"', match[0])
+            if not relation or not target or relation[1] not in FETCHED_RELATIONS:
+                continue
+            address = target[1]
+        if re.match(r"(?:https?:)?//", address):
+            yield f"loads {address} from outside"
+        elif not address.startswith(("data:", "#", "javascript:")):
+            path = unquote(re.split(r"[?#]", address)[0])
+            if path and not (file.parent / path).exists():
+                yield f"loads {address}, which is not there"
+
+
+def main() -> int:
+    """Print the faults; the exit status."""
+    found = faults()
+    print("\n".join(found) if found else f"every one of {len(contents())} pages is there, finished and self-contained")
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

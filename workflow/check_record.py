@@ -1,0 +1,72 @@
+"""``make check-record RECORD=records/...``: makes one committed evaluation again and prints the difference.
+
+The model is trained and evaluated in a folder of its own, so that nothing of an earlier run is read. Equal numbers are
+promised on the same kind of processor only; the two processors are printed beside each other.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rooms import ROOT
+
+
+def compare(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """One line a benchmark and rule: both shares correct and the items whose verdicts differ.
+
+    Raises:
+        ValueError: If the two records do not hold the same benchmarks and problems.
+    """
+    lines = []
+    if set(old["benchmarks"]) != set(new["benchmarks"]):
+        raise ValueError(f"benchmarks differ: {sorted(old['benchmarks'])} against {sorted(new['benchmarks'])}")
+    for name, there in old["benchmarks"].items():
+        here = new["benchmarks"][name]
+        if there["items"]["ids"] != here["items"]["ids"]:
+            raise ValueError(f"{name}: the two records hold other problems; the world's version has changed")
+        for rule in ("published", "corrected"):
+            one, other = there["items"][rule], here["items"][rule]
+            changed = sum(a != b for a, b in zip(one, other, strict=True))
+            shares = f"{100 * one.count('1') / len(one):5.1f} % then, {100 * other.count('1') / len(other):5.1f} % now"
+            lines.append(f"{name:18} {rule:10} {shares}, {changed} of {len(one)} verdicts differ")
+    return lines
+
+
+def main(arguments: list[str]) -> int:
+    """Print the comparison; 0 if no verdict differs, 1 if one does, 2 if the record cannot be made again here."""
+    committed = sorted(str(file.relative_to(ROOT)) for file in (ROOT / "records").rglob("*.json"))
+    if len(arguments) != 1 or not (ROOT / arguments[0]).is_file():
+        known = "\n  ".join(committed) or "(none committed)"
+        print(f"check-record: expected RECORD=FILE, got {' '.join(arguments) or 'nothing'}; known:\n  {known}")
+        return 2
+    from mammoth_utils import records
+
+    old = records.read_json(ROOT / arguments[0])
+    if old.get("page") != "evaluate" or old.get("world") != "miniature":
+        print(f"check-record: {arguments[0]} is of page {old.get('page')!r}, world {old.get('world')!r}; a record of")
+        print("check-record: the miniature's page 'evaluate' can be made again on a CPU, others name their command")
+        return 2
+    with tempfile.TemporaryDirectory(prefix="check-record-") as folder:
+        os.environ["MAMMOTH_RUNS_DIR"] = folder
+        import cells
+
+        model = {key: old["model"][key] for key in cells.MODEL if old["model"].get(key) not in (None, "")}
+        print(f"check-record: training and evaluating {model} again", flush=True)
+        made = cells.measure({**model, "evaluate": {"decoding": old["decoding"], "split": old["split"]}})
+        if made["evaluate"] != old["parameters"]["name"]:
+            print(f"check-record: that made {made['evaluate']}, the record is of {old['parameters']['name']}:")
+            print("check-record: a run with settings of its own, which its grid in workflow/grids makes again")
+            return 2
+        new = records.read_json(Path(folder) / "evaluate" / made["evaluate"] / "record.json")
+    lines = compare(old, new)
+    print("\n".join(lines))
+    print(f"then: {old['environment']['processor']}\nnow:  {new['environment']['processor']}")
+    return int(any(", 0 of " not in line for line in lines))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

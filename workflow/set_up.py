@@ -1,0 +1,214 @@
+"""Makes ``.venv`` with everything that the book and its tests need; a finished one costs no time.
+
+Runs with the standard library alone. Two at once: the second waits. Interrupted: it goes on, since each stage leaves
+its mark and pip keeps what it downloaded. ``MAMMOTH_TORCH=cpu|default`` overrides the choice of torch's build.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+STAMP = VENV / "set-up.json"
+LOG = VENV / "set-up.log"
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+INDEX_PATIENCE_S = 5
+TORCH_VERSION = "import importlib.metadata as m; print(m.version('torch'))"
+
+
+def say(text: str) -> None:
+    """Print one line of progress at once."""
+    print(f"set-up: {text}", flush=True)
+
+
+def key() -> str:
+    """What the environment follows from: the project's tables in pyproject.toml, this file, Python and the folder."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    parts = json.dumps([project["project"], project["build-system"], sys.version_info[:3], str(VENV)])
+    return hashlib.sha256(parts.encode() + Path(__file__).read_bytes()).hexdigest()
+
+
+def finished() -> str | None:
+    """The key that the last finished set-up left here."""
+    try:
+        return json.loads(STAMP.read_text())["key"]
+    except (OSError, ValueError, KeyError, TypeError):  # none, or of another form: not finished
+        return None
+
+
+def mark(wanted: str) -> None:
+    """Write the stamp by rename, so that an interrupted write is no stamp."""
+    temporary = STAMP.with_suffix(".new")
+    temporary.write_text(json.dumps({"key": wanted}))
+    os.replace(temporary, STAMP)
+
+
+def wait_for_turn() -> object:
+    """The lock on this folder's set-up; waits, and says so, where another one is at work."""
+    file = open(ROOT / ".venv.lock", "w")  # noqa: SIM115 (closing it gives the lock back)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        say("another set-up is at work in this folder; waiting for it to end")
+        fcntl.flock(file, fcntl.LOCK_EX)
+    return file
+
+
+def ask(code: str) -> str | None:
+    """What a line of code prints under ``.venv``'s Python; None where it fails."""
+    try:
+        answer = subprocess.run([VENV / "bin" / "python", "-c", code], capture_output=True, text=True)
+    except OSError:
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def works() -> bool:
+    """Whether ``.venv`` holds this version of Python with pip, and was made in this folder."""
+    script = VENV / "bin" / "pip"
+    # The scripts of a folder that was moved or copied still start the old folder's Python.
+    here = script.is_file() and f"{VENV}/bin/python" in script.read_text()[:400]
+    return here and ask("import pip, platform; print(platform.python_version())") == platform.python_version()
+
+
+def make_venv() -> None:
+    """An empty virtual environment in ``.venv``, in place of a half-made one.
+
+    Raises:
+        SystemExit: If this Python lacks ``venv``, naming Debian's package.
+    """
+    command = [sys.executable, "-m", "venv", "--clear", str(VENV)]
+    made = subprocess.run(command, capture_output=True, text=True)
+    if made.returncode:
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        print(made.stdout + made.stderr, file=sys.stderr)
+        raise SystemExit(
+            f"set-up: {sys.executable} could not make a virtual environment; on Debian and Ubuntu it needs the package "
+            f"python3-venv: apt install python3-venv (or python{version}-venv), then start again"
+        )
+
+
+def repair() -> None:
+    """Take away packages whose installation was cut off: pip writes INSTALLER last, and stumbles over those without."""
+    for site in VENV.glob("lib/python*/site-packages"):
+        for broken in (info for info in site.glob("*.dist-info") if not (info / "INSTALLER").is_file()):
+            say(f"taking away {broken.name}, whose installation was cut off")
+            shutil.rmtree(broken)
+        for leftover in site.glob("~*"):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+
+def pip(*arguments: str) -> None:
+    """Run ``pip install`` with its output in the log, and say now and then how far it is.
+
+    Raises:
+        SystemExit: If pip fails, with the end of its output.
+    """
+    command = [VENV / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check", *arguments]
+    tail: list[str] = []
+    packages, last = set(), time.monotonic()
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PIP_PROGRESS_BAR": "off", "PIP_NO_INPUT": "1"}
+    with (
+        open(LOG, "a") as log,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, cwd=ROOT,
+            env=environment,
+        ) as process,
+    ):  # fmt: skip
+        for line in process.stdout:
+            log.write(line)
+            tail = [*tail[-24:], line]
+            if found := re.match(r"(?:Collecting|Requirement already satisfied:) ([\w.-]+)", line):
+                packages.add(found[1].lower())
+            installing = line.startswith("Installing collected packages")
+            if installing or (packages and time.monotonic() - last > 10):
+                last = time.monotonic()
+                say(f"  {'installing' if installing else 'fetching'}: {len(packages)} packages so far")
+    if process.returncode:
+        print("".join(tail), file=sys.stderr)
+        raise SystemExit(f"set-up: pip failed; its output is in {LOG}. Start again and it goes on from here.")
+
+
+def torch_choice(requirement: str) -> tuple[list[str], str]:
+    """The arguments that ask pip for torch, and the sentence that says why.
+
+    PyPI's Linux wheel is a CUDA build of 3 GB, which a machine without an NVIDIA card cannot use.
+    """
+    wish = os.environ.get("MAMMOTH_TORCH", "")
+    if wish not in ("", "cpu", "default"):
+        raise SystemExit(f"set-up: MAMMOTH_TORCH is {wish!r}; known: cpu, default")
+    if platform.system() != "Linux":
+        return [requirement], f"{requirement} as PyPI has it for {platform.system()}"
+    card = shutil.which("nvidia-smi") or Path("/proc/driver/nvidia/version").exists()
+    if wish == "default" or (card and wish != "cpu"):
+        return [requirement], f"{requirement} with CUDA, since this machine has an NVIDIA card"
+    try:
+        urllib.request.urlopen(f"{CPU_INDEX}/torch/", timeout=INDEX_PATIENCE_S).close()
+    except OSError as error:  # URLError and TimeoutError are OSErrors
+        reason = getattr(error, "reason", error)
+        return [requirement], (
+            f"{requirement} as pip finds it: no NVIDIA card here, and PyTorch's CPU index did not answer ({reason}); "
+            "where pip has no CPU build at hand this is the CUDA build, 3 GB, which works without a card too"
+        )
+    return [
+        f"{requirement}+cpu",
+        "--extra-index-url",
+        CPU_INDEX,
+    ], f"the CPU build of {requirement} (no NVIDIA card)"
+
+
+def main() -> None:
+    """Make or complete the environment, stage by stage."""
+    wanted = key()
+    if finished() == wanted and works():
+        return
+    lock = wait_for_turn()
+    if finished() == wanted and works():
+        return
+    begin = time.monotonic()
+    say(f"making the environment in {VENV} with Python {platform.python_version()}: 4 stages, about 3 to 5 minutes")
+    if works():
+        say("1/4 an environment is here and works; going on with it")
+        repair()
+    else:
+        say("1/4 an empty virtual environment (10 seconds)")
+        make_venv()
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    requirement = next(line for line in extras["train"] if line.startswith("torch=="))
+    have = ask(TORCH_VERSION)
+    if have and have.partition("+")[0] == requirement.removeprefix("torch=="):
+        say(f"2/4 torch {have} is installed already")
+    else:
+        arguments, reason = torch_choice(requirement)
+        say(f"2/4 torch (about 1 minute): {reason}")
+        pip(*arguments)
+        say(f"  installed: torch {ask(TORCH_VERSION)}")
+    say("3/4 the other packages, and this project's library in place (about 2 to 3 minutes)")
+    pip("-e", ".[all]")
+    say("4/4 checking that the packages fit each other")
+    check = subprocess.run([VENV / "bin" / "python", "-m", "pip", "check"], capture_output=True, text=True)
+    if check.returncode:
+        raise SystemExit(f"set-up: the packages do not fit each other:\n{check.stdout}{check.stderr}")
+    mark(wanted)
+    say(f"done in {(time.monotonic() - begin) / 60:.1f} minutes")
+    lock.close()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        raise SystemExit("\nset-up: interrupted; start again and it goes on from here") from None
