@@ -30,7 +30,13 @@ def benchmarks(rate: Rate, looser: float = 0.0) -> dict[str, Any]:
             fields += [kind] * PER_FAMILY
         items = {"ids": ids, "families": owners, "fields": fields, **marks, "kinds": "p" * len(ids)}
         counts = {rule: {"correct": marks[rule].count("1"), "no_answer": 0, "ungradable_gold": 0} for rule in marks}
-        found[name] = {"n": len(ids), "in_domain": name in IN_DOMAIN, "choice": name in CHOICE, **counts, "items": items}
+        found[name] = {
+            "n": len(ids),
+            "in_domain": name in IN_DOMAIN,
+            "choice": name in CHOICE,
+            **counts,
+            "items": items,
+        }
     return found
 
 

@@ -198,7 +198,9 @@ def named(cell: dict) -> cells.Cell:
 
 
 def test_the_grids_measure_what_the_claims_need():
-    grids = {name: yaml.safe_load((ROOT / f"workflow/grids/{name}.yaml").read_text())["cells"] for name in ("book", "full")}
+    grids = {
+        name: yaml.safe_load((ROOT / f"workflow/grids/{name}.yaml").read_text())["cells"] for name in ("book", "full")
+    }
     made = {name: {named(cell) for cell in listed} for name, listed in grids.items()}
     for claim in CLAIMS:
         for need in claim.needs:

@@ -66,7 +66,9 @@ def test_ours_is_filled_and_published_hollow():
 
 
 def test_a_method_has_one_colour_and_one_marker_in_every_figure():
-    main = {line.get_label(): line for line in markers(figures.main_figure(RECORDS)) if not line.get_label().startswith("_")}
+    main = {
+        line.get_label(): line for line in markers(figures.main_figure(RECORDS)) if not line.get_label().startswith("_")
+    }
     seven = {line.get_label(): line for line in markers(figures.decodings(published.decodings()))}
     for ours, theirs in (("hybrid", "Hybrid decoding"), ("PoT only", "PoT decoding"), ("CoT only", "CoT decoding")):
         assert main[ours].get_color() == seven[theirs].get_color()
@@ -82,7 +84,9 @@ def test_the_claims_figure_shows_every_part_with_its_verdict():
     assert len(figure.axes[0].get_yticks()) == len(parts) >= 8
     shown = words(figure).replace("\n", " ")
     assert "difference, points" in shown
-    assert {part.verdict for part in parts} <= set(shown.split("  ")) | {v for v in claims.VERDICTS if v in shown}
+    for part in parts:
+        assert part.verdict in shown
+        assert part.name.split()[0] in shown
 
 
 def test_a_figure_without_records_says_what_measures_it():
@@ -107,7 +111,9 @@ def test_accuracy_by_benchmark_takes_the_evaluation_page_s_table():
 
 
 def test_sources_and_curves():
-    frame = pd.DataFrame({"source": ["mini-A", "mini-B"], "kind": ["cot", "pot"], "rows": [300, 200], "kept": [290, 120]})
+    frame = pd.DataFrame(
+        {"source": ["mini-A", "mini-B"], "kind": ["cot", "pot"], "rows": [300, 200], "kept": [290, 120]}
+    )
     assert "n = 500 in all" in words(figures.sources_by_kind(frame))
     curve = figures.training_curve([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}])
     assert "loss, nats a token" in words(curve)
@@ -151,7 +157,14 @@ def test_the_miniature_s_table_shows_both_rules_and_every_decoding():
 def test_ours_on_real_benchmarks_is_shown_only_where_measured():
     assert "grades stored completions" in repr(tables.real(RECORDS))
     stored = record("hybrid", 0.5, world="real", decoding="stored")
-    stored["model"] = {"name": "completions-pot_gsm8k", "size": "", "family": "", "mixture": "", "method": "", "seed": 0}
+    stored["model"] = {
+        "name": "completions-pot_gsm8k",
+        "size": "",
+        "family": "",
+        "mixture": "",
+        "method": "",
+        "seed": 0,
+    }
     stored["benchmarks"] = {"gsm8k": stored["benchmarks"]["mini-gsm8k"]}
     frame = tables.real([*RECORDS, stored]).frame
     assert list(frame["benchmark"]) == ["gsm8k"]

@@ -52,7 +52,9 @@ def test_what_was_not_found_is_empty():
     subsets = published.subsets().set_index("training")
     assert subsets.loc[["G+M", "G+M+C", "G+M+C+A"], list(published.NINE)].isna().all(axis=None)
     assert subsets.loc["G", "GSM8K"] == 56.6
-    assert published.main_results().set_index(["model", "size"]).loc[("GPT-4", ""), ["SimulEq", "SAT-Math"]].isna().all()
+    assert (
+        published.main_results().set_index(["model", "size"]).loc[("GPT-4", ""), ["SimulEq", "SAT-Math"]].isna().all()
+    )
 
 
 @pytest.mark.parametrize("benchmark", ["Mathematics", "SimulEq", "SAT-Math", "MMLU-Math"])

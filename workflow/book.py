@@ -77,10 +77,9 @@ def die_with_parent() -> None:
 def command(target: str, cores: int, *more: str) -> list[str]:
     """The snakemake line."""
     profile = ["--workflow-profile", "workflow/profiles/local"]
-    return [
-        sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--directory", str(ROOT), *profile,
-        "--cores", str(cores), *more, target,
-    ]  # fmt: skip
+    # The target goes first: behind `--quiet` it would be taken for one of its values.
+    line = [sys.executable, "-m", "snakemake", target, "--snakefile", "workflow/Snakefile", "--directory", str(ROOT)]
+    return [*line, *profile, "--cores", str(cores), *more]
 
 
 def waiting(target: str, environment: dict[str, str]) -> list[str]:
@@ -99,7 +98,8 @@ def waiting(target: str, environment: dict[str, str]) -> list[str]:
     if plan.returncode:
         raise SystemExit(f"book: the workflow cannot start:\n{plan.stdout[-3000:]}{plan.stderr[-3000:]}")
     lines = [line.split() for line in (plan.stdout + plan.stderr).splitlines()]
-    return [words[0] for words in lines if len(words) == 2 and words[1].isdigit() and words[0] != "total"]
+    found = [words[0] for words in lines if len(words) == 2 and words[1].isdigit() and words[0] != "total"]
+    return list(dict.fromkeys(found))  # snakemake prints its table before and after the plan
 
 
 def main() -> int:
@@ -115,7 +115,7 @@ def main() -> int:
     if stages:
         minutes = sum(MINUTES.get(stage, 0.3) for stage in stages) / min(asked.cores, 2)
         named = ", ".join(MESSAGES.get(stage, f"page {stage}") for stage in stages)
-        say(f"{len(stages)} stages to run, about {max(1, round(minutes))} minutes on two cores: {named}")
+        say(f"stages to run: {len(stages)}, about {max(1, round(minutes))} min on two cores: {named}")
         process = subprocess.Popen(
             command(asked.target, asked.cores, "--quiet", "all"), cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
             preexec_fn=die_with_parent,

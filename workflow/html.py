@@ -27,7 +27,9 @@ def main() -> None:
         shutil.rmtree(BUILD / old, ignore_errors=True)
     BUILD.mkdir(exist_ok=True)
     log = BUILD / "build.log"
-    command = [sys.executable, "-m", "jupyter_book", "build", ".", "--all", "-W", "--keep-going", "-q"]
+    # The package has no __main__, and a script's first line may name the Python of a folder that has moved.
+    jupyter_book = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    command = [*jupyter_book, "build", ".", "--all", "-W", "--keep-going", "-q"]
     with open(log, "w", encoding="utf8") as file:
         status = subprocess.run(
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT

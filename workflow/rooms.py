@@ -10,12 +10,19 @@ LIBRARY = ROOT / "src" / "mammoth_utils"
 SHARED = ("rationale.py", "prompts.py", "scales.py", "records.py", "paths.py", "pages.py")
 WORLD = ("miniature",)
 JUDGING = ("programs", "grading")
+DRAWING = ("report/figures.py", "report/style.py")
+PUBLISHED = ("report/published.py", "report/published")
+CURATION = (*SHARED, *WORLD, *JUDGING, "curation")
+TRAINING = (*SHARED, *WORLD, "training", "curation")
+EVALUATION = (*SHARED, *WORLD, *JUDGING, "evaluation")
 ROOMS: dict[str, tuple[str, ...]] = {
-    "curate": (*SHARED, *WORLD, *JUDGING, "curation"),
-    "train": (*SHARED, *WORLD, "training", "curation"),
-    "evaluate": (*SHARED, *WORLD, *JUDGING, "evaluation"),
+    "curate": (*CURATION, *DRAWING, *PUBLISHED),
+    "train": (*TRAINING, *DRAWING),
+    "evaluate": (*EVALUATION, *DRAWING),
     "main_results": (*SHARED, *WORLD, "report"),
     "ablations": (*SHARED, *WORLD, "report"),
+    # The groups of models draw nothing, so that a figure's colour looks at no model again.
+    "cells": (*TRAINING, *EVALUATION),
 }
 
 

@@ -79,7 +79,7 @@ def main() -> None:
     asked = parser.parse_args()
     lifeline.hold()
     source, out = asked.source.resolve(), asked.out.resolve()
-    about = f", about {asked.minutes:g} minutes" if asked.minutes else ""
+    about = f", about {asked.minutes:g} min on two free cores" if asked.minutes else ""
     print(f"[{source.stem}] started{about}", flush=True)
     begin = time.monotonic()
     execute(source, out, dict(asked.parameters))

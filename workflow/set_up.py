@@ -133,10 +133,11 @@ def pip(*arguments: str) -> None:
             tail = [*tail[-24:], line]
             if found := re.match(r"(?:Collecting|Requirement already satisfied:) ([\w.-]+)", line):
                 packages.add(found[1].lower())
-            installing = line.startswith("Installing collected packages")
-            if installing or (packages and time.monotonic() - last > 10):
+            if line.startswith("Installing collected packages"):
+                say(f"  installing {line.count(',') + 1} packages, the longest part")
+            elif packages and time.monotonic() - last > 10:
                 last = time.monotonic()
-                say(f"  {'installing' if installing else 'fetching'}: {len(packages)} packages so far")
+                say(f"  {len(packages)} packages looked up or fetched so far")
     if process.returncode:
         print("".join(tail), file=sys.stderr)
         raise SystemExit(f"set-up: pip failed; its output is in {LOG}. Start again and it goes on from here.")

@@ -13,6 +13,7 @@ import html
 import inspect
 import json
 import math
+import re
 import shlex
 import types
 from collections.abc import Mapping
@@ -66,7 +67,7 @@ class Parameter:
     @property
     def many(self) -> bool:
         """Whether the value is a comma-separated list, which the help text says with the word ``comma``."""
-        return self.type is str and "comma" in self.help.lower()
+        return self.type is str and bool(re.search(r"\bcommas?\b", self.help.lower()))
 
 
 @dataclass(frozen=True, repr=False)
@@ -155,13 +156,16 @@ def read_cell(source: str, where: str = "the cell") -> dict[str, Parameter]:
     return found
 
 
-def resolve(page: str, namespace: Mapping[str, Any], choices: Mapping[str, tuple[str, ...]] | None = None) -> Resolved:
+def resolve(
+    page: str, namespace: Mapping[str, Any], choices: Mapping[str, tuple[str, ...] | None] | None = None
+) -> Resolved:
     """The page's parameters as this run has them, checked and coerced.
 
     Args:
         page: The page's name, such as ``"train"``.
         namespace: The page's ``globals()``.
-        choices: Allowed values of parameters that only this page has; :data:`CHOICES` holds those shared.
+        choices: Allowed values of parameters that only this page has, or None for any; :data:`CHOICES` holds those
+            shared.
 
     Returns:
         Every declared parameter with its value; a list stays a comma-separated string, blanks removed.

@@ -36,8 +36,8 @@ def letter_in(text: str, options: Sequence[str] | None = None) -> Read | None:
 
 def letter_read(found: Read, options: Sequence[str] | None) -> Read:
     """A read answer with its letter alone where it names one, as it is otherwise."""
-    letter = letter_in(found[0], options)
-    return found if letter is None or len(found[0]) > 200 else (letter[0], found[1])
+    letter = letter_in(found[0], options) if len(found[0]) <= 200 else None
+    return found if letter is None else (letter[0], found[1])
 
 
 def untriggered(prose: str, start: int, end: int, options: Sequence[str] | None) -> Read | None:

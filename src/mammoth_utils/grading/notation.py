@@ -7,6 +7,7 @@ from fractions import Fraction
 
 # Nothing longer is parsed: the longest gold of MATH has 159 characters, of TheoremQA 102.
 MAX_TEXT = 1200
+MAX_QUANTITY = 200  # a number with its unit; the pattern's work grows with the square of the length
 ROW_BREAK = "¶"
 
 _SPACES = re.compile(r"\\[,;: ]|\\quad|\\qquad|~|\s+")
@@ -191,7 +192,7 @@ def without_unit(text: str) -> tuple[str, tuple[str, Fraction] | None]:
     not ``5 m``; a power (``cm^2``, ``square feet``, ``cubic``) makes a dimension of its own. A product's letters
     (``3x``, ``2 a``) are no words.
     """
-    found = _QUANTITY.fullmatch(text)
+    found = _QUANTITY.fullmatch(text) if len(text) <= MAX_QUANTITY else None
     if not found or not re.search(r"\d|pi", found["number"]) or _PROSE.search(found["number"]):
         return text, None
     words = found["words"].lower().replace(".", "").strip()

@@ -97,7 +97,7 @@ def numbers_by_regular_expression(segment: str) -> list[Read]:
 
     The pattern has no exponents, no leading dot and one oddity, ``12/5`` as a single token that no gold equals.
     """
-    kept = [at for at, character in enumerate(segment) if character != ","]
+    kept = [at for at, character in enumerate(segment) if character != ","] if "," in segment else range(len(segment))
     joined = segment.replace(",", "")
     return [
         (without_extra_zeros(found.group()), (kept[found.start()], kept[found.end() - 1] + 1))
@@ -107,7 +107,10 @@ def numbers_by_regular_expression(segment: str) -> list[Read]:
 
 def letters_even_the_article(segment: str) -> list[Read]:
     """Stand-alone letters A to E of the upper-cased text; the article "a" is upper-cased too and reads as option A."""
-    upper = "".join(character.upper() if len(character.upper()) == 1 else character for character in segment)
+    if segment.isascii():
+        upper = segment.upper()
+    else:  # "ß" would become two letters, and spans would move
+        upper = "".join(character.upper() if len(character.upper()) == 1 else character for character in segment)
     return [(found.group(), found.span()) for found in _LETTERS.finditer(upper)]
 
 
@@ -135,6 +138,8 @@ def without_extra_zeros(text: str) -> str:
     ``12.50`` becomes ``12.5`` and ``7.0`` becomes ``7``; a whole number beyond 2**53 loses digits, and one whose float
     prints as ``1e+20`` becomes ``100.0``, since the exponent's zero is stripped too. What is no float stays.
     """
+    if len(text) > 400 and text.removeprefix("-").isdigit():
+        return text[: text.startswith("-")] + "inf"  # what the float of so many digits prints as
     try:
         value = float(text)
     except ValueError:
@@ -255,12 +260,12 @@ def number_of(text: str) -> int | float | None:
     It is Python's reading, not mathematics': ``^`` is exclusive or (``2^3`` is 1), ``2\\frac{1}{2}`` is 21/2, commas
     vanish (``(1,2)`` is 12), the first item of a tuple counts. A literal arithmetic walker stands in for `eval`.
     """
-    if "frac" in text:
+    if len(text) <= MAX_LITERAL and "frac" in text:
         text = re.sub(r"\\frac\{([^{}]+)\}\{([^{}]+)\}", r"\1/\2", text)
     elif "," in text:
         text = text.replace(",", "")
     if len(text) > MAX_LITERAL:
-        return None
+        return math.inf if text.isdigit() and len(text) > 400 else None
     try:
         return _whole(float(text))
     except ValueError:

@@ -14,13 +14,17 @@ from mammoth_utils.grading.words import wordy
 
 WINDOW = 20_000  # characters from the end that are looked at
 CLAUSE = 600
+TRIGGERS_TRIED = 8  # from the last one backwards, where nothing follows them
+LINE = 2000
 Read = tuple[str, tuple[int, int]]
 
 _FENCE = re.compile(r"^[ \t]*```([^\n`]*)$", re.M)
+_SAYS_IT = r"\s*\**\s*(?:\b(?:is|are|would be)\b|:|=)"
 _TRIGGER = re.compile(
     r"\\(?:boxed|fbox)\b|####"
-    r"|\banswer(?:\s+to\s+(?:the|this)\s+(?:question|problem))?\s*\**\s*(?:\b(?:is|are|would be)\b|:|=)\s*\**"
-    r"|\b(?:correct|right|closest)\s+(?:option|choice)\s*(?:\b(?:is|are)\b|:)|\bfinal answer\b(?!\s*\**\s*(?:\b(?:is|are|would be)\b|:|=))",
+    rf"|\banswer(?:\s+to\s+(?:the|this)\s+(?:question|problem))?{_SAYS_IT}\s*\**"
+    r"|\b(?:correct|right|closest)\s+(?:option|choice)\s*(?:\b(?:is|are)\b|:)"
+    rf"|\bfinal answer\b(?!{_SAYS_IT})",
     re.I,
 )
 _SENTENCE_END = re.compile(r"(?<!\ba\.m)(?<!\bp\.m)[.!?]+(?=\s|$|\*)|\n")
@@ -97,7 +101,7 @@ def triggered_value(
     only: str = "",
 ) -> Read | None:
     """The value after the last trigger of a stretch of prose that has one; ``only`` restricts how triggers start."""
-    for trigger in reversed(list(_TRIGGER.finditer(prose, start, end))):
+    for trigger in list(_TRIGGER.finditer(prose, start, end))[: -TRIGGERS_TRIED - 1 : -1]:
         if not trigger.group().startswith(only):
             continue
         if trigger.group().startswith("\\"):
@@ -225,11 +229,10 @@ def stated(text: str, numbers: list[re.Match], triggered: bool) -> re.Match:
             if says.end() - 1 <= number.start() <= says.end() or number.start() <= says.end() < number.end():
                 return number
     opening = _OPENING.match(text)
-    found = [
-        number
-        for number in numbers
-        if not (opening and number.start() < opening.end()) and not _GIVEN.search(text[: number.start()])
-    ] or numbers
+    after = opening.end() if opening else 0
+    asked = [number for number in numbers if number.start() >= after]
+    found = [number for number in asked if not _GIVEN.search(text, max(0, number.start() - 12), number.start())]
+    found = found or numbers
     return found[0] if triggered else found[-1]
 
 
@@ -257,7 +260,7 @@ def last_number(prose: str, start: int, end: int, benchmark: Benchmark) -> Read 
     if not numbers:
         return None
     last = numbers[-1]
-    left = max(prose.rfind("\n", start, last.start()) + 1, start)
+    left = max(prose.rfind("\n", start, last.start()) + 1, start, last.start() - CLAUSE)
     left += max((stop.end() for stop in re.finditer(r"[.!?]\s+(?=[A-Z])", prose[left : last.start()])), default=0)
     sentence = prose[left : last.end()]
     chosen = stated(sentence, list(NUMBER.finditer(sentence)) or [last], False)
@@ -275,7 +278,8 @@ def output_value(text: str, start: int, end: int, benchmark: Benchmark) -> Read 
         return None
     # SimulEq programs print one unknown a line; the gold is mostly the one asked, and printed, first
     chosen = lines[0] if benchmark.several and all(NUMBER.search(one.group()) for one in lines) else lines[-1]
-    start, line = start + chosen.start(), chosen.group()
+    cut = max(0, len(chosen.group()) - LINE)
+    start, line = start + chosen.start() + cut, chosen.group()[cut:]
     if not line.strip() or re.fullmatch(r"\s*(?:None|nan|-?inf|zoo)\s*", line):
         return None
     if is_value(line, benchmark) or not (benchmark.expression or NUMBER.search(line)):

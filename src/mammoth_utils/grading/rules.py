@@ -18,6 +18,7 @@ from mammoth_utils.grading.benchmarks import (
     gold_text,
 )
 
+LONGEST_GOLD = 20_000  # the longest solution of MATH, which is given whole, has 5,313 characters
 Outcome = Literal["correct", "incorrect", "no_answer", "ungradable_gold"]
 
 
@@ -88,6 +89,8 @@ def grade(
 
 
 def _published(text: str | None, gold: Any, benchmark: Benchmark, options: Sequence[str] | None) -> Verdict:
+    if isinstance(gold, str) and len(gold) > LONGEST_GOLD:
+        return Verdict("ungradable_gold", f"a gold of {len(gold)} characters")
     wanted = published.published_gold(gold, benchmark, options)
     if wanted is None:
         return Verdict("ungradable_gold", f"{gold!r} names no option" if benchmark.choice else f"{gold!r} is no gold")

@@ -51,13 +51,15 @@ def cells(style: str, families: str) -> Cells:
     return pairs
 
 
-STORY = cells("story", "gain revenue loss distance groups percent share big_sum gain_loss revenue three distance")
+STORY = cells(
+    "story", "gain revenue loss distance groups percent share big_sum gain_loss revenue three distance two_kinds"
+)
 FORMAL = cells("formal", "remainder three gcd squares groups linear box share choose series frame average")
 EXAM = cells("exam", "revenue gain_loss linear percent average pair_small three groups box loss big_sum squares")
 LOGIC_STORY = cells("story", "rooms weekday cyclic")
 LOGIC_FORMAL = cells("formal", "rooms weekday cyclic")
 RETOLD = cells(
-    "retold", "gain pair_small remainder loss pair_large big_sum groups average three revenue share distance"
+    "retold", "gain pair_small remainder loss pair_large big_sum groups average three revenue share distance two_kinds"
 )
 
 _ALL = (

@@ -156,6 +156,19 @@ def _solve_series(v: Values) -> Solved:
     )
 
 
+def _draw_two_kinds(rng: Random, wide: float) -> Values:
+    return {"a": number(rng, 13, 60, wide), "b": number(rng, 13, 60, wide),
+            "c": number(rng, 13, 60, wide), "d": number(rng, 13, 60, wide)}  # fmt: skip
+
+
+def _solve_two_kinds(v: Values) -> Solved:
+    first, second = v["a"] * v["b"], v["c"] * v["d"]
+    names = {"a": "price", "b": "count", "c": "other_price", "d": "other_count"}
+    program = program_of(v, names, "price * count + other_price * other_count")
+    prose = f"{v['a']} x {v['b']} = {first}. {v['c']} x {v['d']} = {second}. {by_hand.add(first, second)}"
+    return str(first + second), prose, program
+
+
 def _draw_pair_large(rng: Random, wide: float) -> Values:
     x, y = number(rng, 21, 150, wide), number(rng, 21, 150, wide)
     b = rng.randint(3, 12)
@@ -235,4 +248,8 @@ LARGE = (
                    "How many cost {a} dollars?",),
         "exam": ("A farm has {s} birds and pays {a} coins for a goose and {b} for a hen, {t} coins in all. "
                  "How many geese are there?",)}),
+    Family("two_kinds", "rates", "large", _draw_two_kinds, _solve_two_kinds, {
+        "story": ("{name} sells {b} {thing} at {a} dollars each and {d} cakes at {c} dollars each. How much is that?",),
+        "retold": ("There are {b} boxes with {a} {thing} in each box and {d} bags with {c} in each bag. "
+                   "How many {thing} are there?",)}),
 )  # fmt: skip

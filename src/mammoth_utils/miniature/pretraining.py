@@ -62,9 +62,9 @@ class BaseRecipe:
 
 
 BASES = {
-    "llama-1m": BaseRecipe("llama", 128, 4, 4, 344, 1600, 4400, 1400, 3e-3),
-    "coder-1m": BaseRecipe("coder", 128, 4, 4, 344, 1600, 4400, 1400, 3e-3),
-    "llama-3m": BaseRecipe("llama", 224, 5, 7, 600, 1300, 2600, 900, 2e-3),
+    "llama-1m": BaseRecipe("llama", 128, 4, 4, 344, 1600, 3600, 1200, 3e-3),
+    "coder-1m": BaseRecipe("coder", 128, 4, 4, 344, 1600, 3600, 1200, 3e-3),
+    "llama-3m": BaseRecipe("llama", 224, 5, 7, 600, 1200, 2000, 800, 2e-3),
 }
 
 

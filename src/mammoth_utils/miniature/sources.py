@@ -60,8 +60,13 @@ class MiniSource:
 
 BARE = cells("bare", "gain linear three gcd remainder groups big_sum squares gain_loss series percent loss share")
 PAIRS = (*cells("retold", "pair_large pair_small"), *cells("retold", "pair_large"))
-CAMEL = (*LOGIC_STORY, *LOGIC_FORMAL, *cells("formal", "three groups share"), *cells("bare", "gain loss gain_loss"),
-         *cells("retold", "gain loss three"))
+CAMEL = (
+    *LOGIC_STORY,
+    *LOGIC_FORMAL,
+    *cells("formal", "three groups share"),
+    *cells("bare", "gain loss gain_loss"),
+    *cells("retold", "gain loss three pair_small"),
+)
 COLLEGE = (*LOGIC_FORMAL, *cells("formal", "squares share gain"))
 THEOREM = (*cells("formal", "gcd choose series remainder"), *cells("formal", "cyclic"))
 THEOREM_POT = cells("formal", "gcd choose series remainder squares")
@@ -76,13 +81,13 @@ _ALL = (
     MiniSource("mini-Camel-Math (CoT)", "Camel-Math", "cot", "GPT-4", False, False, 1200, CAMEL, wrong_share=0.1),
     MiniSource("mini-College-Math (CoT)", "College-Math", "cot", "GPT-4", False, True, 180, COLLEGE, choice=1.0,
                wrong_share=0.1),
-    MiniSource("mini-GSM8K (PoT)", "GSM8K", "pot", "GPT-4", True, True, 400, STORY, asks_teacher=True, pool="gsm8k"),
+    MiniSource("mini-GSM8K (PoT)", "GSM8K", "pot", "GPT-4", True, True, 360, STORY, asks_teacher=True, pool="gsm8k"),
     MiniSource("mini-AQuA-RAT (PoT)", "AQuA-RAT", "pot", "GPT-4", True, True, 260, EXAM, choice=1.0, asks_teacher=True),
     MiniSource("mini-MATH (PoT)", "MATH", "pot", "GPT-4", True, True, 420, (*FORMAL, *BARE), asks_teacher=True,
                pool="math-pot"),
     MiniSource("mini-TheoremQA (PoT)", "TheoremQA", "pot", "GPT-4", True, True, 50, THEOREM_POT, asks_teacher=True),
     MiniSource("mini-MathQA (PoT)", "MathQA", "pot", "Human", True, False, 420, (*EXAM, *cells("exam", "pair_large"))),
-    MiniSource("mini-NumGLUE (PoT)", "NumGLUE", "pot", "Human", True, False, 420, (*RETOLD, *PAIRS), leaked=12),
+    MiniSource("mini-NumGLUE (PoT)", "NumGLUE", "pot", "Human", True, False, 320, (*RETOLD, *PAIRS), leaked=12),
 )  # fmt: skip
 SOURCES: dict[str, MiniSource] = {source.name: source for source in _ALL}
 
@@ -132,8 +137,8 @@ def load(name: str) -> list[Rationale]:
             text = true.cot if one.kind == "cot" else true.pot
             if text is None:
                 raise ValueError(f"{true.problem.id} has no {one.kind} rationale")
-            if copy:
-                text = resampled(text, rng)
+            if one.per_problem > 1:
+                text = resampled(text, copy)
             wrong = rng.random() < one.wrong_share
             history = {"loaded": one.name, "row": number * one.per_problem + copy}
             rows.append(
@@ -173,9 +178,9 @@ def is_right(rationale: Rationale) -> bool:
     return rationale.text == true.pot if closing is None else closing.group(1) == true.problem.gold
 
 
-def resampled(text: str, rng: Random) -> str:
-    """Another right prose for the same problem, as rejection sampling finds: it opens with a short remark."""
-    return f"{rng.choice(('We get this.', 'Step by step.', 'Let us see.'))} {text}"
+def resampled(text: str, copy: int) -> str:
+    """Another right prose for the same problem, as rejection sampling finds: it opens with a remark of its own."""
+    return f"{('We get this.', 'Step by step.', 'Let us see.')[copy % 3]} {text}"
 
 
 def spoiled(text: str, rng: Random) -> str:

@@ -27,9 +27,9 @@ FAULTS = {"number": 40, "operation": 28, "syntax": 16, "constant": 14, "loop": 2
 LUCKY_CONSTANT = 0.4  # share of the programs that print a constant and happen to print the gold
 RIGHT = "right"
 # What decides the world's problems and this teacher's replies: the pre-training code beside it does not.
-CODE = tuple(
-    f"miniature/{name}.py"
-    for name in "arithmetic benchmarks families family logic numeric_large numeric_small problems sources teacher".split()
+CODE = (
+    *(f"miniature/{name}.py" for name in ("arithmetic", "benchmarks", "families", "family", "logic")),
+    *(f"miniature/{name}.py" for name in ("numeric_large", "numeric_small", "problems", "sources", "teacher")),
 )
 
 _NUMBER = re.compile(r"(?<![\w.'])\d+(?![\w.'])")

@@ -10,7 +10,7 @@ import sysconfig
 import tempfile
 from pathlib import Path
 
-from mammoth_utils.programs import frames
+from mammoth_utils.programs import frames, traces
 
 # Loads the rooms that a worker needs from this folder, without the package's public face and what that imports.
 START = """
@@ -58,9 +58,9 @@ class WarmParent:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
             env=environment, cwd="/", start_new_session=True,
         )  # fmt: skip
-        self.send({
-            "kind": kind, "level": level, "packages": package_folders(), "scratch_base": tempfile.gettempdir(),
-        })  # fmt: skip
+        # Under namespaces the scratch folder is in memory, and nobody else can see it.
+        self._scratch = "" if level == "namespaces" else tempfile.mkdtemp(prefix="mammoth-program-")
+        self.send({"kind": kind, "level": level, "packages": package_folders(), "scratch": self._scratch})
 
     def fileno(self) -> int:
         """The descriptor on which answers come, for a selector."""
@@ -113,6 +113,7 @@ class WarmParent:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        traces.remove(self._scratch)  # the worker has done so, unless it was killed
         lines = self._process.stderr.read().decode("utf-8", errors="replace").strip().splitlines()
         self.words = lines[-1] if lines else ""
         self._process.stdout.close()

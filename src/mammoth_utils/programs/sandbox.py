@@ -20,7 +20,8 @@ MAX_PROGRAM_CHARS = 1_000_000
 AHEAD = 1000  # programs that may run while one before them is still running
 ATTEMPTS = 3  # workers that a program may lose before it counts as their end
 WALL_FACTOR, WALL_SLACK_S = 4, 5.0  # a busy machine may give a program a small share of a processor
-GRACE_S = 60.0  # beyond the elapsed-time limit, which the worker keeps: a start on a busy machine takes long
+GRACE_S = 60.0  # beyond the elapsed-time limit, which the worker itself keeps: then it is stuck
+START_S = 900.0  # to import sympy takes a second, and on a machine that gives us one processor in ninety, a minute
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,7 @@ class Sandbox:
             slot[job.kind] = WarmParent(job.kind, self.level)
         parent = slot[job.kind]
         job.attempts += 1
-        job.deadline = time.monotonic() + job.task["wall_s"] + GRACE_S
+        job.deadline = time.monotonic() + (START_S if parent.hello is None else job.task["wall_s"] + GRACE_S)
         self._busy[parent] = (slot, job)
         selector.register(parent, selectors.EVENT_READ)
         parent.send(job.task)
@@ -217,6 +218,9 @@ class Sandbox:
                 yield parent, None
             elif answers:
                 yield parent, answers[0]
+            else:  # it has said that it is ready, or a part of an answer
+                _, job = self._busy[parent]
+                job.deadline = time.monotonic() + job.task["wall_s"] + GRACE_S
         now = time.monotonic()
         for parent in [parent for parent, (_, job) in self._busy.items() if job.deadline < now]:
             yield parent, None

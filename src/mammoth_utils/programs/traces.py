@@ -66,3 +66,9 @@ def wipe(folder: str) -> bool:
                     os.unlink(below.path)
             os.rmdir(entry.path)
     return False
+
+
+def remove(folder: str) -> None:
+    """Remove a scratch folder and all in it, if it is still there."""
+    if os.path.isdir(folder) and wipe(folder):
+        os.rmdir(folder)

@@ -15,7 +15,6 @@ import os
 import select
 import signal
 import sys
-import tempfile
 import time
 import traceback
 from typing import NoReturn
@@ -34,21 +33,19 @@ def main() -> NoReturn:
     """Serve until the caller closes the pipe or ends; called in a fresh interpreter, on descriptors 0 and 1."""
     settings = frames.read(0)
     caller = os.getppid()
-    level, scratch = settings["level"], ""
+    level, scratch = settings["level"], settings["scratch"]
     try:
         if level != "process" and (reason := kernel.unsupported()) is not None:
             raise OSError(reason)
         layers.adopt_orphans()
         stranger = layers.enter_namespaces() if level == "namespaces" else False
-        if level != "namespaces":
-            scratch = tempfile.mkdtemp(prefix="mammoth-program-", dir=settings["scratch_base"])
         watched = [traces.end_of(caller)]  # before the fork: a caller that is gone by then is noticed all the same
         child = os.fork()
         if child == 0:
             _be_the_parent(settings, level, stranger, scratch)
     except OSError as error:
         frames.write(1, {"ok": False, "reason": str(error)})
-        _wipe_away(scratch)
+        traces.remove(scratch)
         os._exit(0)
     os.close(0)
     os.close(1)
@@ -58,7 +55,7 @@ def main() -> NoReturn:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
         traces.sweep(level if level != "namespaces" else "landlock")
-        _wipe_away(scratch)
+        traces.remove(scratch)
     os._exit(0)
 
 
@@ -68,11 +65,6 @@ def _wait_for_either(descriptors: list[int | None], caller: int, child: int) -> 
         return
     while os.getppid() == caller and os.waitpid(child, os.WNOHANG)[0] == 0:
         time.sleep(0.1)
-
-
-def _wipe_away(scratch: str) -> None:
-    if scratch and traces.wipe(scratch):
-        os.rmdir(scratch)
 
 
 # --- the warm parent ---

@@ -140,7 +140,8 @@ def claims_figure(results: Sequence[ClaimResult]) -> Figure:
     for place, (_, part) in enumerate(rows):
         colour, one = style.VERDICT_COLOURS[part.verdict], part.interval
         axis.plot([100 * one.low, 100 * one.high], [place, place], color=colour, linewidth=2)
-        axis.plot([100 * one.estimate], [place], color=colour, marker="o", linestyle="none", markersize=6,
+        axis.plot([100 * one.estimate], [place], color=colour, linestyle="none", markersize=6,
+                  marker=style.VERDICT_MARKERS[part.verdict],
                   label=part.verdict if part.verdict not in shown else None)  # fmt: skip
         if part.margin:
             axis.plot([100 * part.margin], [place], color="black", marker="|", markersize=12, linestyle="none")
@@ -148,9 +149,8 @@ def claims_figure(results: Sequence[ClaimResult]) -> Figure:
     axis.set_yticks(range(len(rows)), [f"{claim}  {style.wrapped(part.name)}" for claim, part in rows], fontsize=8.5)
     axis.set_ylim(len(rows) - 0.5, -0.5)
     seeds = min(part.interval.seeds for _, part in rows)
-    axis.set_xlabel(
-        f"difference, points (corrected rule, {style.count(seeds, 'seed')} or more;\nbars: 95 %, tick: margin)"
-    )
+    behind = f"n = {style.span({part.interval.items for _, part in rows})}, {style.count(seeds, 'seed')} or more"
+    axis.set_xlabel(f"difference, points, corrected rule\n({behind}; bars: 95 %, tick: margin)")
     style.legend(figure, axis)
     return figure
 

@@ -22,7 +22,9 @@ COLOURS = {
 }  # fmt: skip
 MARKERS = {"hybrid": "o", "pot": "s", "cot": "^", "none": "x", "coder": "D", "unfiltered": "v", "paper": "P"}
 LABELS = {"hybrid": "hybrid", "pot": "PoT only", "cot": "CoT only", "none": "untuned base", "coder": "coder base"}
-VERDICT_COLOURS = {REPRODUCED: "#009E73", NOT_REPRODUCED: "#D55E00", CANNOT_TELL: "#7F7F7F"}
+# Other colours than any method's, and other marks, so that a verdict is not read as a model.
+VERDICT_COLOURS = {REPRODUCED: "#332288", NOT_REPRODUCED: "#882255", CANNOT_TELL: "#999933"}
+VERDICT_MARKERS = {REPRODUCED: "o", NOT_REPRODUCED: "X", CANNOT_TELL: "d"}
 WIDTH = 5.2
 _STYLE = {
     "font.size": 10, "axes.titlesize": 10, "axes.labelsize": 10, "legend.fontsize": 9, "axes.spines.top": False,
@@ -36,8 +38,14 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
     @functools.wraps(draw)
     def drawn(*args: Any, **kwargs: Any) -> Figure:
-        with matplotlib.rc_context(_STYLE):
+        # Not rc_context: a page's first figure also switches its backend and interactive mode on, and to restore
+        # these with the rest would keep every later figure off the page.
+        before = {name: matplotlib.rcParams[name] for name in _STYLE}
+        matplotlib.rcParams.update(_STYLE)
+        try:
             return draw(*args, **kwargs)
+        finally:
+            matplotlib.rcParams.update(before)
 
     return drawn
 

@@ -1,0 +1,165 @@
+"""A completions file graded: its forms, its errors, its programs, and the command."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from mammoth_utils.grading import Summary, grade_file
+from mammoth_utils.grading.completions import CompletionsError, is_python, program_text
+
+ROWS = [
+    {"benchmark": "gsm8k", "id": "a", "kind": "cot", "question": "?", "completion": "The answer is 7.", "gold": "7"},
+    {"dataset": "deepmind", "id": "b", "kind": "pot", "question": "?", "response": "ans = 3 + 4", "gold": "7.0"},
+    {"benchmark": "gsm8k", "id": "c", "kind": "pot", "question": "?", "completion": "print(3 + 4)\n", "gold": 7},
+    {"benchmark": "gsm8k", "kind": "pot", "completion": "I add.\n```python\n3 + 4\n```\n```output\n7\n```\nSo 7.",
+     "gold": "7", "mood": "calm"},
+    {"benchmark": "aqua", "id": "e", "kind": "pot", "completion": "print(21)", "gold": "B",
+     "options": ["A)20", "B)21"]},
+    {"benchmark": "sat", "id": "f", "completion": "The answer is 9.", "gold": "C",
+     "question": "x? \nAnswer Choices: (A) 2 (B) 4 (C) 9 (D) 10"},
+    {"benchmark": "gsm8k", "id": "g", "kind": "pot", "completion": "print(1/0)", "gold": "7"},
+    {"benchmark": "gsm8k", "id": "h", "kind": "cot", "completion": "no number", "gold": None},
+]  # fmt: skip
+
+
+def written(path: Path, rows: list, opener=open) -> Path:
+    with opener(path, "wt", encoding="utf8") as file:
+        file.write("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+class Runner:
+    """Stands in for the sandbox: knows what each program of the table does, and counts the calls."""
+
+    outputs = {"ans = 3 + 4": ("", "7"), "print(3 + 4)\n": ("7\n", None), "print(21)": ("21\n", None)}
+
+    def __init__(self):
+        self.programs: list[str] = []
+
+    def __call__(self, programs):
+        self.programs += programs
+        for program in programs:
+            if program in self.outputs:
+                printed, value = self.outputs[program]
+                yield SimpleNamespace(status="ok", printed=printed, value=value, output=printed or value)
+            else:
+                yield SimpleNamespace(status="error", printed="5\n", value=None, output="5\n")
+
+
+def test_a_file_is_graded_under_both_rules_with_each_program_run_once(tmp_path):
+    run, summary = Runner(), Summary(("published", "corrected"))
+    graded = list(grade_file(written(tmp_path / "c.jsonl", ROWS), ("published", "corrected"), run=run))
+    for one in graded:
+        summary.add(one)
+    assert [one.verdicts["corrected"].outcome for one in graded] == [
+        "correct", "correct", "correct", "correct", "correct", "correct", "no_answer", "ungradable_gold"]  # fmt: skip
+    assert [one.verdicts["published"].outcome for one in graded] == [
+        "correct", "ungradable_gold", "correct", "correct",
+        "incorrect", "incorrect", "no_answer", "ungradable_gold"]  # fmt: skip
+    assert run.programs == ["ans = 3 + 4", "print(3 + 4)\n", "print(21)", "print(1/0)"]
+    assert [one.read_from["corrected"] for one in graded][:4] == ["text", "program", "program", "text"]
+    assert graded[3].id == "4"
+    assert graded[3].row["mood"] == "calm"
+    counts = summary.as_dict("corrected")
+    assert (counts["rows"], counts["correct"], counts["no_answer"], counts["ungradable_gold"]) == (8, 6, 1, 1)
+    assert counts["accuracy"] == 6 / 8
+    assert counts["by_benchmark"]["deepmind"]["correct"] == 1
+    assert counts["executions"] == {"error": 1, "ok": 3}
+
+
+def test_a_failed_program_gives_no_answer_whatever_it_printed_before(tmp_path):
+    path = written(tmp_path / "c.jsonl", [{**ROWS[6], "gold": "5"}])
+    (graded,) = grade_file(path, ("published", "corrected"), run=Runner())
+    assert {rule: verdict.outcome for rule, verdict in graded.verdicts.items()} == {
+        "published": "no_answer", "corrected": "no_answer"}  # fmt: skip
+
+
+def test_rows_stream_from_a_compressed_file_of_any_length(tmp_path):
+    path = written(tmp_path / "c.jsonl.gz", [ROWS[0]] * 5000, gzip.open)
+    stream = grade_file(path, "corrected", run=Runner())
+    assert next(stream).line == 1
+    assert sum(1 for _ in stream) == 4999
+    assert sum(1 for _ in grade_file(path, "corrected", run=Runner(), limit=7)) == 7
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("{not json", r"line 2: expected a JSON object, got what is no JSON"),
+        ("[1, 2]", r"line 2: expected a JSON object, got list"),
+        ({"completion": "7", "gold": 7}, r"line 2: no benchmark; expected `benchmark` or `dataset`, got the keys"),
+        ({"benchmark": "gsm8k", "gold": 7}, r"line 2: no completion; expected `completion` or `response`"),
+        ({"benchmark": "gsm8k", "completion": "7"}, r"line 2: no gold; expected `gold`"),
+        ({"benchmark": "gsm8k", "completion": 7, "gold": 7}, r"line 2: expected text as completion, got int"),
+        ({"benchmark": "gsm8k", "completion": "7", "gold": {}}, r"line 2: expected text, a number, a bool or a list"),
+        ({**ROWS[0], "kind": "tir"}, r"line 2: unknown kind 'tir'; known: cot, pot"),
+        ({**ROWS[0], "options": "A"}, r"line 2: expected a list as options, got str"),
+    ],
+)
+def test_a_bad_row_is_named_with_file_line_and_what_is_accepted(tmp_path, row, message):
+    path = written(tmp_path / "c.jsonl", [ROWS[0], row])
+    with pytest.raises(CompletionsError, match=message) as caught:
+        list(grade_file(path, run=Runner()))
+    assert str(path) in str(caught.value)
+
+
+def test_a_missing_file_and_a_broken_archive_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no completions file"):
+        grade_file(tmp_path / "none.jsonl")
+    (tmp_path / "c.jsonl.gz").write_bytes(b"plain text")
+    with pytest.raises(CompletionsError, match="no readable text"):
+        list(grade_file(tmp_path / "c.jsonl.gz"))
+
+
+@pytest.mark.parametrize(
+    ("text", "python"),
+    [
+        ("ans = 3", True),
+        ("def solution():\n    return 3", True),
+        ("print(3)\nfor i in range(3):\n    x = (i", True),
+        ("The answer is 3.", False),
+        ("So we have\n```python\nx = 3\n```\n", False),
+        ("7", False),
+        ("", False),
+        ("x = 3\nThe product is \\boxed{3}.", False),
+    ],
+)
+def test_programs_are_told_from_prose(text, python):
+    assert is_python(text) == python
+
+
+def test_a_lone_fenced_cell_is_taken_out_of_its_fence():
+    assert program_text("```python\nans = 3\n```\n") == "ans = 3"
+    assert program_text("print(3)\n### Instruction: more") == "print(3)\n"
+
+
+def test_the_command_runs_programs_prints_one_object_and_writes_verdicts(tmp_path):
+    path = written(tmp_path / "c.jsonl", ROWS)
+    command = [sys.executable, "-m", "mammoth_utils.grading", str(path), "--rule", "corrected", "--verdicts",
+               str(tmp_path / "out" / "verdicts.jsonl"), "--timeout-s", "60"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    printed = json.loads(done.stdout)
+    assert (printed["rule"], printed["rows"], printed["correct"], printed["no_answer"]) == ("corrected", 8, 6, 1)
+    verdicts = [json.loads(line) for line in (tmp_path / "out" / "verdicts.jsonl").read_text("utf8").splitlines()]
+    assert [row["verdict"]["correct"] for row in verdicts] == [True] * 6 + [False] * 2
+    assert verdicts[3]["mood"] == "calm"
+    assert verdicts[0]["completion"][slice(*verdicts[0]["verdict"]["span"])] == "7"
+    assert list((tmp_path / "out").iterdir()) == [tmp_path / "out" / "verdicts.jsonl"]
+
+
+def test_the_command_names_a_bad_row_and_leaves_no_half_file(tmp_path):
+    path = written(tmp_path / "c.jsonl", [ROWS[0], {"benchmark": "gsm8k"}])
+    command = [sys.executable, "-m", "mammoth_utils.grading", str(path), "--verdicts", str(tmp_path / "v.jsonl")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "line 2: no completion" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["c.jsonl"]
