@@ -274,7 +274,7 @@ def records_of(runs: Path) -> dict[str, dict]:
             return {
                 key: bare(one)
                 for key, one in value.items()
-                if not re.search("second|time|commit|environment|speed|memory", key)
+                if not re.search("second|stages|time|commit|environment|speed|memory", key)
             }
         return [bare(one) for one in value] if isinstance(value, list) else value
 
@@ -295,7 +295,7 @@ def test_a_killed_workflow_goes_on_and_ends_with_the_same_records(tmp_path):
     def environment(folder: Path) -> dict[str, str]:
         return {**os.environ, "MAMMOTH_RUNS_DIR": str(folder), "MAMMOTH_GRID": str(tmp_path / "grid.yaml")}
 
-    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    undisturbed, killed = tmp_path / "undisturbed" / "runs", tmp_path / "killed" / "runs"
     done = run(*book(undisturbed), env=environment(undisturbed))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     for after_s in (4, 14, 27):

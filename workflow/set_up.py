@@ -134,10 +134,10 @@ def pip(*arguments: str) -> None:
             if found := re.match(r"(?:Collecting|Requirement already satisfied:) ([\w.-]+)", line):
                 packages.add(found[1].lower())
             if line.startswith("Installing collected packages"):
-                say(f"  installing {line.count(',') + 1} packages, the longest part")
+                say(f"  installing, the longest part; new packages: {line.count(',') + 1}")
             elif packages and time.monotonic() - last > 10:
                 last = time.monotonic()
-                say(f"  {len(packages)} packages looked up or fetched so far")
+                say(f"  packages looked up or fetched so far: {len(packages)}")
     if process.returncode:
         print("".join(tail), file=sys.stderr)
         raise SystemExit(f"set-up: pip failed; its output is in {LOG}. Start again and it goes on from here.")

@@ -81,13 +81,13 @@ _ALL = (
     MiniSource("mini-Camel-Math (CoT)", "Camel-Math", "cot", "GPT-4", False, False, 1200, CAMEL, wrong_share=0.1),
     MiniSource("mini-College-Math (CoT)", "College-Math", "cot", "GPT-4", False, True, 180, COLLEGE, choice=1.0,
                wrong_share=0.1),
-    MiniSource("mini-GSM8K (PoT)", "GSM8K", "pot", "GPT-4", True, True, 360, STORY, asks_teacher=True, pool="gsm8k"),
-    MiniSource("mini-AQuA-RAT (PoT)", "AQuA-RAT", "pot", "GPT-4", True, True, 260, EXAM, choice=1.0, asks_teacher=True),
-    MiniSource("mini-MATH (PoT)", "MATH", "pot", "GPT-4", True, True, 420, (*FORMAL, *BARE), asks_teacher=True,
+    MiniSource("mini-GSM8K (PoT)", "GSM8K", "pot", "GPT-4", True, True, 460, STORY, asks_teacher=True, pool="gsm8k"),
+    MiniSource("mini-AQuA-RAT (PoT)", "AQuA-RAT", "pot", "GPT-4", True, True, 300, EXAM, choice=1.0, asks_teacher=True),
+    MiniSource("mini-MATH (PoT)", "MATH", "pot", "GPT-4", True, True, 520, (*FORMAL, *BARE), asks_teacher=True,
                pool="math-pot"),
     MiniSource("mini-TheoremQA (PoT)", "TheoremQA", "pot", "GPT-4", True, True, 50, THEOREM_POT, asks_teacher=True),
-    MiniSource("mini-MathQA (PoT)", "MathQA", "pot", "Human", True, False, 420, (*EXAM, *cells("exam", "pair_large"))),
-    MiniSource("mini-NumGLUE (PoT)", "NumGLUE", "pot", "Human", True, False, 320, (*RETOLD, *PAIRS), leaked=12),
+    MiniSource("mini-MathQA (PoT)", "MathQA", "pot", "Human", True, False, 460, (*EXAM, *cells("exam", "pair_large"))),
+    MiniSource("mini-NumGLUE (PoT)", "NumGLUE", "pot", "Human", True, False, 420, (*RETOLD, *PAIRS), leaked=12),
 )  # fmt: skip
 SOURCES: dict[str, MiniSource] = {source.name: source for source in _ALL}
 
