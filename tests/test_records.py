@@ -21,7 +21,9 @@ def test_the_alpaca_prompt_is_exact_to_the_byte():
 
 
 def test_a_program_is_asked_for_by_the_trigger_with_its_leading_space():
-    assert "What is 1 + 1? Let's write a program.\n\n### Response:" in prompts.prompt(Problem("x", "What is 1 + 1?", "2"), "pot")
+    assert "What is 1 + 1? Let's write a program.\n\n### Response:" in prompts.prompt(
+        Problem("x", "What is 1 + 1?", "2"), "pot"
+    )
 
 
 def test_multiple_choice_in_prose_is_prefilled_and_a_program_is_not():

@@ -56,7 +56,9 @@ class Scale:
 # The miniature's recipe was chosen on the development split (notes in book/miniature.md): 8 x 160 = 1,280
 # tokens a step hold about thirteen examples, one epoch.
 _MINI = Recipe(2e-3, 4e-3, global_batch=13, epochs=1, max_length=1280, warmup=0.05, weight_decay=0.01, lora_rank=16)
-_MINI_3M = Recipe(1.5e-3, 3e-3, global_batch=13, epochs=1, max_length=1280, warmup=0.05, weight_decay=0.01, lora_rank=16)
+_MINI_3M = Recipe(
+    1.5e-3, 3e-3, global_batch=13, epochs=1, max_length=1280, warmup=0.05, weight_decay=0.01, lora_rank=16
+)
 _SMALL = Recipe(2e-5, 2e-4, global_batch=128)
 _PAPER = Recipe(2e-5, 2e-4, global_batch=128)  # the paper, section 2.3: 7B and 13B
 _PAPER_LARGE = Recipe(1e-5, 1e-4, global_batch=128)  # 34B and 70B

@@ -70,7 +70,8 @@ _ALL = (
     MiniBenchmark(
         "mini-svamp", "SVAMP", False, False,
         (*cells("story", "gain loss gain_loss three groups"), *cells("retold", "loss gain_loss three share big_sum")),
-        fact="test", fact_share=0.75, differs="three of four questions open with a fact that has nothing to do with them",
+        fact="test", fact_share=0.75,
+        differs="three of four questions open with a fact that has nothing to do with them",
     ),
     MiniBenchmark(
         "mini-mathematics", "Mathematics", False, False,
@@ -79,12 +80,14 @@ _ALL = (
     ),
     MiniBenchmark(
         "mini-simuleq", "SimulEq", False, False,
-        (*cells("retold", "pair_large pair_small"), *cells("exam", "pair_large pair_small"), *cells("formal", "pair_small")),
+        (*cells("retold", "pair_large pair_small"), *cells("exam", "pair_large pair_small"),
+         *cells("formal", "pair_small")),
         wide=1.5, differs="two unknowns, numbers up to 1.5 times as large",
     ),
     MiniBenchmark(
         "mini-sat", "SAT-Math", False, True,
-        (*cells("formal", "three groups linear share average gain_loss percent pair_small"), *cells("bare", "gain loss groups linear")),
+        (*cells("formal", "three groups linear share average gain_loss percent pair_small"),
+         *cells("bare", "gain loss groups linear")),
         wide=1.5, differs="textbook wordings as multiple choice, numbers up to 1.5 times as large",
     ),
     MiniBenchmark(

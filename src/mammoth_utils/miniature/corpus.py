@@ -85,7 +85,8 @@ WORDS = tuple(
 # What a comment in code calls each computation; the wordings of the questions differ.
 COMMENTS = {
     "gain": "add", "loss": "take away", "groups": "multiply", "share": "divide", "gain_loss": "add and take away",
-    "three": "add three numbers", "pair_small": "larger of two from sum and difference", "revenue": "price times count and fee",
+    "three": "add three numbers", "pair_small": "larger of two from sum and difference",
+    "revenue": "price times count and fee",
     "distance": "speed times hours without done", "big_sum": "add large numbers", "percent": "percent of a number",
     "average": "mean of three", "remainder": "remainder", "gcd": "greatest common divisor", "squares": "sum of squares",
     "linear": "solve for x", "box": "volume", "frame": "area without a part", "choose": "number of ways to choose",

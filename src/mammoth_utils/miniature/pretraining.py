@@ -38,7 +38,7 @@ ROWS = 8
 COPY_LOSS_LIMIT = 0.25  # nats per digit; 2.3 is guessing
 RECALL_LIMIT = 0.85  # share of letters found again; 0.2 is guessing
 # When look-ups are learnt is a matter of luck with the first data: the third phase is repeated until they are.
-RECALL_ROUNDS = 4
+RECALL_ROUNDS = 8
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,8 @@ def model(recipe: BaseRecipe, vocabulary: int, seed: int):
     torch.manual_seed(seed)
     spread = 0.02 * math.sqrt(256 / recipe.width)
     config = LlamaConfig(
-        vocab_size=vocabulary, hidden_size=recipe.width, num_hidden_layers=recipe.layers, intermediate_size=recipe.inner,
+        vocab_size=vocabulary, hidden_size=recipe.width, num_hidden_layers=recipe.layers,
+        intermediate_size=recipe.inner,
         num_attention_heads=recipe.heads, num_key_value_heads=recipe.heads, max_position_embeddings=2048,
         rope_theta=1e4, tie_word_embeddings=True, initializer_range=spread, rms_norm_eps=1e-5,
         pad_token_id=0, bos_token_id=1, eos_token_id=2, attention_dropout=0.0,
@@ -324,7 +325,8 @@ def pretrain(name: str, out: Path, work: Path, threads: int = 1) -> dict:
     record = {
         "world": "miniature", "page": "pretraining", "world_version": WORLD["version"], "base": name,
         "recipe": asdict(recipe), "parameters": sum(weight.numel() for weight in net.parameters()),
-        "steps": step, "tokens": tokens, "seconds": round(time.monotonic() - start), "copy_nats_per_digit": round(copying, 4),
+        "steps": step, "tokens": tokens, "seconds": round(time.monotonic() - start),
+        "copy_nats_per_digit": round(copying, 4),
         "recall_share": round(recalled, 4),
         "documents": dict(sorted(seen.items())), "weights_sha256": records.sha256(out / "model.safetensors"),
         "environment": records.environment(threads=threads, dtype="float32"),

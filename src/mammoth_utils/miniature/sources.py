@@ -74,7 +74,8 @@ AQUA = (*EXAM, *LOGIC_STORY, *LOGIC_STORY)
 
 _ALL = (
     MiniSource("mini-GSM8K (CoT)", "GSM8K", "cot", "Human", True, False, 300, STORY, pool="gsm8k"),
-    MiniSource("mini-GSM8K-RFT (CoT)", "GSM8K-RFT", "cot", "Llama", True, False, 600, STORY, pool="gsm8k", per_problem=2),
+    MiniSource("mini-GSM8K-RFT (CoT)", "GSM8K-RFT", "cot", "Llama", True, False, 600, STORY, pool="gsm8k",
+               per_problem=2),
     MiniSource("mini-AQuA-RAT (CoT)", "AQuA-RAT", "cot", "Human", True, False, 1400, AQUA, choice=1.0, pool="aqua"),
     MiniSource("mini-MATH (CoT)", "MATH", "cot", "Human", True, False, 360, FORMAL, pool="math"),
     MiniSource("mini-TheoremQA (CoT)", "TheoremQA", "cot", "GPT-4", True, True, 50, THEOREM, pool="theoremqa"),
