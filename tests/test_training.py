@@ -461,3 +461,17 @@ def test_a_second_process_waits_for_the_folder(tmp_path):
         entered = time.monotonic()
     other.wait(30)
     assert began < release[0] <= entered
+
+
+def test_a_method_that_auto_chose_and_the_same_one_asked_for_are_one_run(tmp_path, monkeypatch):
+    from mammoth_utils.training import describe
+    from mammoth_utils.training.folder import claim
+
+    monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path))
+    rows = [{"instruction": "q", "output": "a", "kind": "cot", "source": "x", "key": "1"}]
+    chosen, asked = describe(size="1m"), describe(size="1m", method="full")
+    assert chosen.folder == asked.folder
+    assert chosen.method_reason != asked.method_reason
+    assert claim(chosen, rows) is None
+    (chosen.folder / "record.json").write_text('{"steps": 1}')
+    assert claim(asked, rows) == {"steps": 1}

@@ -48,9 +48,10 @@ def claim(description: RunDescription, rows: list[dict[str, Any]], resume: bool 
     there = folder / "run.json"
     changed = False
     if there.is_file():
-        lines = records.differences(
-            records.read_json(there), json.loads(json.dumps({"schema": records.SCHEMA, **wanted}))
-        )
+        before = records.read_json(there)
+        # Why a method was taken is a remark: `full` asked for and `full` chosen by `auto` are one run.
+        wanted["method_reason"] = before.get("method_reason", description.method_reason)
+        lines = records.differences(before, json.loads(json.dumps({"schema": records.SCHEMA, **wanted})))
         changed = bool(lines) and all(line.startswith("inputs.") for line in lines)
         if not resume and not (lines and not changed):
             records.move_aside(folder)
