@@ -157,8 +157,8 @@ CLAIMS: tuple[Claim, ...] = (
         "C7", "The coder base beats the llama base, most of all out of domain.",
         "hybrid models: coder - llama > 0 on the nine-set average and out of domain; the gain out of domain less that "
         "in domain is reported",
-        "The coder base read mostly Python. Each base repeats its last phase of pre-training until look-ups are learnt, "
-        "which took coder a round more (13.9 against 12.4 million tokens); the rest is left to the training.",
+        "The coder base read mostly Python. Each repeats its last phase of pre-training until look-ups are learnt, "
+        "which took coder a round more (13.9 against 12.4 million tokens).",
         (less("nine sets: coder - llama", CODER, HYBRID), less("out of domain: coder - llama", CODER, HYBRID, OUT)),
         (
             Part("gain out of domain - gain in domain",
