@@ -75,8 +75,18 @@ def show_executed(app: Any, docname: str, source: list[str]) -> None:
     source[0] = text
 
 
+def without_thebe(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Leave Thebe's scripts out of a page: no button starts it, it comes from outside, and it is written twice."""
+    context["script_files"] = [
+        script
+        for script in context.get("script_files", [])
+        if "thebe" not in f"{getattr(script, 'filename', script)} {getattr(script, 'attributes', '')}".lower()
+    ]
+
+
 def setup(app: Any) -> dict[str, Any]:
     """Sphinx's entry point."""
     app.add_config_value("executed_notebooks", {}, "env", dict)
     app.connect("source-read", show_executed)
+    app.connect("html-page-context", without_thebe, priority=900)  # after the extensions that add them
     return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}
