@@ -1,7 +1,7 @@
 """Copies the miniature's finished evaluations from ``runs/evaluate`` into ``records/miniature``, to be committed.
 
-Run it after ``make book`` and ``make book-full``, then ``python -m mammoth_utils.report README``: whole runs on the test
-split only, one line of JSON each, so that a commit stays small.
+Run it after ``make book`` and ``make book-full``, then ``python -m mammoth_utils.report README``: whole runs on the
+test split only, one line of JSON each, so that a commit stays small.
 """
 
 from __future__ import annotations
