@@ -88,10 +88,9 @@ def test_packed_documents_do_not_see_each_other(tokenizer):
 
 
 def test_an_interrupted_pretraining_goes_on_to_the_same_weights(tmp_path, monkeypatch):
-    tiny = pretraining.BaseRecipe("llama", 32, 1, 2, 48, 3, 3, 2, 3e-3)
+    tiny = pretraining.BaseRecipe("llama", 32, 1, 2, 48, 3, 3, 2, 3e-3, recall_limit=0.0)
     monkeypatch.setitem(pretraining.BASES, "tiny", tiny)
     monkeypatch.setattr(pretraining, "COPY_LOSS_LIMIT", 99.0)
-    monkeypatch.setattr(pretraining, "RECALL_LIMIT", 0.0)
     whole = pretraining.pretrain("tiny", tmp_path / "whole", tmp_path / "work-1")
     clipped, calls = torch.nn.utils.clip_grad_norm_, []
 
