@@ -149,7 +149,8 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "C6", "A larger model is better.",
-        "nine-set average: 3m - 1m > 0, both hybrid", "The 3m base has 3.6 times the parameters and read half the text (6.0 against 12.4 million tokens).",
+        "nine-set average: 3m - 1m > 0, both hybrid",
+        "The 3m base has 3.6 times the parameters and read half the text (6.0 against 12.4 million tokens).",
         (less("3m - 1m", LARGER, HYBRID),), (less("3m - 1m out of domain", LARGER, HYBRID, OUT),),
         command="make book-full",
     ),
