@@ -7,11 +7,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from mammoth_utils.programs import IsolationError, Sandbox, isolation, layers, run_program, traces
+from mammoth_utils.programs import IsolationError, Sandbox, isolation, layers, parents, run_program, traces
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -110,6 +111,22 @@ def test_the_rooms_load_without_torch():
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"
+
+
+@pytest.mark.parametrize("level", isolation.LEVELS)
+def test_packages_below_tmp_are_not_hidden_by_the_scratch_folder(level, monkeypatch):
+    """A project checked out below /tmp has its environment there, and with it sympy."""
+    if isolation.attempt(level)[0] is None:
+        pytest.skip(isolation.attempt(level)[1])
+    with tempfile.TemporaryDirectory(prefix="mammoth-packages-", dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        Path(folder, "lonely.py").write_text("FOUND = 7\n")
+        known = parents.package_folders()
+        monkeypatch.setattr(parents, "package_folders", lambda: [*known, folder])
+        found = run_program("import lonely\nopen('note', 'w').write('x')\nprint(lonely.FOUND)", isolation=level)
+        assert (found.status, found.printed) == ("ok", "7\n"), found.error
+        refused = run_program(f"open({folder + '/left'!r}, 'w')", isolation=level)
+        assert level == "process" or refused.status == "error"
 
 
 @pytest.mark.long

@@ -20,6 +20,7 @@ import sys
 from mammoth_utils.programs import kernel
 
 NOBODY = 65534
+SCRATCHES = ("/tmp", "/scratch", "/mammoth-scratch")  # the first that holds no place of Python
 DISK_MB = 64  # of a scratch folder under namespaces; of one file elsewhere
 PROCESSES = 64  # threads of a program under namespaces
 OPEN_FILES = 128
@@ -154,9 +155,11 @@ def build_root(readable: list[str], owner: int) -> str:
             kernel.mount(place, target, flags=kernel.MS_BIND)
         else:
             kernel.bind_read_only(place, target)
-    os.makedirs(f"{base}/tmp", exist_ok=True)
+    # Nor must the scratch folder hide a place: a project may lie below /tmp, and with it its packages.
+    scratch = next(name for name in SCRATCHES if not any(f"{place}/".startswith(f"{name}/") for place in readable))
+    os.makedirs(f"{base}{scratch}", exist_ok=True)
     options = f"size={DISK_MB}m,nr_inodes=4096,mode=700,uid={owner},gid={owner}"
-    kernel.mount("tmpfs", f"{base}/tmp", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options)
+    kernel.mount("tmpfs", f"{base}{scratch}", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options)
     os.chdir(base)
     kernel.call("pivot_root", b".", b".")
     kernel.call("umount2", b".", kernel.MNT_DETACH)
@@ -164,7 +167,9 @@ def build_root(readable: list[str], owner: int) -> str:
     kept = kernel.MS_NOSUID | kernel.MS_NODEV
     kernel.mount("", "/", flags=kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY | kept)
     kernel.call("sethostname", b"sandbox", 7)
-    return "/tmp"
+    if hidden := [place for place in readable if not os.path.lexists(place)]:
+        raise OSError(f"expected every place of Python to be readable inside, but {', '.join(hidden)} cannot be seen")
+    return scratch
 
 
 def become_nobody() -> None:
