@@ -620,7 +620,7 @@ def test_a_sandbox_says_when_it_is_misused():
             sandbox.run("print(3)")
         going.close()
         assert sandbox.run("print(3)").printed == "3\n"
-        with pytest.raises(TypeError, match="a program is text, got int"):
+        with pytest.raises(TypeError, match="a program is text, or a list of cells that are text, got int"):
             sandbox.run(3)
     with pytest.raises(SandboxError, match="closed"):
         sandbox.run("print(4)")

@@ -228,22 +228,23 @@ def _same_for_all() -> bytes:
     return kernel.threads_only() + kernel.refusing(*NOT_IN_A_PROGRAM) + kernel.without("prctl", kernel.PR_SET_PDEATHSIG)
 
 
-def limit_program(timeout_s: float, address_space: int | None, level: str) -> None:
-    """Set the resource limits of this process, that of one program.
+def limit_program(timeout_s: float | None, address_space: int | None, level: str) -> None:
+    """Set the resource limits of this process, that of one program or of those that share it.
 
     Args:
         timeout_s: Seconds of processor time. The parent watches them to the millisecond; the kernel's limit, in
-            whole seconds, stands behind in case the parent is gone.
+            whole seconds, stands behind in case the parent is gone. None where a timer ends each program instead.
         address_space: Bytes of address space in all, or None for no limit.
         level: One of ``namespaces``, ``landlock``, ``process``.
     """
-    seconds = math.ceil(timeout_s) + 1
     limits = {
-        resource.RLIMIT_CPU: (seconds, seconds + 1),
         resource.RLIMIT_FSIZE: (DISK_MB * 2**20, DISK_MB * 2**20),
         resource.RLIMIT_NOFILE: (OPEN_FILES, OPEN_FILES),
         resource.RLIMIT_CORE: (0, 0),
     }
+    if timeout_s is not None:
+        seconds = math.ceil(timeout_s) + 1
+        limits[resource.RLIMIT_CPU] = (seconds, seconds + 1)
     if address_space is not None:
         limits[resource.RLIMIT_AS] = (address_space, address_space)
     if level == "namespaces":

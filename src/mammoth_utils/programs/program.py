@@ -1,6 +1,7 @@
-"""Program: what happens inside the process of one program, from its text to the report on it.
+"""Program: from a program's text to what its author meant by an answer, in a process that is there to run it.
 
-Only this room runs model-written code, and only in a process made for it.
+Only this room runs model-written code. ``run`` does so in a process made for one program; ``shared`` calls the same
+functions for programs that a static check has cleared.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ import linecache
 import random
 import re
 import sys
+import textwrap
 import threading
 import traceback
 import types
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 NAME = "<program>"
 VALUE_CHARS = 64 * 1024
@@ -26,9 +30,9 @@ SCIENTIFIC = re.compile(
 )
 
 
-def parent_for(source: str) -> str:
+def parent_for(cells: Sequence[str]) -> str:
     """Which warm parent suits a program, by its import lines: ``bare`` or ``scientific``."""
-    return "scientific" if SCIENTIFIC.search(source) else "bare"
+    return "scientific" if any(map(SCIENTIFIC.search, cells)) else "bare"
 
 
 class Printed(io.FileIO):
@@ -42,32 +46,41 @@ class Printed(io.FileIO):
         return super().write(data)
 
 
-def normalised(source: str) -> str:
-    """A program with the line ends and the indentation of one system, otherwise as written.
+def parsed(source: str, name: str = NAME) -> tuple[str, ast.Module]:
+    """A program with the line ends and the indentation of one system, otherwise as written, and its syntax tree.
 
     Line ends become line feeds and a byte order mark goes. Only a program that Python refuses for its indentation is
     changed further: tabs become eight spaces, or four, and a margin common to all lines goes.
+
+    Raises:
+        SyntaxError: If the text is no Python: the error that it has as written.
+        ValueError, RecursionError, MemoryError: As ``ast.parse`` raises them.
     """
     source = source.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    first = None
     for attempt in _indentations(source):
         try:
-            ast.parse(attempt, NAME)
-        except IndentationError:
-            continue
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return source
-        return attempt
-    return source
+            return attempt, ast.parse(attempt, name)
+        except IndentationError as error:
+            first = first or error
+        except SyntaxError:
+            if first is None:
+                raise
+            break
+    raise first
 
 
-def _indentations(source: str):
-    import textwrap
-
+def _indentations(source: str) -> Iterator[str]:
     yield source
     for width in (8, 4):
         tabs = re.sub(r"^[ \t]+", lambda margin, width=width: margin[0].expandtabs(width), source, flags=re.M)
         yield tabs
         yield textwrap.dedent(tabs)
+
+
+def cell_names(cells: Sequence[str]) -> list[str]:
+    """What tracebacks call the cells of a program."""
+    return [NAME] if len(cells) == 1 else [f"<cell {number}>" for number in range(1, len(cells) + 1)]
 
 
 def seed_everything() -> None:
@@ -79,14 +92,14 @@ def seed_everything() -> None:
         sympy_random.seed(0)
 
 
-def run(source: str, stdout: int) -> dict:
+def run(cells: Sequence[str], stdout: int) -> dict:
     """The report on a program run in this process, which is not fit for anything else afterwards.
 
     The value is, in this order: ``ans``; what ``solution()`` or ``solver()`` returns, where nothing was printed and the
-    last line does not call it already; the last expression.
+    last line does not call it already; the last expression of the last cell.
 
     Args:
-        source: The text of the program.
+        cells: The text of the program, in one piece or in cells that run one after another in one namespace.
         stdout: Descriptor that takes what it prints.
 
     Returns:
@@ -97,18 +110,26 @@ def run(source: str, stdout: int) -> dict:
     sys.stdout = io.TextIOWrapper(io.BufferedWriter(printed), encoding="utf-8", newline="\n", line_buffering=True)
     builtins.exit, builtins.quit = _sitebuiltins.Quitter("exit", "EOF"), _sitebuiltins.Quitter("quit", "EOF")
     stream, report = sys.stdout, {"status": "ok", "value": None, "error": None, "truncated": False}
+
+    def said() -> bool:
+        if not stream.closed:
+            stream.flush()
+        return printed.said
+
+    main = types.ModuleType("__main__")  # dataclasses and pickles look their module up
+    sys.modules["__main__"] = main
+    names = cell_names(cells)
+    ready = (compiled(*parsed(cell, name), name) for cell, name in zip(cells, names, strict=True))
     try:
         try:
-            value = _execute(normalised(source), printed, stream)
+            value = execute(ready, main.__dict__, said)
         finally:
             for thread in threading.enumerate():
                 if thread is not threading.main_thread() and not thread.daemon:
                     thread.join()  # as the interpreter does at its end
             if not stream.closed:
                 stream.flush()
-        if value is not None:
-            text = value if isinstance(value, str) else str(value)
-            report["value"], report["truncated"] = text[:VALUE_CHARS], len(text) > VALUE_CHARS
+        report.update(valued(value))
     except SystemExit as leaving:
         if leaving.code not in (None, 0):
             report.update(status="error", error=f"SystemExit: {leaving.code}"[:ERROR_CHARS])
@@ -116,45 +137,70 @@ def run(source: str, stdout: int) -> dict:
         vars(sys.modules["__main__"]).clear()  # room for the report
         report.update(status="memory", error="MemoryError: the program asked for more than its limit")
     except BaseException as error:  # a program may raise anything, and all of it is data
-        report.update(status="error", error=_last_lines(error))
+        report.update(status="error", error=last_lines(error, names))
     return report
 
 
-def _execute(source: str, printed: Printed, stream: io.TextIOWrapper) -> object:
-    """The value of a program, or None."""
-    linecache.cache[NAME] = (len(source), None, source.splitlines(keepends=True), NAME)
-    tree = ast.parse(source, NAME)
+@dataclass(frozen=True)
+class Compiled:
+    """A cell, ready to run: its statements, its last expression if it ends with one, and whom that calls by name."""
+
+    statements: types.CodeType
+    last: types.CodeType | None
+    calls: str | None
+
+
+def compiled(source: str, tree: ast.Module, name: str) -> Compiled:
+    """A cell compiled from its text and tree; the tree is changed."""
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     last = None
     if tree.body and isinstance(tree.body[-1], ast.Expr):
         last = ast.Expression(tree.body.pop().value)
-    main = types.ModuleType("__main__")  # dataclasses and pickles look their module up
-    sys.modules["__main__"] = main
-    space = main.__dict__
-    exec(compile(tree, NAME, "exec"), space)
-    value = eval(compile(last, NAME, "eval"), space) if last is not None else None
+    calls = last.body.func if last is not None and isinstance(last.body, ast.Call) else None
+    return Compiled(
+        compile(tree, name, "exec"),
+        compile(last, name, "eval") if last is not None else None,
+        calls.id if isinstance(calls, ast.Name) else None,
+    )
+
+
+def execute(cells: Iterable[Compiled], space: dict, said: Callable[[], bool]) -> object:
+    """The value of a program, or None.
+
+    Args:
+        cells: May be made one by one: what stands before a cell that is no Python has run by then, as in a notebook.
+        space: The namespace in which all of them run.
+        said: Whether anything but white space has been printed.
+    """
+    value = calls = None
+    for cell in cells:
+        exec(cell.statements, space)
+        value = eval(cell.last, space) if cell.last is not None else None
+        calls = cell.calls
     if space.get("ans") is not None:
         return space["ans"]
-    if not stream.closed:
-        stream.flush()
-    if printed.said:
+    if said():
         return value
-    called = last.body.func.id if _calls_a_name(last) else None
     for name in ("solution", "solver"):
-        if callable(space.get(name)) and not (called == name and value is not None):
+        if callable(space.get(name)) and not (calls == name and value is not None):
             returned = space[name]()
             answer = space.get("ans") if returned is None else returned
             return value if answer is None else answer
     return value
 
 
-def _calls_a_name(last: ast.Expression | None) -> bool:
-    return last is not None and isinstance(last.body, ast.Call) and isinstance(last.body.func, ast.Name)
+def valued(value: object) -> dict:
+    """The fields of a report that a value fills: its text, and whether that was cut."""
+    if value is None:
+        return {}
+    text = value if isinstance(value, str) else str(value)
+    return {"value": text[:VALUE_CHARS], "truncated": len(text) > VALUE_CHARS}
 
 
-def _last_lines(error: BaseException) -> str:
+def last_lines(error: BaseException, names: Sequence[str]) -> str:
     """The end of a traceback, without the frames that are ours."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename != NAME:
+    while trace is not None and trace.tb_frame.f_code.co_filename not in names:
         trace = trace.tb_next
     lines = "".join(traceback.format_exception(type(error), error, trace, limit=-2, chain=False)).strip().splitlines()
     return "\n".join(lines[-ERROR_LINES:])[-ERROR_CHARS:]

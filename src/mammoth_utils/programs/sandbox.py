@@ -1,4 +1,8 @@
-"""Sandbox: programs in, executions out, in order, each program in a process of its own."""
+"""Sandbox: programs in, executions out, in order, each out of reach of the others.
+
+A program that a static check clears shares an interpreter with others that it cleared; any other gets a process of its
+own. Both are isolated from the machine in the same way.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mammoth_utils.programs import isolation as isolations
@@ -16,8 +20,11 @@ from mammoth_utils.programs.parents import SandboxError, WarmParent
 from mammoth_utils.programs.program import parent_for
 
 STATUSES = ("ok", "error", "timeout", "memory", "output", "refused", "crashed")
+PRINTED_KIB, FLOOD_KIB, VALUE_KIB = 64, 1024, 64  # kept of what is printed; printed without end; kept of a value
 MAX_PROGRAM_CHARS = 1_000_000
 AHEAD = 1000  # programs that may run while one before them is still running
+BATCH, BATCH_CHARS, BATCH_S = 64, 200_000, 0.05  # handed to a worker at once, at most, and the work aimed at
+FILL_S = 0.002  # for taking more programs from a slow source before those at hand are started
 ATTEMPTS = 3  # workers that a program may lose before it counts as their end
 WALL_FACTOR, WALL_SLACK_S = 4, 5.0  # a busy machine may give a program a small share of a processor
 GRACE_S = 60.0  # beyond the elapsed-time limit, which the worker itself keeps: then it is stuck
@@ -34,10 +41,12 @@ class Execution:
         printed: What it printed, at most 64 KiB, also where it did not end well.
         value: Text of ``ans``, of what ``solution()`` returned, or of the last expression; None without.
         error: Last lines of its error, or None.
-        seconds: Elapsed time from the start to the end of its process.
+        seconds: Elapsed time from the start to the end of the program, or of the process that was made for it.
         peak_memory_mb: Most resident memory of its process in MiB, the interpreter and its libraries included.
         truncated: Whether ``printed`` or ``value`` was longer than what is kept.
         isolation: The level that held: ``namespaces``, ``landlock`` or ``process``.
+        process: ``own``, or ``shared`` where a static check cleared the program to run in an interpreter that runs
+            others after it; its ``peak_memory_mb`` is then that of the interpreter. Empty where it was not run.
     """
 
     status: str
@@ -48,6 +57,7 @@ class Execution:
     peak_memory_mb: float = 0.0
     truncated: bool = False
     isolation: str = ""
+    process: str = ""
 
     @property
     def output(self) -> str:
@@ -55,13 +65,24 @@ class Execution:
         return self.printed if self.printed.strip() else self.value or ""
 
 
+Program = str | Sequence[str]  # a text, or the cells of a notebook, which run one after another in one namespace
+
+
 @dataclass
 class _Job:
     index: int
-    task: dict
+    cells: list[str]
     kind: str
     attempts: int = 0
-    deadline: float = 0.0
+
+
+@dataclass
+class _Batch:
+    slot: dict[str, WarmParent]
+    jobs: dict[int, _Job]
+    started: float
+    deadline: float
+    size: int
 
 
 class Sandbox:
@@ -77,6 +98,7 @@ class Sandbox:
         workers: int | None = None,
         isolation: str = "full",
         wall_s: float | None = None,
+        share: bool = True,
     ) -> None:
         """A sandbox that holds the given limits; its workers start when the first program comes.
 
@@ -87,6 +109,8 @@ class Sandbox:
             isolation: ``full``, ``auto``, or a level; see ``isolation.resolve``.
             wall_s: Seconds of elapsed time a program, for those that sleep; None takes four times ``timeout_s`` and
                 five seconds.
+            share: Whether programs that a static check clears may share an interpreter, which is many times faster;
+                False gives each a process of its own.
 
         Raises:
             ValueError: If a limit is not positive or the isolation unknown.
@@ -102,11 +126,12 @@ class Sandbox:
         self.level = isolations.resolve(isolation)
         if self.level == "process" and isolation != "process":
             warnings.warn(isolations.describe("process").summary, stacklevel=3)
-        self._limits = {"timeout_s": timeout_s, "memory_mb": int(memory_mb), "wall_s": wall_s}
+        self._limits = {"timeout_s": timeout_s, "memory_mb": int(memory_mb), "wall_s": wall_s, "share": bool(share)}
         self._idle: list[dict[str, WarmParent]] = [
             {} for _ in range(int(workers))
         ]  # a slot holds a parent of each kind
-        self._busy: dict[WarmParent, tuple[dict[str, WarmParent], _Job]] = {}
+        self._busy: dict[WarmParent, _Batch] = {}
+        self._pace: dict[str, float] = {}  # seconds a program of each kind, as measured
         self._lock = threading.Lock()
         self._closed = False
 
@@ -116,17 +141,17 @@ class Sandbox:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def run(self, program: str) -> Execution:
+    def run(self, program: Program) -> Execution:
         """The execution of one program."""
         return next(self.run_all([program]))
 
-    def run_all(self, programs: Iterable[str]) -> Iterator[Execution]:
+    def run_all(self, programs: Iterable[Program]) -> Iterator[Execution]:
         """The executions of programs, in their order, each as soon as it and those before it are done.
 
         Programs are taken from the iterable while others run, at most ``AHEAD`` beyond the one that is waited for.
 
         Raises:
-            TypeError: If a program is no text.
+            TypeError: If a program is no text and no list of texts.
             SandboxError: If workers cannot be started, or another run of this sandbox is going on.
         """
         if self._closed:
@@ -150,84 +175,130 @@ class Sandbox:
                 parent.close()
             slot.clear()
 
-    def _run(self, programs: Iterator[str], selector: selectors.BaseSelector) -> Iterator[Execution]:
+    def _run(self, programs: Iterator[Program], selector: selectors.BaseSelector) -> Iterator[Execution]:
         done: dict[int, Execution] = {}
-        again: deque[_Job] = deque()
+        waiting: deque[_Job] = deque()  # taken, in order, and not yet with a worker
         taken = given = 0
         more = True
-        while more or again or self._busy or done:
-            while self._idle and (again or (more and taken - given < AHEAD)):
-                if again:
-                    self._start(again.popleft(), selector)
-                    continue
+        while more or waiting or self._busy or done:
+            until = time.monotonic() + FILL_S
+            while more and self._idle and len(waiting) < BATCH * len(self._idle) and taken - given < AHEAD:
                 try:
-                    text = next(programs)
+                    cells = _cells(next(programs))
                 except StopIteration:
                     more = False
                     break
-                refusal = _refusal(text)
-                if refusal:
+                if refusal := _refusal(cells):
                     done[taken] = Execution("refused", error=refusal, isolation=self.level)
                 else:
-                    self._start(_Job(taken, {"program": text, **self._limits}, parent_for(text)), selector)
+                    waiting.append(_Job(taken, cells, parent_for(cells)))
                 taken += 1
+                if time.monotonic() > until:
+                    break
+            while self._idle and waiting:
+                self._start(waiting, selector)
             while given in done:
                 yield done.pop(given)
                 given += 1
             if self._busy:
-                for parent, result in self._answers(selector):
-                    slot, job = self._busy[parent]
-                    if result is not None and not result.pop("retired"):
-                        del self._busy[parent]
-                        selector.unregister(parent)
-                        self._idle.append(slot)
-                    else:
-                        words = self._drop(parent, selector)
-                    if result is not None:
-                        done[job.index] = Execution(**result, isolation=self.level)
-                    elif job.attempts < ATTEMPTS:
-                        again.append(job)
-                    elif words:  # a worker's own error, not a kill from outside
-                        raise SandboxError(f"a worker failed: {words}")
-                    else:
-                        error = f"{ATTEMPTS} workers in a row were ended while they ran this program"
-                        done[job.index] = Execution("crashed", error=error, isolation=self.level)
+                for parent, results, gone in self._answers(selector, patient=not (more and self._idle)):
+                    batch = self._busy[parent]
+                    for index, fields in results:
+                        done[index] = Execution(**fields, isolation=self.level)
+                        del batch.jobs[index]
+                    if not gone:
+                        if not batch.jobs:
+                            self._finish(parent, selector)
+                        continue
+                    words = self._drop(parent, selector)
+                    for job in reversed(batch.jobs.values()):
+                        if job.attempts < ATTEMPTS:
+                            waiting.appendleft(job)
+                        elif words:  # a worker's own error, not a kill from outside
+                            raise SandboxError(f"a worker failed: {words}")
+                        else:
+                            error = f"{ATTEMPTS} workers in a row were ended while they ran this program"
+                            done[job.index] = Execution("crashed", error=error, isolation=self.level)
 
-    def _start(self, job: _Job, selector: selectors.BaseSelector) -> None:
-        """Hand a program to a free slot, one with a parent of the right kind if there is one."""
-        at = next((at for at, slot in enumerate(self._idle) if job.kind in slot), len(self._idle) - 1)
+    def _start(self, waiting: deque[_Job], selector: selectors.BaseSelector) -> None:
+        """Hand the first program that waits, and more of its kind, to a free slot, one with the right parent if any."""
+        kind = waiting[0].kind
+        jobs = self._next_batch(waiting)
+        at = next((at for at, slot in enumerate(self._idle) if kind in slot), len(self._idle) - 1)
         slot = self._idle.pop(at)
-        if job.kind not in slot:
-            slot[job.kind] = WarmParent(job.kind, self.level)
-        parent = slot[job.kind]
-        job.attempts += 1
-        job.deadline = time.monotonic() + (START_S if parent.hello is None else job.task["wall_s"] + GRACE_S)
-        self._busy[parent] = (slot, job)
+        if kind not in slot:
+            slot[kind] = WarmParent(kind, self.level)
+        parent = slot[kind]
+        for job in jobs:
+            job.attempts += 1
+        now = time.monotonic()
+        deadline = now + (START_S if parent.hello is None else self._patience())
+        self._busy[parent] = _Batch(slot, {job.index: job for job in jobs}, now, deadline, len(jobs))
         selector.register(parent, selectors.EVENT_READ)
-        parent.send(job.task)
+        parent.send(self._limits | {"programs": [[job.index, job.cells] for job in jobs]})
 
-    def _answers(self, selector: selectors.BaseSelector) -> Iterator[tuple[WarmParent, dict | None]]:
-        """Workers that have answered, with the result, or None where a worker has gone or is stuck."""
-        nearest = min(job.deadline for _, job in self._busy.values())
-        for key, _ in selector.select(max(0.0, nearest - time.monotonic())):
+    def _next_batch(self, waiting: deque[_Job]) -> list[_Job]:
+        """Take from those that wait: as many of one kind as a short time is likely to be enough for."""
+        kind = waiting[0].kind
+        size = int(min(BATCH, max(1, BATCH_S / self._pace.get(kind, BATCH_S / 8))))
+        size = min(size, -(-len(waiting) // len(self._idle)))  # none idles while another has a heap before it
+        jobs: list[_Job] = []
+        others: list[_Job] = []
+        chars = 0
+        while waiting and len(jobs) < size:
+            job = waiting.popleft()
+            length = sum(map(len, job.cells))
+            if job.kind != kind or (jobs and chars + length > BATCH_CHARS) or (jobs and job.attempts):
+                others.append(job)
+                if len(others) > BATCH:
+                    break
+                continue
+            jobs.append(job)
+            chars += length
+            if job.attempts:  # it has lost a worker: alone, so that it is known whose fault that is
+                break
+        waiting.extendleft(reversed(others))
+        return jobs
+
+    def _patience(self) -> float:
+        """Seconds after which a worker that says nothing is stuck."""
+        return self._limits["wall_s"] + GRACE_S
+
+    def _answers(
+        self, selector: selectors.BaseSelector, patient: bool
+    ) -> Iterator[tuple[WarmParent, list[list], bool]]:
+        """Workers that have answered, the ``[index, fields]`` that came, and whether the worker is to be dropped."""
+        now = time.monotonic()
+        nearest = min(batch.deadline for batch in self._busy.values()) - now
+        for key, _ in selector.select(max(0.0, nearest) if patient else 0):
             parent = key.fileobj
             answers = parent.receive()
             if answers is None:
                 if parent.hello is None:
                     raise SandboxError(f"a worker could not start: {parent.last_words()}")
-                yield parent, None
-            elif answers:
-                yield parent, answers[0]
-            else:  # it has said that it is ready, or a part of an answer
-                _, job = self._busy[parent]
-                job.deadline = time.monotonic() + job.task["wall_s"] + GRACE_S
+                yield parent, [], True
+                continue
+            batch = self._busy[parent]
+            batch.deadline = time.monotonic() + self._patience()
+            if not answers and parent.hello is not None and len(batch.jobs) == batch.size:
+                batch.started = time.monotonic()  # it has said that it is ready: its start is not the programs' time
+            results = [result for answer in answers for result in answer["results"]]
+            yield parent, results, any(answer["retired"] for answer in answers)
         now = time.monotonic()
-        for parent in [parent for parent, (_, job) in self._busy.items() if job.deadline < now]:
-            yield parent, None
+        for parent in [parent for parent, batch in self._busy.items() if batch.deadline < now]:
+            yield parent, [], True
+
+    def _finish(self, parent: WarmParent, selector: selectors.BaseSelector) -> None:
+        """Free the slot of a worker that has answered for its whole batch."""
+        batch = self._busy.pop(parent)
+        selector.unregister(parent)
+        self._idle.append(batch.slot)
+        pace = (time.monotonic() - batch.started) / batch.size
+        self._pace[parent.kind] = (self._pace.get(parent.kind, pace) + pace) / 2
 
     def _drop(self, parent: WarmParent, selector: selectors.BaseSelector | None = None) -> str:
         """Close a worker and free its slot; what it said on standard error."""
-        slot, _ = self._busy.pop(parent)
+        slot = self._busy.pop(parent).slot
         if selector is not None:
             selector.unregister(parent)
         slot.pop(parent.kind)
@@ -237,43 +308,75 @@ class Sandbox:
 
 
 def run_programs(
-    programs: Iterable[str],
+    programs: Iterable[Program],
     timeout_s: float = 5,
     memory_mb: int = 1024,
     workers: int | None = None,
     isolation: str = "full",
     wall_s: float | None = None,
+    share: bool = True,
+    progress: bool = False,
 ) -> Iterator[Execution]:
     """The executions of programs, in their order, streamed; workers end with the iterator, or when it is abandoned.
 
     A program's mistakes are told in its execution and never raised. Arguments and errors are those of ``Sandbox``, and
     are checked at once, before the first program is taken.
+
+    Args:
+        programs: Texts; a list of texts in the place of one is the cells of a notebook, which run in one namespace:
+            all that they print is kept, and the value of the last.
+        timeout_s: Seconds of processor time a program.
+        memory_mb: MiB of memory a program, beyond what the interpreter and its libraries take.
+        workers: Programs at once; None takes one a processor.
+        isolation: ``full``, ``auto``, or a level.
+        wall_s: Seconds of elapsed time a program.
+        share: Whether programs that a static check clears may share an interpreter.
+        progress: Whether to show a bar with the programs done, on standard error.
     """
-    sandbox = Sandbox(timeout_s, memory_mb, workers, isolation, wall_s)
+    sandbox = Sandbox(timeout_s, memory_mb, workers, isolation, wall_s, share)
 
     def executions() -> Iterator[Execution]:
         with sandbox:
-            yield from sandbox.run_all(programs)
+            ran = sandbox.run_all(programs)
+            if progress:
+                from tqdm.auto import tqdm
+
+                total = len(programs) if hasattr(programs, "__len__") else None
+                ran = tqdm(ran, total=total, desc="programs", unit="program", smoothing=0.05)
+            yield from ran
 
     return executions()
 
 
 def run_program(
-    program: str, timeout_s: float = 5, memory_mb: int = 1024, isolation: str = "full", wall_s: float | None = None
+    program: Program, timeout_s: float = 5, memory_mb: int = 1024, isolation: str = "full", wall_s: float | None = None
 ) -> Execution:
     """The execution of one program; for many, ``run_programs`` is faster by far, and so is an open ``Sandbox``."""
-    with Sandbox(timeout_s, memory_mb, 1, isolation, wall_s) as sandbox:
+    with Sandbox(timeout_s, memory_mb, 1, isolation, wall_s, share=False) as sandbox:
         return sandbox.run(program)
 
 
-def _refusal(program: str) -> str | None:
+def _cells(program: Program) -> list[str]:
+    """A program as the cells that it has.
+
+    Raises:
+        TypeError: If it is neither a text nor a list of texts.
+    """
+    if isinstance(program, str):
+        return [program]
+    if isinstance(program, Sequence) and program and all(isinstance(cell, str) for cell in program):
+        return list(program)
+    raise TypeError(
+        f"a program is text, or a list of cells that are text, got {type(program).__name__}: {program!r:.80}"
+    )
+
+
+def _refusal(cells: list[str]) -> str | None:
     """Why a program is not run, or None."""
-    if not isinstance(program, str):
-        raise TypeError(f"a program is text, got {type(program).__name__}: {program!r:.80}")
-    if not program.strip():
+    if not any(cell.strip() for cell in cells):
         return "there is no program: the text is empty"
-    if "\0" in program:
+    if any("\0" in cell for cell in cells):
         return "the text holds a null character, which no Python program may"
-    if len(program) > MAX_PROGRAM_CHARS:
-        return f"the text has {len(program)} characters; at most {MAX_PROGRAM_CHARS} are run"
+    if (chars := sum(map(len, cells))) > MAX_PROGRAM_CHARS:
+        return f"the text has {chars} characters; at most {MAX_PROGRAM_CHARS} are run"
     return None

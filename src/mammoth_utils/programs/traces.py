@@ -16,15 +16,26 @@ def end_of(pid: int) -> int | None:
         return None
 
 
-def sweep(level: str) -> None:
-    """End and reap whatever a program has left running."""
+def sweep(level: str, spared: int | None = None) -> None:
+    """End and reap whatever a program has left running.
+
+    Args:
+        level: One of ``namespaces``, ``landlock``, ``process``.
+        spared: A child of ours that goes on, or None. Where a call filter holds, which lets no program make a process,
+            nothing but this child can be there then; where none is spared, the whole process table ends.
+    """
+    if spared is not None and level != "process":
+        return
     if level == "namespaces":
         with contextlib.suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)  # everything in this process table but ourselves, its first process
     with contextlib.suppress(ChildProcessError):  # none is left
         while True:
             if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                for pid in _children():
+                left = [pid for pid in _children() if pid != spared]
+                if spared is not None and not left:
+                    return
+                for pid in left:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                 time.sleep(0.001)

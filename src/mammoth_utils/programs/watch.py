@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import resource
@@ -23,10 +24,17 @@ NO_REPORT, NO_MEMORY = 86, 87
 POLL_S = 0.005  # where the kernel cannot announce the end of a process
 
 
-def run(task: dict, level: str, descriptors: dict) -> dict:
-    """What became of one program, as the fields of an ``Execution``."""
+def run(task: dict, level: str, descriptors: dict, spared: int | None = None) -> dict:
+    """What became of one program, as the fields of an ``Execution``.
+
+    Args:
+        task: The limits, and ``cells``.
+        level: One of ``namespaces``, ``landlock``, ``process``.
+        descriptors: ``incoming``, ``statm`` and ``ruleset`` of the warm parent.
+        spared: A process of ours that goes on when everything else that is left is ended, or None.
+    """
     timeout_s, wall_s = task["timeout_s"], task["wall_s"]
-    base = _address_space(descriptors["statm"])
+    base = address_space(descriptors["statm"])
     ceiling = None if base is None else base + task["memory_mb"] * 2**20
     out, out_end = os.pipe()
     reports, report_end = os.pipe()
@@ -43,7 +51,7 @@ def run(task: dict, level: str, descriptors: dict) -> dict:
     if level == "process":
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
-    traces.sweep(level)
+    traces.sweep(level, spared)
     watch.close()
     status, usage = watch.status, watch.usage
     peak_mb = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
@@ -190,15 +198,10 @@ def _be_the_program(task, level, ruleset, ceiling, out: int, report: int, nonce:
         os.setsid()
         layers.die_with_parent()
         os.dup2(out, 1)
-        os.dup2(0, 2)  # the null device; so is standard input
-        kept = os.dup2(report, 3 if ruleset != 3 else 4)
-        if level != "process":
-            layers.confine_program(ruleset)
-        os.closerange(3, kept)
-        os.closerange(kept + 1, layers.OPEN_FILES)  # the parent never has more than a dozen
+        (kept,) = keep_only([report], ruleset, level)
         layers.limit_program(task["timeout_s"], ceiling, level)
         program.seed_everything()
-        told = nonce + json.dumps(program.run(task["program"], 1)).encode("ascii")
+        told = nonce + json.dumps(program.run(task["cells"], 1)).encode("ascii")
         while told:
             told = told[os.write(kept, told) :]
         code = 0
@@ -208,7 +211,22 @@ def _be_the_program(task, level, ruleset, ceiling, out: int, report: int, nonce:
         os._exit(code)
 
 
-def _address_space(statm: int | None) -> int | None:
+def keep_only(kept: list[int], ruleset: int | None, level: str) -> list[int]:
+    """Confine this process, and close every descriptor but the first three and these, which move to 3, 4 and so on.
+
+    Standard error becomes the null device, as standard input is.
+    """
+    os.dup2(0, 2)
+    high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 64) for descriptor in kept]  # the parent has no more than a dozen
+    if level != "process":
+        layers.confine_program(ruleset)
+    os.closerange(3, 64)
+    moved = [os.dup2(descriptor, 3 + at) for at, descriptor in enumerate(high)]
+    os.closerange(64, layers.OPEN_FILES)
+    return moved
+
+
+def address_space(statm: int | None) -> int | None:
     """Bytes of address space that the warm parent has, which its programs start with; None where it cannot be known."""
     if statm is None:
         return None

@@ -17,14 +17,17 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Iterator
 from typing import NoReturn
 
 from mammoth_utils.programs import frames, kernel, layers, traces, watch
+from mammoth_utils.programs.caches import LayeredCaches
+from mammoth_utils.programs.neighbours import Neighbours
 
 STANDARD = (
-    "bisect", "cmath", "collections", "collections.abc", "copy", "dataclasses", "datetime", "decimal", "enum",
-    "fractions", "functools", "heapq", "itertools", "json", "math", "numbers", "operator", "random", "re",
-    "statistics", "string", "sys", "textwrap", "time", "typing",
+    "_strptime", "bisect", "calendar", "cmath", "collections", "collections.abc", "copy", "dataclasses", "datetime",
+    "decimal", "enum", "fractions", "functools", "heapq", "itertools", "json", "math", "numbers", "operator", "random",
+    "re", "statistics", "string", "sys", "textwrap", "time", "typing",
 )  # fmt: skip
 SCIENTIFIC = ("numpy", "numpy.random", "numpy.linalg", "mpmath", "sympy", "sympy.core.random")
 
@@ -100,7 +103,8 @@ def _serve(settings: dict, level: str, stranger: bool, scratch: str) -> None:
             if owner:
                 layers.become_nobody()
         sys.path.extend(settings["packages"])
-        loaded = _warm(settings["kind"])
+        caches = LayeredCaches()
+        loaded = _warm(settings["kind"], caches)
         if level != "process":
             try:
                 ruleset = layers.file_rules(readable, scratch)
@@ -122,16 +126,45 @@ def _serve(settings: dict, level: str, stranger: bool, scratch: str) -> None:
     hello = {"ok": True, "landlock": ruleset is not None, "reasons": reasons, "loaded": loaded}
     frames.write(outgoing, hello | {"user": layers.user_name(), "python": sys.version.split()[0]})
     descriptors = {"incoming": incoming, "statm": statm, "ruleset": ruleset}
-    while (task := frames.read(incoming)) is not None:
-        result = watch.run(task, level, descriptors)
-        try:
-            clean = traces.wipe(scratch)
-        except OSError:
-            clean = False
-        # A folder that cannot be emptied is not handed to the next program: the caller starts another parent.
-        frames.write(outgoing, result | {"retired": not clean})
-        if not clean:
-            return
+    neighbours = Neighbours(level, descriptors, caches.clear)
+    while (batch := frames.read(incoming)) is not None:
+        for results in _results(batch, neighbours, level, descriptors):
+            try:
+                clean = traces.wipe(scratch)
+            except OSError:
+                clean = False
+            # A folder that cannot be emptied is not handed to the next program: the caller starts another parent.
+            frames.write(outgoing, {"results": results, "retired": not clean})
+            if not clean:
+                return
+
+
+def _results(batch: dict, neighbours: Neighbours, level: str, descriptors: dict) -> Iterator[list[list]]:
+    """``[index, fields]`` of the programs of a batch, in pieces as they are done, in no order.
+
+    Args:
+        batch: ``programs``, a list of ``[index, cells]``; the limits; ``share``, whether those that a static check
+            clears may share an interpreter.
+        neighbours: The handle on that interpreter.
+        level: One of ``namespaces``, ``landlock``, ``process``.
+        descriptors: Of the warm parent.
+    """
+    waiting = list(batch["programs"])
+    while waiting:
+        alone = [waiting[0][0]]
+        if batch["share"]:
+            settled = neighbours.run(waiting, batch)
+            alone = settled.alone
+            if settled.results:
+                yield [[index, fields | {"process": "shared"}] for index, fields in settled.results]
+            done = {index for index, _ in settled.results}
+        else:
+            done = set()
+        for index, cells in waiting:
+            if index in alone:
+                fields = watch.run(batch | {"cells": cells}, level, descriptors, neighbours.pid)
+                yield [[index, fields | {"process": "own"}]]
+        waiting = [one for one in waiting if one[0] not in done and one[0] not in alone]
 
 
 def _move_channel() -> tuple[int, int]:
@@ -149,19 +182,26 @@ def _open_or_none(path: str) -> int | None:
         return None
 
 
-def _warm(kind: str) -> dict[str, str]:
-    """Import what programs of a kind use, and use what is slow at first; versions of what was found."""
+def _warm(kind: str, caches: LayeredCaches) -> dict[str, str]:
+    """Import what programs of a kind use, and use what is slow at first; versions of what was found.
+
+    Args:
+        kind: ``bare`` or ``scientific``.
+        caches: Take up what sympy keeps; frozen on return.
+    """
     for name in STANDARD:
         importlib.import_module(name)
     if kind == "bare":
+        caches.freeze()
         return {}
     versions = {}
     for name in SCIENTIFIC:
         # A library that is not installed is the program's own ImportError, told in its execution.
-        with contextlib.suppress(ImportError):
+        with contextlib.suppress(ImportError), caches.installed():
             versions[name] = getattr(importlib.import_module(name), "__version__", "")
     if "sympy" in versions:
         _exercise_sympy()
+    caches.freeze()
     return {name: version for name, version in versions.items() if version}
 
 
