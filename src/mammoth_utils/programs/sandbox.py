@@ -22,9 +22,9 @@ from mammoth_utils.programs.program import parent_for
 STATUSES = ("ok", "error", "timeout", "memory", "output", "refused", "crashed")
 PRINTED_KIB, FLOOD_KIB, VALUE_KIB = 64, 1024, 64  # kept of what is printed; printed without end; kept of a value
 MAX_PROGRAM_CHARS = 1_000_000
-AHEAD = 1000  # programs that may run while one before them is still running
-BATCH, BATCH_CHARS, BATCH_S = 64, 200_000, 0.05  # handed to a worker at once, at most, and the work aimed at
-FILL_S = 0.002  # for taking more programs from a slow source before those at hand are started
+AHEAD = 2000  # programs that may run while one before them is still running
+BATCH, BATCH_CHARS, BATCH_S = 256, 500_000, 0.05  # handed to a worker at once, at most, and the work aimed at
+FILL_S = 0.005  # for taking more programs from a slow source before those at hand are started
 ATTEMPTS = 3  # workers that a program may lose before it counts as their end
 WALL_FACTOR, WALL_SLACK_S = 4, 5.0  # a busy machine may give a program a small share of a processor
 GRACE_S = 60.0  # beyond the elapsed-time limit, which the worker itself keeps: then it is stuck

@@ -114,7 +114,8 @@ class SharedInterpreter:
         except (RecursionError, MemoryError):
             return None
         self._ours = tuple(code for cell in ready for code in (cell.statements, cell.last) if code is not None)
-        program.seed_everything()
+        if any("import" in cell for cell in cells):  # else nothing random is within reach
+            program.seed_everything()
         self._state.restart_counters()
         stream = Printed(newline="\n")
         space = {"__name__": "__main__", "__builtins__": self._builtins}
@@ -172,6 +173,7 @@ class _State:
             for name, module in sys.modules.items()
             if module is not None and (name == "builtins" or name.partition(".")[0] in MODULES)
         ]
+        self._loaded = dict(sys.modules)
         symbol = sys.modules.get("sympy.core.symbol")
         self._dummy = symbol.Dummy if symbol else None
         self._count = symbol.Dummy._count if symbol else 0
@@ -188,7 +190,6 @@ class _State:
             ("recursion limit", sys.getrecursionlimit()),
             ("digits", sys.get_int_max_str_digits()),
             ("decimal", (context.prec, context.rounding, context.Emin, context.Emax, dict(context.traps))),
-            ("modules", len(sys.modules)),
             ("hooks", (sys.displayhook, sys.excepthook, sys.gettrace(), sys.getprofile())),
             ("signals", (signal.getsignal(signal.SIGPROF), signal.getsignal(signal.SIGXCPU))),
             ("folder", os.getcwd()),
@@ -207,6 +208,8 @@ class _State:
     def differences(self) -> list[str]:
         """What is no longer as it was."""
         found = [name for (name, was), (_, now) in zip(self._settings, self._now(), strict=True) if was != now]
+        if any(sys.modules.get(name) is not module for name, module in self._loaded.items()):
+            found.append("sys.modules")
         for module, was in self._modules:
             if vars(module) != was:
                 now = {name: value for name, value in vars(module).items() if name != "__warningregistry__"}
