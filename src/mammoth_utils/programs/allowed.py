@@ -24,43 +24,43 @@ BUILTINS = _names("""
 
 _SYMPY = """
     Abs Add And Catalan Complement ConditionSet Contains Derivative Dummy E EmptySet Eq Equality EulerGamma
-    ExprCondPair FiniteSet Float FiniteField Ge GreaterThan Gt GoldenRatio I Identity Integer Integers Integral
-    Intersection Interval Le LessThan Limit Lt Matrix ImmutableMatrix Max Min Mod Mul N Naturals Naturals0 Ne Nor
-    Not Number Or Piecewise Point Point2D Point3D Line Line2D Line3D Segment Segment2D Ray Circle Ellipse Polygon
-    RegularPolygon Triangle Plane Poly Pow Product ProductSet Range Rational Rationals Reals Rel S Set
-    StrictGreaterThan StrictLessThan Subs Sum Symbol SymmetricDifference Tuple UnequalTo Unequality Union
-    UniversalSet Wild Xor ZeroMatrix Complexes acos acosh acot acoth acsc adjoint airyai airybi apart arg asec asin
-    asinh atan atan2 atanh bell bernoulli besseli besselj besselk bessely beta binomial cancel cbrt ceiling centroid
-    chebyshevt chebyshevu collect combsimp compose conjugate content continued_fraction
-    continued_fraction_convergents continued_fraction_iterator continued_fraction_periodic continued_fraction_reduce
-    convolution cos cosh cot coth count_roots csc csch cse decompose deg degree denom det diag diff digamma
-    discriminant div divisor_count divisor_sigma divisors dsolve eye erf erfc euler euler_equations evalf exp expand
-    expand_complex expand_func expand_log expand_mul expand_power_base expand_power_exp expand_trig factor
-    factor_list factor_terms factorial factorial2 factorint factorrat ff fibonacci flatten floor fraction frac gamma
-    gammasimp gcd gcd_list gcd_terms gcdex genocchi groebner ground_roots half_gcdex harmonic hermite horner hyper
-    igcd igcdex ilcm im integer_log integer_nthroot integrate interpolate intersection intervals inverse invert
-    is_nthpow_residue is_primitive_root is_quad_residue isprime jacobi jacobi_symbol laguerre LC LM LT lcm lcm_list
-    legendre legendre_symbol limit linear_eq_to_matrix linsolve ln log logcombine loggamma lowergamma lucas mobius
-    mod_inverse monic multiplicity n_order nan nextprime nfloat nonlinsolve npartitions nroots nth_power_roots_poly
-    nthroot_mod numer ones oo partition perfect_power pi pdiv periodicity poly polygamma posify powdenest powsimp
-    prem prevprime prime primefactors primepi primerange primitive primitive_root primorial prod product
-    quadratic_congruence quadratic_residues quo rad radsimp randprime ratsimp ratsimpmodprime rcollect re real_root
-    real_roots reduced refine_root rem reduce_inequalities resultant rf root rootof roots RootOf CRootOf rot_axis1
-    rot_axis2 rot_axis3 rsolve satisfiable sec sech separatevars sequence series sign signsimp simplify sin sinc
-    singularities sinh solve solve_linear solve_linear_system solve_poly_inequality solve_poly_system
-    solve_rational_inequalities solve_triangulated solve_univariate_inequality solve_undetermined_coeffs solveset
-    sqf sqf_list sqf_part sqrt sqrt_mod sqrtdenest stationary_points sturm subresultants subsets summation symbols
-    symmetrize tan tanh terms_gcd together topological_sort total_degree totient trigamma trigsimp
-    unbranched_argument uppergamma variations wronskian zeros zeta zoo true false latex sympify is_decreasing
-    is_increasing is_monotonic is_strictly_decreasing is_strictly_increasing diophantine maximum minimum crt
-    mathieuc multinomial_coefficients binomial_coefficients digits is_palindromic count_digits
+    FiniteSet Float FiniteField Ge GreaterThan Gt GoldenRatio I Identity Integer Integers Integral Intersection
+    Interval Le LessThan Limit Lt Matrix ImmutableMatrix Max Min Mod Mul N Naturals Naturals0 Ne Nor Not Number Or
+    Piecewise Point Point2D Point3D Line Line2D Line3D Segment Segment2D Ray Circle Ellipse Polygon RegularPolygon
+    Triangle Plane Poly Pow Product ProductSet Range Rational Rationals Reals Rel S Set StrictGreaterThan
+    StrictLessThan Subs Sum Symbol SymmetricDifference Tuple Unequality Union UniversalSet Wild Xor ZeroMatrix
+    Complexes acos acosh acot acoth acsc adjoint airyai airybi apart arg asec asin asinh atan atan2 atanh bell
+    bernoulli besseli besselj besselk bessely beta binomial cancel cbrt ceiling centroid chebyshevt chebyshevu
+    collect combsimp compose conjugate content continued_fraction continued_fraction_convergents
+    continued_fraction_iterator continued_fraction_periodic continued_fraction_reduce convolution cos cosh cot coth
+    count_roots csc csch cse decompose deg degree denom det diag diff digamma discriminant div divisor_count
+    divisor_sigma divisors dsolve eye erf erfc euler euler_equations exp expand expand_complex expand_func
+    expand_log expand_mul expand_power_base expand_power_exp expand_trig factor factor_list factor_terms factorial
+    factorial2 factorint factorrat ff fibonacci flatten floor fraction frac gamma gammasimp gcd gcd_list gcd_terms
+    gcdex genocchi groebner ground_roots half_gcdex harmonic hermite horner hyper igcd ilcm im integer_log
+    integer_nthroot integrate interpolate intersection intervals invert is_nthpow_residue is_primitive_root
+    is_quad_residue isprime jacobi jacobi_symbol laguerre LC LM LT lcm lcm_list legendre legendre_symbol limit
+    linear_eq_to_matrix linsolve ln log logcombine loggamma lowergamma lucas mobius mod_inverse monic multiplicity
+    n_order nan nextprime nfloat nonlinsolve npartitions nroots nth_power_roots_poly nthroot_mod numer ones oo
+    partition perfect_power pi pdiv periodicity poly polygamma posify powdenest powsimp prem prevprime prime
+    primefactors primepi primerange primitive primitive_root primorial prod product quadratic_congruence
+    quadratic_residues quo rad radsimp randprime ratsimp ratsimpmodprime rcollect re real_root real_roots reduced
+    refine_root rem reduce_inequalities resultant rf root rootof roots RootOf CRootOf rot_axis1 rot_axis2 rot_axis3
+    rsolve satisfiable sec sech separatevars sequence series sign signsimp simplify sin sinc singularities sinh
+    solve solve_linear solve_linear_system solve_poly_inequality solve_poly_system solve_rational_inequalities
+    solve_triangulated solve_univariate_inequality solve_undetermined_coeffs solveset sqf sqf_list sqf_part sqrt
+    sqrt_mod sqrtdenest stationary_points sturm subresultants subsets summation symbols symmetrize tan tanh
+    terms_gcd together topological_sort total_degree totient trigamma trigsimp unbranched_argument uppergamma
+    variations wronskian zeros zeta zoo true false latex sympify is_decreasing is_increasing is_monotonic
+    is_strictly_decreasing is_strictly_increasing diophantine maximum minimum mathieuc multinomial_coefficients
+    binomial_coefficients
 """
 
 _NUMPY = """
     abs absolute add all allclose amax amin any append arange arccos arccosh arcsin arcsinh arctan arctan2 arctanh
     argmax argmin argsort argwhere around array array_equal asarray average bincount bool_ cbrt ceil clip
     column_stack concatenate conj convolve copy copysign corrcoef cos cosh count_nonzero cov cross cumprod cumsum
-    deg2rad degrees delete det diag diff digitize divide divmod dot e empty_like equal exp exp2 expm1 eye fabs flip
+    deg2rad degrees delete diag diff digitize divide divmod dot e empty_like equal exp exp2 expm1 eye fabs flip
     float32 float64 floor floor_divide fmod full full_like gcd greater greater_equal histogram hstack hypot identity
     imag inf inner insert int32 int64 interp intersect1d isclose isfinite isin isinf isnan issubdtype kron lcm less
     less_equal linspace log log10 log1p log2 logical_and logical_not logical_or logical_xor logspace matmul max
@@ -68,8 +68,8 @@ _NUMPY = """
     not_equal ones ones_like outer percentile pi polyfit polyval power prod ptp quantile rad2deg radians ravel real
     reciprocal remainder repeat reshape rint roll roots rot90 round searchsorted setdiff1d shape sign sin sinh size
     sort split sqrt square squeeze stack std subtract sum swapaxes take tan tanh tile trace transpose trapezoid triu
-    tril true_divide trunc union1d unique unravel_index vander var vdot vstack where zeros zeros_like newaxis float_
-    int_ complex128 lexsort cumulative_sum
+    tril true_divide trunc union1d unique unravel_index vander var vdot vstack where zeros zeros_like newaxis int_
+    complex128 lexsort cumulative_sum
 """
 
 # Module, or "module.submodule": its names. A listed submodule may be named too, but not passed about as a value.

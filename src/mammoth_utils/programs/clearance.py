@@ -31,7 +31,8 @@ ALLOWED_NODES = frozenset(
 )  # fmt: skip
 # No attribute or index of an argument in a template, which reach what the rule hides: {}, {0}, {name}, {:.2f}.
 PLAIN_FIELDS = re.compile(r"(?:[^{}]|\{\{|\}\}|\{\w*(?:![rsa])?(?::[^{}]*)?\})*")
-ALL_BUILTINS = frozenset(dir(builtins)) | {"exit", "quit", "help", "copyright", "credits", "license"}  # of site
+OF_SITE = {"exit", "quit", "help", "copyright", "credits", "license"}
+ALL_BUILTINS = (frozenset(dir(builtins)) | OF_SITE) - {"__name__"}
 
 
 class _Uncleared(Exception):
