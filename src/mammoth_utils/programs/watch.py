@@ -21,6 +21,8 @@ FLOOD_BYTES = 1024 * 1024  # printed beyond this, a program is stopped
 REPORT_BYTES = 1024 * 1024
 # Exit codes of a program's process that could not report; any other is the program's own.
 NO_REPORT, NO_MEMORY = 86, 87
+ENDED_BY = "the program's process was ended by"
+KILLED = f"{ENDED_BY} SIGKILL"
 POLL_S = 0.005  # where the kernel cannot announce the end of a process
 
 
@@ -85,7 +87,7 @@ def _verdict(forced: str | None, status: int, report: dict | None, near: bool, s
             name = signal.Signals(-code).name
         except ValueError:
             name = f"signal {-code}"
-        return silent | {"status": "crashed", "error": f"the program's process was ended by {name}"}
+        return silent | {"status": "crashed", "error": f"{ENDED_BY} {name}"}
     if code == NO_REPORT:
         return silent | {"status": "crashed", "error": "the program's process could not report its end"}
     if code:

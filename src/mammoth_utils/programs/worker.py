@@ -163,7 +163,11 @@ def _results(batch: dict, neighbours: Neighbours, level: str, descriptors: dict)
             done = set()
         for index, cells in waiting:
             if index in alone:
-                fields = watch.run(batch | {"cells": cells}, level, descriptors, neighbours.pid)
+                task = batch | {"cells": cells}
+                fields = watch.run(task, level, descriptors, neighbours.pid)
+                if fields["status"] == "crashed" and fields["error"] == watch.KILLED:
+                    # By its own hand or by another's, such as that of a machine short of memory: once more will tell.
+                    fields = watch.run(task, level, descriptors, neighbours.pid)
                 yield [[index, fields | {"process": "own"}]]
         waiting = [one for one in waiting if one[0] not in done and one[0] not in alone]
 
