@@ -42,6 +42,7 @@ fix: setup  ## lint and format, changing what can be changed
 	@$(PYTHON) -m ruff check --fix . ; $(PYTHON) -m ruff format . && $(PYTHON) -m nbstripout $(PAGES)
 
 speed: setup  ## every speed run in speed/, as tables
+	@$(PYTHON) -m pip install --quiet -e '.[speed]'
 	@for script in speed/[a-z]*.py; do echo "== $$script"; $(PYTHON) "$$script" $(ARGS) || exit 1; done
 
 data: setup  ## fetch the public evaluation sets and training files into data/

@@ -39,7 +39,7 @@ ADVERSARIES: dict[str, tuple[str, set[str], str | None]] = {
     "the name of the host": ("print(open('/etc/hostname').read())", {"error"}, ""),
     "the list of users": ("print(open('/etc/passwd').read())", {"error"}, ""),
     "the home directory": (
-        "import glob\nprint(open(glob.glob('/root/.*')[0]).read(), open(glob.glob('/home/*/*')[0]).read())",
+        "import os\nprint([open(os.path.join({home!r}, name)).read() for name in os.listdir({home!r})])",
         {"error"},
         "",
     ),
@@ -254,7 +254,8 @@ def test_there_are_enough_of_them():
 @pytest.mark.parametrize("name", ADVERSARIES)
 def test_an_adversary_harms_nobody_and_is_told_what_became_of_it(warm, place, name, monkeypatch):
     program, statuses, printed = ADVERSARIES[name]
-    program = program.replace("{secret!r}", repr(str(place / "secret"))).replace("{folder!r}", repr(str(place)))
+    for name_in_it, path in (("secret", place / "secret"), ("folder", place), ("home", Path.home())):
+        program = program.replace(f"{{{name_in_it}!r}}", repr(str(path)))
     names = sorted(os.listdir(place))
     first, second = warm.run_all([program, "import os\nprint(os.listdir('.'), 6 * 7)"])
     assert first.status in statuses, first

@@ -150,8 +150,8 @@ def test_everything_holds_for_an_ordinary_user_too():
     done = subprocess.run(
         [
             interpreter, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not long", "--rootdir", str(ROOT),
-            "--basetemp", f"/tmp/mammoth-nobody-{os.getpid()}",
-            str(ROOT / "tests" / "test_programs.py"), str(ROOT / "tests" / "test_isolation.py"),
+            "-n", "2", "--basetemp", f"/tmp/mammoth-nobody-{os.getpid()}",
+            *(str(ROOT / "tests" / f"test_{name}.py") for name in ("programs", "isolation", "sharing", "adversaries")),
         ],
         env=environment, capture_output=True, text=True, **as_nobody,
     )  # fmt: skip

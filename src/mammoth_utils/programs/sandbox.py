@@ -12,16 +12,14 @@ import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mammoth_utils.programs import isolation as isolations
+from mammoth_utils.programs.execution import Execution, Program, cells_of, refusal
 from mammoth_utils.programs.parents import SandboxError, WarmParent
 from mammoth_utils.programs.program import parent_for
 
-STATUSES = ("ok", "error", "timeout", "memory", "output", "refused", "crashed")
-PRINTED_KIB, FLOOD_KIB, VALUE_KIB = 64, 1024, 64  # kept of what is printed; printed without end; kept of a value
-MAX_PROGRAM_CHARS = 1_000_000
 AHEAD = 2000  # programs that may run while one before them is still running
 BATCH, BATCH_CHARS, BATCH_S = 256, 500_000, 0.05  # handed to a worker at once, at most, and the work aimed at
 FILL_S = 0.005  # for taking more programs from a slow source before those at hand are started
@@ -29,43 +27,6 @@ ATTEMPTS = 3  # workers that a program may lose before it counts as their end
 WALL_FACTOR, WALL_SLACK_S = 4, 5.0  # a busy machine may give a program a small share of a processor
 GRACE_S = 60.0  # beyond the elapsed-time limit, which the worker itself keeps: then it is stuck
 START_S = 900.0  # to import sympy takes a second, and on a machine that gives us one processor in ninety, a minute
-
-
-@dataclass(frozen=True)
-class Execution:
-    """What happened when a program ran.
-
-    Attributes:
-        status: ``ok``; ``error`` (it raised, or left with an exit code); ``timeout``; ``memory``; ``output`` (it
-            printed without end); ``refused`` (it was not run); ``crashed`` (its process was ended by a signal).
-        printed: What it printed, at most 64 KiB, also where it did not end well.
-        value: Text of ``ans``, of what ``solution()`` returned, or of the last expression; None without.
-        error: Last lines of its error, or None.
-        seconds: Elapsed time from the start to the end of the program, or of the process that was made for it.
-        peak_memory_mb: Most resident memory of its process in MiB, the interpreter and its libraries included.
-        truncated: Whether ``printed`` or ``value`` was longer than what is kept.
-        isolation: The level that held: ``namespaces``, ``landlock`` or ``process``.
-        process: ``own``, or ``shared`` where a static check cleared the program to run in an interpreter that runs
-            others after it; its ``peak_memory_mb`` is then that of the interpreter. Empty where it was not run.
-    """
-
-    status: str
-    printed: str = ""
-    value: str | None = None
-    error: str | None = None
-    seconds: float = 0.0
-    peak_memory_mb: float = 0.0
-    truncated: bool = False
-    isolation: str = ""
-    process: str = ""
-
-    @property
-    def output(self) -> str:
-        """What was printed, or else the value: what a benchmark grades. Empty where there is neither."""
-        return self.printed if self.printed.strip() else self.value or ""
-
-
-Program = str | Sequence[str]  # a text, or the cells of a notebook, which run one after another in one namespace
 
 
 @dataclass
@@ -184,12 +145,12 @@ class Sandbox:
             until = time.monotonic() + FILL_S
             while more and self._idle and len(waiting) < BATCH * len(self._idle) and taken - given < AHEAD:
                 try:
-                    cells = _cells(next(programs))
+                    cells = cells_of(next(programs))
                 except StopIteration:
                     more = False
                     break
-                if refusal := _refusal(cells):
-                    done[taken] = Execution("refused", error=refusal, isolation=self.level)
+                if reason := refusal(cells):
+                    done[taken] = Execution("refused", error=reason, isolation=self.level)
                 else:
                     waiting.append(_Job(taken, cells, parent_for(cells)))
                 taken += 1
@@ -354,29 +315,3 @@ def run_program(
     """The execution of one program; for many, ``run_programs`` is faster by far, and so is an open ``Sandbox``."""
     with Sandbox(timeout_s, memory_mb, 1, isolation, wall_s, share=False) as sandbox:
         return sandbox.run(program)
-
-
-def _cells(program: Program) -> list[str]:
-    """A program as the cells that it has.
-
-    Raises:
-        TypeError: If it is neither a text nor a list of texts.
-    """
-    if isinstance(program, str):
-        return [program]
-    if isinstance(program, Sequence) and program and all(isinstance(cell, str) for cell in program):
-        return list(program)
-    raise TypeError(
-        f"a program is text, or a list of cells that are text, got {type(program).__name__}: {program!r:.80}"
-    )
-
-
-def _refusal(cells: list[str]) -> str | None:
-    """Why a program is not run, or None."""
-    if not any(cell.strip() for cell in cells):
-        return "there is no program: the text is empty"
-    if any("\0" in cell for cell in cells):
-        return "the text holds a null character, which no Python program may"
-    if (chars := sum(map(len, cells))) > MAX_PROGRAM_CHARS:
-        return f"the text has {chars} characters; at most {MAX_PROGRAM_CHARS} are run"
-    return None

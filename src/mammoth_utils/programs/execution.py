@@ -1,0 +1,70 @@
+"""Execution: what is run, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+STATUSES = ("ok", "error", "timeout", "memory", "output", "refused", "crashed")
+MAX_PROGRAM_CHARS = 1_000_000
+Program = str | Sequence[str]  # a text, or the cells of a notebook, which run one after another in one namespace
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What happened when a program ran.
+
+    Attributes:
+        status: ``ok``; ``error`` (it raised, or left with an exit code); ``timeout``; ``memory``; ``output`` (it
+            printed without end); ``refused`` (it was not run); ``crashed`` (its process was ended by a signal).
+        printed: What it printed, at most 64 KiB, also where it did not end well.
+        value: Text of ``ans``, of what ``solution()`` returned, or of the last expression; None without.
+        error: Last lines of its error, or None.
+        seconds: Elapsed time from the start to the end of the program, or of the process that was made for it.
+        peak_memory_mb: Most resident memory of its process in MiB, the interpreter and its libraries included.
+        truncated: Whether ``printed`` or ``value`` was longer than what is kept.
+        isolation: The level that held: ``namespaces``, ``landlock`` or ``process``.
+        process: ``own``, or ``shared`` where a static check cleared the program to run in an interpreter that runs
+            others after it; its ``peak_memory_mb`` is then that of the interpreter. Empty where it was not run.
+    """
+
+    status: str
+    printed: str = ""
+    value: str | None = None
+    error: str | None = None
+    seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+    truncated: bool = False
+    isolation: str = ""
+    process: str = ""
+
+    @property
+    def output(self) -> str:
+        """What was printed, or else the value: what a benchmark grades. Empty where there is neither."""
+        return self.printed if self.printed.strip() else self.value or ""
+
+
+def cells_of(program: Program) -> list[str]:
+    """A program as the cells that it has.
+
+    Raises:
+        TypeError: If it is neither a text nor a list of texts.
+    """
+    if isinstance(program, str):
+        return [program]
+    if isinstance(program, Sequence) and program and all(isinstance(cell, str) for cell in program):
+        return list(program)
+    raise TypeError(
+        f"a program is text, or a list of cells that are text, got {type(program).__name__}: {program!r:.80}"
+    )
+
+
+def refusal(cells: list[str]) -> str | None:
+    """Why a program is not run, or None."""
+    if not any(cell.strip() for cell in cells):
+        return "there is no program: the text is empty"
+    if any("\0" in cell for cell in cells):
+        return "the text holds a null character, which no Python program may"
+    if (chars := sum(map(len, cells))) > MAX_PROGRAM_CHARS:
+        return f"the text has {chars} characters; at most {MAX_PROGRAM_CHARS} are run"
+    return None
