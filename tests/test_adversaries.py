@@ -370,7 +370,7 @@ print(json.dumps({"done": done, "wrong": wrong[:20], "killed": killed[0], "memor
 
 def _stress(count: int) -> subprocess.Popen:
     root = Path(watch.__file__).parents[3]
-    path = os.pathsep.join([str(root / "src"), str(root)])
+    path = os.pathsep.join([str(root / "src"), str(root), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-c", textwrap.dedent(STRESS), str(count)]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}, cwd=root
