@@ -1,9 +1,9 @@
 """Caches: sympy's, in two layers, so that each program starts from the same warm ones and leaves nothing in them.
 
-Sympy keeps the results of some five hundred functions, and is two to three times slower without them. A program that
+Sympy keeps the results of 130 functions, and is two to three times slower without them. A program that
 shares an interpreter must not find what its neighbours left there, and clearing all would be slow. So what the warm
 parent computed before the first program stays, read-only, and what a program adds lies in a second layer above it,
-which is emptied after each program in about 30 microseconds.
+which is emptied after each program in under 10 microseconds.
 """
 
 from __future__ import annotations

@@ -159,6 +159,6 @@ def _properties(level: str) -> list[tuple[str, str, str]]:
          "processor seconds, elapsed time behind them" if linux else "elapsed time; processor time in whole seconds"),
         ("memory", "yes" if linux else "no", "address space beyond the interpreter's own" if linux else
          "this system does not enforce such a limit"),
-        ("neighbours", "yes", "each program in a process forked from a parent that ran none"),
+        ("neighbours", "yes", "a process each, or an interpreter that only programs cleared by a static check share"),
         ("user", "yes" if full else "no", owner),
     ]  # fmt: skip
