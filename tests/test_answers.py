@@ -126,10 +126,68 @@ def test_options_are_found_in_a_question(question, options):
     assert options_in(question) == options
 
 
-def test_grading_loads_no_heavy_package():
-    code = (
-        "import sys, mammoth_utils.grading as g; g.grade('1/2', '0.5'); "
-        "print([m for m in ('torch', 'transformers', 'sympy', 'numpy', 'pandas') if m in sys.modules])"
+@pytest.mark.parametrize(
+    ("question", "completion", "text"),
+    [
+        ("How many cakes did each person eat?", "Answer: Each person will get 14 crackers and 15 cakes.", "15"),
+        ("How many crackers did each person eat?", "Answer: Each person will get 14 crackers and 15 cakes.", "14"),
+        (
+            "How many oranges are harvested?",
+            "Answer: The total is 12 sacks, which is equivalent to 600 oranges.",
+            "600",
+        ),
+        ("How many groups will be created?", "We can divide the 15 eggs into 3 groups of 5.", "3"),
+        ("How many customers left?", "Answer:\n3 customers left and there are now 102 customers.", "3"),
+        ("How many birds and storks are there?", "Answer: There are 3 birds and 13 storks.", "3"),  # a sum was asked
+        ("How many more peaches does Jake have than Jill?", "Jake has 2 more peaches, so x = 2 - (-3) = 5", "5"),
+        ("How many visited within 57 days?", "The total number of visitors in 57 days is 45976.", "45976"),
+        (None, "Answer: Each person will get 14 crackers and 15 cakes.", "14"),
+    ],
+)
+def test_of_several_numbers_in_a_sentence_the_one_that_was_asked_for_is_read(question, completion, text):
+    found = read_answer(completion, "svamp", "corrected", question=question)
+    assert found.text == text
+    assert completion[slice(*found.span)] == text
+
+
+@pytest.mark.parametrize(
+    ("completion", "text"),
+    [("x = (original number) - 22 crackers", "22"), ("the change is -22 dollars", "-22"),
+     ("it fell by 3 to - 4 degrees", "- 4"), ("so 12 - 5", "5")],
+)  # fmt: skip
+def test_a_minus_between_two_values_is_no_sign(completion, text):
+    assert read_answer(completion, "gsm8k", "corrected").text == text
+
+
+def modules_after(code: str) -> set[str]:
+    """The top-level packages and this project's rooms that an interpreter has loaded after some code."""
+    listed = (
+        code + "; import sys; print(*sorted(m for m in sys.modules if '.' not in m or m.startswith('mammoth_utils.')))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
-    assert done.stdout.strip() == "[]"
+    done = subprocess.run([sys.executable, "-c", listed], capture_output=True, text=True, timeout=120, check=True)
+    return set(done.stdout.split())
+
+
+def test_grading_loads_its_own_rooms_and_the_standard_library():
+    bare, loaded = modules_after("pass"), modules_after("import mammoth_utils.grading")
+    new = loaded - bare
+    rooms = {name for name in new if name.startswith("mammoth_utils")}
+    strangers = {name for name in new - rooms if name not in sys.stdlib_module_names and not name.startswith("_")}
+    assert strangers == set()
+    assert {name.rpartition(".")[0] for name in rooms if name.count(".") == 2} == {"mammoth_utils.grading"}
+    assert not rooms & {"mammoth_utils.grading.audit", "mammoth_utils.grading.mathverify", "mammoth_utils.programs"}
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "g.grade('1/2', '0.5')",
+        "g.grade(r'\\frac{x^2-1}{x-1}', 'x+1')",
+        "g.grade(r'\\{1, 2\\}', '2, 1')",
+        "g.read_answer('The answer is 7.', 'gsm8k', 'published')",
+        "g.grade('7', '7.0', 'math', 'published')",
+    ],
+)
+def test_no_verdict_of_ours_needs_sympy_or_anything_heavier(use):
+    loaded = modules_after(f"import mammoth_utils.grading as g; {use}")
+    assert not loaded & {"torch", "transformers", "sympy", "math_verify", "latex2sympy2_extended", "numpy", "pandas"}

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from mammoth_utils.grading import Summary, grade_file
+from mammoth_utils.grading import Summary, grade_file, score_file
 from mammoth_utils.grading.completions import CompletionsError, is_python, program_text
 
 ROWS = [
@@ -163,3 +165,58 @@ def test_the_command_names_a_bad_row_and_leaves_no_half_file(tmp_path):
     assert "line 2: no completion" in done.stderr
     assert "Traceback" not in done.stderr
     assert sorted(file.name for file in tmp_path.iterdir()) == ["c.jsonl"]
+
+
+def peak_bytes(path: Path) -> tuple[int, int]:
+    """The most memory that Python held while a file was graded under both rules, and the rows counted."""
+    tracemalloc.start()
+    try:
+        counted = score_file(path, ("published", "corrected"), run=Runner()).as_dict("corrected")["rows"]
+        return tracemalloc.get_traced_memory()[1], counted
+    finally:
+        tracemalloc.stop()
+
+
+def generated(path: Path, count: int) -> Path:
+    """A file of different completions, a few kilobytes a thousand rows when packed."""
+    with gzip.open(path, "wt", encoding="utf8", compresslevel=1) as file:
+        for at in range(count):
+            completion = f"There are {at} apples and {at % 7} pears. " * 8 + f"The answer is {at}."
+            row = {"benchmark": "gsm8k", "id": f"g/{at}", "kind": "cot", "question": "How many apples?",
+                   "completion": completion, "gold": str(at + at % 2)}  # fmt: skip
+            file.write(json.dumps(row) + "\n")
+    return path
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    few, many = (generated(tmp_path / f"{count}.jsonl.gz", count) for count in (500, 4_000))
+    peak_bytes(few)  # fills the caches, whose size is bounded
+    (small, _), (large, rows) = peak_bytes(few), peak_bytes(many)
+    assert rows == 4_000
+    assert large < small + 2_000_000, (small, large)
+
+
+@pytest.mark.long
+def test_a_million_rows_stream_in_bounded_memory(tmp_path):
+    resource = pytest.importorskip("resource", reason="this system counts no process's memory")
+    path = generated(tmp_path / "million.jsonl.gz", 1_000_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    counts = score_file(path, "corrected", run=Runner()).as_dict("corrected")
+    grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    assert (counts["rows"], counts["correct"]) == (1_000_000, 500_000)
+    assert grown_mb < 64, grown_mb
+
+
+def test_a_file_is_scored_in_one_line(tmp_path):
+    path = written(tmp_path / "c.jsonl", ROWS)
+    assert score_file(path, run=Runner()).as_dict("corrected")["correct"] == 6
+
+
+@pytest.mark.skipif(not os.environ.get("MAMMOTH_DATA_DIR"), reason="MAMMOTH_DATA_DIR names no folder of real data")
+def test_every_stored_file_is_read_to_its_last_row():
+    folder = Path(os.environ["MAMMOTH_DATA_DIR"]) / "outputs"
+    listed = json.loads((folder / "MANIFEST.json").read_text("utf8"))["files"]
+    assert sorted(one["name"] for one in listed) == sorted(path.name for path in folder.glob("*.jsonl.gz"))
+    for one in listed:  # programs are not run here: that every row gets a verdict is the point
+        counted = score_file(folder / one["name"], ("published", "corrected"), run=Runner())
+        assert counted.as_dict("published")["rows"] == counted.as_dict("corrected")["rows"] == one["rows"], one["name"]

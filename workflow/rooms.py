@@ -19,6 +19,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "curate": (*CURATION, *DRAWING, *PUBLISHED),
     "train": (*TRAINING, *DRAWING),
     "evaluate": (*EVALUATION, *DRAWING),
+    "audit": (*EVALUATION, "report"),
     "main_results": (*SHARED, *WORLD, "report"),
     "ablations": (*SHARED, *WORLD, "report"),
     # The groups of models draw nothing, so that a figure's colour looks at no model again.

@@ -137,12 +137,16 @@ def printed_for_runner(attempt: Attempt) -> str:
     return published_output(attempt.execution) if attempt.program == published_program(attempt.completion) else ""
 
 
-def read(attempt: Attempt, benchmark: str, options: Sequence[str] | None = None) -> Attempt:
+def read(
+    attempt: Attempt, benchmark: str, options: Sequence[str] | None = None, question: str | None = None
+) -> Attempt:
     """The attempt with its answer under each rule: from its execution where the rule saw a program, else its text."""
     answers: dict[str, str | None] = {}
     for rule in RULES:
         if rule not in attempt.program_for:
-            found = grading.read_answer(attempt.completion, benchmark=benchmark, rule=rule, options=options)
+            found = grading.read_answer(
+                attempt.completion, benchmark=benchmark, rule=rule, options=options, question=question
+            )
         elif rule == "published":
             output = printed_for_runner(attempt)
             found = grading.answer_from_execution(output, benchmark, rule, options) if output else None

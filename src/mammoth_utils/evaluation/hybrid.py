@@ -121,7 +121,8 @@ class _Desk:
         made = [unread(kind, prompt, text) for (_, kind, prompt), text in zip(keys, texts, strict=True)]
         rows = zip(keys, executed(made, self.run), strict=True)
         for key, attempt in rows:
-            self.known[key] = read(attempt, self.rules[key[0]], self.problems[key[0]].options)
+            problem = self.problems[key[0]]
+            self.known[key] = read(attempt, self.rules[key[0]], problem.options, problem.question)
 
     def attempts(self, decoding: str) -> list[list[Attempt]]:
         runner = decoding == "paper"

@@ -24,8 +24,20 @@ __all__ = ["Evaluation", "describe", "evaluate", "load_model", "score", "verdict
 
 MARKS = {"correct": "1", "incorrect": "0", "no_answer": "n", "ungradable_gold": "u"}
 # The rooms whose code decides a miniature record: a change in them makes it stale. A record of hours on a GPU is not
-# thrown away for that; it names its commit.
-CODE = ("evaluation", "grading", "programs", "prompts.py", "rationale.py")
+# thrown away for that; it names its commit. Those that only audit benchmarks and other graders decide no verdict.
+ASIDE = {
+    "evaluation": ("audit", "audit_tables", "audited", "cleaned", "graders", "judged", "tables"),
+    "grading": ("audit", "harness", "mathverify", "mathverify_child", "overlaps", "workings"),
+}
+CODE = (
+    *(
+        f"{folder}/{room.name}"
+        for folder, aside in ASIDE.items()
+        for room in sorted((Path(__file__).parent.parent / folder).glob("*.py"))
+        if room.stem not in aside
+    ),
+    "programs", "prompts.py", "rationale.py",
+)  # fmt: skip
 Progress = Callable[[str, int, int], None]
 
 

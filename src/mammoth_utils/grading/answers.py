@@ -24,7 +24,11 @@ class Answer:
 
 
 def read_answer(
-    completion: str, benchmark: str = "math", rule: str = "corrected", options: Sequence[str] | None = None
+    completion: str,
+    benchmark: str = "math",
+    rule: str = "corrected",
+    options: Sequence[str] | None = None,
+    question: str | None = None,
 ) -> Answer | None:
     """The answer that a completion gives; None if it gives none.
 
@@ -34,6 +38,7 @@ def read_answer(
         benchmark: Whose questions were asked; aliases count, an unknown name is read as numbers, with a warning.
         rule: ``"published"`` or ``"corrected"``.
         options: The options' texts of a multiple-choice question, with or without their letters.
+        question: The question, by which the corrected rule knows, of ``14 crackers and 15 cakes``, which was asked for.
 
     Raises:
         ValueError: If the rule is unknown.
@@ -46,7 +51,7 @@ def read_answer(
     if rule == "published":
         found = published.read_published(completion, known)
     else:
-        found = reading.read_corrected(completion, known, options)
+        found = reading.read_corrected(completion, known, options, question)
     return Answer(*found) if found else None
 
 

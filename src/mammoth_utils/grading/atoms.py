@@ -17,6 +17,7 @@ _GREEK_LETTERS = (
 _GREEK = frozenset(_GREEK_LETTERS.split())
 _SAME_FUNCTION = {"Abs": "abs", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "ln": "log", "binom": "binomial",
                   "ceiling": "ceil", "cbrt": "cbrt"}  # fmt: skip
+_MINUS_ONE = Node("neg", (Node("number", value=Fraction(1)),))
 _CLOSING = {"(": (")", "]"), "[": ("]", ")")}
 
 
@@ -110,8 +111,12 @@ def call(parser: Parser, name: str) -> Node:
         while name not in ("sqrt", "abs") and parser.kind() in ("word", "command") and parser.starts_factor():
             if parser.peek().lstrip("\\") in FUNCTIONS:
                 break
+            parser.another()
             arguments = (Node("mul", (arguments[0], parser.power())),)
-    node = applied(_SAME_FUNCTION.get(name, name), arguments)
+    name = _SAME_FUNCTION.get(name, name)
+    if power == _MINUS_ONE and "a" + name in FUNCTIONS:  # \sin^{-1} is the inverse function, not one over the sine
+        name, power = "a" + name, None
+    node = applied(name, arguments)
     return node if power is None else Node("pow", (node, power))
 
 
@@ -130,8 +135,10 @@ def applied(name: str, arguments: tuple[Node, ...]) -> Node:
         return Node("set", inner)
     if name == "Tuple":
         return Node("tuple", arguments)
-    if name == "Interval" and len(arguments) == 2:
-        return Node("list", arguments)
+    if name.endswith("Interval") and len(arguments) == 2:
+        return sympy_interval(name, arguments)
+    if name == "Union":
+        return Node("union", arguments)
     if name in ("Matrix", "array", "ImmutableDenseMatrix"):
         return arguments[0] if len(arguments) == 1 else Node("list", arguments)
     if name in FUNCTIONS or name == "abs":
@@ -141,6 +148,15 @@ def applied(name: str, arguments: tuple[Node, ...]) -> Node:
             return Node("div", (Node("call", arguments[:1], "log"), Node("call", arguments[1:], "log")))
         return Node("call", arguments, name)
     raise Unreadable(f"the call {name[:20]}")
+
+
+def sympy_interval(name: str, ends: tuple[Node, ...]) -> Node:
+    """An interval as SymPy prints it: closed unless its name says otherwise, and open at infinity."""
+    infinite = [one.name == "oo" or (one.kind == "neg" and one.parts[0].name == "oo") for one in ends]
+    left = "(" if infinite[0] or name in ("OpenInterval", "LopenInterval") else "["
+    right = ")" if infinite[1] or name in ("OpenInterval", "RopenInterval") else "]"
+    kind = {"()": "tuple", "[]": "list"}.get(left + right, "interval")
+    return Node(kind, ends, left + right if kind == "interval" else "")
 
 
 def bracketed(parser: Parser) -> Node:

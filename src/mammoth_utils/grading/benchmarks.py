@@ -128,15 +128,16 @@ _CHOICE_MARK = re.compile(r"(?:(?<=\s)|^)\(?([A-J])\)\s*")
 
 
 def bare_options(options: Any) -> tuple[str, ...] | None:
-    """Options without the letters that some files keep in them (AQuA's ``"A)21"``)."""
+    """Options without the letters that some files keep in them (AQuA's ``"A)21"``, once even ``"A)A)59"``)."""
     if not options:
         return None
-    texts = [str(option) for option in options]
-    lettered = all(
+    texts = [str(option).strip() for option in options]
+    while all(
         (found := _GIVEN_LETTER.match(text)) and found.group(1) == LETTERS[at]
         for at, text in enumerate(texts[: len(LETTERS)])
-    )
-    return tuple(_GIVEN_LETTER.sub("", text, count=1).strip() if lettered else text.strip() for text in texts)
+    ):
+        texts = [_GIVEN_LETTER.sub("", text, count=1).strip() for text in texts]
+    return tuple(texts)
 
 
 def options_in(question: str) -> tuple[str, ...] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from mammoth_utils.grading import notation
 from mammoth_utils.grading.corrected import equivalent
 from mammoth_utils.rationale import LETTERS
 
@@ -14,6 +15,12 @@ DEFAULT_OPTIONS = 5  # where the options are not known: AQuA has the most
 _IN_BRACKETS = re.compile(r"[(\[{]\s*(?:\\(?:text|textbf|mathrm)\s*\{\s*)?\(?([A-Ja-j])\)?\s*\}?\s*[)\]}]")
 _NAMED = re.compile(r"\b(?:option|choice|answer)\b\W{0,4}(?:is\b\W{0,4})?\(?([A-J])\b(?!\s*[a-z])", re.I)
 _AT_START = re.compile(r"[\s*_$\\({\[\"'`]*(?:text\s*\{\s*\(?)?([A-J])(?![A-Za-z'’])(?=\s*(?:[)\].,:;}*$\"'`-]|$))")
+_LETTER = re.compile(r"(?:(?:option|choice|answer)\s*)?[(\[]?\s*([A-Ja-j])\s*[)\].:]*\s*", re.I)
+_LETTER_AND_TEXT = re.compile(r"\s*\(\s*([A-Ja-j])\s*\)\s|\s*([A-J])[).:]\s")
+_LETTER_GLUED = re.compile(r"\(?([A-J])[).:](?=\S)")
+_PLAIN_NUMBER = re.compile(r"[-+]?[\d.,]+")
+_REMARK = re.compile(r"(.*\S)\s+\([^()]*\)\s*", re.S)
+CLAUSE = 200
 _ALONE = re.compile(r"(?<![A-Za-z'’\\$_^])([B-J])(?![A-Za-z'’=+*/^_$])(?!\s*[-+=*/^]\s*\w)")
 
 
@@ -58,15 +65,39 @@ def untriggered(prose: str, start: int, end: int, options: Sequence[str] | None)
 
 
 def option_of(text: str, options: Sequence[str] | None) -> str | None:
-    """The letter of the option that an answer means: the letter it is, or the one option that has its value."""
-    alone = re.fullmatch(r"\s*[(\[]?\s*([A-Ja-j])\s*[)\].:]*\s*", text) or re.match(
-        r"\s*\(\s*([A-Ja-j])\s*\)\s|\s*([A-J])[).:]\s", text
-    )
+    """The letter of the option that an answer means: the letter it is, the one option that has its text or its value.
+
+    A letter may have its option's text beside it (``B) 42 %``). A remark in brackets behind a value (``20.0% (24)``)
+    counts only where the whole is no option's value.
+    """
+    bare = notation.plain(text) if len(text) <= CLAUSE else text
+    alone = _LETTER.fullmatch(bare) or _LETTER_AND_TEXT.match(bare)
     if alone and _known(alone.group(alone.lastindex), options):
-        return (alone.group(alone.lastindex)).upper()
+        return alone.group(alone.lastindex).upper()
     if not options:
         return None
-    matching = [at for at, option in enumerate(options) if equivalent(text, option)[0]]
-    if len(matching) == 1:
-        return LETTERS[matching[0]]
+    glued = _LETTER_GLUED.match(bare)
+    if (
+        glued
+        and _known(glued.group(1), options)
+        and equivalent(bare[glued.end() :], options[LETTERS.index(glued[1])])[0]
+    ):
+        return glued.group(1)
+    written = " ".join(text.split())
+    same = [at for at, option in enumerate(options) if " ".join(option.split()) == written]
+    if same and not _PLAIN_NUMBER.fullmatch(written):  # "5" and "5.0" are one number, whichever is written
+        return LETTERS[same[0]]
+    remark = _REMARK.fullmatch(text) if len(text) <= CLAUSE else None
+    for value in (text, remark.group(1)) if remark else (text,):
+        matching = [at for at, option in enumerate(options) if equivalent(value, option)[0]]
+        if matching and len({options[at] for at in matching}) == 1:
+            return LETTERS[matching[0]]
     return None
+
+
+def same_option(chosen: str, gold: str, options: Sequence[str] | None) -> bool:
+    """Whether two letters name one option: the same letter, or options of the same text, as a few of AQuA's are."""
+    if chosen == gold or not options:
+        return chosen == gold
+    texts = [options[at] if (at := LETTERS.index(letter)) < len(options) else None for letter in (chosen, gold)]
+    return None not in texts and texts[0] == texts[1]

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import ast
-import gzip
-import json
 import re
 import time
 import warnings
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,17 +15,13 @@ from typing import Any
 from mammoth_utils.grading import published
 from mammoth_utils.grading.answers import Answer, answer_from_execution, read_answer
 from mammoth_utils.grading.benchmarks import bare_options, benchmark_named, check_rule, options_in
+from mammoth_utils.grading.rows import CompletionsError, rows_of, value_of
 from mammoth_utils.grading.rules import Verdict, grade
-from mammoth_utils.rationale import KINDS
+
+__all__ = ["CHUNK", "CompletionsError", "Graded", "Summary", "grade_file", "program_text", "rows_of", "score_file"]
 
 CHUNK = 256  # rows held at a time, so that programs of a chunk can run side by side
-REQUIRED = {"benchmark": ("benchmark", "dataset"), "completion": ("completion", "response"), "gold": ("gold",)}
-GOLDS = (str, int, float, bool, list, type(None))
 Runner = Callable[[Sequence[str]], Iterable[Any]]
-
-
-class CompletionsError(ValueError):
-    """A row of a completions file that cannot be graded, with file, line and what was expected."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +159,17 @@ def grade_file(
     return _graded(path, rules, run, limit)
 
 
+def score_file(path: str | Path, rules: str | Sequence[str] = "corrected", **how: Any) -> Summary:
+    """The counts of a completions file under one rule or several, in bounded memory; ``how`` as `grade_file` takes it.
+
+    ``score_file("completions.jsonl.gz").as_dict("corrected")["accuracy"]`` re-grades a file.
+    """
+    summary = Summary((rules,) if isinstance(rules, str) else tuple(rules))
+    for graded in grade_file(path, rules, **how):
+        summary.add(graded)
+    return summary
+
+
 def _graded(path: Path, rules: tuple[str, ...], run: Runner, limit: int) -> Iterator[Graded]:
     chunk: list[tuple[int, dict[str, Any]]] = []
     for count, numbered in enumerate(rows_of(path), 1):
@@ -182,7 +186,7 @@ def _graded_chunk(chunk: list[tuple[int, dict[str, Any]]], rules: tuple[str, ...
     programs: list[str] = []
     wanted: list[tuple[int | None, dict[str, bool]]] = []
     for _, row in chunk:
-        completion, kind = _value(row, "completion"), row.get("kind", "cot")
+        completion, kind = value_of(row, "completion"), row.get("kind", "cot")
         executed = {rule: runs_under(rule, completion, kind) for rule in rules}
         if any(executed.values()):
             programs.append(program_text(completion))
@@ -198,13 +202,13 @@ def grade_row(
     row: dict[str, Any], line: int, rules: Sequence[str], executed: dict[str, bool], execution: Any = None
 ) -> Graded:
     """One row's answers and verdicts, given what happened to its program if it has one."""
-    name, completion = _value(row, "benchmark"), _value(row, "completion")
+    name, completion = value_of(row, "benchmark"), value_of(row, "completion")
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         benchmark = benchmark_named(name, row.get("options"))
-    options = bare_options(row.get("options"))
+    options, question = bare_options(row.get("options")), str(row.get("question") or "")
     if options is None and (benchmark.choice or benchmark.letters_too):
-        options = options_in(str(row.get("question", "")))
+        options = options_in(question)
     answers: dict[str, Answer | None] = {}
     verdicts: dict[str, Verdict] = {}
     for rule in rules:
@@ -212,7 +216,7 @@ def grade_row(
             output = output_under(rule, execution)
             answers[rule] = answer_from_execution(output, name, rule, options) if output else None
         else:
-            answers[rule] = read_answer(completion, name, rule, options)
+            answers[rule] = read_answer(completion, name, rule, options, question)
         verdicts[rule] = grade(answers[rule], row["gold"], name, rule, options)
     return Graded(
         row=row,
@@ -265,54 +269,12 @@ def is_python(text: str) -> bool:
     if "```" in text or not text.strip():
         return False
     try:
-        tree = ast.parse(text.replace("\r\n", "\n"))
+        with warnings.catch_warnings():  # a model's "\d" in a string is nothing to warn a reader of
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text.replace("\r\n", "\n"))
         return any(
             not (isinstance(one, ast.Expr) and isinstance(one.value, (ast.Constant, ast.Name))) for one in tree.body
         )
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         lines = [line for line in text.splitlines() if line.strip()]
         return "\\boxed" not in text and 2 * sum(bool(_CODE_LINE.match(line)) for line in lines) > len(lines)
-
-
-def rows_of(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number and checked row of each line that is not empty.
-
-    Raises:
-        CompletionsError: At the first row that is not as it should be.
-    """
-    opener = gzip.open if str(path).endswith(".gz") else open
-    number = 0
-    try:
-        with opener(path, "rt", encoding="utf8") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    yield number, _checked(line, f"{path}, line {number}")
-    except (gzip.BadGzipFile, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise CompletionsError(f"{path}, after line {number}: no readable text: {error}") from error
-
-
-def _checked(line: str, where: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise CompletionsError(f"{where}: expected a JSON object, got what is no JSON: {error}") from error
-    if not isinstance(row, dict):
-        raise CompletionsError(f"{where}: expected a JSON object, got {type(row).__name__}")
-    for noun, keys in REQUIRED.items():
-        if not any(key in row for key in keys):
-            accepted = " or ".join(f"`{key}`" for key in keys)
-            raise CompletionsError(f"{where}: no {noun}; expected {accepted}, got the keys {', '.join(row) or 'none'}")
-    for noun in ("benchmark", "completion"):
-        if not isinstance(_value(row, noun), str):
-            raise CompletionsError(f"{where}: expected text as {noun}, got {type(_value(row, noun)).__name__}")
-    if not isinstance(row["gold"], GOLDS):
-        raise CompletionsError(f"{where}: expected text, a number, a bool or a list as gold, got an object")
-    if row.get("kind", "cot") not in KINDS:
-        raise CompletionsError(f"{where}: unknown kind {row['kind']!r}; known: {', '.join(KINDS)}")
-    if not isinstance(row.get("options"), (list, type(None))):
-        raise CompletionsError(f"{where}: expected a list as options, got {type(row['options']).__name__}")
-    return row
-
-
-def _value(row: dict[str, Any], noun: str) -> Any:
-    return next(row[key] for key in REQUIRED[noun] if key in row)

@@ -6,28 +6,33 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
-from mammoth_utils.grading import notation
+from mammoth_utils.grading import notation, units
 from mammoth_utils.grading.expressions import Node, Unreadable, parse
 from mammoth_utils.grading.forms import (
     as_interval,
-    at_most_one,
+    as_union,
+    by_name,
     difference,
     digits,
     infinity,
+    may_be_share,
     named,
     proportional,
+    rising,
     rows_of_matrix,
     size,
     with_sign,
 )
 from mammoth_utils.grading.values import Undefined, equal_values, symbols
-from mammoth_utils.grading.words import SPOKEN, wordy
+from mammoth_utils.grading.words import spoken, wordy
 
 MAX_ITEMS_UNORDERED = 24
+_SPACED = re.compile(r"\d{1,3}(?: \d{3})+")
+_DEGREES = Node("symbol", name="degrees")
 _CONTAINERS = frozenset(("list", "tuple", "set", "bare", "interval", "union", "matrix", "dict"))
 
 
-def equivalent(answer: str, gold: str, mathematics: bool = False) -> tuple[bool, str]:
+def equivalent(answer: str, gold: str, mathematics: bool = False, measured: bool = False) -> tuple[bool, str]:
     """Whether an answer is the gold's equal, and a reason that a reader understands. Never raises on any text.
 
     Args:
@@ -35,14 +40,18 @@ def equivalent(answer: str, gold: str, mathematics: bool = False) -> tuple[bool,
         gold: The reference.
         mathematics: Whether bracketed lists are unordered and a dict of numbers is the set of its keys, as the
             prime factors of DeepMind's Mathematics are (SymPy writes ``{3: 4}`` for 81).
+        measured: Whether golds are a program's output, as TheoremQA's are: two numbers in square brackets are a list,
+            never an interval, and a decimal such as 0.9 was rounded at its only digit.
     """
     if max(len(answer), len(gold)) > notation.MAX_TEXT * 10:
         return answer.strip() == gold.strip(), "compared as text, since one side is too long for a formula"
     ours, theirs = _tidy(answer), _tidy(gold)
     if not ours:
         return False, "the answer is empty"
-    if re.fullmatch(r"\d{1,3}(?: \d{3})+", ours) and theirs.isdigit():
+    if _SPACED.fullmatch(ours) and theirs.isdigit():
         ours = ours.replace(" ", "")  # 9 500 for 9500, where the gold is one number
+    elif _SPACED.fullmatch(theirs) and ours.isdigit():
+        theirs = theirs.replace(" ", "")
     if _joined(ours) == _joined(theirs):
         return True, f"the same as the gold {_short(gold)}"
     if len(ours) > notation.MAX_TEXT or len(theirs) > notation.MAX_TEXT:
@@ -62,18 +71,24 @@ def equivalent(answer: str, gold: str, mathematics: bool = False) -> tuple[bool,
     except Unreadable as error:
         return _as_text(ours, theirs), f"compared as text, since the answer is no formula ({error})"
     found_unit, wanted_unit = found_unit or currency(answer), wanted_unit or currency(gold)
-    same = Comparison(mathematics).same(found, wanted)
+    comparison = Comparison(mathematics, measured)
+    same = comparison.same(found, wanted)
     if wanted_unit and found_unit and wanted_unit != found_unit:
         if wanted_unit[0] != found_unit[0]:
             return False, f"the units differ: {_short(answer)} against {_short(gold)}"
         scale = Node("number", value=found_unit[1] / wanted_unit[1])
-        same = Comparison(mathematics).same(Node("mul", (found, scale)), wanted)
+        same = comparison.same(Node("mul", (found, scale)), wanted)
     return same, f"{_short(answer)} {'equals' if same else 'differs from'} {_short(gold)}"
+
+
+def says_nothing(text: str) -> bool:
+    """Whether a text holds no answer at all: empty mathematics, a lone dot."""
+    return len(text) <= notation.MAX_TEXT and not _tidy(text)
 
 
 def currency(text: str) -> tuple[str, Fraction] | None:
     """The unit dollar where a text has a dollar sign that is no LaTeX delimiter: ``\\$`` or a single ``$``."""
-    return notation.DOLLAR if "\\$" in text or text.count("$") == 1 else None
+    return units.DOLLAR if "\\$" in text or text.count("$") == 1 else None
 
 
 def _short(text: str) -> str:
@@ -84,7 +99,8 @@ def _short(text: str) -> str:
 def _tidy(text: str) -> str:
     text = notation.joined_thousands(notation.plain(text))
     text = re.sub(r"\s*\b(?:percent|per cent)\b", "%", text)
-    return str(SPOKEN.get(text.lower(), text))
+    text = re.sub(r"^(\d+)\s+to\s+(\d+)$", r"\1:\2", text)
+    return spoken(text) or text
 
 
 def _joined(text: str) -> str:
@@ -105,7 +121,7 @@ def _as_text(ours: str, theirs: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _quantity(text: str) -> tuple[Node, tuple[str, Fraction] | None]:
-    number, unit = notation.without_unit(text)
+    number, unit = units.without_unit(text)
     try:
         return parse(number), unit
     except Unreadable:
@@ -122,8 +138,9 @@ def _assigned(node: Node) -> Node:
 class Comparison:
     """One comparison of two trees."""
 
-    def __init__(self, mathematics: bool = False):
+    def __init__(self, mathematics: bool = False, measured: bool = False):
         self.mathematics = mathematics
+        self.measured = measured
 
     def same(self, ours: Node, theirs: Node) -> bool:
         """Whether an answer's tree means what the gold's tree means."""
@@ -137,15 +154,17 @@ class Comparison:
         if theirs.kind == "percent" and ours.kind != "percent":
             return self.same_value(ours, theirs.parts[0]) or self.same_value(ours, theirs)
         if ours.kind == "percent" and theirs.kind != "percent":
-            # 50 % is 0.5 and 100 % is 1, but where the gold is 12, "1200 %" is a slip
-            share = at_most_one(theirs) and self.same_value(ours, theirs)
+            # 50 % is 0.5 and 150 % is 1.5, but where the gold is 12, "1200 %" is a slip
+            share = may_be_share(theirs) and self.same_value(ours, theirs)
             return self.same_value(ours.parts[0], theirs) or share
         if "base" in (ours.kind, theirs.kind):
             return digits(ours) == digits(theirs) and (ours.kind != theirs.kind or ours.name == theirs.name)
         return self.same_value(ours, theirs)
 
     def simple(self, node: Node) -> Node:
-        """The tree with plus-minus written out and lone items out of their brackets."""
+        """The tree with plus-minus written out, lone items out of their brackets and a degree sign left out."""
+        if node.kind == "mul" and node.parts[1] == _DEGREES:
+            node = node.parts[0]
         if node.kind == "dict":
             keys_are_numbers = all(not symbols(part.parts[0]) for part in node.parts)
             if keys_are_numbers and self.mathematics:
@@ -173,7 +192,7 @@ class Comparison:
         if any(infinite):
             return infinite[0] == infinite[1]
         try:
-            return equal_values(ours, theirs)
+            return equal_values(ours, theirs, 1 if self.measured else 2)
         except Undefined:
             return False
 
@@ -194,8 +213,11 @@ class Comparison:
         intervals = [as_interval(node) for node in (ours, theirs)]
         if all(intervals):
             return self.same_container(*intervals)
-        if ours.kind != "relation" or theirs.kind != "relation" or len(ours.parts) != 2 or len(theirs.parts) != 2:
+        if ours.kind != "relation" or theirs.kind != "relation" or len(ours.parts) != len(theirs.parts):
             return False
+        if len(ours.parts) > 2:  # a < b < c, which read from the right is c > b > a
+            chains = [rising(node) for node in (ours, theirs)]
+            return chains[0].name == chains[1].name and self.in_order(chains[0].parts, chains[1].parts)
         sides = []
         for node in (ours, theirs):
             flipped = ">" in node.name
@@ -213,14 +235,15 @@ class Comparison:
                 self.in_order(row, other) for row, other in zip(*rows, strict=True)
             )  # fmt: skip
         if "union" in (ours.kind, theirs.kind):
-            return ours.kind == theirs.kind and self.any_order(ours.parts, theirs.parts)
+            ours, theirs = as_union(ours), as_union(theirs)
+            return None not in (ours, theirs) and self.any_order(ours.parts, theirs.parts)
         if "interval" in (ours.kind, theirs.kind):
             return (ours.kind, ours.name) == (theirs.kind, theirs.name) and self.in_order(ours.parts, theirs.parts)
         if ours.kind not in _CONTAINERS or theirs.kind not in _CONTAINERS:
             return False
         # Two ends in square brackets may be a closed interval, in round ones an open one or a point
         brackets = {ours.kind, theirs.kind}
-        if brackets == {"list", "tuple"} and len(theirs.parts) == 2 and not self.mathematics:
+        if brackets == {"list", "tuple"} and len(theirs.parts) == 2 and not (self.mathematics or self.measured):
             return False
         if "set" in brackets:
             if "tuple" in brackets or ("list" in brackets and not self.mathematics and theirs.kind == "list"):
@@ -229,7 +252,8 @@ class Comparison:
         unordered = brackets == {"bare"} or theirs.kind == "bare" or (self.mathematics and theirs.kind == "list")
         if unordered:
             return self.any_order(ours.parts, theirs.parts)
-        return self.in_order(ours.parts, theirs.parts)
+        equations = any(one.kind == "equation" for one in theirs.parts)
+        return self.in_order(ours.parts if equations else by_name(ours.parts), theirs.parts)
 
     def in_order(self, ours: tuple[Node, ...], theirs: tuple[Node, ...]) -> bool:
         """Whether items are the same one by one; names in front of an answer's values (``x = 3``) do not count."""

@@ -10,7 +10,7 @@ import re
 from fractions import Fraction
 
 from mammoth_utils.grading.atoms import atom
-from mammoth_utils.grading.nodes import MAX_DEPTH, PROSE, WORDS, Node, Unreadable, number, tokens
+from mammoth_utils.grading.nodes import MAX_DEPTH, MAX_OPERATIONS, PROSE, WORDS, Node, Unreadable, number, tokens
 from mammoth_utils.grading.notation import MAX_TEXT
 
 __all__ = ["Node", "Parser", "Unreadable", "parse"]
@@ -24,6 +24,17 @@ class Parser:
         self.at = 0
         self.depth = 0
         self.bars = 0
+        self.operations = 0
+
+    def another(self) -> None:
+        """Count one operation.
+
+        Raises:
+            Unreadable: If the text has more of them than a tree may have levels.
+        """
+        self.operations += 1
+        if self.operations > MAX_OPERATIONS:
+            raise Unreadable(f"more than {MAX_OPERATIONS} operations")
 
     def peek(self, ahead: int = 0) -> str:
         """The text of a coming token; nothing at the end."""
@@ -75,6 +86,7 @@ class Parser:
             node = self.sum()
         while self.peek() in ("∪", "U") and self.kind() != "end":
             self.at += 1
+            self.another()
             node = Node("union", (*(node.parts if node.kind == "union" else (node,)), self.sum()))
         chain, names = [node], []
         while self.peek() in ("=", "<", ">", "<=", ">=", "!=", ":") and self.kind() == "op":
@@ -96,6 +108,7 @@ class Parser:
         node = self.product()
         while self.peek() in ("+", "-", "±", "∓") and self.kind() == "op":
             sign = self.take()
+            self.another()
             term = self.product()
             if sign in "±∓":
                 node = Node("pm", (node, term), sign)
@@ -108,16 +121,14 @@ class Parser:
         """Factors joined by ``*``, ``/`` or by standing side by side; a mixed number such as ``2 1/2`` is a sum."""
         node = self.factor()
         while True:
-            sign = self.peek()
-            if sign == "*" and self.kind() == "op":
+            if (sign := self.peek()) in ("*", "/") and self.kind() == "op":
                 self.at += 1
-                node = Node("mul", (node, self.factor()))
-            elif sign == "/" and self.kind() == "op":
-                self.at += 1
-                node = Node("div", (node, self.factor()))
+                self.another()
+                node = Node("mul" if sign == "*" else "div", (node, self.factor()))
             elif (mixed := self.mixed(node)) is not None:
                 node = mixed
             elif self.starts_factor():
+                self.another()
                 node = Node("mul", (node, self.power()))
             else:
                 return node
@@ -174,6 +185,7 @@ class Parser:
         node = atom(self)
         while self.kind() == "op" and self.peek() in ("^", "!", "%", "_"):
             sign = self.take()
+            self.another()
             if sign == "^":
                 node = Node("pow", (node, self.exponent()))
             elif sign == "!":
@@ -223,6 +235,9 @@ class Parser:
         return Node("base", (node,), f"{digits}_{index}")
 
 
+_PER_CENT = re.compile(r"([-+]?(?:\d+\s+)?\d+\s*/\s*\d+|[-+]?\d*\s*\\frac\s*(?:\{\d+\}|\d)\s*(?:\{\d+\}|\d))\s*%")
+
+
 def parse(text: str) -> Node:
     """The tree of a text in the notation of `notation.plain`.
 
@@ -232,6 +247,8 @@ def parse(text: str) -> Node:
     spaced = re.fullmatch(r"[-+]?\d+(?:\s+[-+]?\d+)+", text)
     if spaced and len(text) <= MAX_TEXT:  # Mathematics writes sorted numbers as "12 3 0": their order is the answer
         return Node("tuple", tuple(_signed(one) for one in text.split()))
+    if (whole := _PER_CENT.fullmatch(text)) and len(text) <= MAX_TEXT:  # 100/3% is a third, not a hundred over 3 %
+        return Node("percent", (Parser(whole.group(1)).whole(),))
     if sum(word not in WORDS for word in PROSE.findall(text)) > 1:
         raise Unreadable("prose")
     return Parser(text).whole()

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from mammoth_utils.grading.nodes import Node
 from mammoth_utils.grading.values import Evaluation, Undefined, close, constant, symbols
 
 
 def size(node: Node) -> tuple[float, float]:
-    """A constant's place in the order of size, by real then imaginary part."""
-    value = complex(constant(node))
+    """A constant's place in the order of size, by real then imaginary part.
+
+    Raises:
+        Undefined: If it is no constant, or too large for a float.
+    """
+    try:
+        value = complex(constant(node))
+    except OverflowError as error:
+        raise Undefined(str(error)) from error
     return value.real, value.imag
 
 
@@ -23,10 +32,11 @@ def with_sign(node: Node, sign: str) -> Node:
     return Node(node.kind, parts, node.name, node.value, node.unit)
 
 
-def at_most_one(node: Node) -> bool:
-    """Whether a constant is at most 1 in size."""
+def may_be_share(node: Node) -> bool:
+    """Whether a constant may have been meant as a share: at most 1 in size, or no whole number."""
     try:
-        return abs(constant(node)) <= 1
+        value = constant(node)
+        return abs(value) <= 1 or (isinstance(value, Fraction) and value.denominator != 1)
     except Undefined:
         return False
 
@@ -55,6 +65,8 @@ def named(equation: Node) -> tuple[str, Node] | None:
     for one, other in (equation.parts, equation.parts[::-1]):
         if one.kind == "symbol":
             return one.name, other
+        if one.kind == "tuple" and one.parts and all(part.kind == "symbol" for part in one.parts):
+            return ",".join(part.name for part in one.parts), other  # (x, y) = (2, 3)
         if one.kind == "mul" and all(part.kind == "symbol" for part in one.parts) and one is equation.parts[0]:
             return f"{one.parts[0].name}({one.parts[1].name})", other
     return None
@@ -81,6 +93,15 @@ def proportional(ours: Node, theirs: Node, signed: bool) -> bool:
     return all(close(ratio, ratios[0]) for ratio in ratios)
 
 
+def rising(node: Node) -> Node:
+    """A chain of relations written so that its first sign is no ``>``: ``c > b > a`` as ``a < b < c``."""
+    signs = node.name.split()
+    if not signs[0].startswith(">"):
+        return node
+    turned = {">": "<", "<": ">", ">=": "<=", "<=": ">="}
+    return Node("relation", node.parts[::-1], " ".join(turned.get(sign, sign) for sign in reversed(signs)))
+
+
 def as_interval(node: Node) -> Node | None:
     """The interval that ``x > 3`` or ``-2 <= x < 3`` describes, or the interval itself; None for others."""
     if node.kind in ("interval", "union") or (node.kind in ("tuple", "list") and len(node.parts) == 2):
@@ -104,6 +125,26 @@ def as_interval(node: Node) -> Node | None:
     ends = (parts[0], parts[2])
     kind = {"()": "tuple", "[]": "list"}.get(brackets, "interval")
     return Node(kind, ends, brackets if kind == "interval" else "")
+
+
+def as_union(node: Node) -> Node | None:
+    """The union that ``x < -1 or x > 1`` describes, or the union itself; None for others."""
+    if node.kind == "union":
+        return node
+    if node.kind != "bare" or not node.parts or any(part.kind != "relation" for part in node.parts):
+        return None
+    intervals = [as_interval(part) for part in node.parts]
+    unknowns = frozenset().union(*(symbols(part) for part in node.parts))
+    return Node("union", tuple(intervals)) if None not in intervals and len(unknowns) == 1 else None
+
+
+def by_name(items: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Items that all name their values (``y = 3, x = 2``) in the order of the names; others as they are."""
+    names = [
+        one.parts[0].name if one.kind in ("equation", "ratio") and one.parts[0].kind == "symbol" else ""
+        for one in items
+    ]
+    return tuple(items[at] for at in sorted(range(len(items)), key=names.__getitem__)) if all(names) else items
 
 
 def rows_of_matrix(node: Node) -> list[tuple[Node, ...]] | None:

@@ -9,6 +9,7 @@ from fractions import Fraction
 from mammoth_utils.grading.notation import MAX_TEXT
 
 MAX_DEPTH = 40
+MAX_OPERATIONS = 150  # signs and juxtapositions of one text: each is a level of the tree, and walks over it recurse
 MAX_DIGITS = 400
 MAX_EXPONENT = 300
 
@@ -18,13 +19,13 @@ _FUNCTION_NAMES = (
 )
 _CONSTRUCTORS = (
     "Abs Fraction Rational Integer Float Eq Matrix array FiniteSet set ImmutableDenseMatrix Tuple list tuple frozenset "
-    "Interval re conjugate"
+    "Interval OpenInterval LopenInterval RopenInterval Union re conjugate"
 )
 _ENVIRONMENTS = "pmatrix bmatrix matrix vmatrix Bmatrix smallmatrix array cases"
 FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
 CALLS = FUNCTIONS | frozenset(_CONSTRUCTORS.split())
 MATRICES = frozenset(_ENVIRONMENTS.split())
-WORDS = CALLS | MATRICES | {"pi", "oo", "inf", "nan", "zoo", "and", "or"}
+WORDS = CALLS | MATRICES | {"pi", "oo", "inf", "nan", "zoo", "and", "or", "degrees"}
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+\.?\d*(?:[eE][-+]?\d+)?(?![\d])|\.\d+(?:[eE][-+]?\d+)?)"
     r"|(?P<command>\\(?:[A-Za-z]+|[{}|]))|(?P<word>[A-Za-zα-ωΑ-Ω]+)|(?P<op><=|>=|!=|[-+*/^_()\[\]{},;=<>|!%:±∓∪∈&¶]))"

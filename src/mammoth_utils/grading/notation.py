@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from mammoth_utils.grading.units import DOLLAR, NO_WORDS, without_unit
+
+__all__ = ["DOLLAR", "MAX_TEXT", "ROW_BREAK", "joined_thousands", "plain", "unwrapped", "without_unit"]
+
 # Nothing longer is parsed: the longest gold of MATH has 159 characters, of TheoremQA 102.
 MAX_TEXT = 1200
-MAX_QUANTITY = 200  # a number with its unit; the pattern's work grows with the square of the length
+MAX_REPEATING = 60  # digits of a repeating decimal
 ROW_BREAK = "¶"
 
 _SPACES = re.compile(r"\\[,;: ]|\\quad|\\qquad|~|\s+")
@@ -18,6 +22,14 @@ _DROPPED = re.compile(
 _TEXTS = re.compile(
     r"\\(?:text|textbf|textit|textrm|mbox|mathrm|mathbf|mathit|mathsf|operatorname|emph|boldsymbol)\b\*?"
 )
+
+
+def _time_of_day(hour: str, minutes: str | None, half: str) -> str:
+    """``9:00 a.m.`` and ``9 AM`` as ``9 am``."""
+    return f"{hour}{minutes or ''} {half.lower()}m"
+
+
+_INTERVALS = {"open": "OpenInterval(", "Lopen": "LopenInterval(", "Ropen": "RopenInterval("}
 _REPLACED = [
     (re.compile(pattern), by)
     for pattern, by in (
@@ -42,9 +54,19 @@ _REPLACED = [
         (r"\\(?:lvert|rvert|vert|mid)(?![A-Za-z])", "|"),
         (r"\\(?:lbrace|rbrace|lbrack|rbrack)(?![A-Za-z])", ""),
         (r"\\%|％", "%"),
-        (r"\^\s*\{?\s*\\circ\s*\}?|\\degree(?![A-Za-z])|°", " degrees "),
+        (r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![A-Za-z])|\\degree(?![A-Za-z])|°", " degrees "),
         (r"\\(?:emptyset|varnothing)(?![A-Za-z])|∅", r"\\{\\}"),
         (r"\*\*", "^"),
+        (r"(?<=[\d.])\s*[xX]\s*(?=10\s*\^)", "*"),
+        (r"\\l(floor|ceil)(?![A-Za-z])", r" \1("),
+        (r"\\r(?:floor|ceil)(?![A-Za-z])", ")"),
+        (r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}", r"\\binom{\1}{\2}"),
+        (r"(?<![A-Za-z])(?:C|comb|nCr)\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)", r"binomial(\1,\2)"),
+        (r"\bInterval\.([olLrR])(open|pen)\(", lambda found: _INTERVALS[found[1] + found[2]]),
+        (r"\\langle(?![A-Za-z])|^\s*<(?=[^<>=]*,[^<>=]*>\s*$)", "("),
+        (r"\\rangle(?![A-Za-z])|(?<=[^<>=])>(?=\s*$)", ")"),
+        (r"(?i)\b(\d{1,2})(?::00|(:\d\d))?\s*([ap])\.?\s?m\b\.?", lambda found: _time_of_day(*found.groups())),
+        (r"^([^iI]*\d)j(?=[^A-Za-z]*$)", r"\1i"),  # Python's imaginary unit
         (r"(?<=\d)(?:st|nd|rd|th)\b", ""),
         (r"√\s*(\d+(?:\.\d+)?|[A-Za-z])", r"sqrt(\1)"),
         (r"√", "sqrt"),
@@ -58,8 +80,11 @@ _REPLACED = [
         (r"\b(?:Decimal|mpf)\s*\(\s*['\"]([^'\"()]*)['\"]\s*\)", r"\1"),
     )
 ]
+_REPEATING = re.compile(r"(\d*)\.(\d*)\s*\\(?:overline|bar|dot)\s*\{?\s*(\d+)\s*\}?")
+_OVER = re.compile(r"(?<![\w.,])(\d+(?:\.\d+)?)\s+over\s+(\d+(?:\.\d+)?)(?![\w.,]*\d)", re.I)  # 8 over 49
+_ASIDE = re.compile(r"(?<=[\d%])\s+\((?=[^()]*[A-Za-z]{3})[A-Za-z][A-Za-z .,'’-]*\)$")
 _APPROXIMATE = re.compile(r"^(?:approximately|approx\.?|about|around|roughly|exactly|equal to|just|only|=|:)\s*", re.I)
-_THOUSANDS = re.compile(r"(?<![\d.,])(\d{1,3}(?:,\d{3})+)(?![\d,]*\d)")
+_BRACKET_OR_THOUSANDS = re.compile(r"[()\[\]]|\\[{}]|(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,]*\d)")
 
 
 def unwrapped(text: str, command_end: int) -> tuple[int, int] | None:
@@ -107,6 +132,8 @@ def plain(text: str) -> str:
             break
         text = without_text_commands(text)
     text = re.sub(r",\s*\\!\s*(?=\d{3})", "", text)
+    text = _REPEATING.sub(_repeating, text)
+    text = _OVER.sub(r"(\1)/(\2)", text)
     text = re.sub(r"\\begin\{array\}\{[^{}]*\}", r"\\begin{array}", text)
     # A matrix's row break is protected from what follows: "\\\\ 3" would lose a backslash as the command "\\ ".
     text = text.replace("\\\\", ROW_BREAK)
@@ -119,120 +146,43 @@ def plain(text: str) -> str:
     text = text.rstrip(" .,;:!?`*" if not re.search(r"[\w)]!$", text) else " .,;:?`").lstrip(" `:")
     for _ in range(2):
         text = _APPROXIMATE.sub("", text)
+    text = without_outer_group(text)
+    if (aside := _ASIDE.search(text)) and not re.search(NO_WORDS, aside.group()):  # "5 (five)"
+        text = text[: aside.start()]
     return text.strip()
+
+
+def without_outer_group(text: str) -> str:
+    """What a lone ``\\boxed{...}`` or pair of grouping braces holds; Python's sets and dicts keep their braces."""
+    for _ in range(4):
+        start = 0 if text.startswith("{") else len("\\boxed") if text.startswith("\\boxed") else -1
+        inside = unwrapped(text, start) if start >= 0 else None
+        if inside is None or inside[1] != len(text) - 1 or (not start and re.search(r"[,:;]", text)):
+            break
+        text = text[slice(*inside)].strip(" .")
+    return text
+
+
+def _repeating(found: re.Match) -> str:
+    """``0.1\\overline{6}`` as the exact fraction that it is."""
+    whole, once, again = found.groups()
+    if len(whole + once + again) > MAX_REPEATING:
+        return found.group()
+    nines, zeros = 10 ** len(again) - 1, 10 ** len(once)
+    value = Fraction(int(whole + once or "0") * nines + int(again), nines * zeros)
+    return f"({value.numerator}/{value.denominator})"
 
 
 def joined_thousands(text: str) -> str:
     """The text without thousands separators; ``1,300`` is a number, ``1, 300`` and ``(1,300)`` are lists."""
     if "," not in text or re.match(r"\s*(?:\\?\{|[(\[])", text):
         return text
-    return _THOUSANDS.sub(lambda found: found.group(1).replace(",", ""), text)
-
-
-def _units() -> dict[str, tuple[str, Fraction]]:
-    table: dict[str, tuple[str, Fraction]] = {}
-    for dimension, scale, names in (
-        ("length", "1", "m meter meters metre metres"),
-        ("length", "1/100", "cm cms centimeter centimeters centimetre centimetres"),
-        ("length", "1/1000", "mm millimeter millimeters millimetre millimetres"),
-        ("length", "1000", "km kms kilometer kilometers kilometre kilometres"),
-        ("length", "0.0254", "inch inches"),
-        ("length", "0.3048", "ft foot feet"),
-        ("length", "0.9144", "yd yard yards"),
-        ("length", "1609.344", "mi mile miles"),
-        ("mass", "1", "g gm gms gram grams"),
-        ("mass", "1000", "kg kgs kilogram kilograms"),
-        ("mass", "1/1000", "mg milligram milligrams"),
-        ("mass", "453.59237", "lb lbs pound pounds"),
-        ("mass", "28.349523125", "oz ounce ounces"),
-        ("time", "1", "s sec secs second seconds"),
-        ("time", "60", "min mins minute minutes"),
-        ("time", "3600", "h hr hrs hour hours"),
-        ("time", "86400", "day days"),
-        ("time", "604800", "week weeks"),
-        ("month", "1", "month months"),
-        ("month", "12", "year years yr yrs"),
-        ("volume", "1", "l liter liters litre litres"),
-        ("volume", "1/1000", "ml milliliter milliliters"),
-        ("volume", "3.785411784", "gallon gallons"),
-        ("money", "1", "dollar dollars usd bucks"),
-        ("money", "1/100", "cent cents"),
-        ("euro", "1", "euro euros eur"),
-        ("rupee", "1", "rupee rupees rs"),
-        ("angle", "1", "degree degrees deg"),
-        ("radian", "1", "radian radians rad"),
-        ("speed", "1", "mph"),
-        ("speed of km", "1", "kmph kph"),
-        ("temperature C", "1", "celsius"),
-        ("temperature F", "1", "fahrenheit"),
-        ("energy", "1", "j joule joules"),
-        ("power", "1", "w watt watts"),
-        ("force", "1", "n newton newtons"),
-    ):
-        for name in names.split():
-            table[name] = (dimension, Fraction(scale))
-    return table
-
-
-# A unit's dimension and its size in that dimension's own unit. Single letters count as units only after a number and
-# a space, as in "5 m": `5m` is a product.
-UNITS = _units()
-DOLLAR = ("money^1", Fraction(1))
-SCALE_WORDS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
-_QUANTITY = re.compile(
-    r"(?P<number>[-+]?\s*(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?:\s*/\s*\d+|\s+\d+\s*/\s*\d+)?|.*?[\d})\]]|.*?\bpi)"
-    r"(?P<gap>\s*)(?P<words>[A-Za-z][A-Za-z.' -]*?(?:\s*/\s*[A-Za-z]+)?)(?P<power>\s*\^\s*\{?\s*\d\s*\}?)?\s*"
-)
-
-
-def without_unit(text: str) -> tuple[str, tuple[str, Fraction] | None]:
-    """A quantity's number and its unit; the unit is None where the words after the number are no listed unit.
-
-    Words after a number are what is counted (``81 teachers``) and fall away. A known unit is kept so that ``5 km`` is
-    not ``5 m``; a power (``cm^2``, ``square feet``, ``cubic``) makes a dimension of its own. A product's letters
-    (``3x``, ``2 a``) are no words.
-    """
-    found = _QUANTITY.fullmatch(text) if len(text) <= MAX_QUANTITY else None
-    if not found or not re.search(r"\d|pi", found["number"]) or _PROSE.search(found["number"]):
-        return text, None
-    words = found["words"].lower().replace(".", "").strip()
-    first = re.split(r"[ /-]+", words)
-    if first[0] in SCALE_WORDS:
-        scaled = f"{found['number'].strip()}*{SCALE_WORDS[first[0]]}"
-        rest = " ".join(first[1:])
-        return (scaled, UNITS.get(rest)) if rest else (scaled, None)
-    if "/" in words or "per" in first:
-        if re.search(r"[a-z]{2}", words) or all(part in UNITS for part in words.split("/")):
-            parts = [part for part in first if part != "per"]
-            names = "/".join(UNITS[part][0] + str(UNITS[part][1]) for part in parts if part in UNITS)
-            return found["number"].strip(), (names, Fraction(1)) if names and len(parts) > 1 else None
-        return text, None
-    power = 1
-    if first[0] in ("square", "sq", "cubic") and len(first) > 1:
-        power, first = (3 if first[0] == "cubic" else 2), first[1:]
-    elif first[-1] in ("squared", "cubed") and len(first) > 1:
-        power, first = (3 if first[-1] == "cubed" else 2), first[:-1]
-    elif found["power"]:
-        power = int(re.sub(r"\D", "", found["power"]))
-        if first[0] not in UNITS:
-            return text, None
-    name = first[0]
-    if name in UNITS and (len(name) > 1 or found["gap"]):
-        if len(name) == 1 and not re.fullmatch(r"[-+]?[\d.,]+", found["number"].strip()):
-            return text, None
-        dimension, scale = UNITS[name]
-        return found["number"].strip(), (f"{dimension}^{power}", scale**power)
-    if found["power"] or re.fullmatch(r"[A-Za-z]{1,3}", words) or re.search(_NO_WORDS, words):
-        return text, None
-    return found["number"].strip(), None
-
-
-_PROSE = re.compile(
-    r"(?<![\\A-Za-z])(?!sqrt|sin|cos|tan|log|exp|Fraction|Rational|abs|begin|Matrix)[A-Za-z]{3,}"
-    r"|(?<!\\)\b(?:is|in|to|of)\b"
-)
-# Words that are mathematics or structure and never something counted.
-_NO_WORDS = re.compile(
-    r"\b(?:and|or|if|for|sqrt|sin|cos|tan|log|ln|exp|pi|oo|cot|sec|csc|arcsin|arccos|arctan|asin|acos|atan|pmatrix"
-    r"|bmatrix|matrix|factorial|binomial|abs|noon|am|pm|base|remainder|to|not|no)\b"
-)
+    parts, at, depth = [], 0, 0
+    for found in _BRACKET_OR_THOUSANDS.finditer(text):
+        sign = found.group()
+        if sign[0].isdigit():
+            parts += [text[at : found.start()], sign.replace(",", "") if depth <= 0 else sign]
+            at = found.end()
+        else:
+            depth += 1 if sign[-1] in "([{" else -1
+    return "".join(parts) + text[at:]

@@ -247,11 +247,11 @@ def gold_number(gold: str) -> int | float | None:
     """
     try:
         value = constant(parse(joined_thousands(plain(gold))))
-    except (Unreadable, Undefined):
+        if isinstance(value, complex):
+            return None
+        return int(value) if value == int(value) else float(value)
+    except (Unreadable, Undefined, OverflowError):
         return None
-    if isinstance(value, complex):
-        return None
-    return int(value) if value == int(value) else float(value)
 
 
 def number_of(text: str) -> int | float | None:
@@ -282,6 +282,7 @@ def _whole(value: float) -> int | float:
     return round(value) if math.isfinite(value) and value.is_integer() else value
 
 
+_NO_ARITHMETIC = re.compile(r"['\"]|\d(?:and|else|for|if|in|is|not|or)")
 _OPERATIONS: dict[type, Any] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod, ast.BitXor: operator.xor, ast.BitOr: operator.or_,
@@ -291,6 +292,8 @@ _OPERATIONS: dict[type, Any] = {
 
 def python_arithmetic(text: str) -> Any:
     """The value of a text as Python arithmetic on literals; None for anything else. Powers are bounded."""
+    if _NO_ARITHMETIC.search(text):  # such texts are no arithmetic in any case, and Python's reader warns of them
+        return None
     try:
         tree = ast.parse(text.strip(), mode="eval").body
         return _walk(tree, 0)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from mammoth_utils.grading import choices
+from mammoth_utils.grading import asked, choices
 from mammoth_utils.grading.benchmarks import Benchmark
+from mammoth_utils.grading.cells import without_cells
 from mammoth_utils.grading.expressions import Unreadable, parse
-from mammoth_utils.grading.notation import joined_thousands, plain, unwrapped, without_unit
+from mammoth_utils.grading.notation import joined_thousands, plain, unwrapped
+from mammoth_utils.grading.units import without_unit
 from mammoth_utils.grading.values import symbols
 from mammoth_utils.grading.words import wordy
 
@@ -18,7 +20,6 @@ TRIGGERS_TRIED = 8  # from the last one backwards, where nothing follows them
 LINE = 2000
 Read = tuple[str, tuple[int, int]]
 
-_FENCE = re.compile(r"^[ \t]*```([^\n`]*)$", re.M)
 _SAYS_IT = r"\s*\**\s*(?:\b(?:is|are|would be)\b|:|=)"
 _TRIGGER = re.compile(
     r"\\(?:boxed|fbox)\b|####"
@@ -29,8 +30,9 @@ _TRIGGER = re.compile(
 )
 _SENTENCE_END = re.compile(r"(?<!\ba\.m)(?<!\bp\.m)[.!?]+(?=\s|$|\*)|\n")
 _MATH = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.S)
+# A minus between a value and a number is subtraction: "(2x) - 22" holds 22, "is -22" holds -22.
 NUMBER = re.compile(
-    r"(?<![\w.])[-−–]?\s?\$?(?:\d+\s+\d+\s*/\s*\d+|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
+    r"(?<![\w.])(?:(?<![)\]}])(?<![)\]}\d]\s)[-−–]\s?)?\$?(?:\d+\s+\d+\s*/\s*\d+|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
     r"(?:[eE][-+]?\d+)?(?:\s*/\s*\d+)?(?![\d])\s?%?|(?<![\w.])-?\\[dt]?frac\s*\{?-?\d+\}?\s*\{?\d+\}?"
 )
 _HEDGE = r"\s*\**\s*(?:about |approximately |only |just |now |a total of |\\approx )?[$€£]?(?=-?[\d.\\])"
@@ -46,7 +48,9 @@ _CONCLUDES = re.compile(r"(?:^|(?<=[.\n]))\s*\**(?:Therefore|Thus|Hence|So)\b[^\
 _ERROR = re.compile(r"Traceback|\w*(?:Error|Exception|Interrupt)\b\s*:|^\s*Cell In\[|TIMEOUT|Timed out", re.M)
 
 
-def read_corrected(completion: str, benchmark: Benchmark, options: Sequence[str] | None = None) -> Read | None:
+def read_corrected(
+    completion: str, benchmark: Benchmark, options: Sequence[str] | None = None, question: str | None = None
+) -> Read | None:
     """Answer and span under the corrected rule; None where nothing looks like an answer.
 
     A completion that ends in prose is read there: what stands after the last trigger (``The answer is``, ``####``,
@@ -57,39 +61,20 @@ def read_corrected(completion: str, benchmark: Benchmark, options: Sequence[str]
     offset = max(0, len(completion) - WINDOW)
     text = completion[offset:]
     prose, outputs, after = without_cells(text)
+    wanted = frozenset() if benchmark.several else asked.asked_for(question)
     if outputs and not prose[after:].strip():
         start, end = outputs[-1]
         found = None if _ERROR.search(text[start:end]) else output_value(text, start, end, benchmark)
     else:
         found = (
-            triggered_value(prose, after, len(prose), benchmark, options)
-            or (triggered_value(prose, 0, after, benchmark, options, "\\") if after else None)
-            or untriggered_value(prose, after, len(prose), benchmark, options)
-            or (untriggered_value(prose, 0, after, benchmark, options) if after and not outputs else None)
+            triggered_value(prose, after, len(prose), benchmark, options, wanted)
+            or (triggered_value(prose, 0, after, benchmark, options, wanted, "\\") if after else None)
+            or untriggered_value(prose, after, len(prose), benchmark, options, wanted)
+            or (untriggered_value(prose, 0, after, benchmark, options, wanted) if after and not outputs else None)
         )
     if found is None:
         return None
     return found[0], (found[1][0] + offset, found[1][1] + offset)
-
-
-def without_cells(text: str) -> tuple[str, list[tuple[int, int]], int]:
-    """The text with fenced cells blanked at equal length, the spans of quoted outputs, and where the last cell ends.
-
-    MathCoder's completions are prose with ``python`` and ``output`` cells; a cell may be cut off by the end.
-    """
-    marks = list(_FENCE.finditer(text))
-    if not marks:
-        return text, [], 0
-    parts, outputs, at, index = [], [], 0, 0
-    while index < len(marks):
-        opening = marks[index]
-        closing = marks[index + 1] if index + 1 < len(marks) else None
-        end = closing.end() if closing else len(text)
-        parts += [text[at : opening.start()], " " * (end - opening.start())]
-        if opening.group(1).strip() == "output":
-            outputs.append((opening.end(), closing.start() if closing else len(text)))
-        at, index = end, index + 2
-    return "".join(parts) + text[at:], outputs, at
 
 
 def triggered_value(
@@ -98,6 +83,7 @@ def triggered_value(
     end: int,
     benchmark: Benchmark,
     options: Sequence[str] | None = None,
+    wanted: frozenset[str] = frozenset(),
     only: str = "",
 ) -> Read | None:
     """The value after the last trigger of a stretch of prose that has one; ``only`` restricts how triggers start."""
@@ -112,19 +98,24 @@ def triggered_value(
                 # below a heading "Answer:" several sentences may stand, of which the conclusion counts
                 concluding = list(_CONCLUDES.finditer(prose, start_of_answer, min(end, start_of_answer + CLAUSE)))
                 start_of_answer = concluding[-1].start() if concluding else start_of_answer
-            found = clause_value(prose, *clause(prose, start_of_answer, end), benchmark, True, options)
+            found = clause_value(prose, *clause(prose, start_of_answer, end), benchmark, True, options, wanted)
         if found is not None and found[0].strip():
             return choices.letter_read(found, options) if benchmark.choice else found
     return None
 
 
 def untriggered_value(
-    prose: str, start: int, end: int, benchmark: Benchmark, options: Sequence[str] | None = None
+    prose: str,
+    start: int,
+    end: int,
+    benchmark: Benchmark,
+    options: Sequence[str] | None = None,
+    wanted: frozenset[str] = frozenset(),
 ) -> Read | None:
     """The option that prose without a trigger settles on, or the number that its last sentence states."""
     if benchmark.choice and (found := choices.untriggered(prose, start, end, options)):
         return found
-    return last_number(prose, start, end, benchmark)
+    return last_number(prose, start, end, wanted)
 
 
 def boxed(prose: str, start: int, end: int, at: int, benchmark: Benchmark) -> Read | None:
@@ -189,7 +180,13 @@ def _is_money(formula: re.Match) -> bool:
 
 
 def clause_value(
-    prose: str, start: int, end: int, benchmark: Benchmark, triggered: bool, options: Sequence[str] | None = None
+    prose: str,
+    start: int,
+    end: int,
+    benchmark: Benchmark,
+    triggered: bool,
+    options: Sequence[str] | None = None,
+    wanted: frozenset[str] = frozenset(),
 ) -> Read | None:
     """The answer inside a clause: all of it where it is one value, else the value that the clause states."""
     text = prose[start:end]
@@ -216,7 +213,7 @@ def clause_value(
     numbers = list(NUMBER.finditer(text))
     if not numbers:
         return _stripped(text, start) if benchmark.expression or benchmark.choice or benchmark.letters_too else None
-    chosen = stated(text, numbers, triggered)
+    chosen = asked.answering(text, numbers, wanted) or stated(text, numbers, triggered)
     return _stripped(chosen.group(), start + chosen.start())
 
 
@@ -254,8 +251,8 @@ def is_value(text: str, benchmark: Benchmark) -> bool:
     return not numeric or (node.kind != "ratio" and all(len(name) == 1 for name in symbols(node)))
 
 
-def last_number(prose: str, start: int, end: int, benchmark: Benchmark) -> Read | None:
-    """The number that the last sentence with a number states."""
+def last_number(prose: str, start: int, end: int, wanted: frozenset[str] = frozenset()) -> Read | None:
+    """The number that the last sentence with a number states; of several, the one that counts what was asked for."""
     numbers = list(NUMBER.finditer(prose, start, end))
     if not numbers:
         return None
@@ -263,7 +260,11 @@ def last_number(prose: str, start: int, end: int, benchmark: Benchmark) -> Read 
     left = max(prose.rfind("\n", start, last.start()) + 1, start, last.start() - CLAUSE)
     left += max((stop.end() for stop in re.finditer(r"[.!?]\s+(?=[A-Z])", prose[left : last.start()])), default=0)
     sentence = prose[left : last.end()]
-    chosen = stated(sentence, list(NUMBER.finditer(sentence)) or [last], False)
+    line_end = prose.find("\n", last.end(), end)
+    whole = prose[left : line_end if line_end >= 0 else end]  # with what its last number counts
+    counting = [number for number in NUMBER.finditer(whole) if number.end() <= len(sentence)]
+    chosen = asked.answering(whole, counting, wanted)
+    chosen = chosen or stated(sentence, list(NUMBER.finditer(sentence)) or [last], False)
     return _stripped(chosen.group(), last.start() if chosen is last else left + chosen.start())
 
 

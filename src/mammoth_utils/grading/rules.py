@@ -10,6 +10,8 @@ from typing import Any, Literal
 from mammoth_utils.grading import choices, corrected, hendrycks, published
 from mammoth_utils.grading.answers import Answer
 from mammoth_utils.grading.benchmarks import (
+    ALIASES,
+    KNOWN,
     Benchmark,
     bare_options,
     benchmark_named,
@@ -17,8 +19,11 @@ from mammoth_utils.grading.benchmarks import (
     gold_letter,
     gold_text,
 )
+from mammoth_utils.grading.numerals import plainly_equal
 
 LONGEST_GOLD = 20_000  # the longest solution of MATH, which is given whole, has 5,313 characters
+# Names whose golds are no options, so that two plain numbers can be compared at once.
+_OPEN = frozenset(name for name in (*KNOWN, *ALIASES) if not KNOWN[ALIASES.get(name, name)].choice)
 Outcome = Literal["correct", "incorrect", "no_answer", "ungradable_gold"]
 
 
@@ -78,9 +83,13 @@ def grade(
         ValueError: If the rule is unknown.
         TypeError: If the answer is neither an `Answer` nor text nor None.
     """
+    text = answer.text if isinstance(answer, Answer) else answer
+    if rule == "corrected" and benchmark in _OPEN and type(text) is type(gold) is str and options is None:
+        same = plainly_equal(text, gold)
+        if same is not None:
+            return Verdict.of(same, f"{text} equals {gold}" if same else f"{text} differs from {gold}")
     check_rule(rule)
     known, options = benchmark_named(benchmark, options), bare_options(options)
-    text = answer.text if isinstance(answer, Answer) else answer
     if text is not None and not isinstance(text, str):
         raise TypeError(f"expected an Answer, a text or None as the answer, got {type(answer).__name__}")
     if rule == "published":
@@ -112,18 +121,22 @@ def _corrected(text: str | None, gold: Any, benchmark: Benchmark, options: Seque
         letter = gold_letter(gold, options)
         if letter is None:
             return Verdict("ungradable_gold", f"{gold!r} names no option")
-        if not text or not text.strip():
+        if not text or corrected.says_nothing(text):
             return Verdict("no_answer", "nothing was read from the completion")
         chosen = choices.option_of(text, options)
         if chosen is None:
             return Verdict.of(False, f"{text[:60]!r} is no option's letter, nor the value of exactly one option")
-        return Verdict.of(chosen == letter, f"option {chosen} against {letter}")
+        alike = (
+            "" if chosen == letter or not choices.same_option(chosen, letter, options) else ", which has the same text"
+        )
+        return Verdict.of(chosen == letter or bool(alike), f"option {chosen} against {letter}{alike}")
     wanted = corrected_gold(gold, benchmark)
     if not wanted:
         return Verdict("ungradable_gold", f"{gold!r} is no gold")
-    if not text or not text.strip():
+    if not text or corrected.says_nothing(text):
         return Verdict("no_answer", "nothing was read from the completion")
-    return Verdict.of(*corrected.equivalent(text, wanted, mathematics=benchmark.name == "mathematics"))
+    own = {"mathematics": benchmark.name == "mathematics", "measured": benchmark.name == "theoremqa"}
+    return Verdict.of(*corrected.equivalent(text, wanted, **own))
 
 
 def _is_option(gold: Any, benchmark: Benchmark) -> bool:

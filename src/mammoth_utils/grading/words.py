@@ -13,12 +13,43 @@ _DATES = (
     "thursday friday saturday sunday"
 )
 SPOKEN = {word: number for number, word in enumerate(_NUMBERS.split())}
+_TENS = {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90}
+_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6}
+_PARTS = {"half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4, "fourth": 4, "fourths": 4,
+          "fifth": 5, "fifths": 5, "sixth": 6, "eighth": 8, "eighths": 8, "tenth": 10, "tenths": 10}  # fmt: skip
 _SAME_WORDS = {"yes": "true", "no": "false", "correct": "true", "incorrect": "false", "right": "true", "wrong": "false",
                "noon": "12 pm"}  # fmt: skip
 _CALENDAR = {name: name for name in _DATES.split()} | {name[:3]: name for name in _DATES.split()}
 _CALENDAR |= {"sept": "september", "tues": "tuesday", "thurs": "thursday", "thur": "thursday"}
+_SHORT_WORDS = frozenset(("odd", "all"))  # words, not products of three letters
 _BOOLEANS = ("true", "false")
 _WORDY = re.compile(r"[A-Za-z][A-Za-z\s.,'’\-]*")
+
+
+def spoken(text: str) -> str | None:
+    """A number in words as digits (``twenty-five``, ``two thirds``); None for others."""
+    words = text.lower().replace("-", " ").split() if len(text) <= 80 else []
+    if not words or not all(word.isalpha() for word in words):
+        return None
+    below = 1
+    if len(words) > 1 and words[-1] in _PARTS:
+        below, words = _PARTS[words[-1]], words[:-1]
+    total, current, last = 0, 0, ""
+    for at, word in enumerate(words):
+        if word in ("a", "an") and at == 0 and (len(words) > 1 or below > 1):
+            current = 1
+        elif word in SPOKEN and (
+            last in ("", "hundred", "thousand", "million", "and") or (last in _TENS and 0 < SPOKEN[word] < 10)
+        ):
+            current += SPOKEN[word]
+        elif word in _TENS and last in ("", "hundred", "thousand", "million", "and"):
+            current += _TENS[word]
+        elif word in _SCALES and current:
+            total, current = (total, current * 100) if word == "hundred" else (total + current * _SCALES[word], 0)
+        elif not (word == "and" and last in _SCALES and at < len(words) - 1):
+            return None
+        last = word
+    return str(total + current) if below == 1 else f"{total + current}/{below}"
 
 
 def wordy(text: str) -> str | None:
@@ -27,12 +58,14 @@ def wordy(text: str) -> str | None:
         return None
     plain = re.sub(r"[.,'’\-]", " ", text.lower()).split()
     plain = [word for word in plain if word not in ("the", "a", "an")] or plain
+    if len(plain) == 2 and plain[0] in ("in", "on", "during") and plain[1] in _CALENDAR:
+        plain = plain[1:]
     if not plain:
         return None
     if len(plain) == 1 and plain[0] in _BOOLEANS:
         return plain[0]
     if len(plain) == 1 and (plain[0] in _SAME_WORDS or plain[0] in _CALENDAR):
         return _SAME_WORDS.get(plain[0]) or _CALENDAR[plain[0]]
-    if max(len(word) for word in plain) < 4 or "pi" in plain or "sqrt" in plain:
+    if (max(len(word) for word in plain) < 4 and not _SHORT_WORDS & set(plain)) or "pi" in plain or "sqrt" in plain:
         return None
     return " ".join(_CALENDAR.get(word, word) for word in plain)

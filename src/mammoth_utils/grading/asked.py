@@ -1,0 +1,68 @@
+"""What a question asks for, by which the one number that answers it is told from others in the same sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+QUESTION = 4000  # characters from the end of a question that are looked at
+_HOW_MANY = re.compile(
+    r"\bhow\s+(?:many|much)\s+(?P<by>more\s+|fewer\s+|less\s+)?(?:of\s+)?(?P<what>[^?.,!;:\n]{1,200})", re.I
+)
+# What is asked for ends where the verb begins, what is counted where a preposition does.
+_VERBS = (
+    "did do does is are was were will would can could should has have had must may might need needs there in on "
+    "at to for from each per if when within after before during the a an he she they it you we i"
+)
+_ENDS = frozenset(_VERBS.split())
+_HEAD_ENDS = frozenset([*_ENDS, "of", "with", "than", "and", "or", "more", "fewer", "less", "which", "that", "while"])
+_WORD = re.compile(r"[A-Za-z][A-Za-z'’-]*")
+
+
+def _stem(word: str) -> str:
+    word = word.lower().replace("’", "'").removesuffix("'s")
+    if word.endswith("ies") and len(word) > 4:
+        return word[:-3] + "y"
+    if re.search(r"(?:s|x|z|ch|sh)es$", word):
+        return word[:-2]
+    return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
+
+
+def asked_for(question: str | None) -> frozenset[str]:
+    """The stems of what the last ``How many ...`` of a question counts; empty where it asks otherwise.
+
+    ``How many cakes did each eat?`` asks for cakes. One that names two things (``birds and storks``) asks for a sum,
+    one that compares (``how many more than``) for a difference: no name in an answer points to these, and they give
+    nothing.
+    """
+    found = list(_HOW_MANY.finditer((question or "")[-QUESTION:]))
+    if not found or (found[-1]["by"] and re.search(r"\bthan\b", found[-1]["what"])):
+        return frozenset()
+    stems: list[str] = []
+    for word in _WORD.findall(found[-1]["what"]):
+        if word.lower() in _ENDS or word.lower() == "of":
+            break
+        if word.lower() in ("and", "or", "than"):
+            return frozenset()
+        stems.append(_stem(word))
+    return frozenset(stems)
+
+
+def counted(text: str, number: re.Match) -> frozenset[str]:
+    """The stems of the words that stand behind a number as what it counts: ``cake`` in ``15 cakes to each``."""
+    following = re.compile(r"\s*(?:more |other |new |different )?((?:[A-Za-z][A-Za-z'’-]*[ ]?){1,5})")
+    found = following.match(text, number.end())
+    stems: list[str] = []
+    for word in _WORD.findall(found.group(1)) if found else []:
+        if word.lower() in _HEAD_ENDS:
+            break
+        stems.append(_stem(word))
+    return frozenset(stems)
+
+
+def answering(text: str, numbers: Sequence[re.Match], wanted: frozenset[str]) -> re.Match | None:
+    """The one number of a sentence that counts what was asked for; None where none does, or several do as well."""
+    if not wanted or len(numbers) < 2:
+        return None
+    shared = [len(counted(text, number) & wanted) for number in numbers]
+    return numbers[shared.index(max(shared))] if max(shared) and shared.count(max(shared)) == 1 else None

@@ -1,0 +1,151 @@
+"""A table that a reader searches, filters and leafs through, in one piece of HTML that asks for nothing from outside.
+
+It works in a notebook, in the built book and from a file, in light and dark, and down to a phone's width, where each
+row becomes a card. Without JavaScript a line says so.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+PAGE = 25
+MANY = 7  # columns from which a table shows cards at every width
+
+_STYLE = """
+.mb{font-size:.85em;margin:1em 0;overflow-wrap:anywhere}
+.mb-bar{display:flex;flex-wrap:wrap;gap:.5em;align-items:center;margin:.4em 0}
+.mb-bar input,.mb-bar select,.mb-bar button{font:inherit;padding:.3em .5em;color:inherit;background:transparent;
+border:1px solid #8888;border-radius:4px;max-width:100%;min-height:2.2em}
+.mb-bar select option{color:#000;background:#fff}
+.mb-bar input{flex:1 1 12em}.mb-bar button:disabled{opacity:.4}
+.mb table{border-collapse:collapse;width:100%;display:table}
+.mb th,.mb td{text-align:left;vertical-align:top;padding:.3em .5em;border-bottom:1px solid #8884;white-space:normal}
+.mb td.mb-code{font-family:monospace}
+.mb td.mb-long{min-width:14em}
+"""
+# Rows as cards: on a narrow screen, and always where a table has many columns.
+_CARDS = """
+WIDE table,WIDE tbody{display:block;width:100%}WIDE thead{display:none}
+WIDE tr{display:grid;grid-template-columns:repeat(auto-fill,minmax(13em,1fr));border:1px solid #8886;
+border-radius:6px;margin:.6em 0;padding:.3em}
+WIDE td{display:block;border:0;padding:.15em .4em;min-width:0}WIDE td.mb-long{grid-column:1/-1}
+WIDE td::before{content:attr(data-name) ": ";font-weight:bold;font-family:sans-serif}WIDE td.mb-none{display:none}
+"""
+_STYLE += _CARDS.replace("WIDE", ".mb-cards") + "@media (max-width:700px){" + _CARDS.replace("WIDE", ".mb") + "}\n"
+
+_SCRIPT = """
+(function(){
+var root=document.getElementById(ID),box=root.querySelector(".mb-data");
+if(!box||root.dataset.ready)return;root.dataset.ready="1";
+var data=JSON.parse(box.textContent),rows=data.rows,cols=data.columns,page=0,shown=rows;
+var find=root.querySelector(".mb-find"),picks=[].slice.call(root.querySelectorAll("select"));
+var body=root.querySelector("tbody"),count=root.querySelector(".mb-count");
+var back=root.querySelector(".mb-back"),on=root.querySelector(".mb-on");
+var texts=rows.map(function(row){return row.join("\\u0001").toLowerCase()});
+function draw(){
+ var last=Math.max(0,Math.ceil(shown.length/data.page)-1);page=Math.min(Math.max(0,page),last);
+ body.textContent="";
+ shown.slice(page*data.page,(page+1)*data.page).forEach(function(row){
+  var line=document.createElement("tr");
+  row.forEach(function(text,at){
+   var cell=document.createElement("td");cell.textContent=text;cell.dataset.name=cols[at].name;
+   cell.className=(cols[at].code?"mb-code ":"")+(cols[at].long?"mb-long ":"")+(text===""?"mb-none":"");
+   line.appendChild(cell)});
+  body.appendChild(line)});
+ count.textContent=shown.length+" of "+rows.length+(last?", page "+(page+1)+" of "+(last+1):"");
+ back.disabled=page===0;on.disabled=page===last}
+function sift(){
+ var words=find.value.toLowerCase().split(/\\s+/).filter(Boolean);
+ shown=rows.filter(function(row,at){
+  return picks.every(function(pick){return pick.value===""||row[+pick.dataset.column]===pick.value})&&
+  words.every(function(word){return texts[at].indexOf(word)>=0})});
+ page=0;draw()}
+find.addEventListener("input",sift);picks.forEach(function(pick){pick.addEventListener("change",sift)});
+back.addEventListener("click",function(){page--;draw()});on.addEventListener("click",function(){page++;draw()});
+draw()})();
+"""
+
+
+def table(
+    rows: Sequence[Sequence[Any]],
+    columns: Sequence[str],
+    name: str,
+    filters: Sequence[str] = (),
+    code: Sequence[str] = (),
+    long: Sequence[str] = (),
+    page: int = PAGE,
+) -> str:
+    """The HTML of a table.
+
+    Args:
+        rows: Values in the order of the columns; None shows as nothing.
+        columns: Their names.
+        name: What the table holds, for its label and its identity: unlike any other on the page.
+        filters: Columns with a choice of their values above the table.
+        code: Columns in a fixed width.
+        long: Columns of running text, which are given room.
+        page: Rows shown at a time.
+
+    Raises:
+        ValueError: If a row has not as many values as there are columns, or a column that is named is none.
+    """
+    wrong = [one for one in (*filters, *code, *long) if one not in columns]
+    if wrong:
+        raise ValueError(f"unknown column {wrong[0]!r}; known: {', '.join(columns)}")
+    cells = [["" if value is None else str(value) for value in row] for row in rows]
+    odd = next((row for row in cells if len(row) != len(columns)), None)
+    if odd is not None:
+        raise ValueError(f"a row has {len(odd)} values for {len(columns)} columns")
+    identity = "mb-" + "".join(character if character.isalnum() else "-" for character in name.lower())
+    about = [{"name": one, "code": one in code, "long": one in long} for one in columns]
+    data = json.dumps({"page": page, "columns": about, "rows": cells}, ensure_ascii=False, separators=(",", ":"))
+    heads = "".join(f'<th scope="col">{html.escape(one)}</th>' for one in columns)
+    choices = "".join(_choice(one, [row[columns.index(one)] for row in cells], columns.index(one)) for one in filters)
+    # No `</script>` can stand in the data, and MathJax leaves what it holds alone: answers are shown as they were read.
+    safe = data.replace("<", "\\u003c")
+    shape = "mb-cards " if len(columns) > MANY else ""
+    return (
+        f'<div class="mb {shape}tex2jax_ignore mathjax_ignore" id="{identity}"><style>{_STYLE}</style>'
+        f'<div class="mb-bar"><input class="mb-find" type="search" placeholder="search" '
+        f'aria-label="search in {html.escape(name)}">{choices}</div>'
+        f'<table aria-label="{html.escape(name)}"><thead><tr>{heads}</tr></thead><tbody></tbody></table>'
+        f'<div class="mb-bar"><button class="mb-back" type="button">back</button>'
+        f'<button class="mb-on" type="button">on</button><span class="mb-count" aria-live="polite"></span></div>'
+        f"<noscript>This table of {len(cells)} rows needs JavaScript.</noscript>"
+        f'<script type="application/json" class="mb-data">{safe}</script>'
+        f"<script>{_SCRIPT.replace('ID', json.dumps(identity), 1)}</script></div>"
+    )
+
+
+def _choice(name: str, values: Sequence[str], at: int) -> str:
+    listed = "".join(
+        f'<option value="{html.escape(one)}">{html.escape(one)} ({values.count(one)})</option>'
+        for one in sorted(set(values))
+        if one
+    )
+    label = html.escape(name)
+    return f'<select data-column="{at}" aria-label="{label}"><option value="">{label}: all</option>{listed}</select>'
+
+
+def shown(rows: Sequence[Sequence[Any]], columns: Sequence[str], name: str, **how: Any) -> Any:
+    """The table as a notebook's output. Takes what `table` takes."""
+    from IPython.display import HTML
+
+    return HTML(table(rows, columns, name, **how))
+
+
+def of(
+    records: Sequence[Mapping[str, Any]],
+    name: str,
+    filters: Sequence[str] = (),
+    code: Sequence[str] = (),
+    long: Sequence[str] = (),
+) -> Any:
+    """`shown` for rows as mappings with the same keys; a column that they do not have is no filter and has no look."""
+    columns = list(records[0]) if records else ["none"]
+    how = {"filters": filters, "code": code, "long": long}
+    there = {key: [one for one in named if one in columns] for key, named in how.items()}
+    return shown([[row[one] for one in columns] for row in records], columns, name, **there)

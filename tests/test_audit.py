@@ -1,0 +1,644 @@
+"""The audit: golds, workings, repeats, public graders, the record, and the table that shows them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+import time
+
+import pytest
+
+from mammoth_utils import paths, records
+from mammoth_utils.curation import contamination, filters
+from mammoth_utils.evaluation import audit as audits
+from mammoth_utils.evaluation import audit_tables, audited, cleaned, graders, judged
+from mammoth_utils.evaluation import benchmarks as sets
+from mammoth_utils.grading import audit, harness, mathverify, overlaps, workings
+from mammoth_utils.rationale import Problem
+from mammoth_utils.report import browser
+
+needs_math_verify = pytest.mark.skipif(mathverify.installed() is None, reason="math-verify is not installed")
+
+
+def problem(gold="1", question="Which number is it, of all those that were written down?", options=None, at=0):
+    return Problem(f"made/{at}", question, gold, options, "made")
+
+
+# --- golds --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("gold", "benchmark", "options", "kind"), [
+    ("18", "gsm8k", None, "integer"),
+    ("2,125", "gsm8k", None, "integer"),
+    ("1363.0", "mathematics", None, "decimal"),
+    (r"\frac{3}{4}", "math", None, "fraction"),
+    (r"2\sqrt{3}", "math", None, "radical or constant"),
+    ("x^2-1", "math", None, "expression"),
+    ("[3, 4]", "mathematics", None, "list, tuple or set"),
+    (r"[1,\infty)", "math", None, "interval"),
+    ("y = 2x", "math", None, "equation or relation"),
+    (r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", "math", None, "matrix"),
+    ("1200_7", "math", None, "numeral with a base"),
+    ("August", "numglue", None, "words"),
+    ("True", "theoremqa", None, "truth value"),
+    ("B", "aqua", ("1", "2"), "option"),
+    ("B", "numglue", ("web", "tree"), "option"),
+    ("(b)", "theoremqa", None, "option"),
+    ("", "math", None, "empty"),
+])  # fmt: skip
+def test_the_kind_of_a_gold(gold, benchmark, options, kind):
+    assert kind in audit.KINDS
+    assert audit.kind_of_gold(problem(gold, options=options), benchmark) == kind
+
+
+@pytest.mark.parametrize(("gold", "benchmark", "published", "because"), [
+    ("1363", "mathematics", "accepts", "a whole number is its own normal form"),
+    ("1363.0", "mathematics", "never", "the reader gives back 1363, and texts must be equal"),
+    ("[3]", "mathematics", "never", "no bracket is ever read"),
+    ("August", "numglue", "never", "no word is ever read"),
+    ("-20*x", "mathematics", "never", "only numbers are read"),
+    ("0.5", "numglue", "accepts", "a decimal in its normal form"),
+])  # fmt: skip
+def test_which_golds_the_published_rule_can_meet_and_that_the_corrected_one_meets_all(
+    gold, benchmark, published, because
+):
+    assert audit.acceptances(problem(gold), benchmark) == {"published": published, "corrected": "accepts"}, because
+
+
+@pytest.mark.parametrize(("made", "benchmark", "flag", "detail"), [
+    (problem(""), "gsm8k", "empty", ""),
+    (problem("D", options=("3", "4", "5")), "aqua", "no option", "D of 3"),
+    (problem("A", options=("8.75", "9", "8.75")), "aqua", "gold twice", "A = C"),
+    (problem("B", options=("8.75", "9", "8.75")), "aqua", "options alike", "A = C"),
+    (problem("B", options=("3", "7/2", "3.5")), "aqua", "gold in two forms", "B = C"),
+    (problem(r"\frac{1}{2"), "math", "brackets", r"\frac{1}{2"),
+    (problem("0.6666667"), "numglue", "rounded", "0.6666667"),
+    (problem("12", "The sum of two numbers is 20. Find the numbers."), "simuleq", "several asked", "12"),
+    (problem("3", "How many boys are there? How many girls are there?"), "simuleq", "several asked", "3"),
+    (problem("3", "What is the area of the triangle in the figure?"), "math", "figure", ""),
+])  # fmt: skip
+def test_a_made_fault_is_found(made, benchmark, flag, detail):
+    assert [(one.flag, one.detail) for one in audit.flags(made, benchmark)] == [(flag, detail)]
+    assert audit.FLAGS[flag][0] in audit_tables.GRAVE
+
+
+@pytest.mark.parametrize(("made", "benchmark", "because"), [
+    (problem("A", options=("2 and 3", "3 and 2")), "aqua", "which order is right may be the question"),
+    (problem("A", options=("5C4*4C2", "5C2*4C4")), "aqua", "letters are not compared by value"),
+    (problem("A", options=("12 over 11", "11 over 12")), "mmlu_math", "words are not compared by value"),
+    (problem("A", options=("{0}", "{ }")), "mmlu_math", "braces may be sets"),
+    (problem("[1,2)"), "math", "a half-open interval is closed"),
+    (problem("0.67"), "numglue", "two places are a rounding that is meant"),
+    (problem("3", "How many dimes does he have?"), "simuleq", "one value is asked for"),
+    (problem("3", "Find the smaller number, if the sum is 5 and one is 2."), "simuleq", "one value is asked for"),
+    (problem("3", "Is the graph of the equation below a line? $x = 3$"), "math", "the equation is there"),
+    (problem("3", "What is the area of the triangle in the figure? [asy] draw(A--B); [/asy]"), "math", "it is drawn"),
+])  # fmt: skip
+def test_what_is_no_fault_is_not_found(made, benchmark, because):
+    assert list(audit.flags(made, benchmark)) == [], because
+
+
+def test_a_finding_of_an_unknown_kind_is_refused():
+    with pytest.raises(ValueError, match="known: empty"):
+        audit.Finding("made/0", "odd")
+
+
+# --- workings -----------------------------------------------------------------------------------------------------
+
+GSM8K = "He has 3*4=<<3*4={said}>>{said} pens\nSo he has {last} pens\n#### {gold}"
+
+
+@pytest.mark.parametrize(("name", "gold", "row", "flags", "because"), [
+    ("gsm8k", "12", {"answer": GSM8K.format(said=12, last=12, gold=12)}, [], "all agree"),
+    ("gsm8k", "4", {"answer": GSM8K.format(said=12, last=12, gold=4)}, ["own working"], "the gold is another number"),
+    ("gsm8k", "12", {"answer": GSM8K.format(said=15, last=12, gold=12)}, ["step"], "3*4 is not 15"),
+    ("gsm8k", "3", {"answer": "it is <<10/3=3.33>>3.33\nabout 3\n#### 3"}, [], "3.33 is a rounding"),
+    ("gsm8k", "1", {"answer": "so <<5*20*.01=1>>1\n#### 1"}, [], "a decimal without its zero"),
+    ("gsm8k", "25", {"answer": "that is $<<2/8=0.25>>0.25 each\n#### 25"}, [], "asked for in cents"),
+    ("gsm8k", "3", {"answer": "16*2 = <<16*2=32>>32 feet, so it took three days\n#### 3"}, [], "said in words"),
+    ("gsm8k", "-3", {"answer": "Start = <<2=2>>2\nIt was -3 degrees\n#### -3"}, [], "said with its sign"),
+    ("svamp", "5", {"Equation": "( ( 4.0 - 2.0 ) + 3.0 )"}, [], "the equation's value"),
+    ("svamp", "1", {"Equation": "( ( 4.0 - 2.0 ) + 3.0 )"}, ["own working"], "another value"),
+    ("aqua", "B", {"rationale": "so x = 3.\nAnswer: B", "correct": "B"}, [], "the letter of the solution"),
+    ("aqua", "C", {"rationale": "so x = 3.\nAnswer: B", "correct": "C"}, ["own working"], "another letter"),
+    ("aqua", "B", {"rationale": "answer choice: (A) can never be." + " It is so." * 20, "correct": "B"}, [],
+     "a letter far from the end is talked about"),
+    ("math", "2", {"solution": r"so \boxed{2}."}, [], "one box"),
+    ("math", r"\frac12", {"solution": r"$\boxed{0.5}$, that is $\boxed{\frac12}$."}, [], "two forms of one value"),
+    ("math", "2", {"solution": r"$x = \boxed{-1}$ or $\boxed{2}$."}, ["several boxes"], "two values"),
+    ("mathematics", "-7", {"question": "Calculate 3 - 10."}, [], "the question's value"),
+    ("mathematics", "-8", {"question": "Calculate 3 - 10."}, ["own working"], "another value"),
+    ("mathematics", "6", {"question": "Multiply 2 and 3."}, [], "a product"),
+    ("mathematics", "5", {"question": "Multiply 2 and 3."}, ["own working"], "another product"),
+    ("mathematics", "5", {"question": "What is the prime factors of 25?"}, [], "not arithmetic alone"),
+    ("theoremqa", "5", {"Picture": "images/a.jpg"}, ["figure"], "a picture is named"),
+    ("theoremqa", "5", {"Picture": None}, [], "no picture"),
+])  # fmt: skip
+def test_a_gold_is_held_against_the_working_in_its_row(name, gold, row, flags, because):
+    assert [one.flag for one in workings.CHECKS[name](problem(gold), row)] == flags, because
+
+
+# --- repeats ------------------------------------------------------------------------------------------------------
+
+LONG = "A farmer has {n} cows and {m} hens in the barn, how many legs are there in all?"
+
+
+def test_repeats_inside_a_benchmark_are_grouped_and_their_golds_compared():
+    made = [
+        problem("18", LONG.format(n=3, m=3), at=0),
+        problem("18.0", LONG.format(n=3, m=3).upper() + " ", at=1),
+        problem("17", LONG.format(n=4, m=1), at=2),
+        problem("18", LONG.format(n=4, m=1), at=3),
+        problem("18", LONG.format(n=4, m=2), at=4),
+    ]
+    found = {group.ids: group.agree for group in overlaps.repeats(made)}
+    assert found == {("made/0", "made/1"): True, ("made/2", "made/3"): False}
+
+
+def test_the_same_question_with_other_options_is_no_repeat():
+    made = [problem("A", LONG.format(n=1, m=1), ("5", "6"), 0), problem("A", LONG.format(n=1, m=1), ("6", "5"), 1)]
+    assert overlaps.repeats(made) == []
+
+
+def test_a_shared_question_is_found_across_options_and_its_golds_are_compared_by_value():
+    first = overlaps.Questions(
+        [Problem("a/0", LONG.format(n=1, m=1), "6"), Problem("a/1", LONG.format(n=2, m=1), "10")]
+    )
+    other = [
+        Problem("b/0", LONG.format(n=1, m=1), "B", ("5", "6")),
+        Problem("b/1", LONG.format(n=2, m=1), "A", ("9", "10")),
+        Problem("b/2", LONG.format(n=21, m=1), "A", ("86", "10")),
+    ]
+    assert overlaps.shared(first, overlaps.Questions(other)) == [("a/0", "b/0", True), ("a/1", "b/1", False)]
+
+
+def test_training_rows_are_equal_near_or_other():
+    known = overlaps.Questions([problem("18", LONG.format(n=3, m=3), at=0), problem("2", LONG.format(n=5, m=7), at=1)])
+    rows = [
+        LONG.format(n=3, m=3).lower(),  # equal
+        LONG.format(n=3, m=3),  # equal again, counted as a row and not as a question
+        LONG.format(n=5, m=7).replace("all", "total"),  # near
+        LONG.format(n=5, m=8),  # other numbers: another problem
+        "Something else altogether with 5 and 7 in it.",  # the same numbers, other words
+    ]
+    found = overlaps.in_training(known, rows)
+    assert found == {"rows": 5, "equal_rows": 2, "near_rows": 1, "equal": ["made/0"], "near": ["made/1"]}
+
+
+@pytest.mark.parametrize("text", [
+    "tan 225°", "tan 22.5°", "x − 3", "12,000 cows × 2", "½ of ⅓, “quoted”", "f(x)=|x|!", "a\nb", "", "é ß Ω 3²",
+])  # fmt: skip
+def test_curation_and_the_audit_have_one_notion_of_equal(text):
+    assert overlaps.tokens(text) == filters.tokens(text)
+    made = problem(question=text, options=("1", "2"))
+    assert overlaps.stem(made) == contamination.stem(made)
+    assert (overlaps.SHINGLE, overlaps.SIMILARITY) == (filters.SHINGLE, filters.SIMILARITY)
+
+
+# --- public graders -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("answer", "gold", "same", "because"), [
+    (r"\frac12", "1/2", True, "braces are added, a quotient of whole numbers is a fraction"),
+    ("0.5", r"\frac{1}{2}", True, "the one decimal that it knows"),
+    ("0.25", r"\frac{1}{4}", False, "no other decimal"),
+    ("k=3", "3", True, "a short name before the only equals sign"),
+    ("total=3", "3", False, "a long one"),
+    ("x/2", "x/2 ", False, "the normalisation fails on a quotient of letters, and the texts differ"),
+    ("x/2", "x/2", True, "and here they do not"),
+    (r"3\text{ cm}", "3", True, "units behind a space"),
+    (r"3\text{ cm}\text{ or}", "3", False, "but once only"),
+    (r"\sqrt3", r"\sqrt{3}", True, "braces of roots"),
+    ("1,080", "1080", False, "commas are left alone"),
+    ("18.0", "18", False, "and so are zeros"),
+    (r"\sqrt", r"\sqrt", True, "what cannot be normalised is compared as it stands"),
+    (None, None, True, "nothing is nothing"),
+    (None, "1", False, "and not something"),
+])  # fmt: skip
+def test_the_harness_on_expressions(answer, gold, same, because):
+    assert harness.equivalent(answer, gold) is same, because
+    assert harness.equivalent(gold, answer) is same, because
+
+
+@pytest.mark.parametrize(("answer", "gold", "same", "because"), [
+    ("$1,080", "1080", True, "commas and dollar signs go"),
+    ("8 hours.", "8", True, "the last number counts"),
+    ("18.0", "18", False, "texts are compared"),
+    ("12 and 8", "12", False, "the last number, not the first"),
+    ("none", "0", False, "no number"),
+])  # fmt: skip
+def test_the_harness_on_numbers(answer, gold, same, because):
+    assert harness.same_number(answer, gold) is same, because
+
+
+@needs_math_verify
+def test_math_verify_answers_from_a_process_of_its_own_and_remembers(tmp_path):
+    store = tmp_path / "verdicts.jsonl"
+    asked = [
+        (("number", "18", "18.0"), "1"),
+        (("number", "18", r"\$18"), "1"),
+        (("number", "18", "19"), "0"),
+        (("expression", r"\frac{1}{2}", "0.5"), "1"),
+        (("expression", "x^2-1", "(x-1)(x+1)"), "1"),
+        (("option", "B", "B"), "1"),
+        (("number", "18", "So it is 4*4+2. The answer is 18.", True), "1"),
+        (("number", "18", "Nobody knows.", True), "n"),
+    ]
+    with mathverify.MathVerify(store) as verify:
+        assert [verify.verdict(*question)[0] for question, _ in asked] == [mark for _, mark in asked]
+        assert verify.asked == len(asked)
+    with open(store, "a", encoding="utf8") as file:
+        file.write('["torn", "1"')  # a killed run's last line
+    with mathverify.MathVerify(store) as again:
+        assert [again.verdict(*question)[0] for question, _ in asked] == [mark for _, mark in asked]
+        assert again.asked == 0
+    assert "math_verify" not in sys.modules
+
+
+@needs_math_verify
+def test_a_question_on_which_math_verify_hangs_costs_its_time_limit_and_no_more():
+    with mathverify.MathVerify(limit_s=1.0) as verify:
+        assert verify.verdict("number", "1", "1")[0] == "1"
+        begin = time.monotonic()
+        assert verify.verdict("number", "3", "9**9**9**9")[0] == "t"
+        assert time.monotonic() - begin < 2
+        assert verify.verdict("number", "2", "2")[0] == "1", "the next question finds a new process"
+        assert verify.killed == 1
+
+
+@needs_math_verify
+def test_a_process_that_dies_is_a_verdict_and_not_an_error():
+    with mathverify.MathVerify() as verify:
+        assert verify.verdict("number", "1", "1")[0] == "1"
+        verify._child.kill()
+        verify._child.wait()
+        assert verify.verdict("number", "1", "2") == ("e", "the process ended")
+        assert verify.verdict("number", "1", "3")[0] == "0"
+
+
+# --- the record ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def record():
+    return audits.committed()
+
+
+def test_the_record_is_of_this_code(record):
+    assert audits.stale(record) == [], f"the record is out of date; `{audits.COMMAND}` makes it again"
+
+
+def test_comments_and_docstrings_do_not_make_a_record_old():
+    plain = 'x = 1\n\n\ndef f():\n    return "# kept"\n'
+    noted = '"""Words.\n\nMore."""\n\n# why\nx = 1\n\n\ndef f():\n    """What."""\n\n    return "# kept"\n'
+    assert audits._code(plain) == audits._code(noted)
+    assert audits._code(plain) != audits._code(plain.replace("x = 1", "x = 2"))
+
+
+def test_the_fingerprint_covers_every_room_that_decides_a_verdict():
+    folder = paths.root() / "src" / "mammoth_utils" / "grading"
+    rooms = {file.stem for file in folder.glob("*.py")}
+    assert rooms >= audits.NO_RULE
+    for room in rooms - audits.NO_RULE:
+        text = (folder / f"{room}.py").read_text(encoding="utf8")
+        assert not re.search(
+            rf"from mammoth_utils\.grading(?: import|\.)[^\n]*\b(?:{'|'.join(audits.NO_RULE - {'__main__'})})\b", text
+        ), f"{room} decides verdicts and rests on a room that the fingerprint leaves out"
+
+
+def test_the_record_has_its_parts_and_no_path(record):
+    assert (record["page"], record["world"], record["schema"]) == ("audit", "real", records.SCHEMA)
+    assert tuple(record["benchmarks"]) == sets.names("real")
+    for name, entry in record["benchmarks"].items():
+        assert entry["n"] == sets.info(name).size == sum(entry["kinds"].values())
+        assert all(sum(counts.values()) == entry["n"] for counts in entry["accepts"].values())
+        assert all(flag in audit.FLAGS for _, flag, _ in entry["findings"])
+    file = paths.records() / audits.COMMITTED
+    assert file.stat().st_size < 1e6
+    assert not re.search(r'"(?:/|[A-Z]:\\\\)', file.read_text(encoding="utf8"))
+
+
+def test_the_marks_of_the_record_say_what_its_counts_say(record):
+    assert len(record["outputs"]) == 10
+    for file in record["outputs"]:
+        assert set(graders.GRADERS) - {"math_verify_alone"} <= set(file["marks"])
+        assert all(len(marks) == file["rows"] and set(marks) <= set(graders.SAID) for marks in file["marks"].values())
+        assert file["correct"] == {grader: marks.count("1") for grader, marks in file["marks"].items()}
+        columns = [file["marks"][one] for one in graders.GRADERS if one in file["marks"]]
+        differing = [
+            at
+            for at, row in enumerate(zip(*columns, strict=True))
+            if len({one == "1" for one in row if one != "-"}) > 1
+        ]
+        assert [one[0] for one in file["differing"]] == differing
+
+
+def test_what_the_plan_says_of_the_golds_and_overlaps_is_in_the_record(record):
+    never = {
+        name: entry["n"] - entry["accepts"]["published"]["accepts"] for name, entry in record["benchmarks"].items()
+    }
+    assert (never["mathematics"], never["numglue"]) == (139, 3)
+    assert audit_tables.summary(record)["never_corrected"] == 0
+    shared = {(one["first"], one["second"]): len({pair[1] for pair in one["pairs"]}) for one in record["shared"]}
+    assert shared == {("math", "mmlu_math"): 79, ("numglue", "simuleq"): 30}
+    assert audit_tables.kept_from_training(record, "NumGLUE", "numglue") == (360, 28)
+    assert audit_tables.kept_from_training(record, "NumGLUE", "simuleq") == (35, 55)
+    wrong = {(row["benchmark"], row["row"]) for row in audit_tables.found(record) if row["grade"] == "wrong"}
+    assert wrong == {("GSM8K", 1038), ("SVAMP", 679)}
+
+
+def test_the_record_is_laid_out_an_item_a_line_and_reads_back(record, tmp_path):
+    file = audits.written(record, tmp_path / "audit.json")
+    text = file.read_text(encoding="utf8")
+    assert records.read_json(file) == record
+    assert text == (paths.records() / audits.COMMITTED).read_text(encoding="utf8")
+    assert sum(len(one["differing"]) for one in record["outputs"]) < text.count("\n")
+
+
+def test_no_question_stands_in_the_record(record, data_dir):
+    text = (paths.records() / audits.COMMITTED).read_text(encoding="utf8")
+    said = words_of(text)
+    runs = {tuple(said[at : at + RUN]) for at in range(len(said) - RUN + 1)}
+    compared = 0
+    for name in sets.names("real"):
+        for one in sets.load(name, data_dir=data_dir):
+            own = words_of(one.question)
+            found = [own[at : at + RUN] for at in range(len(own) - RUN + 1) if tuple(own[at : at + RUN]) in runs]
+            assert not found, (one.id, found[0])
+            compared += len(own) >= RUN
+    assert compared > 9000
+
+
+RUN = 8
+
+
+def words_of(text):
+    """Words of three letters and more: formulas and numbers of a question may stand in an answer."""
+    return [word for word in overlaps.tokens(text) if len(word) > 2 and word.isalpha()]
+
+
+@pytest.mark.parametrize("name", ["numglue", "mathematics", "gsm8k", "svamp", "aqua", "simuleq"])
+def test_measured_again_the_golds_are_as_the_record_has_them(record, data_dir, name):
+    made = audits._benchmark(name, sets.load(name, data_dir=data_dir), data_dir, None)
+    kept = json.loads(json.dumps(record["benchmarks"][name]))
+    kept["accepts"].pop("math_verify")
+    kept["refused"] = [
+        [at, gold, bare] for at, gold, who in kept["refused"] if (bare := [w for w in who if w != "math_verify"])
+    ]
+    assert json.loads(json.dumps(made)) == kept
+
+
+def test_measured_again_the_overlaps_are_as_the_record_has_them(record, data_dir):
+    questions = {name: overlaps.Questions(sets.load(name, data_dir=data_dir)) for name in ("numglue", "simuleq")}
+    pairs = overlaps.shared(questions["numglue"], questions["simuleq"])
+    assert len(pairs) == 30
+    assert [pair for pair in pairs if not pair[2]] == [("numglue/595", "simuleq/407", False)]
+    kept = [one for one in record["training"] if one["source"] == "NumGLUE"]
+    made = [one for one in audits._training("real", questions, data_dir) if one["source"] == "NumGLUE"]
+    assert made == kept
+
+
+# --- the page's side ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def mini(tmp_path_factory):
+    store = tmp_path_factory.mktemp("verdicts") / "verdicts.jsonl"
+    return audits.measure("miniature", "mini-numglue,mini-aqua", store=store)
+
+
+def test_in_the_miniature_our_rule_accepts_every_right_rationale(mini):
+    (file,) = mini["outputs"]
+    assert file["benchmarks"] == ["mini-aqua", "mini-numglue"]
+    assert file["correct"]["corrected"] == file["rows"] > 400
+    assert all(entry["findings"] == [] for entry in mini["benchmarks"].values())
+
+
+def test_in_the_miniature_the_leaked_questions_are_found(mini):
+    assert audit_tables.kept_from_training(mini, "mini-NumGLUE (PoT)", "mini-numglue")[0] == 12
+
+
+def test_differing_rows_have_their_questions_where_these_are_known(mini, record):
+    rows = audit_tables.differing(mini)
+    assert rows
+    assert all(row["question"] and row["right says"] for row in rows)
+    assert "question" not in audit_tables.differing(record, None)[0], "without data no question is shown"
+    assert len(audit_tables.differing(record, None)) == audit_tables.summary(record)["differing"]
+
+
+def test_questions_are_joined_from_the_data(record, data_dir):
+    rows = audit_tables.differing(record, data_dir)
+    assert all(row["question"] for row in rows)
+    mathematics = next(one for one in record["outputs"] if one["file"].startswith("mathcoder_l_7b_deepmind"))
+    stored = list(records.read_jsonl(data_dir / "outputs" / mathematics["file"]))
+    shown = [row for row in rows if row["outputs"] == "mathcoder_l_7b_deepmind"]
+    assert [row["question"] for row in shown] == [stored[row["row"]]["question"] for row in shown]
+
+
+def test_the_tables_of_the_page_add_up(record):
+    assert audit_tables.kinds(record)["problems"].sum() == 11323 + 800
+    assert audit_tables.acceptance(record)["published rule"].to_dict()["Mathematics"] == 139
+    assert audit_tables.findings(record)["golds"].sum() == len(audit_tables.found(record))
+    assert len(audit_tables.out_of_reach(record)) == audit_tables.acceptance(record)["published rule"].sum()
+    square = audit_tables.disagreements(record)
+    assert (square == square.T).all(axis=None)
+    low, high = audit_tables.span(record, "mathcoder_l_7b_deepmind")
+    assert low < high
+    assert cleaned.beside(record).loc["SVAMP", "here: wrong"] == cleaned.graded(record, "SVAMP", "wrong") == 1
+    fewer = audit_tables.chosen(record, ("gsm8k",))
+    assert list(fewer["benchmarks"]) == ["gsm8k"]
+    assert {name for one in fewer["outputs"] for name in one["benchmarks"]} == {"gsm8k"}
+    assert fewer["shared"] == []
+
+
+def test_the_judged_disagreements_are_counted_as_they_stand(tmp_path):
+    about, rows = judged.read()
+    frame = judged.counts(rows)
+    assert frame["of those drawn"].sum() + frame["of those besides"].sum() == len(rows) == len(judged.listed(rows))
+    assert frame["of those drawn"].sum() <= about["differing"]
+    row = {"id": "x/1", "right": "nobody", "drawn": True}
+    file = records.write_jsonl(tmp_path / "judged.jsonl", [about, row])
+    with pytest.raises(ValueError, match="unknown judgement 'nobody'; known: ours"):
+        judged.read(file)
+
+
+@pytest.fixture
+def without_data(monkeypatch, runs_dir):
+    monkeypatch.setattr(paths, "data", lambda: None)
+
+
+def test_without_data_the_page_reads_the_record(without_data, record):
+    page = audited.opened("svamp")
+    assert (page.record, page.origin, page.data, page.problems) == (record, "records/real/audit.json", None, {})
+    assert list(page.real["benchmarks"]) == ["svamp"]
+    assert list(page.mini["benchmarks"]) == ["mini-svamp"]
+    assert page.own["outputs"] == []
+    assert "records/real/audit.json" in page.provenance().to_string()
+
+
+def test_an_old_record_says_so_and_names_the_command(without_data, monkeypatch):
+    monkeypatch.setattr(audits, "rules_fingerprint", lambda: "other")
+    shown = audited.opened("svamp").provenance().to_string()
+    assert "the two rules have changed since" in shown
+    assert audits.COMMAND in shown
+
+
+def test_a_folder_with_part_of_the_data_keeps_the_records_figures(without_data, tmp_path, monkeypatch, data_dir):
+    (tmp_path / "part" / "eval").mkdir(parents=True)
+    shutil.copy(data_dir / "eval" / "svamp.jsonl", tmp_path / "part" / "eval")
+    monkeypatch.setattr(audits, "rules_fingerprint", lambda: "other")
+    page = audited.opened("svamp,gsm8k", data_dir=str(tmp_path / "part"))
+    assert page.origin == "records/real/audit.json"
+    assert list(page.problems) == ["svamp"]
+    assert page.why_stale
+
+
+def test_an_old_record_is_measured_again_where_the_data_is_and_then_read(
+    without_data, monkeypatch, data_dir, record, mini
+):
+    asked = []
+
+    def measured(world, *names, **how):
+        asked.append(world)
+        return {**record, "inputs": {**record["inputs"], "rules": "other"}} if world == "real" else mini
+
+    monkeypatch.setattr(audits, "rules_fingerprint", lambda: "other")
+    monkeypatch.setattr(audits, "measure", measured)
+    first = audited.opened("svamp", data_dir=str(data_dir))
+    second = audited.opened("svamp", data_dir=str(data_dir))
+    third = audited.opened("svamp", data_dir=str(data_dir), again=True)
+    assert [one.origin for one in (first, second, third)] == [
+        "measured in this run", "runs/audit/real.json", "measured in this run",
+    ]  # fmt: skip
+    assert asked.count("real") == 2
+    assert first.why_stale == second.why_stale == ()
+
+
+def test_without_math_verify_its_columns_are_left_out_and_the_page_says_so(without_data, monkeypatch):
+    monkeypatch.setattr(audits, "installed", lambda: None)
+    page = audited.opened("svamp")
+    assert set(page.mini["outputs"][0]["marks"]) == {"published", "corrected", "harness"}
+    assert "Math-Verify" not in audit_tables.acceptance(page.mini)
+    assert "not installed" in page.provenance().to_string()
+
+
+def test_a_file_of_ones_own_is_put_before_the_graders(without_data, tmp_path):
+    file = tmp_path / "mine.jsonl"
+    asked = {"id": "a", "benchmark": "gsm8k", "kind": "cot", "question": "How many?", "gold": "18"}
+    rows = [{**asked, "completion": f"The answer is {answer}."} for answer in ("18", "18.0", "19")]
+    records.write_jsonl(file, rows)
+    page = audited.opened("gsm8k", outputs=str(file))
+    (own,) = page.own["outputs"]
+    assert own["marks"]["corrected"] == "110"
+    assert own["marks"]["harness"] == "100"
+    (row,) = audit_tables.differing(page.own)
+    assert (row["corrected reads"], row["question"]) == ("18.0", "How many?")
+
+
+@pytest.mark.parametrize(("asked", "error", "words"), [
+    ({"benchmarks": "gms8k"}, ValueError, "did you mean 'gsm8k'"),
+    ({"outputs": "nowhere.jsonl"}, FileNotFoundError, "nowhere.jsonl"),
+    ({"data_dir": "nowhere"}, FileNotFoundError, "make data"),
+    ({"again": True}, ValueError, "data_dir"),
+])  # fmt: skip
+def test_what_the_page_cannot_do_is_refused_with_a_way_on(without_data, asked, error, words):
+    with pytest.raises(error, match=words):
+        audited.opened(**asked)
+
+
+def test_the_command_names_what_it_needs(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        audits.main(["--data", str(tmp_path), "--out", str(tmp_path / "audit.json")])
+    assert stopped.value.code == 2
+    assert "make data" in capsys.readouterr().err
+    assert not (tmp_path / "audit.json").exists()
+
+
+# --- the table ----------------------------------------------------------------------------------------------------
+
+
+def test_the_table_carries_its_rows_and_asks_for_nothing_from_outside():
+    rows = [["a", "</script><script>alert(1)</script>", None], ["b", r"\(x^2\) & $5$", 3]]
+    made = browser.table(rows, ["set", "answer", "row"], "my answers", filters=("set",), code=("answer",))
+    data = re.search(r'<script type="application/json" class="mb-data">(.*?)</script>', made, re.S)[1]
+    assert json.loads(data)["rows"] == [["a", rows[0][1], ""], ["b", rows[1][1], "3"]]
+    assert "alert(1)</script>" not in made
+    assert not re.search(r"https?://|//cdn|src=|@import|url\(", made)
+    assert 'id="mb-my-answers"' in made
+    assert '<option value="a">a (1)</option>' in made
+    assert "mathjax_ignore" in made, "formulas are shown as they were read"
+
+
+def test_the_table_refuses_rows_and_columns_that_do_not_fit():
+    with pytest.raises(ValueError, match="unknown column 'who'; known: set"):
+        browser.table([["a"]], ["set"], "x", filters=("who",))
+    with pytest.raises(ValueError, match="2 values for 1 columns"):
+        browser.table([["a", "b"]], ["set"], "x")
+
+
+def test_rows_of_many_columns_are_cards_and_an_empty_table_is_shown_too():
+    many = [{f"c{at}": at for at in range(browser.MANY + 1)}]
+    assert "mb-cards " in browser.of(many, "many").data
+    assert 'class="mb mb-cards' not in browser.of([{"one": 1}], "few", filters=("other",)).data
+    assert "0 rows" in browser.of([], "none", filters=("set",)).data
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="runs the table's script in node, which is not here")
+def test_the_tables_script_searches_filters_and_turns_pages(tmp_path):
+    import subprocess
+
+    rows = [[name, f"answer {number}"] for name in ("x", "y") for number in range(30)]
+    made = browser.table(rows, ["set", "answer"], "t", filters=("set",), page=25)
+    script = re.findall(r"<script>(.*?)</script>", made, re.S)[0]
+    data = re.search(r'class="mb-data">(.*?)</script>', made, re.S)[1]
+    (tmp_path / "run.js").write_text(_DOM.replace("DATA", json.dumps(data)) + script + _STEPS, encoding="utf8")
+    done = subprocess.run(["node", str(tmp_path / "run.js")], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[:-1] == [
+        "60 of 60, page 1 of 3 | 25 | back true on false",
+        "60 of 60, page 2 of 3 | 25 | back false on false",
+        "60 of 60, page 3 of 3 | 10 | back false on true",
+        "30 of 60, page 1 of 2 | 25 | back true on false",
+        "1 of 60 | 1 | back true on true",
+        "0 of 60 | 0 | back true on true",
+    ]
+
+
+# As much of a browser as the script touches.
+_DOM = """
+function el(){return {listeners:{},children:[],dataset:{},value:"",textContent:"",disabled:false,
+ addEventListener(n,f){this.listeners[n]=f},appendChild(c){this.children.push(c)},fire(n){this.listeners[n]()}}}
+var parts={".mb-find":el(),"tbody":el(),".mb-count":el(),".mb-back":el(),".mb-on":el(),".mb-data":el()};
+Object.defineProperty(parts["tbody"],"textContent",{set(v){this.children=[]},get(){return ""}});
+parts[".mb-data"].textContent=DATA;
+var pick=el();pick.dataset.column="0";
+var root={dataset:{},querySelector:q=>parts[q],querySelectorAll:q=>[pick]};
+var document={getElementById:i=>root,createElement:t=>el()};
+"""
+_STEPS = """
+function say(){console.log(parts[".mb-count"].textContent+" | "+parts["tbody"].children.length+" | back "+
+ parts[".mb-back"].disabled+" on "+parts[".mb-on"].disabled)}
+say();parts[".mb-on"].fire("click");say();parts[".mb-on"].fire("click");say();
+pick.value="y";pick.fire("change");say();
+parts[".mb-find"].value="answer 17";parts[".mb-find"].fire("input");say();
+parts[".mb-find"].value="nothing";parts[".mb-find"].fire("input");say();
+"""
+
+
+@pytest.mark.long
+def test_the_page_runs_without_data(tmp_path):
+    import os
+    import subprocess
+
+    environment = {key: value for key, value in os.environ.items() if key != "MAMMOTH_DATA_DIR"}
+    environment["MAMMOTH_RUNS_DIR"] = str(tmp_path / "runs")
+    command = [sys.executable, "workflow/run_page.py", "notebooks/audit.ipynb", str(tmp_path / "audit.ipynb")]
+    done = subprocess.run(
+        command, cwd=paths.root(), env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    text = (tmp_path / "audit.ipynb").read_text(encoding="utf8")
+    assert "outputs-on-which-graders-differ" in text
+    assert "records/real/audit.json" in text
