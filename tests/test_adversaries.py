@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import below, processes
 
 from mammoth_utils.programs import Sandbox, isolation, run_programs, watch
 
@@ -278,29 +279,6 @@ def test_no_secret_of_the_environment_reaches_a_worker(monkeypatch):
             assert opened.run(look).printed == "{} None\n"
 
 
-def processes() -> dict[int, int]:
-    """Every process of this machine with its parent; one that ended is not counted."""
-    found = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                fields = Path(f"/proc/{entry}/stat").read_bytes().rpartition(b")")[2].split()
-            except OSError:
-                continue
-            if fields[0] != b"Z":
-                found[int(entry)] = int(fields[1])
-    return found
-
-
-def below(pid: int) -> set[int]:
-    """The processes below one, at any depth."""
-    parents, found, last = processes(), {pid}, set()
-    while found != last:
-        last = set(found)
-        found |= {child for child, parent in parents.items() if parent in found}
-    return found - {pid}
-
-
 @pytest.mark.parametrize("level", STRONG)
 def test_nothing_is_left_running_or_on_disk_after_all_of_them(level, place, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -322,7 +300,7 @@ import json, os, resource, sys, threading, time
 from collections import Counter
 from pathlib import Path
 from mammoth_utils.programs import run_programs
-from tests.test_adversaries import below
+from tests.processes import below
 
 count, killed, every_s = int(sys.argv[1]), [0], 1.0
 hostile = [

@@ -10,10 +10,10 @@ import sys
 import tempfile
 import textwrap
 import threading
-import time
 from pathlib import Path
 
 import pytest
+from processes import below, children, gone
 
 from mammoth_utils.programs import Sandbox, SandboxError, frames, isolation, run_program, run_programs, watch
 
@@ -49,30 +49,6 @@ def run(sandboxes):
         return first
 
     return execution
-
-
-def children() -> set[int]:
-    """Processes whose parent is this one."""
-    found = set()
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                fields = Path(f"/proc/{entry}/stat").read_bytes().rpartition(b")")[2].split()
-            except OSError:
-                continue
-            if int(fields[1]) == os.getpid() and fields[0] != b"Z":
-                found.add(int(entry))
-    return found
-
-
-def gone(pids: set[int], wait_s: float = 60) -> bool:
-    """Whether all these processes end; they get some time, since the machine may be busy."""
-    until = time.monotonic() + wait_s
-    while time.monotonic() < until:
-        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
-            return True
-        time.sleep(0.05)
-    return False
 
 
 # --- ways of answering ---
@@ -570,27 +546,11 @@ for execution in run_programs(["print(1)", *["while True: pass"] * 3], timeout_s
     )
     with caller.stdout as lines:
         assert lines.readline() == b"1\n"
-        started = descendants(caller.pid)
+        started = below(caller.pid)
         caller.kill()
         caller.wait()
     assert len(started) >= 4
     assert gone(started)
-
-
-def descendants(pid: int) -> set[int]:
-    """Processes below this one, at any depth."""
-    parents = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                parents[int(entry)] = int(Path(f"/proc/{entry}/stat").read_bytes().rpartition(b")")[2].split()[1])
-            except OSError:
-                continue
-    found, last = {pid}, set()
-    while found != last:
-        last = set(found)
-        found |= {child for child, parent in parents.items() if parent in found}
-    return found - {pid}
 
 
 def test_programs_run_from_threads_that_end_before_their_workers():
