@@ -428,6 +428,16 @@ def test_differing_rows_have_their_questions_where_these_are_known(mini, record)
     assert len(audit_tables.differing(record, None)) == audit_tables.summary(record)["differing"]
 
 
+def test_a_reason_is_shown_only_beside_the_verdict_that_it_explains(record):
+    choices = {audit_tables.paper_name(name) for name in ("aqua", "sat", "mmlu_math")}
+    rows = audit_tables.differing(record, None)
+    unexplained = [row for row in rows if row["corrected, why"] == audit_tables.BY_OPTIONS]
+    assert {row["benchmark"] for row in unexplained} <= choices, "only options can be missing from the record"
+    for row in rows:
+        differs = re.search(r"differs from|no option's letter", row["corrected, why"])
+        assert not (differs and "corrected" in row["right says"].split(", ")), row
+
+
 def test_questions_are_joined_from_the_data(record, data_dir):
     rows = audit_tables.differing(record, data_dir)
     assert all(row["question"] for row in rows)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mammoth_utils import records
 from mammoth_utils.evaluation import audit as audits
 from mammoth_utils.evaluation import benchmarks as sets
-from mammoth_utils.evaluation.graders import ABSENT, GRADERS, NAMES, SAID
+from mammoth_utils.evaluation.graders import ABSENT, GRADERS, MARKS, NAMES, SAID
 from mammoth_utils.evaluation.tables import paper_name
 from mammoth_utils.grading import audit
 from mammoth_utils.grading.rules import grade
@@ -179,7 +179,8 @@ def disagreements(record: dict[str, Any]) -> pandas.DataFrame:
 def differing(record: dict[str, Any], data_dir: Path | None = None) -> list[dict[str, Any]]:
     """Every stored output on which graders differ: each one's mark, the answers, and why our rules say so.
 
-    Reasons are made anew from the answers that the record holds. Questions stand there where the data does.
+    Reasons are made anew from the answers that the record holds; one for another verdict than the record's, which saw
+    the options, is not shown. Questions stand there where the data does.
     """
     rows = []
     for file in record["outputs"]:
@@ -187,7 +188,7 @@ def differing(record: dict[str, Any], data_dir: Path | None = None) -> list[dict
         for at, benchmark, gold, published, corrected, alone in file["differing"]:
             marks = {one: row[at] for one, row in file["marks"].items() if row[at] != ABSENT}
             theirs, source = marks.pop("authors", None), asked.get(at, {})
-            options = source.get("options")
+            verdict = grade(corrected, gold, sets.info(benchmark).rules, "corrected", source.get("options"))
             rows.append({
                 "outputs": file["file"].split(".")[0],
                 "benchmark": paper_name(benchmark),
@@ -199,13 +200,14 @@ def differing(record: dict[str, Any], data_dir: Path | None = None) -> list[dict
                 "right says": ", ".join(_SHORT[one] for one, mark in marks.items() if mark == "1"),
                 "others say": "; ".join(f"{_SHORT[one]}: {SAID[mark]}" for one, mark in marks.items() if mark != "1"),
                 "authors say": SAID[theirs] if theirs else None,
-                "corrected, why": grade(corrected, gold, sets.info(benchmark).rules, "corrected", options).reason,
+                "corrected, why": verdict.reason if MARKS[verdict.outcome] == marks.get("corrected") else BY_OPTIONS,
                 "question": source.get("question"),
             })  # fmt: skip
     empty = [column for column in rows[0] if all(row[column] is None for row in rows)] if rows else []
     return [{column: value for column, value in row.items() if column not in empty} for row in rows]
 
 
+BY_OPTIONS = "decided by the options, which stand with the question"
 _SHORT = {
     "published": "published", "corrected": "corrected", "math_verify": "Math-Verify", "math_verify_alone": "M-V alone",
     "harness": "lm-eval",

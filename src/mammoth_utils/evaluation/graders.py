@@ -60,7 +60,8 @@ def compared(file: Path, verifier: MathVerify | None, ids_from: Sequence[str] | 
             kept.append(found.get(grader, ABSENT))
         if len({found[grader] == "1" for grader in GRADERS if found.get(grader, ABSENT) != ABSENT}) > 1:
             texts = [answer.text if (answer := graded.answers[rule]) else None for rule in RULES]
-            gold = _shown(graded.row["gold"])
+            gold = graded.row["gold"]
+            gold = _shown(gold) if isinstance(gold, str) else gold  # a float is graded as one when it is read again
             differing.append([number, name, gold, *(_shown(text) for text in texts), read])
         number += 1
     kept = {grader: "".join(row) for grader, row in marks.items() if set(row) - {ABSENT}}

@@ -15,7 +15,7 @@ PAGE = 25
 MANY = 7  # columns from which a table shows cards at every width
 
 _STYLE = """
-.mb{font-size:.85em;margin:1em 0;overflow-wrap:anywhere}
+.mb{font-size:.85em;margin:1em 0;overflow-wrap:break-word}
 .mb-bar{display:flex;flex-wrap:wrap;gap:.5em;align-items:center;margin:.4em 0}
 .mb-bar input,.mb-bar select,.mb-bar button{font:inherit;padding:.3em .5em;color:inherit;background:transparent;
 border:1px solid #8888;border-radius:4px;max-width:100%;min-height:2.2em}
@@ -24,14 +24,14 @@ border:1px solid #8888;border-radius:4px;max-width:100%;min-height:2.2em}
 .mb table{border-collapse:collapse;width:100%;display:table}
 .mb th,.mb td{text-align:left;vertical-align:top;padding:.3em .5em;border-bottom:1px solid #8884;white-space:normal}
 .mb td.mb-code{font-family:monospace}
-.mb td.mb-long{min-width:14em}
+.mb td.mb-long{min-width:14em;overflow-wrap:anywhere}
 """
 # Rows as cards: on a narrow screen, and always where a table has many columns.
 _CARDS = """
 WIDE table,WIDE tbody{display:block;width:100%}WIDE thead{display:none}
 WIDE tr{display:grid;grid-template-columns:repeat(auto-fill,minmax(13em,1fr));border:1px solid #8886;
 border-radius:6px;margin:.6em 0;padding:.3em}
-WIDE td{display:block;border:0;padding:.15em .4em;min-width:0}WIDE td.mb-long{grid-column:1/-1}
+WIDE td{display:block;border:0;padding:.15em .4em;min-width:0;overflow-wrap:anywhere}WIDE td.mb-long{grid-column:1/-1}
 WIDE td::before{content:attr(data-name) ": ";font-weight:bold;font-family:sans-serif}WIDE td.mb-none{display:none}
 """
 _STYLE += _CARDS.replace("WIDE", ".mb-cards") + "@media (max-width:700px){" + _CARDS.replace("WIDE", ".mb") + "}\n"
