@@ -142,6 +142,22 @@ def test_programs_of_every_kind_say_the_same_in_a_shared_interpreter_and_alone(s
         assert there.process == ("" if there.status == "refused" else "own")
 
 
+@pytest.mark.parametrize(
+    ("before", "program", "because"),
+    [
+        (
+            "from typing import Union\nprint(Union[str, int])",
+            "from typing import Union\nprint(Union[int, str])",
+            "equal unions are one object, which shows the order of the first",
+        ),
+    ],
+)
+def test_what_ran_before_changes_nothing(sandbox, alone, before, program, because):
+    first, second = sandbox.run_all([before, program])
+    assert (first.process, second.process) == ("shared", "shared")
+    assert told(second) == told(alone.run(program)), because
+
+
 def test_the_depth_that_a_program_has_is_the_same_to_a_frame(sandbox, alone):
     program = "def f(n):\n    try:\n        return f(n + 1)\n    except RecursionError:\n        return n\nprint(f(0))"
     here, there = sandbox.run(program), alone.run(program)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import typing
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -69,3 +70,9 @@ class LayeredCaches:
         """Forget what was computed since ``freeze``."""
         for clear in self._clear:
             clear()
+
+
+def clear_typing() -> None:
+    """Forget the types written so far: of two unions that are equal, the order of the first is kept and shown."""
+    for clear in getattr(typing, "_cleanups", ()):
+        clear()

@@ -28,6 +28,7 @@ from typing import Any
 
 from mammoth_utils.programs import frames, program
 from mammoth_utils.programs.allowed import BUILTINS, HARMLESS_EVENTS, MODULES
+from mammoth_utils.programs.caches import clear_typing
 from mammoth_utils.programs.clearance import reason_for_own_process
 
 POSITION = struct.Struct("=i")  # in memory shared with the parent: the program that runs, or NOBODY
@@ -138,6 +139,8 @@ class SharedInterpreter:
             fields["error"] = program.last_lines(fields["error"], names)
         space.clear()
         self._clear_caches()
+        if any("typing" in cell for cell in cells):
+            clear_typing()
         printed = stream.getvalue()
         said = (printed, fields.get("value") or "", fields.get("error") or "")
         if self._left or stream.flooded or any(ADDRESS in text for text in said):
