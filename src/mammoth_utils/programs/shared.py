@@ -127,7 +127,7 @@ class SharedInterpreter:
         try:
             value = program.execute(ready, space, lambda: bool(stream.getvalue().strip()))
             fields = program.valued(value)
-        except (MemoryError, Leaving) as error:
+        except (MemoryError, RecursionError, Leaving) as error:  # where the depth ends is told by a process of its own
             self._left = self._left or type(error).__name__
         except BaseException as error:
             fields = {"status": "error", "error": error}
