@@ -150,19 +150,38 @@ def test_programs_of_every_kind_say_the_same_in_a_shared_interpreter_and_alone(s
             "from typing import Union\nprint(Union[int, str])",
             "equal unions are one object, which shows the order of the first",
         ),
+        (
+            "from sympy import factorint\nprint(factorint(5009 * 5021))",
+            "from sympy import factorint\nprint(factorint(5009 * 5021), factorint(5009 * 5021, limit=100))",
+            "factors once found are kept, and come in another order",
+        ),
+        (
+            "import re\nprint(re.findall('a', 'A', 2))",
+            "import re\nprint(re.findall('a', 'A', 2.0))",
+            "the cache of patterns does not tell 2 from 2.0",
+        ),
+        (
+            "from sympy import igcd\nprint(igcd(4, 6))",
+            "from sympy import igcd\nprint(igcd(4.0, 6))",
+            "nor does that of the greatest common divisor",
+        ),
     ],
 )
 def test_what_ran_before_changes_nothing(sandbox, alone, before, program, because):
     first, second = sandbox.run_all([before, program])
-    assert (first.process, second.process) == ("shared", "shared")
+    assert first.process == second.process == "shared"
     assert told(second) == told(alone.run(program)), because
 
 
 def test_the_depth_that_a_program_has_is_the_same_to_a_frame(sandbox, alone):
-    program = "def f(n):\n    try:\n        return f(n + 1)\n    except RecursionError:\n        return n\nprint(f(0))"
-    here, there = sandbox.run(program), alone.run(program)
-    assert (here.process, there.process) == ("shared", "own")
-    assert here.printed == there.printed
+    """The edge, found by printing how deep it went before it failed: first, warm, and in a function that is called."""
+    printing = "def f(n):\n    return 0 if n == 0 else 1 + f(n - 1)\nprint(f({n}))"
+    solving = "def f(n):\n    return 0 if n == 0 else 1 + f(n - 1)\ndef solution():\n    return f({n})"
+    programs = [shape.format(n=n) for _ in range(4) for n in range(980, 994) for shape in (printing, solving)]
+    ran = list(sandbox.run_all(programs))
+    assert [told(one) for one in ran] == [told(one) for one in alone.run_all(programs)]
+    assert {one.process for one in ran if one.status == "ok"} == {"shared"}
+    assert {one.process for one in ran if one.status == "error"} == {"own"}
 
 
 POISON = {
@@ -233,6 +252,12 @@ POISON = {
     "defaults of a function": "import statistics\nstatistics.mean.__defaults__ = (1,)\n"
     "statistics.mean.__globals__['sum'] = None",
     "a listed method of a listed class": "from collections import Counter\nCounter.update = None",
+    "a number that is a text, with names of its own": "from sympy import sympify\n"
+    "def f(x):\n    sympify('setattr')(sympify('__import__(\"math\")'), 'sqrt', None)\n    return 1\n"
+    "sympify('2', {'Integer': f})",
+    "a table of sympy's, interrupted": "from sympy import symbols, integrate, cos\nx = symbols('x')\ndef run(n):\n"
+    "    return integrate(x * cos(x), x, manual=True) if n == 0 else run(n - 1)\nrun(919)",
+    "memory that is kept": "l = [bytes(400 * 2 ** 20)]\nl.append(l)\nprint(1)",
     "string evaluation": "from sympy import sympify\nsympify('__import__(\"math\").__dict__.clear()')",
     "a callback in text": "from sympy import *\nsolve('x - __import__(\"math\").sqrt.__class__')",
 }
@@ -291,6 +316,13 @@ def test_a_program_that_ends_the_interpreter_costs_its_neighbours_nothing(sandbo
     assert [ran[at].status for at in (10, 50)] == ["timeout", "timeout"]
     assert ran[30].status in ("memory", "timeout")
     assert {ran[at].process for at in (10, 30, 50)} == {"own"}
+
+
+@pytest.mark.parametrize("told_indices", [[], [7], [0, 0], [1], [0, 1, 2]])
+def test_an_answer_about_other_programs_is_not_believed(told_indices):
+    programs = [[0, ["print(0)"]], [1, ["print(1)"]]]
+    assert not neighbours._of_these({"results": [[index, None] for index in told_indices]}, programs)
+    assert neighbours._of_these({"results": [[0, None]]}, programs)
 
 
 def test_cells_share_a_namespace_and_the_last_one_answers(sandbox):

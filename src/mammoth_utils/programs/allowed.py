@@ -22,6 +22,13 @@ BUILTINS = _names("""
     UnicodeError ValueError ZeroDivisionError
 """)
 
+# What a handler may catch: neither RecursionError nor MemoryError, whose place differs, nor a class above them.
+CATCHABLE = _names("""
+    ArithmeticError AssertionError AttributeError EOFError FloatingPointError ImportError IndexError KeyError
+    LookupError ModuleNotFoundError NameError NotImplementedError OverflowError StopIteration TypeError
+    UnboundLocalError UnicodeError ValueError ZeroDivisionError
+""")
+
 _SYMPY = """
     Abs Add And Catalan Complement ConditionSet Contains Derivative Dummy E EmptySet Eq Equality EulerGamma
     FiniteSet Float FiniteField Ge GreaterThan Gt GoldenRatio I Identity Integer Integers Integral Intersection
@@ -60,7 +67,7 @@ _NUMPY = """
     abs absolute add all allclose amax amin any append arange arccos arccosh arcsin arcsinh arctan arctan2 arctanh
     argmax argmin argsort argwhere around array array_equal asarray average bincount bool_ cbrt ceil clip
     column_stack concatenate conj convolve copy copysign corrcoef cos cosh count_nonzero cov cross cumprod cumsum
-    deg2rad degrees delete diag diff digitize divide divmod dot e empty_like equal exp exp2 expm1 eye fabs flip
+    deg2rad degrees delete diag diff digitize divide divmod dot e equal exp exp2 expm1 eye fabs flip
     float32 float64 floor floor_divide fmod full full_like gcd greater greater_equal histogram hstack hypot identity
     imag inf inner insert int32 int64 interp intersect1d isclose isfinite isin isinf isnan issubdtype kron lcm less
     less_equal linspace log log10 log1p log2 logical_and logical_not logical_or logical_xor logspace matmul max

@@ -10,9 +10,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 import typing
 from collections.abc import Callable, Iterator
 from typing import Any
+
+# Caches that sympy makes by other means, and that a later answer can depend on: where one lies, and what empties it.
+UNLAYERED = (
+    ("sympy.ntheory.factor_", "factor_cache", "cache_clear"),
+    ("sympy.integrals.manualintegrate", "_integral_cache", "clear"),
+    ("sympy.integrals.manualintegrate", "_parts_u_cache", "clear"),
+    ("sympy.core.intfunc", "igcd", "cache_clear"),
+)
 
 
 class LayeredCaches:
@@ -70,6 +79,9 @@ class LayeredCaches:
         """Forget what was computed since ``freeze``."""
         for clear in self._clear:
             clear()
+        for module, name, method in UNLAYERED:
+            if (loaded := sys.modules.get(module)) is not None and hasattr(loaded, name):
+                getattr(getattr(loaded, name), method)()
 
 
 def clear_typing() -> None:

@@ -15,7 +15,7 @@ import re
 import sys
 from collections.abc import Iterable
 
-from mammoth_utils.programs.allowed import BUILTINS, METHOD_FAMILIES, METHODS, MODULES
+from mammoth_utils.programs.allowed import BUILTINS, CATCHABLE, METHOD_FAMILIES, METHODS, MODULES
 
 ALLOWED_NODES = frozenset(
     {
@@ -64,6 +64,7 @@ class _Reading:
         self.modules: dict[str, str] = {}
         self.stars: set[str] = set()
         self.paths: set[tuple[str, ...]] = set()  # a name and the attributes taken from it
+        self.caught: set[str] = set()
         self.yields = self.tries = False
 
     def take(self, tree: ast.AST) -> None:
@@ -86,6 +87,8 @@ class _Reading:
                 for keyword in node.keywords:
                     if keyword.arg is None:
                         raise _Uncleared("** in a call")
+                    if keyword.arg == "where":  # of numpy: what it leaves out is whatever lay in memory
+                        raise _Uncleared("where in a call")
                     _named(keyword.arg, 1)
                 if _is_format(node.func):
                     waiting += node.args
@@ -100,9 +103,12 @@ class _Reading:
                 self.stored.add(_named(node.arg))
             elif kind is ast.ExceptHandler:
                 self.stored.add(_named(node.name or "e"))
+                self.caught.update(_classes(node.type))
             elif kind is ast.Global or kind is ast.Nonlocal:
                 self.stored.update(map(_named, node.names))
             elif kind is ast.Try:
+                if node.finalbody:  # a return there swallows any exception
+                    raise _Uncleared("finally")
                 self.tries = True
             elif kind is ast.Yield or kind is ast.YieldFrom:
                 self.yields = True
@@ -155,6 +161,8 @@ class _Reading:
         """Look at the names of the whole program."""
         if self.yields and self.tries:  # what stands after try runs when a generator is thrown away, in another's time
             raise _Uncleared("a generator beside a try")
+        for name in self.caught & self.stored:
+            raise _Uncleared(f"{name} is bound again and caught")
         for name in self.modules.keys() & (self.stored | self.loaded):
             raise _Uncleared(f"module {name} is bound again or used as a value")
         for name in self.loaded & (ALL_BUILTINS - BUILTINS):
@@ -180,6 +188,15 @@ class _Reading:
             for name in attributes:
                 if name not in METHODS and not name.startswith(METHOD_FAMILIES):
                     raise _Uncleared(f"attribute {name}")
+
+
+def _classes(caught: ast.AST | None) -> set[str]:
+    """The exceptions of a handler, none of which holds back the end of memory or of depth, or our own word to leave."""
+    parts = caught.elts if type(caught) is ast.Tuple else [caught]
+    names = {part.id if type(part) is ast.Name else "" for part in parts}
+    if not names <= CATCHABLE:
+        raise _Uncleared("except of more than listed exceptions")
+    return names
 
 
 def _named(name: str, underscores: int = 2) -> str:

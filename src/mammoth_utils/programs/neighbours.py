@@ -53,7 +53,10 @@ class Neighbours:
         with contextlib.suppress(BrokenPipeError):  # it has gone, which the answer will show
             frames.write(self._to, {"programs": list(programs), "limit_s": limit_s})
         answer = self._answer(min(WALL_S, task["wall_s"]) + shared.SLICE_S)
-        if answer is None or not shared.well_formed(answer) or not answer["sound"]:
+        if answer is not None and not (shared.well_formed(answer) and _of_these(answer, programs)):
+            self.end()
+            return Settled(alone=[index for index, _ in programs])
+        if answer is None or not answer["sound"]:
             (culprit,) = shared.POSITION.unpack_from(self._position, 0)
             self.end()
             if answer is None and 0 <= culprit < len(programs):
@@ -128,3 +131,9 @@ class Neighbours:
         for descriptor in (self._to, self._from):
             os.close(descriptor)
         self.pid = None
+
+
+def _of_these(answer: dict, programs: Sequence[list]) -> bool:
+    """Whether an answer speaks of the first of these programs, at least one, each once and in their order."""
+    told = [index for index, _ in answer["results"]]
+    return 0 < len(told) <= len(programs) and told == [index for index, _ in programs[: len(told)]]

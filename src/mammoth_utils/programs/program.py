@@ -174,8 +174,9 @@ def execute(cells: Iterable[Compiled], space: dict, said: Callable[[], bool]) ->
     """
     value = calls = None
     for cell in cells:
-        exec(cell.statements, space)
-        value = eval(cell.last, space) if cell.last is not None else None
+        # Called with a star, which the interpreter never specialises: after some calls it would save a level of depth.
+        exec(*(cell.statements, space))
+        value = eval(*(cell.last, space)) if cell.last is not None else None
         calls = cell.calls
     if space.get("ans") is not None:
         return space["ans"]

@@ -36,10 +36,11 @@ NOBODY = -1
 SLICE_S = 0.03  # of a batch, after which results leave
 PRINTED_CHARS = 64 * 1024  # of output; more than this is counted and cut in a process of its own
 NUMBER = re.compile(r"[-+*/() .\d]{1,400}")  # a text that can be nothing but a number
+USES_RE = re.compile(r"import[^\n]*\bre\b|from\s+re\b")
 ADDRESS = " at 0x"  # of an object, different in each process
 GROWTH_MB, PROGRAMS = 64, 20_000  # after which another interpreter takes over
 OWN_DEPTH = 9  # frames below a program in a process of its own; the recursion limit must leave it as many here
-HERE_DEPTH = 10
+HERE_DEPTH = 11
 
 
 class Leaving(BaseException):
@@ -66,6 +67,7 @@ class SharedInterpreter:
         self._builtins = {name: getattr(builtins, name) for name in BUILTINS} | {"__import__": builtins.__import__}
         self._watching = False
         self._left = ""
+        self.spoilt = False  # something was interrupted in it: it must not run another program
         self._ours: tuple[CodeType, ...] = ()
         self._let_numbers_be_read()
         sys.setrecursionlimit(sys.getrecursionlimit() + HERE_DEPTH - OWN_DEPTH)
@@ -88,7 +90,8 @@ class SharedInterpreter:
 
         def parse_number(text: Any, *arguments: Any, **named: Any) -> Any:
             watching = self._watching
-            if isinstance(text, str) and NUMBER.fullmatch(text):
+            # Names of the program's own would run unwatched, so a text that comes with any is evaluated under watch.
+            if type(text) is str and NUMBER.fullmatch(text) and not arguments and not named.get("local_dict"):
                 self._watching = False
             try:
                 return parse_expr(text, *arguments, **named)
@@ -127,20 +130,23 @@ class SharedInterpreter:
         try:
             value = program.execute(ready, space, lambda: bool(stream.getvalue().strip()))
             fields = program.valued(value)
-        except (MemoryError, RecursionError, Leaving) as error:  # where the depth ends is told by a process of its own
+        except (MemoryError, RecursionError, Leaving) as error:
+            # A library may have been interrupted half-way; where depth and memory end, a process of its own tells.
             self._left = self._left or type(error).__name__
         except BaseException as error:
-            fields = {"status": "error", "error": error}
+            self._watching = False
+            fields = {"status": "error", "error": program.last_lines(error, names)}  # a long text takes time as well
         finally:
             self._watching = False
             signal.setitimer(signal.ITIMER_PROF, 0)
             sys.stdout = sys.__stdout__
-        if "error" in fields:
-            fields["error"] = program.last_lines(fields["error"], names)
+        self.spoilt = self.spoilt or bool(self._left)
         space.clear()
         self._clear_caches()
         if any("typing" in cell for cell in cells):
             clear_typing()
+        if any(USES_RE.search(cell) for cell in cells):
+            self._state.restore_patterns()
         printed = stream.getvalue()
         said = (printed, fields.get("value") or "", fields.get("error") or "")
         if self._left or stream.flooded or any(ADDRESS in text for text in said):
@@ -174,9 +180,10 @@ class _State:
         self._modules = [
             (module, dict(vars(module)))
             for name, module in sys.modules.items()
-            if module is not None and (name == "builtins" or name.partition(".")[0] in MODULES)
+            if module is not None and (name == "builtins" or name.partition(".")[0] in {*MODULES, "mammoth_utils"})
         ]
         self._loaded = dict(sys.modules)
+        self._patterns = dict(re._cache)
         symbol = sys.modules.get("sympy.core.symbol")
         self._dummy = symbol.Dummy if symbol else None
         self._count = symbol.Dummy._count if symbol else 0
@@ -187,6 +194,12 @@ class _State:
         if self._dummy is not None:
             self._dummy._count = self._count
 
+    def restore_patterns(self) -> None:
+        """Let the cache of regular expressions, whose keys do not tell 2 from 2.0, be what it was."""
+        if re._cache != self._patterns:
+            re._cache.clear()
+            re._cache.update(self._patterns)
+
     def _now(self) -> list[tuple[str, Any]]:
         context = decimal.getcontext()
         found: list[tuple[str, Any]] = [
@@ -196,6 +209,7 @@ class _State:
             ("hooks", (sys.displayhook, sys.excepthook, sys.gettrace(), sys.getprofile())),
             ("signals", (signal.getsignal(signal.SIGPROF), signal.getsignal(signal.SIGXCPU))),
             ("folder", os.getcwd()),
+            ("this room", (dict(vars(SharedInterpreter)), dict(vars(_State)))),
         ]
         if (numpy := sys.modules.get("numpy")) is not None:
             found.append(("numpy", (numpy.geterr(), numpy.get_printoptions())))
@@ -244,11 +258,11 @@ def serve(incoming: int, outgoing: int, position: Any, clear_caches: Callable[[]
                 results.append([index, interpreter.run(cells, batch["limit_s"])])
             except MemoryError:  # what the program left is too much even to say so: the parent knows who it was
                 return
-            if time.monotonic() > until:
+            if interpreter.spoilt or time.monotonic() > until:
                 break
         POSITION.pack_into(position, 0, NOBODY)
         count += len(results)
-        worn = count > PROGRAMS or _peak_mb() - first_mb > GROWTH_MB
+        worn = interpreter.spoilt or count > PROGRAMS or _peak_mb() - first_mb > GROWTH_MB
         frames.write(outgoing, {"results": results, "sound": interpreter.sound(), "worn": worn})
 
 
