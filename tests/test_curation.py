@@ -13,7 +13,18 @@ from pathlib import Path
 import pytest
 
 from mammoth_utils import records
-from mammoth_utils.curation import contamination, curate, describe, filters, mixtures, rebuild, release, sources
+from mammoth_utils.curation import (
+    asking,
+    contamination,
+    curate,
+    describe,
+    filters,
+    mixtures,
+    primary,
+    release,
+    sources,
+    tables,
+)
 from mammoth_utils.miniature import benchmarks
 from mammoth_utils.miniature import sources as world
 from mammoth_utils.prompts import POT_TRIGGER
@@ -85,6 +96,11 @@ def test_an_unknown_source_names_those_there_are(asked):
     [
         ({"dataset": "minature"}, "known: auto, miniature, release, rebuild"),
         ({"limit": -1}, "limit of at least 0"),
+        ({"agreement": "some"}, "known: validated, all, none"),
+        ({"windows": "8;13"}, "windows such as '8,13'"),
+        ({"decontaminate": "ngram_20"}, "known: equal, near, ngram_8, ngram_13, none"),
+        ({"samples": 3}, "answers once"),
+        ({"teacher": "http://localhost:1/v1", "teacher_model": "m", "samples": 3}, "set a temperature"),
         ({"name": "../x"}, "name of letters"),
         ({"teacher": "localhost:8000"}, "base URL"),
         ({"teacher": "http://localhost:8000/v1"}, "teacher_model"),
@@ -100,6 +116,15 @@ def test_the_folders_name_follows_from_what_is_not_the_default():
     assert describe().name == "miniature"
     assert describe("rebuild", "MathQA (PoT),GSM8K (CoT)", limit=5).name == "rebuild-gsm8k-cot-mathqa-pot-limit5"
     assert describe("rebuild", seed=7, name="mine").name == "mine"
+    assert describe("rebuild", windows="5", decontaminate="ngram_5").name == "rebuild-clean-ngram-5"
+    assert describe(agreement="all").name == "miniature-agreement-all"
+
+
+def test_a_dry_run_asks_nobody():
+    asking_somebody = describe("rebuild", teacher="http://localhost:1/v1", teacher_model="m")
+    assert asking_somebody.without_teacher().teacher == "miniature"
+    assert asking_somebody.without_teacher().name == "rebuild-m-dry"
+    assert describe().without_teacher() == describe(), "the miniature's own costs nothing"
 
 
 # --- the filters --------------------------------------------------------------------------------------------
@@ -174,6 +199,41 @@ def test_a_program_may_print_the_value_of_the_right_option():
     assert {one.stage for one in dropped} == {"gold"}
 
 
+COTS = [
+    row(id="right"),
+    row(text="2 + 3 = 6. The answer is 6.", id="wrong"),
+    row(text="I would say it is a matter of taste.", id="none"),
+    row(gold="", id="no gold"),
+    row(text="x\nThe answer is 7", id="by gold", history={"answer_line": "gold"}),
+    row(text="print(6)", kind="pot", id="program"),
+]
+
+
+@pytest.mark.parametrize(
+    ("which", "source", "gone"),
+    [
+        ("validated", "TheoremQA (CoT)", {"wrong": "another answer", "none": "no answer in the prose"}),
+        ("validated", "Camel-Math (CoT)", {}),
+        ("validated", "GSM8K (CoT)", {}),
+        ("all", "Camel-Math (CoT)", {"wrong": "another answer", "none": "no answer in the prose"}),
+        ("none", "TheoremQA (CoT)", {}),
+    ],
+)
+def test_prose_is_compared_with_its_gold_and_thrown_out_where_that_is_asked(which, source, gone):
+    rows = [one.replaced(source=source) for one in COTS]
+    kept, dropped = filters.agreeing(rows, which)
+    assert {one.rationale.problem.id: one.reason for one in dropped} == gone
+    assert {one.stage for one in dropped} <= {"agreement"}
+    verdicts = {one.problem.id: one.history.get("verdict") for one in (*kept, *(each.rationale for each in dropped))}
+    assert verdicts == {"right": "correct", "wrong": "incorrect", "none": "no_answer", "no gold": "no gold",
+                        "by gold": "by gold", "program": None}  # fmt: skip
+
+
+def test_an_unknown_agreement_names_those_there_are():
+    with pytest.raises(ValueError, match="known: validated, all, none"):
+        filters.agreeing([], "some")
+
+
 def test_exact_duplicates_go_and_the_first_stays():
     kept, dropped = filters.duplicates([row(id="1"), row(id="2"), row(id="3", text="Five. The answer is 5.")])
     assert [one.problem.id for one in kept] == ["1", "3"]
@@ -219,36 +279,6 @@ def test_near_duplicates_are_found_among_many_texts_without_numbers():
 def test_an_unknown_stage_cannot_be_a_reason():
     with pytest.raises(ValueError, match="known: teacher"):
         filters.Dropped(row(), "boredom", "x")
-
-
-# --- contamination ------------------------------------------------------------------------------------------
-
-
-def test_contamination_is_found_word_for_word_and_by_runs_and_nearly():
-    asked = Problem("b/0", LONG.format(n=12, m=30, town="town"), "42")
-    index = contamination.Index({"B": [asked]}, windows=(5, 8))
-    rows = [
-        row(asked.question.upper().replace(".", " ."), id="equal"),
-        row(LONG.format(n=12, m=30, town="London"), id="near"),
-        row("Tom buys 30 more apples at the market in town, cheap ones.", id="run of eight"),
-        row("Tom buys 31 more apples at home.", id="free"),
-    ]
-    (overlap,) = index.overlaps("S", rows)
-    assert (overlap.rows, overlap.questions, overlap.equal_rows, overlap.equal_questions) == (4, 1, 1, 1)
-    assert overlap.near_rows == 1
-    assert overlap.ngram_rows == {5: 3, 8: 3}
-    kept, dropped = contamination.without_exact(rows, index)
-    assert [one.problem.id for one in kept] == ["near", "run of eight", "free"]
-    assert dropped[0].detail == "B: b/0"
-
-
-def test_options_are_compared_only_where_the_question_is_too_short():
-    short = Problem("b", "Which is true?", "A", ("one is odd", "two is odd"))
-    other = Rationale(Problem("s", "Which is true?", "A", ("red is a colour", "no")), "cot", "x", "AQuA-RAT (CoT)")
-    assert not contamination.without_exact([other], contamination.Index({"B": [short]}))[1]
-    question = "A train runs 60 km in 2 hours. What is its speed?"
-    listed = Problem("b", question, "A", ("30", "40"))
-    assert contamination.without_exact([row(question)], contamination.Index({"B": [listed]}))[1]
 
 
 # --- the release --------------------------------------------------------------------------------------------
@@ -320,11 +350,11 @@ def test_a_local_release_goes_through_all_stages(tmp_path, monkeypatch):
 
 
 def test_gsm8k_answers_lose_their_calculator_marks():
-    text, gold = rebuild.gsm8k_text("He pays 48/2 = $<<48/2=24>>24.\nThen 1,<<x>>000.\n#### 1,024")
+    text, gold = primary.gsm8k_text("He pays 48/2 = $<<48/2=24>>24.\nThen 1,<<x>>000.\n#### 1,024")
     assert text == "He pays 48/2 = $24.\nThen 1,000.\nThe answer is 1024"
     assert gold == "1024"
     with pytest.raises(ValueError, match="####"):
-        rebuild.gsm8k_text("no answer")
+        primary.gsm8k_text("no answer")
 
 
 @pytest.mark.parametrize(
@@ -338,7 +368,7 @@ def test_gsm8k_answers_lose_their_calculator_marks():
     ],
 )
 def test_the_last_box_of_a_math_solution(solution, boxed):
-    assert rebuild.last_boxed(solution) == boxed
+    assert primary.last_boxed(solution) == boxed
 
 
 def write_gz(path: Path, rows: list[dict]) -> None:
@@ -384,7 +414,7 @@ def test_a_rebuild_goes_on_with_what_is_there_and_says_what_is_not(small_data):
 
 
 def test_contaminated_rows_stay_where_that_is_asked(small_data):
-    record = curate(describe("rebuild", "GSM8K (CoT)", decontaminate=False))
+    record = curate(describe("rebuild", "GSM8K (CoT)", decontaminate="none"))
     assert record["sources"][0]["kept"] == 2
     assert record["contamination"][0]["equal_rows"] == 1
 
@@ -465,6 +495,56 @@ def test_a_finished_curation_is_read_and_not_made_again(miniature):
     assert (folder / mixtures.KEPT).stat().st_mtime_ns == before
 
 
+def test_verdicts_on_unvalidated_prose_are_counted_though_it_stays(miniature):
+    _, record = miniature
+    by_name = {one["name"]: one for one in record["sources"]}
+    wrong = record["truth"]["wrong_prose_kept"]
+    for name in ("mini-Camel-Math (CoT)", "mini-College-Math (CoT)"):
+        assert by_name[name]["verdicts"]["incorrect"] >= wrong[name] > 0, name
+        assert not any(reason.startswith("agreement") for reason in by_name[name]["dropped"])
+    assert by_name["mini-TheoremQA (CoT)"]["verdicts"] == {"correct": 50}
+
+
+def test_where_all_prose_must_agree_the_wrong_rows_go(runs):
+    record = curate(describe(dataset="miniature", sources="Camel-Math (CoT)", agreement="all"))
+    assert record["truth"]["wrong_prose_kept"] == {}
+    (source,) = record["sources"]
+    assert source["dropped"]["agreement: another answer"] == 1200 - source["verdicts"]["correct"]
+
+
+def test_the_funnel_and_the_ten_rows_are_of_this_run(miniature):
+    folder, record = miniature
+    for one in record["sources"]:
+        steps = list(one["funnel"].values())
+        assert (steps[0], steps[-1]) == (one["entered"], one["kept"])
+        assert steps == sorted(steps, reverse=True)
+    rows = tables.examples(describe(dataset="miniature"), 10)
+    assert len(rows) == 10
+    assert {one["kind"] for one in rows} == {"cot", "pot"}
+    assert len({one["source"] for one in rows}) == 10
+    kept = {(one["source"], one["instruction"]) for one in records.read_jsonl(folder / mixtures.KEPT)}
+    assert {(one["source"], one["instruction"]) for one in rows} <= kept
+
+
+def test_rows_that_touch_a_benchmark_under_a_looser_rule_go_too_and_leave_it_clean(runs):
+    description = describe(dataset="miniature", sources="MathQA (PoT)", decontaminate="ngram_13", limit=200)
+    record = curate(description)
+    found = {one["benchmark"]: one["ngram_13_rows"] for one in record["contamination"]}
+    assert sum(one["dropped"].get("contamination: touches a benchmark (ngram_13)", 0) for one in record["sources"]) > 0
+    assert max(found.values()) > 0, "the report is about every row"
+    for one in record["clean"]:
+        assert one["ngram_13"] == one["problems"], "the rows kept touch nothing"
+        assert len(contamination.clean_ids(description.folder, one["benchmark"], "ngram_13")) == one["problems"]
+
+
+def test_what_asking_would_send_is_said_before(runs):
+    planned = asking.plans(describe(dataset="miniature", limit=3))
+    assert {name: plan.requests for name, plan in planned.items()} == {
+        name: 3 for name, entry in world.SOURCES.items() if entry.asks_teacher
+    }
+    assert asking.plans(describe("rebuild")) == asking.plans(describe("release")) == {}
+
+
 def test_a_killed_curation_ends_as_an_undisturbed_one(runs):
     description = describe(dataset="miniature", limit=12)
     record = curate(description)
@@ -508,17 +588,3 @@ def test_the_real_gsm8k_and_mathqa_go_through_all_stages(tmp_path, monkeypatch):
     assert mathqa["entered"] == mathqa["kept"] + sum(mathqa["dropped"].values())
     assert sum(record["statuses"]["MathQA (PoT)"].values()) == 3655, "every program was executed"
     assert mathqa["kept"] >= 0.9 * 3655
-
-
-@needs_real
-@pytest.mark.long
-def test_the_known_overlaps_of_the_real_training_files_are_found():
-    index = contamination.Index(contamination.questions("real"), windows=(13,))
-    names = ("NumGLUE (PoT)", "MATH (CoT)")
-    rows = [one for entry in sources.load("rebuild", names, teacher=False) for one in entry.rationales]
-    found = {(o.source, o.benchmark): o.equal_questions for o in contamination.report(rows, index) if o.equal_rows}
-    # 357, 35, 5 to 10 and 74 were counted elsewhere with letters and digits alone; signs and dots are kept here.
-    assert found["NumGLUE (PoT)", "NumGLUE"] == pytest.approx(357, abs=6)
-    assert found["NumGLUE (PoT)", "SimulEq"] == 35
-    assert found["MATH (CoT)", "MMLU-Math"] == pytest.approx(74, abs=4)
-    assert 1 <= found["MATH (CoT)", "MATH"] <= 10

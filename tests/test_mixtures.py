@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 
 import pytest
+import yaml
 
 from mammoth_utils import records
-from mammoth_utils.curation import export, mixtures
-from mammoth_utils.curation.sources import MINI, SOURCES
+from mammoth_utils.curation import card, export, mixtures
+from mammoth_utils.curation.sources import MINI, NUMBER_COMPARISON, SOURCES
 from mammoth_utils.scales import MIXTURES
 
 
@@ -113,17 +115,67 @@ def test_an_export_loads_with_datasets_and_has_a_card(folder, tmp_path, monkeypa
         datasets.load_dataset("json", data_files=str(out / "train.json"), split="train", cache_dir=str(tmp_path / "c")),
     ):
         assert [dict(row) for row in loaded] == rows
-    card = (out / "README.md").read_text(encoding="utf8")
-    assert card.startswith("---\npretty_name: mini-MathInstruct, mixture cot\n")
-    assert "| mini-Camel-Math (CoT) | 3 | CC-BY-NC-4.0 |" in card
+    text = (out / "README.md").read_text(encoding="utf8")
+    assert text.startswith("---\npretty_name: mini-MathInstruct, mixture cot\n")
+    assert "| mini-Camel-Math (CoT) | 3 | CC-BY-NC-4.0 |" in text
     for name, entry in told["files"].items():
         assert records.sha256(out / name) == entry["sha256"]
-        assert entry["sha256"] in card
+        assert entry["sha256"] in text
 
 
-def test_a_real_card_says_which_licences_a_model_inherits(folder):
+def test_a_real_card_says_which_licences_a_mixture_and_a_model_inherit(folder):
     rows = [{**row, "source": row["source"].removeprefix(MINI)} for row in mixtures.read(folder, "G+M+C", 0)]
-    assert export.licences(rows) == Counter({"MIT": 12, "none listed": 3, "CC-BY-NC-4.0": 3})
-    card = export.card(rows, "G+M+C", {}, {"dataset": "release"})
-    assert "inherits: MIT (12 rows)" in card
-    assert "forbids commercial use" in card
+    counts = export.Counts.of(rows)
+    assert card.licences(counts.sources) == Counter({"MIT": 12, "none listed": 3, "CC-BY-NC-4.0": 3})
+    text = card.card(counts, "G+M+C", {}, {"dataset": "release"})
+    assert "inherits: MIT (12 rows)" in text
+    assert "forbids commercial use" in text
+    assert "For 3 rows no licence is stated" in text
+    assert set(yaml.safe_load(text.split("---\n")[1])["license"]) == {"mit", "unknown", "cc-by-nc-4.0"}
+    assert "teacher:m (6 rows)" in text
+
+
+def test_every_licence_of_the_table_has_its_terms():
+    listed = {source.licence for source in (*SOURCES.values(), NUMBER_COMPARISON)}
+    assert listed <= set(card.TERMS)
+
+
+def test_the_card_is_read_by_the_hubs_own_library(folder, tmp_path):
+    from huggingface_hub import DatasetCard
+
+    export.export(folder, tmp_path / "out", "pot", seed=0)
+    read = DatasetCard.load(tmp_path / "out" / "README.md").data.to_dict()
+    assert read["license"] == "mit"
+    assert read["size_categories"] == ["n<1K"]
+    assert read["configs"][0]["data_files"] == [{"split": "train", "path": "data/train.parquet"}]
+    assert read["dataset_info"]["splits"][0]["num_examples"] == 18
+
+
+def test_rows_go_by_one_at_a_time_in_the_order_in_which_they_are_read(folder):
+    for mixture in MIXTURES:
+        assert list(mixtures.stream(folder, mixture, 5)) == mixtures.read(folder, mixture, 5)
+    kept = list(records.read_jsonl(folder / mixtures.KEPT))
+    random.Random("mixture/5").shuffle(kept)
+    assert mixtures.read(folder, "hybrid", 5) == kept, "the order of a shuffled list, as records were made with"
+
+
+def test_an_export_leaves_no_half_file_behind(folder, tmp_path, monkeypatch):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "train.json").write_text("[]")
+    lines = (folder / mixtures.KEPT).read_text().splitlines()
+    (folder / mixtures.KEPT).write_text(
+        "\n".join([*lines, '{"source": "mini-GSM8K (CoT)", "kind": "cot", "author": ""}'])
+    )
+    with pytest.raises(KeyError):
+        export.export(folder, tmp_path / "out", "hybrid", seed=0)
+    assert (tmp_path / "out" / "train.json").read_text() == "[]"
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.name != "train.json"]
+
+
+def test_the_command_line_exports_and_says_what_comes_next(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
+    assert export.main(["release", "pot", str(tmp_path / "out")]) == 1
+    assert "-p dataset release" in capsys.readouterr().err
+    monkeypatch.setattr(mixtures, "ensure", lambda dataset: folder)
+    assert export.main(["miniature", "pot", str(tmp_path / "out")]) == 0
+    assert "18 rows; publish them with" in capsys.readouterr().out

@@ -1,7 +1,8 @@
 """Copies the miniature's finished evaluations from ``runs/evaluate`` into ``records/miniature``, to be committed.
 
 Run it after ``make book`` and ``make book-full``, then ``python -m mammoth_utils.report README``: whole runs on the
-test split only, one line of JSON each, so that a commit stays small.
+test split only, one line of JSON each, so that a commit stays small. A finished rebuild of the real sources goes into
+``records/real/curate.json``; `python -m mammoth_utils.curation.committed` makes and keeps it in one command.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import json
 
 from rooms import ROOT
 
-from mammoth_utils import records
+from mammoth_utils import paths, records
+from mammoth_utils.curation import committed, describe
 from mammoth_utils.report.cells import Measured
 
 
@@ -21,6 +23,12 @@ def main() -> None:
             continue
         target = ROOT / "records" / "miniature" / f"{folder.name}.json"
         records.write_text(target, json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
+        print(f"kept {target.relative_to(ROOT)}, {target.stat().st_size / 1000:.0f} kB")
+    rebuild = describe("rebuild")
+    record = rebuild.folder / "record.json"
+    if paths.data() is not None and record.is_file() and records.read_json(record)["parameters"] == rebuild.as_dict():
+        target = committed.written(committed.distilled(records.read_json(record), rebuild),
+                                   ROOT / "records" / committed.COMMITTED)  # fmt: skip
         print(f"kept {target.relative_to(ROOT)}, {target.stat().st_size / 1000:.0f} kB")
 
 

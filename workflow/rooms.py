@@ -16,7 +16,7 @@ CURATION = (*SHARED, *WORLD, *JUDGING, "curation")
 TRAINING = (*SHARED, *WORLD, "training", "curation")
 EVALUATION = (*SHARED, *WORLD, *JUDGING, "evaluation")
 ROOMS: dict[str, tuple[str, ...]] = {
-    "curate": (*CURATION, *DRAWING, *PUBLISHED),
+    "curate": (*CURATION, *DRAWING, "report/funnel.py", "report/browser.py", *PUBLISHED),
     "train": (*TRAINING, *DRAWING),
     "evaluate": (*EVALUATION, *DRAWING),
     "audit": (*EVALUATION, "report"),

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mammoth_utils import paths, records
+from mammoth_utils.curation import contamination, filters, prompt_files
 from mammoth_utils.curation import sources as table_one
-from mammoth_utils.curation import synthesis
 from mammoth_utils.curation.teachers import Teacher
 
 MINIATURE = "miniature"
 PAPER_TIMEOUT_S = 5.0
+NOTHING = "none"
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,15 @@ class Curation:
         teacher_model: The model's name there.
         budget_usd: Dollars that the teacher may cost.
         price: ``"input,output"`` dollars per million tokens, in place of the table's.
+        samples: Answers asked for each problem.
+        temperature: Of the teacher; below 0 leaves it to the endpoint.
+        batch: Whether the endpoint's batch API is used.
+        requests_per_minute: At most so many; 0 sets no limit.
         seed: Draws the rows where ``limit`` cuts.
         limit: Rows a source at most; 0 takes all.
-        decontaminate: Whether rows whose question stands in a benchmark are thrown out.
+        agreement: Where prose that disagrees with the gold is thrown out, one of ``filters.AGREEMENT``.
+        windows: Lengths in words of the runs that are looked for in the benchmarks.
+        decontaminate: The rule under which rows that touch a benchmark are thrown out, or ``"none"``.
         timeout_s: Seconds a program may take.
         name: The folder below ``runs/curate``.
         code: Hash of the code and prompts that decide the rows.
@@ -41,9 +48,15 @@ class Curation:
     teacher_model: str
     budget_usd: float
     price: str
+    samples: int
+    temperature: float
+    batch: bool
+    requests_per_minute: int
     seed: int
     limit: int
-    decontaminate: bool
+    agreement: str
+    windows: tuple[int, ...]
+    decontaminate: str
     timeout_s: float
     name: str
     code: str
@@ -58,9 +71,28 @@ class Curation:
         """Where the run is kept."""
         return paths.run_dir("curate", self.name)
 
+    def asked_of(self, concurrency: int = 8) -> Teacher:
+        """The teacher behind an endpoint, with this curation's settings.
+
+        Raises:
+            ValueError: If a setting cannot be.
+        """
+        return Teacher(
+            self.teacher, self.teacher_model, temperature=None if self.temperature < 0 else self.temperature,
+            concurrency=concurrency, budget_usd=self.budget_usd, price=self.price, samples=self.samples,
+            batch=self.batch, requests_per_minute=self.requests_per_minute,
+        )  # fmt: skip
+
+    def without_teacher(self) -> Curation:
+        """The same with nobody asked, for a dry run: sources that a teacher writes are then missing."""
+        if self.teacher == MINIATURE:
+            return self
+        return replace(self, teacher=MINIATURE, teacher_model="", name=f"{self.name}-dry")
+
     def as_dict(self) -> dict[str, Any]:
         """The description as ``run.json`` holds it."""
-        return {"page": "curate", **asdict(self), "sources": list(self.sources)}
+        lists = {"sources": list(self.sources), "windows": list(self.windows)}
+        return {"page": "curate", **asdict(self), **lists}
 
 
 def describe(
@@ -70,9 +102,15 @@ def describe(
     teacher_model: str = "",
     budget_usd: float = 0.0,
     price: str = "",
+    samples: int = 1,
+    temperature: float = 0.0,
+    batch: bool = False,
+    requests_per_minute: int = 0,
     seed: int = 42,
     limit: int = 0,
-    decontaminate: bool = True,
+    agreement: str = "validated",
+    windows: str = "8,13",
+    decontaminate: str = contamination.EQUAL,
     timeout_s: float = PAPER_TIMEOUT_S,
     name: str = "",
 ) -> Curation:
@@ -80,6 +118,25 @@ def describe(
 
     ``dataset="auto"`` is the miniature. The name follows from what is not the default: ``rebuild`` takes every
     source, ``rebuild-gsm8k-cot-mathqa-pot`` two of them.
+
+    Args:
+        dataset: One of ``sources.DATASETS``.
+        sources: ``"all"``, or names of Table 1 with commas between them.
+        teacher: ``"miniature"``, or a base URL.
+        teacher_model: The model's name there.
+        budget_usd: Dollars that the teacher may cost.
+        price: ``"input,output"`` dollars per million tokens.
+        samples: Answers asked for each problem; more than one wants a temperature.
+        temperature: Of the teacher; below 0 leaves it to the endpoint.
+        batch: Whether the endpoint's batch API is used: within a day, at a share of the price.
+        requests_per_minute: At most so many; 0 sets no limit.
+        seed: Draws the rows where ``limit`` cuts.
+        limit: Rows a source at most; 0 takes all.
+        agreement: One of ``filters.AGREEMENT``.
+        windows: Words in a run, with commas between them.
+        decontaminate: ``"equal"``, ``"near"``, ``"ngram_N"`` for one of the windows, or ``"none"``.
+        timeout_s: Seconds a program may take.
+        name: The folder; empty for the one that follows.
 
     Raises:
         ValueError: If a value is unknown or cannot be, naming the choices.
@@ -90,26 +147,52 @@ def describe(
     chosen = table_one.select(sources)
     if limit < 0 or timeout_s <= 0:
         raise ValueError(f"expected a limit of at least 0 and a time limit above 0, got {limit} and {timeout_s}")
+    if agreement not in filters.AGREEMENT:
+        raise ValueError(f"unknown agreement {agreement!r}; known: {', '.join(filters.AGREEMENT)}")
+    runs_of_words = _windows(windows)
+    choices = (*contamination.rules(runs_of_words), NOTHING)
+    if decontaminate not in choices:
+        raise ValueError(f"unknown rule {decontaminate!r} for decontaminate; known: {', '.join(choices)}")
     if teacher == MINIATURE:
         from mammoth_utils.miniature.teacher import model_name
 
         if teacher_model:
             raise ValueError(f"the miniature's teacher names itself; got teacher_model={teacher_model!r}")
+        if (samples, temperature, batch) != (1, 0.0, False):
+            raise ValueError("the miniature's teacher answers once, the same each time, and has no batch API; "
+                             f"got samples={samples}, temperature={temperature}, batch={batch}")  # fmt: skip
         teacher_model = model_name() if dataset == MINIATURE else ""
-    else:
-        Teacher(teacher, teacher_model, budget_usd=budget_usd, price=price)  # refuses what cannot be
     if not name:
         parts = [dataset]
         parts += [] if len(chosen) == len(table_one.SOURCES) else [_slug(each) for each in chosen]
         parts += [] if teacher == MINIATURE else [_slug(teacher_model)]
+        parts += [f"x{samples}"] if samples > 1 else []
         parts += ([f"limit{limit}"] if limit else []) + ([f"s{seed}"] if seed != 42 else [])
-        parts += [] if decontaminate else ["contaminated"]
+        parts += [] if agreement == "validated" else [f"agreement-{agreement}"]
+        parts += [] if decontaminate == contamination.EQUAL else [f"clean-{decontaminate.replace('_', '-')}"]
         name = "-".join(parts)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name):
         raise ValueError(f"expected a name of letters, digits and . _ + -, got {name!r}")
     code = code_hash(dataset)
-    return Curation(dataset, chosen, teacher, teacher_model, float(budget_usd), price, seed, limit, decontaminate,
-                    float(timeout_s), name, code)  # fmt: skip
+    made = Curation(
+        dataset, chosen, teacher, teacher_model, float(budget_usd), price, samples, float(temperature), batch,
+        requests_per_minute, seed, limit, agreement, runs_of_words, decontaminate, float(timeout_s), name, code,
+    )  # fmt: skip
+    if teacher != MINIATURE:
+        made.asked_of()  # refuses what cannot be
+    return made
+
+
+def _windows(text: str) -> tuple[int, ...]:
+    """The lengths that a parameter names, each once, the shortest first.
+
+    Raises:
+        ValueError: If it is no list of whole numbers.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdigit() for part in parts):
+        raise ValueError(f"expected windows such as '8,13', got {text!r}")
+    return tuple(sorted({int(part) for part in parts}))
 
 
 def _slug(text: str) -> str:
@@ -120,5 +203,5 @@ def code_hash(dataset: str) -> str:
     from mammoth_utils.miniature.teacher import CODE
 
     ours = ("curation", "grading", "programs", "rationale.py", "prompts.py", *(CODE if dataset == MINIATURE else ()))
-    prompt = synthesis.prompt("pot").sha256
-    return records.fingerprint([records.code_fingerprint(*ours), prompt])
+    prompts = prompt_files.files_hash()
+    return records.fingerprint([records.code_fingerprint(*ours), prompts])

@@ -156,8 +156,8 @@ BY_HAND = {
     "train/math_train.jsonl.gz": "MATH's training split (7,500 problems) left its hub in January 2025 and has no "
     "second home at a fixed address that we could verify; put JSON Lines with problem, level, type, solution, "
     "file there",
-    "release/MathInstruct.json": "212 MB from https://huggingface.co/datasets/TIGER-Lab/MathInstruct; without it "
-    "`dataset=release` reads the hub through `datasets`",
+    "release/MathInstruct.json": "212 MB from https://huggingface.co/datasets/TIGER-Lab/MathInstruct, at the revision "
+    "that `curation.release` pins; without it `dataset=release` fetches the file into the hub's own cache",
 }
 
 

@@ -1,115 +1,157 @@
-"""A mixture as a data set that others can load: Alpaca-style JSON, Parquet and a card."""
+"""A mixture as a data set that others can load: Alpaca-style JSON, Parquet and a card.
+
+``python -m mammoth_utils.curation.export release hybrid OUT`` writes one; ``mammoth_utils.curation.hub`` publishes it.
+"""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import json
+import os
+import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from mammoth_utils import records
 from mammoth_utils.curation import mixtures
-from mammoth_utils.curation.sources import SOURCES, paper_name
+from mammoth_utils.curation.card import card
+from mammoth_utils.curation.release import KEYS
+from mammoth_utils.scales import MIXTURES
 
-COLUMNS = ("source", "instruction", "output")
+ROW_GROUP = 10_000
+
+
+@dataclass
+class Counts:
+    """What a mixture holds, counted as its rows go by.
+
+    Attributes:
+        rows: Rows.
+        bytes: Bytes of the three keys' texts.
+        sources: Rows of each source.
+        kinds: Rows of each kind.
+        authors: Rows by who wrote the rationale.
+    """
+
+    rows: int = 0
+    bytes: int = 0
+    sources: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    authors: Counter[str] = field(default_factory=Counter)
+
+    def see(self, row: dict[str, Any]) -> None:
+        """Count one row."""
+        self.rows += 1
+        self.bytes += sum(len(row[key].encode()) for key in KEYS)
+        self.sources[row["source"]] += 1
+        self.kinds[row["kind"]] += 1
+        self.authors[row["author"] or "not stated"] += 1
+
+    @classmethod
+    def of(cls, rows: Iterable[dict[str, Any]]) -> Counts:
+        """The counts of some rows."""
+        counts = cls()
+        for row in rows:
+            counts.see(row)
+        return counts
 
 
 def export(folder: Path, out: Path, mixture: str = "hybrid", seed: int = 42) -> dict[str, Any]:
     """Write a mixture to a folder that ``datasets.load_dataset`` reads, with its card; what was written.
 
     ``train.json`` is one array of MathInstruct's three keys, ``data/train.parquet`` the same rows, ``README.md`` the
-    card. The card points ``datasets`` at the Parquet file.
+    card, which points ``datasets`` at the Parquet file. Rows go by one at a time; each file appears when it is whole.
 
     Args:
         folder: A finished curation.
         out: Where to write.
         mixture: One of ``scales.MIXTURES``.
         seed: Orders the rows.
+
+    Raises:
+        FileNotFoundError: If the folder holds no finished curation.
+        ValueError: If the mixture is unknown, or holds no row.
     """
+    out, counts = Path(out), Counts()
+    rows = mixtures.stream(folder, mixture, seed)
+    (out / "data").mkdir(parents=True, exist_ok=True)
+    places = {name: out / name for name in ("train.json", "data/train.parquet")}
+    with contextlib.ExitStack() as stack:
+        writers = [stack.enter_context(_json(places["train.json"])),
+                   stack.enter_context(_parquet(places["data/train.parquet"]))]  # fmt: skip
+        while batch := list(islice(rows, ROW_GROUP)):
+            for row in batch:
+                counts.see(row)
+            plain = [{key: row[key] for key in KEYS} for row in batch]
+            for write in writers:
+                write(plain)
+    files = {name: {"sha256": records.sha256(path), "bytes": path.stat().st_size} for name, path in places.items()}
+    description = records.read_json(Path(folder) / "run.json")
+    records.write_text(out / "README.md", card(counts, mixture, files, description))
+    return {"mixture": mixture, "seed": seed, "rows": counts.rows, "files": files}
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A place beside a file, which takes the file's name if the block ends well."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _json(path: Path) -> Iterator[Any]:
+    """A writer of rows as one JSON array, a row a line."""
+    with _whole(path) as part, open(part, "w", encoding="utf8", newline="\n") as file:
+        opened = False
+
+        def write(rows: list[dict[str, str]]) -> None:
+            nonlocal opened
+            for row in rows:
+                file.write((",\n " if opened else "[\n ") + json.dumps(row, ensure_ascii=False))
+                opened = True
+
+        yield write
+        file.write("\n]\n")
+
+
+@contextlib.contextmanager
+def _parquet(path: Path) -> Iterator[Any]:
+    """A writer of rows as Parquet, a row group a call."""
     import pyarrow
     import pyarrow.parquet
 
-    full = mixtures.read(folder, mixture, seed)
-    rows = [{key: row[key] for key in COLUMNS} for row in full]
-    out = Path(out)
-    (out / "data").mkdir(parents=True, exist_ok=True)
-    json_file = records.write_text(out / "train.json", json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
-    parquet, part = out / "data" / "train.parquet", out / "data" / ".train.parquet.part"
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), part)
-    part.replace(parquet)
-    files = {name: {"sha256": records.sha256(path), "bytes": path.stat().st_size}
-             for name, path in (("train.json", json_file), ("data/train.parquet", parquet))}  # fmt: skip
-    description = records.read_json(Path(folder) / "run.json")
-    records.write_text(out / "README.md", card(full, mixture, files, description))
-    return {"mixture": mixture, "seed": seed, "rows": len(rows), "files": files}
+    schema = pyarrow.schema([(key, pyarrow.string()) for key in KEYS])
+    with _whole(path) as part, pyarrow.parquet.ParquetWriter(part, schema, compression="zstd") as writer:
+        yield lambda rows: writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
 
 
-def licences(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """Rows under each licence, the most frequent first; a source outside Table 1 counts as ``not stated``."""
-    known = {name: source.licence for name, source in SOURCES.items()}
-    return dict(Counter(known.get(paper_name(row["source"]), "not stated") for row in rows).most_common())
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Export a mixture of a curated data set; 0 if that went well."""
+    parser = argparse.ArgumentParser(description="Write a mixture as JSON, Parquet and a card.")
+    parser.add_argument("dataset", help="a curated data set: miniature, release, rebuild or a run's name")
+    parser.add_argument("mixture", choices=MIXTURES, metavar="mixture", help=", ".join(MIXTURES))
+    parser.add_argument("out", type=Path, help="the folder to write")
+    parser.add_argument("--seed", type=int, default=42, help="orders the rows")
+    chosen = parser.parse_args(arguments)
+    try:
+        told = export(mixtures.ensure(chosen.dataset), chosen.out, chosen.mixture, chosen.seed)
+    except (FileNotFoundError, ValueError) as error:
+        print(f"not exported: {error}", file=sys.stderr)
+        return 1
+    for name, entry in told["files"].items():
+        print(f"{chosen.out / name}: {entry['bytes']:,} bytes, sha256 {entry['sha256']}")
+    print(f"{told['rows']:,} rows; publish them with: python -m mammoth_utils.curation.hub {chosen.out} OWNER/NAME")
+    return 0
 
 
-def card(rows: list[dict[str, Any]], mixture: str, files: dict[str, dict], description: dict[str, Any]) -> str:
-    """The data set card in Hugging Face's form: what the rows are, how many, their hashes and licences."""
-    mini = description["dataset"] == "miniature"
-    title = f"{'mini-' if mini else ''}MathInstruct, mixture {mixture}"
-    by_licence = licences(rows)
-    by_source = Counter(row["source"] for row in rows)
-    kinds = Counter(row["kind"] for row in rows)
-    lines = [
-        "---",
-        f"pretty_name: {title}",
-        "language:\n- en",
-        "task_categories:\n- text-generation",
-        "license: other",
-        "tags:\n- math\n- program-of-thought\n- chain-of-thought",
-        f"size_categories:\n- {size_category(len(rows))}",
-        "configs:\n- config_name: default\n  data_files:\n  - split: train\n    path: data/train.parquet",
-        "---",
-        "",
-        f"# {title}",
-        "",
-        f"{len(rows):,} rows ({kinds['cot']:,} in prose, {kinds['pot']:,} programs): {mixtures.MEANING[mixture]}. "
-        "Made by the `curate` page after section 2 of *MAmmoTH: Building Math Generalist Models through Hybrid "
-        "Instruction Tuning* (arXiv 2309.05653); keys as in MathInstruct: `source`, `instruction`, `output`.",
-        "",
-    ]
-    if mini:
-        lines += ["Every problem is generated; the names follow the paper's sources, the content does not.", ""]
-    lines += ["| source | rows | licence of the original |", "|---|---|---|"]
-    for name in sorted(by_source, key=lambda name: _position(name)):
-        licence = SOURCES[paper_name(name)].licence if paper_name(name) in SOURCES else "not stated"
-        lines.append(f"| {name} | {by_source[name]:,} | {licence} |")
-    lines += ["", "## Licences", ""]
-    if mini:
-        lines.append("Generated text: none of the original licences binds these rows; they are listed for the names.")
-    else:
-        lines.append("The mixture, and a model trained on it, inherits: " + _listed(by_licence, "{} ({} rows)") + ".")
-        if any("NC" in licence for licence in by_licence):
-            lines.append("\nOne of them forbids commercial use.")
-    lines += ["", "## Files", "", "| file | bytes | sha256 |", "|---|---|---|"]
-    lines += [f"| {name} | {entry['bytes']:,} | `{entry['sha256']}` |" for name, entry in files.items()]
-    told = {key: value for key, value in description.items() if key != "code"}
-    lines += ["", "## How it was made", "", "```json", json.dumps(told, indent=1, ensure_ascii=False), "```", ""]
-    return "\n".join(lines)
-
-
-def _position(name: str) -> tuple[int, str]:
-    order = list(SOURCES)
-    plain = paper_name(name)
-    return (order.index(plain) if plain in SOURCES else len(order), name)
-
-
-def _listed(counts: dict[str, int], form: str) -> str:
-    entry: Callable[..., str] = form.format
-    return ", ".join(entry(name, f"{count:,}") for name, count in counts.items())
-
-
-def size_category(rows: int) -> str:
-    """The hub's tag for a number of rows."""
-    for limit, tag in ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")):
-        if rows < limit:
-            return tag
-    return "1M<n<10M"
+if __name__ == "__main__":
+    sys.exit(main())

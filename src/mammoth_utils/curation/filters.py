@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-import zlib
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from mammoth_utils.curation import sources
+from mammoth_utils.curation.nearness import DIRECT, SHINGLE, SIMILARITY, NearIndex, jaccard, shingles
+from mammoth_utils.grading.overlaps import tokens
 from mammoth_utils.rationale import Rationale
 
+__all__ = ["AGREEMENT", "DIRECT", "SHINGLE", "SIMILARITY", "STAGES", "Dropped", "NearIndex", "Split", "agreeing",
+           "duplicates", "executed", "jaccard", "malformed", "near_duplicates", "normalised", "shingles",
+           "tokens"]  # fmt: skip
+
 MAX_CHARACTERS = 8_000  # instruction and output together: about the 2,048 tokens that training keeps
-SHINGLE = 3  # words in a shingle of the near-duplicate search
-SIMILARITY = 0.7  # Jaccard similarity of shingles from which two rows are near duplicates
-PERMUTATIONS = 64
-DIRECT = 64  # texts with the same numbers that are still compared one by one
-STAGES = ("teacher", "malformed", "length", "execution", "gold", "duplicate", "near-duplicate", "contamination")
+STAGES = (
+    "teacher",
+    "malformed",
+    "length",
+    "execution",
+    "gold",
+    "agreement",
+    "duplicate",
+    "near-duplicate",
+    "contamination",
+)
 
-# A number with its decimal point, a word, or a sign that carries meaning. "tan 225" and "tan 22.5" differ, and
-# so do "x - 3" and "x + 3"; commas inside numbers, case, punctuation and spaces do not count.
-_TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[-+*/^=<>%°√!|]")
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-
-Item = TypeVar("Item")
+AGREEMENT = ("validated", "all", "none")
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,6 @@ class Dropped:
 
 
 Split = tuple[list[Rationale], list[Dropped]]
-
-
-def tokens(text: str) -> list[str]:
-    """The text as compared everywhere in this room: lower-case words, numbers and signs, in order."""
-    plain = unicodedata.normalize("NFKC", text).lower().replace("−", "-").replace("×", "*").replace("÷", "/")
-    return _TOKEN.findall(_THOUSANDS.sub("", plain))
 
 
 def normalised(text: str) -> str:
@@ -145,6 +142,56 @@ def _judge(row: Rationale, execution: Any) -> tuple[Rationale, str, str, str]:
     return row, "gold", reason, verdict.reason or ""
 
 
+def agreeing(rows: Iterable[Rationale], which: str = "validated") -> Split:
+    """Prose whose answer equals the gold; programs pass untouched, and so does prose without a gold.
+
+    Every row of prose with a gold gets a verdict in its history, whether it can be thrown out or not. ``by gold`` is
+    the verdict of human prose whose last line was written from the gold, which therefore cannot disagree with it.
+
+    Args:
+        rows: Rationales of any kind.
+        which: ``"validated"`` throws out in the sources that the paper calls validated, as it did; ``"all"`` wherever
+            there is a gold; ``"none"`` nowhere.
+
+    Raises:
+        ValueError: If ``which`` is unknown, naming the choices.
+    """
+    if which not in AGREEMENT:
+        raise ValueError(f"unknown agreement {which!r}; known: {', '.join(AGREEMENT)}")
+    kept, dropped = [], []
+    for row in rows:
+        if row.kind != "cot":
+            kept.append(row)
+            continue
+        verdict, detail = _agreement(row)
+        row = row.with_history(verdict=verdict)
+        source = sources.SOURCES.get(sources.paper_name(row.source))
+        asked = which == "all" or (which == "validated" and source is not None and source.validated)
+        if asked and verdict in DISAGREE:
+            dropped.append(Dropped(row, "agreement", DISAGREE[verdict], detail))
+        else:
+            kept.append(row)
+    return kept, dropped
+
+
+DISAGREE = {"incorrect": "another answer", "no_answer": "no answer in the prose"}
+
+
+def _agreement(row: Rationale) -> tuple[str, str]:
+    """The verdict on prose and its particulars."""
+    from mammoth_utils.grading import grade, read_answer
+
+    if not row.problem.gold:
+        return "no gold", ""
+    if row.history.get("answer_line") == "gold":
+        return "by gold", ""
+    benchmark = sources.SOURCES[sources.paper_name(row.source)].benchmark
+    options = row.problem.options
+    answer = read_answer(row.text, benchmark=benchmark, rule="corrected", options=options)
+    verdict = grade(answer, row.problem.gold, benchmark=benchmark, rule="corrected", options=options)
+    return verdict.outcome, verdict.reason or ""
+
+
 def _last_line(text: str | None) -> str:
     lines = (text or "").strip().splitlines()
     return lines[-1][:200] if lines else ""
@@ -184,73 +231,6 @@ def near_duplicates(rows: Iterable[Rationale], similarity: float = SIMILARITY) -
             index.add(row, words, row.kind)
             kept.append(row)
     return kept, dropped
-
-
-class NearIndex(Generic[Item]):
-    """Texts that can be asked for those with the same numbers and nearly the same words.
-
-    Few texts share all their numbers, and those are compared directly; where more than ``DIRECT`` do (texts
-    without numbers), MinHash with locality-sensitive hashing (``datasketch``) proposes the pairs. The exact Jaccard
-    similarity of the shingles decides in any case, so a hash can lose a pair but not invent one.
-
-    Args:
-        similarity: Least Jaccard similarity, between 0 and 1.
-    """
-
-    def __init__(self, similarity: float = SIMILARITY) -> None:
-        self.similarity = similarity
-        self._members: dict[tuple, list[tuple[Item, set]]] = defaultdict(list)
-        self._hashed: dict[tuple, Any] = {}
-
-    def add(self, item: Item, words: Sequence[str], group: str = "") -> None:
-        """Add an item by its text's ``tokens``; items of different groups are never compared."""
-        key = self._key(words, group)
-        members = self._members[key]
-        members.append((item, shingles(words)))
-        if key in self._hashed:
-            self._hashed[key].insert(len(members) - 1, _sketch(members[-1][1]))
-        elif len(members) > DIRECT:
-            from datasketch import MinHashLSH
-
-            # 16 bands of 4: at a similarity of 0.7 a pair is proposed with a probability of 0.99.
-            self._hashed[key] = MinHashLSH(num_perm=PERMUTATIONS, params=(PERMUTATIONS // 4, 4))
-            for number, (_, known) in enumerate(members):
-                self._hashed[key].insert(number, _sketch(known))
-
-    def find(self, words: Sequence[str], group: str = "") -> Iterator[Item]:
-        """The items that are near a text, in the order in which they were added."""
-        key = self._key(words, group)
-        members = self._members.get(key, [])
-        if not members:
-            return
-        own = shingles(words)
-        proposed = sorted(self._hashed[key].query(_sketch(own))) if key in self._hashed else range(len(members))
-        for number in proposed:
-            if jaccard(own, members[number][1]) >= self.similarity:
-                yield members[number][0]
-
-    def _key(self, words: Sequence[str], group: str) -> tuple:
-        return (group, *(word for word in words if word[0].isdigit()))
-
-
-def _sketch(known: set) -> Any:
-    from datasketch import MinHash
-
-    sketch = MinHash(num_perm=PERMUTATIONS, seed=1, hashfunc=zlib.crc32)
-    sketch.update_batch([" ".join(shingle).encode() for shingle in known])
-    return sketch
-
-
-def shingles(words: Sequence[str], size: int = SHINGLE) -> set[tuple[str, ...]]:
-    """The runs of ``size`` words of a text; a shorter text is one run."""
-    if len(words) <= size:
-        return {tuple(words)}
-    return {tuple(words[start : start + size]) for start in range(len(words) - size + 1)}
-
-
-def jaccard(one: set, other: set) -> float:
-    """Shared share of two sets, from 0 to 1."""
-    return len(one & other) / len(one | other) if one or other else 1.0
 
 
 def _name(row: Rationale) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
+from array import array
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mammoth_utils import paths, records
+from mammoth_utils import paths
 from mammoth_utils.curation.sources import SOURCES, paper_name
 from mammoth_utils.scales import MIXTURES
 
@@ -63,22 +65,68 @@ def read(folder: Path, mixture: str, seed: int) -> list[dict[str, Any]]:
         FileNotFoundError: If the folder holds no finished curation, naming the command that makes it.
         ValueError: If the mixture is unknown, or holds no row.
     """
+    return list(stream(folder, mixture, seed))
+
+
+def stream(folder: Path, mixture: str, seed: int) -> Iterator[dict[str, Any]]:
+    """The rows that ``read`` returns, one at a time: their places are shuffled, and the rows stay on disk.
+
+    Args:
+        folder: A finished curation.
+        mixture: One of ``scales.MIXTURES``.
+        seed: Shuffles the rows.
+
+    Raises:
+        FileNotFoundError: If the folder holds no finished curation, naming the command that makes it.
+        ValueError: If the mixture is unknown, or holds no row.
+    """
     folder, wanted = Path(folder), rows_of(mixture)
     if not (folder / "record.json").is_file():
         raise FileNotFoundError(
             f"expected a finished curation in {folder}, found none; make it: {command(folder.name)}"
         )
-    kept = list(records.read_jsonl(folder / KEPT))
+    kept, places, held = wanted, array("Q"), Counter()
     if mixture == "unfiltered":
         asked = {name for name, source in SOURCES.items() if source.asks_teacher}
-        kept = [row for row in kept if not _by_teacher(row, asked)]
-        kept += records.read_jsonl(folder / UNFILTERED)
-    rows = [row for row in kept if wanted(row)]
-    if not rows:
-        held = Counter(row["source"] for row in kept)
+        kept = lambda row: wanted(row) and not _by_teacher(row, asked)  # noqa: E731
+    files = [(KEPT, kept)] + ([(UNFILTERED, wanted)] if mixture == "unfiltered" else [])
+    for which, (name, chosen) in enumerate(files):
+        for offset, row in _lines(folder / name):
+            held[row["source"]] += 1
+            if chosen(row):
+                places.append(offset << 1 | which)
+    if not places:
         raise ValueError(f"mixture {mixture!r} holds no row of {folder}; its sources: {', '.join(held) or 'none'}")
-    random.Random(f"mixture/{seed}").shuffle(rows)
-    return rows
+    random.Random(f"mixture/{seed}").shuffle(places)
+    return _at(places, [folder / name for name, _ in files])
+
+
+def _lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a file of JSON Lines with the place where each begins.
+
+    Raises:
+        ValueError: If a line is no JSON, naming file and place.
+    """
+    offset = 0
+    with open(file, "rb") as lines:
+        for line in lines:
+            if line.strip():
+                try:
+                    yield offset, json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise ValueError(f"{file}, byte {offset}: no JSON: {error}") from error
+            offset += len(line)
+
+
+def _at(places: array[int], files: list[Path]) -> Iterator[dict[str, Any]]:
+    opened = [open(file, "rb") for file in files]  # noqa: SIM115, closed below
+    try:
+        for place in places:
+            opened[place & 1].seek(place >> 1)
+            yield json.loads(opened[place & 1].readline())
+    finally:
+        for file in opened:
+            file.close()
 
 
 def _by_teacher(row: dict[str, Any], asked: set[str]) -> bool:
@@ -112,9 +160,14 @@ def ensure(dataset: str) -> Path:
     return folder
 
 
-def sizes(kept: list[dict[str, Any]], unfiltered: list[dict[str, Any]]) -> dict[str, int]:
-    """Rows of every mixture."""
-    counts = {mixture: sum(map(rows_of(mixture), kept)) for mixture in MIXTURES if mixture != "unfiltered"}
+def sizes(kept: Iterable[dict[str, Any]], unfiltered: Iterable[dict[str, Any]]) -> dict[str, int]:
+    """Rows of every mixture; each row is looked at once."""
+    wanted = {mixture: rows_of(mixture) for mixture in MIXTURES if mixture != "unfiltered"}
     asked = {name for name, source in SOURCES.items() if source.asks_teacher}
-    counts["unfiltered"] = sum(not _by_teacher(row, asked) for row in kept) + len(unfiltered)
+    counts = dict.fromkeys((*wanted, "unfiltered"), 0)
+    for row in kept:
+        for mixture, belongs in wanted.items():
+            counts[mixture] += belongs(row)
+        counts["unfiltered"] += not _by_teacher(row, asked)
+    counts["unfiltered"] += sum(1 for _ in unfiltered)
     return counts

@@ -1,140 +1,115 @@
-"""MathInstruct from the primary sources: what can be had is read, the rest says what to download."""
+"""MathInstruct from the primary sources: what is there is read, the rest says what to download and where to put it.
+
+``python -m mammoth_utils.curation.rebuild`` lists what is there; with ``--fetch`` it downloads what the hub has whole.
+"""
 
 from __future__ import annotations
 
-import gzip
-import re
-from collections.abc import Callable
+import argparse
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from mammoth_utils import paths, records
+from mammoth_utils.curation import homes, primary
+from mammoth_utils.curation.primary import Reader
 from mammoth_utils.curation.sources import SOURCES, Loaded
-from mammoth_utils.prompts import ANSWER_TRIGGER, CHOICE_PREFILL
 from mammoth_utils.rationale import Problem, Rationale
 
-# GSM8K marks each sum as <<48/2=24>>24 for a calculator; MathInstruct has the sums without the marks.
-_CALCULATOR = re.compile(r"<<[^<>]*>>")
-_OPTION = re.compile(r"^\(?([A-E])\)\s*", re.MULTILINE)
+_GSM8K = Reader(
+    "train/gsm8k_train.jsonl.gz", records.read_jsonl, primary.gsm8k, 7473,
+    (("gsm8k_train.jsonl.gz", "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465"),),
+)  # fmt: skip
+_MATH = Reader(
+    "train/math_train.jsonl.gz", records.read_jsonl, primary.math, 7500,
+    (("math_train.jsonl.gz", "c173dda0b535bf808488c8aadbb4e75ef4917d9ed3dfed66493fcb026451dd01"),),
+)  # fmt: skip
+_MATH_UNSOLVED = Reader("train/math_train_no_solution.jsonl", records.read_jsonl, primary.math_unsolved)
+_AQUA = (
+    Reader("train/aqua_rat_train.json*", records.read_jsonl, primary.aqua, 97_467),
+    Reader("train/aqua_train_flan.tsv.gz", primary.flan_lines, primary.aqua_flan, 97_467,
+           (("aqua_train_flan.tsv.gz", "2e43bd7900e739a78d7b7b7444e19bae4259399327eb76b78a30f4e4fb7dfdda"),),
+           "FLAN's cleaned copy"),
+)  # fmt: skip
+_THEOREMQA = Reader(
+    "eval/theoremqa.jsonl", records.read_jsonl, primary.theoremqa, 800,
+    (("theoremqa.jsonl", "0cd57c45c9af462eeb2282d1383fd69cf70664367fa3fce10176c3d648272cbb"),),
+    "the set's 800 problems less those with a picture; a model trained on it has no score on TheoremQA",
+)  # fmt: skip
+
+# By source: forms in which it can lie in the data folder, the best first. Readers of one form add up.
+READERS: dict[str, tuple[tuple[Reader, ...], ...]] = {
+    "GSM8K (CoT)": ((_GSM8K,),),
+    "GSM8K-RFT (CoT)": ((Reader("train/gsm8k_rft.jsonl*", primary.rft_rows, primary.rft),),),
+    "AQuA-RAT (CoT)": tuple((reader,) for reader in _AQUA),
+    "MATH (CoT)": ((_MATH,),),
+    "TheoremQA (CoT)": ((_THEOREMQA,),),
+    "Camel-Math (CoT)": ((Reader("train/camel_math.zip", primary.zipped, primary.camel, 50_000),),),
+    "College-Math (CoT)": (),
+    "GSM8K (PoT)": ((_GSM8K,),),
+    "AQuA-RAT (PoT)": tuple((reader,) for reader in _AQUA),
+    "MATH (PoT)": ((_MATH, _MATH_UNSOLVED),),
+    "TheoremQA (PoT)": ((_THEOREMQA,),),
+    "MathQA (PoT)": (
+        (Reader("train/lila_mathqa_*.jsonl*", primary.lila_rows, primary.lila, 0,
+                (("lila_mathqa_gain.jsonl.gz", "2a8f7374847e9f8a68c820bd76f0499163fa0892a4be8a29804748060b2c1b26"),),
+                "the train splits of the categories that are there, of six (gain, general, geometry, other, physics, "
+                "probability)"),),
+    ),
+    "NumGLUE (PoT)": (
+        (Reader("train/lila_numglue_*.jsonl*", primary.lila_rows, primary.lila),),
+        (Reader("train/numglue_pot_from_htl.jsonl.gz", records.read_jsonl, primary.numglue_htl, 13_000,
+                (("numglue_pot_from_htl.jsonl.gz",
+                  "156c01184cc72dfa084b2e4f7f4398fb445a8066a7b709f7d0946a90463c1003"),),
+                "MathInstruct's own programs, without gold answers: executed, not compared"),),
+    ),
+}  # fmt: skip
+_BY_HAND = {
+    "GSM8K-RFT (CoT)": "gsm8k-ScRel's JSON Lines of query and response",
+    "AQuA-RAT (CoT)": "AQuA-RAT's train.json (39 MB) as aqua_rat_train.jsonl, or `make data` for FLAN's part of it",
+    "MATH (CoT)": "JSON Lines of problem, level, type, solution, file from MATH's 7,500 training files",
+    "TheoremQA (CoT)": "`make data` fetches it",
+    "Camel-Math (CoT)": "the hub's math.zip; `python -m mammoth_utils.curation.rebuild --fetch` tries to fetch it",
+    "GSM8K (CoT)": "`make data` fetches it",
+    "MathQA (PoT)": "`make data` fetches the category gain; others of Lila's as lila_mathqa_<category>.jsonl",
+    "NumGLUE (PoT)": "`make data` fetches 4,370 programs; Lila's as lila_numglue_<type>.jsonl, which have golds",
+}
+FETCHED = {"Camel-Math (CoT)": "train/camel_math.zip"}  # whole files of the hub that readers take as they are
+_TEACHER = (
+    "its rationales are written by a teacher: give teacher=<base URL of an OpenAI-compatible endpoint> and "
+    "teacher_model, or take them from the release: dataset=release"
+)
 
 
-def gsm8k_text(answer: str) -> tuple[str, str]:
-    """Rationale and gold of a GSM8K answer: no calculator marks, ``#### x`` as ``The answer is x``.
+def data_folder() -> Path:
+    """The data folder, or where it would be."""
+    return paths.data() or paths.root() / "data"
 
-    Thousands separators leave the gold alone, as MathInstruct's rows have them.
+
+def available(name: str, folder: Path) -> tuple[tuple[Reader, ...], list[Path]]:
+    """The best form of a source that is there, and its files; nothing where none is."""
+    for form in READERS[name]:
+        files = [file for reader in form for file in reader.files(folder)]
+        if form[0].files(folder):
+            return form, files
+    return (), []
+
+
+def rows(name: str, form: tuple[Reader, ...], folder: Path) -> Iterator[Rationale | Problem]:
+    """The rationales and problems that a source's files hold, file after file.
 
     Raises:
-        ValueError: If the answer has no ``####``.
+        ValueError: If a row has not the form that the source has, naming file and row.
     """
-    prose, mark, gold = answer.rpartition("####")
-    if not mark:
-        raise ValueError(f"expected '#### <answer>' in a GSM8K answer, got {answer[-60:]!r}")
-    gold = gold.strip().replace(",", "")
-    return f"{_CALCULATOR.sub('', prose).rstrip()}\n{ANSWER_TRIGGER}{gold}", gold
-
-
-def last_boxed(solution: str) -> str | None:
-    """The content of the last ``\\boxed`` of a MATH solution, braces matched; None if there is none."""
-    start = solution.rfind("\\boxed")
-    if start < 0:
-        return None
-    rest = solution[start + len("\\boxed") :]
-    if not rest.startswith("{"):
-        return rest.split("$")[0].strip() or None  # a few solutions write \boxed 5
-    depth = 0
-    for index, sign in enumerate(rest):
-        depth += {"{": 1, "}": -1}.get(sign, 0)
-        if depth == 0:
-            return rest[1:index]
-    return None
-
-
-def _gsm8k(path: Path, name: str) -> Loaded:
-    loaded = Loaded(SOURCES[name], name)
-    for number, row in enumerate(records.read_jsonl(path)):
-        text, gold = gsm8k_text(row["answer"])
-        problem = Problem(f"gsm8k/train/{number}", row["question"], gold, set=name, field="Pre-Algebra")
-        loaded.problems.append(problem)
-        loaded.rationales.append(Rationale(problem, "cot", text, name, "human"))
-    return loaded
-
-
-def _math(path: Path, name: str) -> Loaded:
-    loaded = Loaded(SOURCES[name], name, notes="7,257 of 7,500 training problems have a solution in this copy")
-    for row in records.read_jsonl(path):
-        gold = last_boxed(row["solution"]) or ""
-        problem = Problem(f"math/train/{row['file']}", row["problem"], gold, set=name, field=row["type"],
-                          family=row["type"])  # fmt: skip
-        loaded.problems.append(problem)
-        text = f"{row['solution']}\n{ANSWER_TRIGGER}{gold}" if gold else row["solution"]
-        loaded.rationales.append(Rationale(problem, "cot", text, name, "human"))
-    return loaded
-
-
-def _aqua(path: Path, name: str) -> Loaded:
-    """AQuA-RAT as FLAN keeps it: tab-separated, a line break written as backslash and n."""
-    loaded = Loaded(SOURCES[name], name, notes="FLAN's 2,728 of AQuA-RAT's 97,467 training rows")
-    with gzip.open(path, "rt", encoding="utf8", newline="\n") as file:
-        for number, line in enumerate(file):
-            cells = line.rstrip("\n").split("\t")
-            if len(cells) != 3:
-                raise ValueError(f"{path}, line {number + 1}: expected 3 tab-separated cells, got {len(cells)}")
-            asked, letter, prose = (cell.replace("\\n", "\n") for cell in cells)
-            question, _, listed = asked.partition("\nOptions:\n")
-            options = tuple(text.strip() for text in _OPTION.split(listed)[2::2])
-            problem = Problem(f"aqua/train-flan/{number}", question, letter.strip("()"), options, name)
-            text = f"{CHOICE_PREFILL}{prose}\n{ANSWER_TRIGGER}{problem.gold}."
-            loaded.problems.append(problem)
-            loaded.rationales.append(Rationale(problem, "cot", text, name, "human"))
-    return loaded
-
-
-def _mathqa(path: Path, name: str) -> Loaded:
-    loaded = Loaded(SOURCES[name], name, notes="the train split of one of MathQA's six categories (gain)")
-    for number, row in enumerate(records.read_jsonl(path)):
-        if row["split"] != "train":
-            continue
-        problem = Problem(f"mathqa/gain/{number}", row["Input"], str(row["Output Answer"][0]), set=name, family="gain")
-        loaded.rationales.append(Rationale(problem, "pot", row["Output Program"][0], name, "human"))
-    return loaded
-
-
-def _numglue(path: Path, name: str) -> Loaded:
-    loaded = Loaded(SOURCES[name], name, notes="4,370 of 13,000 rows, without gold answers: executed, not compared")
-    for number, row in enumerate(records.read_jsonl(path)):
-        problem = Problem(f"numglue/train/{number}", row["question"].strip(), "", set=name)
-        # Two programs in three have Windows line ends; a model would learn to write them.
-        text = row["program"].replace("\r\n", "\n").replace("\r", "\n").strip("\n")
-        history = {"line_ends": "crlf"} if "\r" in row["program"] else {}
-        loaded.rationales.append(Rationale(problem, "pot", text, name, "human", history))
-    return loaded
-
-
-# name: (file below the data folder, reader); teacher-written sources take the problems of their CoT twin
-_READERS: dict[str, tuple[str, Callable[[Path, str], Loaded]]] = {
-    "GSM8K (CoT)": ("train/gsm8k_train.jsonl.gz", _gsm8k),
-    "MATH (CoT)": ("train/math_train.jsonl.gz", _math),
-    "AQuA-RAT (CoT)": ("train/aqua_train_flan.tsv.gz", _aqua),
-    "MathQA (PoT)": ("train/lila_mathqa_gain.jsonl.gz", _mathqa),
-    "NumGLUE (PoT)": ("train/numglue_pot_from_htl.jsonl.gz", _numglue),
-    "GSM8K (PoT)": ("train/gsm8k_train.jsonl.gz", _gsm8k),
-    "MATH (PoT)": ("train/math_train.jsonl.gz", _math),
-    "AQuA-RAT (PoT)": ("train/aqua_train_flan.tsv.gz", _aqua),
-}
-_FETCH = "run `make data`, or name a folder that holds it in MAMMOTH_DATA_DIR"
-_ELSEWHERE = {
-    "train/math_train.jsonl.gz": "JSON Lines of problem, level, type, solution, file from MATH's 7,500 training "
-    "files (the original hub entry was taken down in January 2025; no second home with a stable hash is known)",
-}
-_NOT_REBUILT = {
-    "GSM8K-RFT (CoT)": "its rows are sampled from fine-tuned Llama models (github.com/OFA-Sys/gsm8k-ScRel); "
-    "take them from the release: dataset=release",
-    "TheoremQA (CoT)": "the paper's 600 training rationales are in the release only: dataset=release",
-    "Camel-Math (CoT)": "50,000 GPT-4 rationales (huggingface.co/datasets/camel-ai/math, CC-BY-NC-4.0) without a "
-    "verified copy; take the paper's from the release: dataset=release",
-    "College-Math (CoT)": "the paper's own Self-Instruct set is in the release only: dataset=release",
-    "TheoremQA (PoT)": "TheoremQA publishes its 800 problems as one set, which is also an evaluation set; the "
-    "paper's training problems are in the release only: dataset=release",
-}
+    for reader in form:
+        for path in reader.files(folder):
+            for number, raw in enumerate(reader.rows(path)):
+                try:
+                    made = reader.convert(raw, number, name)
+                except (KeyError, TypeError, IndexError) as error:
+                    raise ValueError(f"{path}, row {number + 1} has not the form of {name}: {error!r}") from error
+                if made is not None:
+                    yield made
 
 
 def load(name: str, teacher: bool = True) -> Loaded:
@@ -144,22 +119,80 @@ def load(name: str, teacher: bool = True) -> Loaded:
         name: The paper's name.
         teacher: Whether a teacher can be asked; without one, teacher-written sources are missing.
     """
-    source = SOURCES[name]
-    if name in _NOT_REBUILT:
-        return Loaded(source, name, missing=_NOT_REBUILT[name])
-    file, reader = _READERS[name]
-    folder = paths.data()
-    path = (folder or paths.root() / "data") / file
-    if not path.is_file():
-        return Loaded(source, name, missing=f"no {file} in the data folder: {_ELSEWHERE.get(file, _FETCH)}")
-    if source.asks_teacher and not teacher:
-        return Loaded(source, name, missing="its programs are written by a teacher: give teacher=<base URL of an "
-                      "OpenAI-compatible endpoint> and teacher_model")  # fmt: skip
-    loaded = reader(path, name)
-    if source.asks_teacher:
-        loaded.rationales = []
-        # A program can only be kept by its output, so a problem without a gold is not worth a request.
-        loaded.problems = [problem for problem in loaded.problems if problem.gold]
-    else:
-        loaded.problems = []
+    source, folder = SOURCES[name], data_folder()
+    if source.new and not teacher:
+        return Loaded(source, name, missing=_TEACHER)
+    form, files = available(name, folder)
+    if READERS[name] and not files:
+        return Loaded(source, name, missing=_what_to_do(name, folder))
+    loaded = Loaded(source, name)
+    if not READERS[name]:  # College-Math has no primary source: the teacher makes its problems up
+        loaded.wanted = source.rows_paper
+    for made in rows(name, form, folder):
+        problem = made.problem if isinstance(made, Rationale) else made
+        # Without a gold nothing can be compared, so such a problem is not worth a request.
+        if source.new and problem.gold:
+            loaded.problems.append(problem)
+        elif not source.new and isinstance(made, Rationale):
+            loaded.rationales.append(made)
+    loaded.files = {file.relative_to(folder).as_posix(): records.sha256(file) for file in files}
+    loaded.notes = _note(loaded, form)
     return loaded
+
+
+def _note(loaded: Loaded, form: tuple[Reader, ...]) -> str:
+    """How much of the source this is."""
+    count, full = len(loaded.rationales) + len(loaded.problems), form[0].full if form else 0
+    parts = [f"{count:,} of {full:,} rows"] if full and count < full else []
+    return "; ".join([*parts, *(reader.note for reader in form if reader.note)])
+
+
+def _what_to_do(name: str, folder: Path) -> str:
+    """What to download and where to put it."""
+    source, pattern = SOURCES[name], READERS[name][0][0].pattern
+    homes_ = [home for home in source.homes if home.place != "teacher"]
+    how = _BY_HAND.get(name) or _BY_HAND[name.replace("(PoT)", "(CoT)")]
+    nowhere = "" if len(homes_) > 1 else f" ({homes.NONE})"
+    places = ", or ".join(f"{home}" for home in homes_[:2])
+    tail = "; the release has the paper's rows: dataset=release" if homes.MATHINSTRUCT in source.homes else ""
+    return f"no {pattern} in {folder.name}/. It lives at {places}{nowhere}. Put there: {how}{tail}"
+
+
+def fetch(say: Callable[[str], None] = print) -> int:
+    """Fetch the files of the hub that readers take as they are; how many could not be had.
+
+    Args:
+        say: Called with a line for each file.
+    """
+    failed = 0
+    for name, file in FETCHED.items():
+        target = data_folder() / file
+        if target.is_file():
+            say(f"{file}: there")
+            continue
+        try:
+            told = homes.fetch(SOURCES[name].homes[0], target)
+            say(f"{file}: fetched from {told['name']} at {told['revision']}")
+        except OSError as error:
+            failed += 1
+            say(f"{file}: FAILED: {error}")
+    return failed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Say what of each source is there; 1 if something was to be fetched and could not be."""
+    parser = argparse.ArgumentParser(
+        prog="python -m mammoth_utils.curation.rebuild", description="What of each source of Table 1 is there."
+    )
+    parser.add_argument("--fetch", action="store_true", help="download what the hub has as one file")
+    failed = fetch() if parser.parse_args(arguments).fetch else 0
+    for name in SOURCES:
+        loaded = load(name)
+        count = len(loaded.rationales) + len(loaded.problems) + loaded.wanted
+        what = "rationales" if loaded.rationales else "problems for a teacher"
+        print(f"{name}: {loaded.missing or f'{count:,} {what}' + (f' ({loaded.notes})' if loaded.notes else '')}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

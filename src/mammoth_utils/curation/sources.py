@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from mammoth_utils.curation.homes import HOMES, MATHINSTRUCT, Home, second
 from mammoth_utils.prompts import POT_TRIGGER
 from mammoth_utils.rationale import Problem, Rationale
 
 DATASETS = ("auto", "miniature", "release", "rebuild")
 MINI = "mini-"
+NOT_FOUND = "not found in a source that could be opened"
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,11 @@ class Source:
         new: Whether the paper made it (six are new, seven existed).
         rows_paper: The paper's sample count; rounded there.
         licence: As the paper lists it.
-        home: Where the original lives.
         release_file: The value of ``source`` in the published MathInstruct.
         benchmark: Whose grading rule compares a program's output with the gold.
-        fields: Fields of mathematics that a source of ours confirms; empty where none was found.
+        fields: Fields of mathematics.
+        fields_from: Who says so: the paper, or the set itself; its own key is what a row's ``field`` holds.
+        difficulty: How hard, by the paper's words or the set's own measure; empty where neither was found.
     """
 
     name: str
@@ -39,51 +42,70 @@ class Source:
     new: bool
     rows_paper: int
     licence: str
-    home: str
     release_file: str
     benchmark: str
-    fields: str = ""
+    fields: str = NOT_FOUND
+    fields_from: str = ""
+    difficulty: str = ""
 
     @property
     def asks_teacher(self) -> bool:
         """Whether the paper had a teacher write these programs."""
         return self.new and self.kind == "pot"
 
+    @property
+    def homes(self) -> tuple[Home, ...]:
+        """Where it lives, the first choice first."""
+        return HOMES.get(self.name, (MATHINSTRUCT,))
 
+    @property
+    def home(self) -> str:
+        """Where the original lives."""
+        real = [home for home in self.homes if home.place != "teacher"]
+        return str(real[0])
+
+    @property
+    def second_home(self) -> str:
+        """Where to turn to if the first does not answer, or the word that there is none."""
+        return second(self.homes)
+
+
+_SEVEN = "algebra, counting & probability, geometry, intermediate algebra, number theory, prealgebra, precalculus"
+_THEOREMS = "mathematics, EE & CS, physics, finance"
 _ALL = (
-    Source("GSM8K (CoT)", "cot", "human", None, False, 7_000, "MIT",
-           "github.com/openai/grade-school-math", "data/CoT/gsm_train.json", "gsm8k", "Pre-Algebra"),
-    Source("GSM8K-RFT (CoT)", "cot", "Llama", True, False, 28_000, "none listed",
-           "github.com/OFA-Sys/gsm8k-ScRel", "data/CoT/gsm_rft.json", "gsm8k", "Pre-Algebra"),
-    Source("AQuA-RAT (CoT)", "cot", "human", None, False, 90_000, "Apache-2.0",
-           "github.com/google-deepmind/AQuA", "data/CoT/aqua_rat.json", "aqua"),
-    Source("MATH (CoT)", "cot", "human", None, False, 7_000, "MIT",
-           "github.com/hendrycks/math", "data/CoT/MATH_train.json", "math"),
-    Source("TheoremQA (CoT)", "cot", "GPT-4", True, True, 600, "MIT",
-           "github.com/TIGER-AI-Lab/TheoremQA", "data/CoT/TheoremQA.json", "theoremqa"),
-    Source("Camel-Math (CoT)", "cot", "GPT-4", False, False, 50_000, "CC-BY-NC-4.0",
-           "huggingface.co/datasets/camel-ai/math", "data/CoT/math50k_camel.json", "math"),
-    Source("College-Math (CoT)", "cot", "GPT-4", False, True, 1_800, "MIT",
-           "huggingface.co/datasets/TIGER-Lab/MathInstruct", "data/CoT/college_math.json", "mmlu_math"),
-    Source("GSM8K (PoT)", "pot", "GPT-4", True, True, 14_000, "MIT",
-           "github.com/openai/grade-school-math", "data/PoT/gsm_gpt4.json", "gsm8k"),
-    Source("AQuA-RAT (PoT)", "pot", "GPT-4", True, True, 9_700, "Apache-2.0",
-           "github.com/google-deepmind/AQuA", "data/PoT/aqua_rat_filtered.json", "aqua"),
-    Source("MATH (PoT)", "pot", "GPT-4", True, True, 7_000, "MIT",
-           "github.com/hendrycks/math", "data/PoT/MATH_train.json", "math"),
-    Source("TheoremQA (PoT)", "pot", "GPT-4", True, True, 700, "MIT",
-           "github.com/TIGER-AI-Lab/TheoremQA", "data/PoT/TheoremQA.json", "theoremqa"),
-    Source("MathQA (PoT)", "pot", "human", None, False, 25_000, "Apache-2.0",
-           "huggingface.co/datasets/allenai/lila", "data/PoT/mathqa.json", "numglue"),
-    Source("NumGLUE (PoT)", "pot", "human", None, False, 13_000, "Apache-2.0",
-           "huggingface.co/datasets/allenai/lila", "data/PoT/numglue.json", "numglue"),
+    Source("GSM8K (CoT)", "cot", "human", None, False, 7_000, "MIT", "data/CoT/gsm_train.json", "gsm8k",
+           "Pre-Algebra", "the paper", "grade school exam; 2 to 8 steps"),
+    Source("GSM8K-RFT (CoT)", "cot", "Llama", True, False, 28_000, "none listed", "data/CoT/gsm_rft.json", "gsm8k",
+           "Pre-Algebra", "the paper", "GSM8K's questions"),
+    Source("AQuA-RAT (CoT)", "cot", "human", None, False, 90_000, "Apache-2.0", "data/CoT/aqua_rat.json", "aqua",
+           "algebraic word problems", "the set's own description"),
+    Source("MATH (CoT)", "cot", "human", None, False, 7_000, "MIT", "data/CoT/MATH_train.json", "math",
+           _SEVEN, "the set's key `type`", "competitions; the set's key `level`, 1 to 5"),
+    Source("TheoremQA (CoT)", "cot", "GPT-4", True, True, 600, "MIT", "data/CoT/TheoremQA.json", "theoremqa",
+           _THEOREMS, "the set's key `field`"),
+    Source("Camel-Math (CoT)", "cot", "GPT-4", False, False, 50_000, "CC-BY-NC-4.0", "data/CoT/math50k_camel.json",
+           "math", "its topics", "the set's keys `topic` and `sub_topic`"),
+    Source("College-Math (CoT)", "cot", "GPT-4", False, True, 1_800, "MIT", "data/CoT/college_math.json",
+           "mmlu_math"),
+    Source("GSM8K (PoT)", "pot", "GPT-4", True, True, 14_000, "MIT", "data/PoT/gsm_gpt4.json", "gsm8k",
+           "Pre-Algebra", "the paper", "GSM8K's questions"),
+    Source("AQuA-RAT (PoT)", "pot", "GPT-4", True, True, 9_700, "Apache-2.0", "data/PoT/aqua_rat_filtered.json",
+           "aqua", "algebraic word problems", "the set's own description"),
+    Source("MATH (PoT)", "pot", "GPT-4", True, True, 7_000, "MIT", "data/PoT/MATH_train.json", "math",
+           _SEVEN, "the set's key `type`", "competitions; the set's key `level`, 1 to 5"),
+    Source("TheoremQA (PoT)", "pot", "GPT-4", True, True, 700, "MIT", "data/PoT/TheoremQA.json", "theoremqa",
+           _THEOREMS, "the set's key `field`"),
+    Source("MathQA (PoT)", "pot", "human", None, False, 25_000, "Apache-2.0", "data/PoT/mathqa.json", "numglue",
+           "gain, general, geometry, other, physics, probability", "Lila's categories"),
+    Source("NumGLUE (PoT)", "pot", "human", None, False, 13_000, "Apache-2.0", "data/PoT/numglue.json", "numglue",
+           "arithmetic in text, by task types", "the set's own description"),
 )  # fmt: skip
 SOURCES: dict[str, Source] = {source.name: source for source in _ALL}
 
 # The release has a fourteenth `source` value that no table of the paper mentions.
 NUMBER_COMPARISON = Source(
-    "number_comparison (CoT)", "cot", "not stated", None, True, 0, "not stated",
-    "huggingface.co/datasets/TIGER-Lab/MathInstruct", "data/CoT/number_comparison.json", "numglue",
+    "number_comparison (CoT)", "cot", "not stated", None, True, 0, "not stated", "data/CoT/number_comparison.json",
+    "numglue",
 )  # fmt: skip
 
 
@@ -96,22 +118,27 @@ class Loaded:
         name: Its name in this data set (``mini-...`` in the miniature).
         rationales: Rows with a solution.
         problems: Problems that a teacher must still solve.
+        wanted: Problems that a teacher must make up and solve (Self-Instruct).
         missing: What to download and where to put it; empty if the source is there.
         notes: What a reader should know, such as how much of the source this is.
+        files: SHA-256 of each file that was read, by its name below the data folder.
     """
 
     source: Source
     name: str
     rationales: list[Rationale] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    wanted: int = 0
     missing: str = ""
     notes: str = ""
+    files: dict[str, str] = field(default_factory=dict)
 
     def sample(self, limit: int, seed: int) -> Loaded:
         """At most ``limit`` rows (0: all), drawn with the seed, in their old order."""
         if limit > 0:
             self.rationales = _sample(self.rationales, limit, f"{self.name}/{seed}")
             self.problems = _sample(self.problems, limit, f"{self.name}/{seed}")
+            self.wanted = min(self.wanted, limit)
         return self
 
 

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mammoth_utils import paths, records
-from mammoth_utils.curation import contamination, filters, mixtures, synthesis, truth
+from mammoth_utils import records
+from mammoth_utils.curation import asking, contamination, counts, filters, mixtures, truth
 from mammoth_utils.curation import sources as table_one
-from mammoth_utils.curation.description import MINIATURE, Curation
+from mammoth_utils.curation.asking import Say, by_teacher
+from mammoth_utils.curation.description import MINIATURE, NOTHING, Curation
 from mammoth_utils.curation.filters import Dropped
+from mammoth_utils.curation.ledger import Ledger
 from mammoth_utils.curation.sources import Loaded
-from mammoth_utils.curation.teachers import Budget, Ledger, Teacher
 from mammoth_utils.rationale import Rationale
-
-Say = Callable[[str], None]
 
 
 def curate(description: Curation, workers: int = 0, say: Say | None = None) -> dict[str, Any]:
     """The record of a curation, made or, where the same one finished before, read.
 
-    Leaves ``mathinstruct.jsonl`` (kept rows), ``dropped.jsonl`` (with stage and reason), ``unfiltered.jsonl`` (the
-    teacher's rows before execution) and ``record.json`` in ``description.folder``. A run that was killed starts
-    again without asking the teacher anything twice. Two processes that want the same one wait for each other.
+    Leaves in ``description.folder``: ``mathinstruct.jsonl`` (kept rows), ``dropped.jsonl`` (with stage and reason),
+    ``unfiltered.jsonl`` (the teacher's rows before execution), ``clean.json`` (which benchmark problems the rows leave
+    untouched) and ``record.json``. A run that was killed starts again without asking the teacher anything twice. Two
+    processes that want the same one wait for each other.
 
     Args:
         description: What to make.
@@ -47,6 +47,12 @@ def curate(description: Curation, workers: int = 0, say: Say | None = None) -> d
         return finished if finished is not None else _run(description, workers, say or (lambda line: None))
 
 
+def load(description: Curation) -> list[Loaded]:
+    """What each source of a curation holds, before anything is asked or executed."""
+    asks = description.dataset == MINIATURE or description.teacher != MINIATURE
+    return table_one.load(description.dataset, description.sources, description.limit, description.seed, asks)
+
+
 def _forget_older_code(description: Curation) -> None:
     """Let a run of the same description by older code be made again, instead of refusing it.
 
@@ -55,9 +61,10 @@ def _forget_older_code(description: Curation) -> None:
     file = description.folder / "run.json"
     if not file.is_file():
         return
-    wanted = {"schema": records.SCHEMA, **description.as_dict()}
-    differing = {line.split(":", 1)[0] for line in records.differences(records.read_json(file), wanted)}
-    if not differing or not differing <= {"code", "teacher_model"} or description.teacher != MINIATURE:
+    there, wanted = records.read_json(file), {"schema": records.SCHEMA, **description.as_dict()}
+    differing = {line.split(":", 1)[0] for line in records.differences(there, wanted)}
+    by_code = differing <= {"code", "teacher_model"} or set(there) != set(wanted)  # other keys: another version of it
+    if not differing or not by_code or description.teacher != MINIATURE:
         return
     if description.world == MINIATURE:
         (description.folder / "record.json").unlink(missing_ok=True)
@@ -67,19 +74,28 @@ def _forget_older_code(description: Curation) -> None:
         description.folder.mkdir(parents=True)
 
 
-def _run(description: Curation, workers: int, say: Say) -> dict[str, Any]:
-    started, seconds = time.monotonic(), {}
+class _Clock:
+    """Seconds of each stage."""
+
+    def __init__(self, say: Say) -> None:
+        self.say, self.seconds, self.started = say, {}, time.monotonic()
 
     @contextlib.contextmanager
-    def stage(name: str, line: str) -> Iterator[None]:
-        say(line)
+    def stage(self, name: str, line: str) -> Iterator[None]:
+        self.say(line)
         begun = time.monotonic()
         yield
-        seconds[name] = round(time.monotonic() - begun, 2)
+        self.seconds[name] = round(time.monotonic() - begun, 2)
 
-    with stage("load", f"loading {len(description.sources)} sources of {description.dataset}"):
-        asks = description.dataset == MINIATURE or description.teacher != MINIATURE
-        loaded = table_one.load(description.dataset, description.sources, description.limit, description.seed, asks)
+    @property
+    def all(self) -> float:
+        return round(time.monotonic() - self.started, 2)
+
+
+def _run(description: Curation, workers: int, say: Say) -> dict[str, Any]:
+    clock = _Clock(say)
+    with clock.stage("load", f"loading {len(description.sources)} sources of {description.dataset}"):
+        loaded = load(description)
     there = [entry for entry in loaded if not entry.missing]
     for entry in loaded:
         if entry.missing:
@@ -88,144 +104,129 @@ def _run(description: Curation, workers: int, say: Say) -> dict[str, Any]:
         raise FileNotFoundError(
             "none of the sources is there:\n" + "\n".join(f"  {e.name}: {e.missing}" for e in loaded)
         )
-
-    with stage("teacher", "asking the teacher"):
-        rows, dropped, ledger = _with_teacher(there, description, workers, say)
-    entered = Counter(row.source for row in rows) + Counter(entry.rationale.source for entry in dropped)
-    with stage("execution", f"executing {sum(row.kind == 'pot' for row in rows)} programs"):
-        rows, out = filters.malformed(rows)
+    with clock.stage("teacher", "asking the teacher"):
+        rows, dropped, ledger = asking.asked(there, description, workers, say)
+    rows, candidates, out = _filtered(rows, description, workers, clock)
+    dropped += out
+    with clock.stage("contamination", "comparing them with the benchmarks"):
+        index = contamination.Index(contamination.questions(description.world), description.windows)
+        before, after = contamination.Touched(), contamination.Touched()
+        for one in dropped:  # the report is about every row of a source, whatever threw it out
+            index.see(one.rationale, before)
+        rows, out = _decontaminated(rows, index, description.decontaminate, before, after)
         dropped += out
-        candidates = [row for row in rows if row.author.startswith("teacher:")]
+    return _write(description, loaded, rows, dropped, candidates, ledger, index, (before, after), clock)
+
+
+def _filtered(
+    rows: list[Rationale], description: Curation, workers: int, clock: _Clock
+) -> tuple[list[Rationale], list[Rationale], list[Dropped]]:
+    """Rows that pass, the teacher's rows that came to the execution, and those thrown out."""
+    with clock.stage("execution", f"executing {sum(row.kind == 'pot' for row in rows)} programs"):
+        rows, dropped = filters.malformed(rows)
+        candidates = [row for row in rows if by_teacher(row)]
         rows, out = filters.executed(rows, description.timeout_s, workers or None)
         dropped += out
-        refused = {entry.rationale.problem.id + entry.rationale.source: entry for entry in out}
-    with stage("duplicates", f"comparing {len(rows)} rows with each other"):
+    with clock.stage("agreement", "comparing prose with the gold"):
+        rows, out = filters.agreeing(rows, description.agreement)
+        dropped += out
+    with clock.stage("duplicates", f"comparing {len(rows)} rows with each other"):
         for each in (filters.duplicates, filters.near_duplicates):
             rows, out = each(rows)
             dropped += out
-    with stage("contamination", "comparing them with the benchmarks"):
-        index = contamination.Index(contamination.questions(description.world))
-        overlaps = contamination.report(rows, index)
-        if description.decontaminate:
-            rows, out = contamination.without_exact(rows, index)
-            dropped += out
+    return rows, candidates, dropped
 
-    # The unfiltered mixture differs from the kept one by the execution alone, so its extra rows pass the rest too.
-    failed = [
-        refused[row.problem.id + row.source].rationale for row in candidates if row.problem.id + row.source in refused
-    ]
-    failed, _ = filters.duplicates(failed)
-    if description.decontaminate:
-        failed, _ = contamination.without_exact(failed, index)
-    written = [row for row in rows if row.author.startswith("teacher:")]
-    unfiltered = [table_one.as_row(row) for row in written] + [table_one.as_row(row) for row in failed]
+
+def _decontaminated(
+    rows: Sequence[Rationale], index: contamination.Index, rule: str, before: contamination.Touched,
+    after: contamination.Touched,
+) -> tuple[list[Rationale], list[Dropped]]:  # fmt: skip
+    """Rows that stay under a rule and those thrown out; what all touch is counted, and what the kept ones touch."""
+    kept, dropped = [], []
+    for row in rows:
+        found = index.see(row, before)
+        if rule != NOTHING and found[rule]:
+            dropped.append(contamination.thrown_out(row, index, found[rule], rule))
+        else:
+            index.count(row, found, after)
+            kept.append(row)
+    return kept, dropped
+
+
+def _unfiltered(
+    rows: Sequence[Rationale], candidates: Sequence[Rationale], dropped: Sequence[Dropped],
+    index: contamination.Index, rule: str,
+) -> list[Rationale]:  # fmt: skip
+    """The teacher's rows as if none had been executed: those kept, and those that failed and pass the rest."""
+    refused = {_sample(one.rationale): one.rationale for one in dropped if one.stage in ("execution", "gold")}
+    failed, _ = filters.duplicates([refused[_sample(row)] for row in candidates if _sample(row) in refused])
+    if rule != NOTHING:
+        failed, _ = contamination.without(failed, index, rule)
+    return [row for row in rows if by_teacher(row)] + failed
+
+
+def _sample(row: Rationale) -> tuple[str, str, int]:
+    return row.source, row.problem.id, row.history.get("sample", 0)
+
+
+def _write(
+    description: Curation, loaded: Sequence[Loaded], rows: list[Rationale], dropped: list[Dropped],
+    candidates: Sequence[Rationale], ledger: Ledger, index: contamination.Index,
+    touched: tuple[contamination.Touched, contamination.Touched], clock: _Clock,
+) -> dict[str, Any]:  # fmt: skip
+    """The files of a curation, its record last."""
+    folder, (before, after) = description.folder, touched
     kept = [table_one.as_row(row) for row in rows]
+    unfiltered = [
+        table_one.as_row(row) for row in _unfiltered(rows, candidates, dropped, index, description.decontaminate)
+    ]
     files = {
         mixtures.KEPT: kept,
         mixtures.UNFILTERED: unfiltered,
         mixtures.DROPPED: [entry.as_row() for entry in dropped],
     }
     for name, lines in files.items():
-        records.write_jsonl(description.folder / name, lines)
-    for name in ledger.entries:
-        ledger.accept(name, sum(row.source == name for row in written))
+        records.write_jsonl(folder / name, lines)
+    clean = {"world": description.world, "rules": list(index.rules), "benchmarks": index.clean(after),
+             "benchmarks_before": index.clean(before, clean=False)}  # fmt: skip
+    records.write_json(folder / contamination.CLEAN, clean)
+    own, lost = _by_source(rows, dropped)
+    for name, entry in ledger.entries.items():
+        ledger.accept(name, sum(by_teacher(row) for row in own[entry["source"]]))
     record = {
         "page": "curate",
         "world": description.world,
         "name": description.name,
         "parameters": description.as_dict(),
-        "sources": [_source(entry, entered, rows, dropped) for entry in loaded],
-        "statuses": _statuses(rows, dropped),
+        "sources": [counts.source(entry, own[entry.name], lost[entry.name]) for entry in loaded],
+        "statuses": counts.statuses((*rows, *(entry.rationale for entry in dropped))),
         "ledger": ledger.as_dict(),
         "truth": truth.compare(rows, dropped) if description.world == MINIATURE else None,
-        "contamination": [overlap.as_dict() for overlap in overlaps],
-        "windows": list(contamination.WINDOWS),
+        "contamination": [overlap.as_dict() for overlap in index.overlaps(before)],
+        "rules": list(index.rules),
+        "clean": contamination.clean_counts(clean),
         "mixtures": mixtures.sizes(kept, unfiltered),
-        "files": {
-            name: {"rows": len(lines), "sha256": records.sha256(description.folder / name)}
-            for name, lines in files.items()
-        },
+        "files": {name: {"rows": len(lines), "sha256": records.sha256(folder / name)} for name, lines in files.items()},
         "isolation": _isolation(),
         "environment": records.environment(),
-        "stages": {key: value for key, value in seconds.items()},
-        "seconds": round(time.monotonic() - started, 2),
+        "stages": clock.seconds,
+        "seconds": clock.all,
     }
-    records.write_record(description.folder, record)
-    say(f"kept {len(kept):,} rows: runs/curate/{description.name}")
-    return records.read_json(description.folder / "record.json")
+    records.write_record(folder, record)
+    clock.say(f"kept {len(kept):,} rows: runs/curate/{description.name}")
+    return records.read_json(folder / "record.json")
 
 
-def _with_teacher(
-    loaded: list[Loaded], description: Curation, workers: int, say: Say
-) -> tuple[list[Rationale], list[Dropped], Ledger]:
-    """All rows in Table 1's order, the teacher's among them, and those it gave no program for."""
-    rows: list[Rationale] = []
-    dropped: list[Dropped] = []
-    if not any(entry.problems for entry in loaded):
-        return [row for entry in loaded for row in entry.rationales], [], Ledger((0.0, 0.0))
-    with contextlib.ExitStack() as stack:
-        teacher = _teacher(description, workers, stack)
-        store = stack.enter_context(synthesis.Store(paths.runs() / "teacher" / "answers.sqlite"))
-        ledger, budget, asked = Ledger(teacher.prices()), Budget(teacher.budget_usd), synthesis.prompt("pot")
-        for entry in loaded:
-            rows += entry.rationales
-            if not entry.problems:
-                continue
-            say(f"asking {teacher.model} for {len(entry.problems)} programs: {entry.name}")
-            answers = synthesis.ask(entry.problems, teacher, store, budget, asked)
-            ledger.add(entry.name, answers)
-            for answer in answers:
-                row = synthesis.rationale(answer, entry.name, teacher, asked)
-                if row is not None:
-                    rows.append(row)
-                    continue
-                author = f"teacher:{teacher.model}"
-                empty = Rationale(answer.problem, "pot", answer.text or "", entry.name, author)
-                dropped.append(Dropped(empty, "teacher", "no program" if answer.text else answer.error or "no answer"))
-    return rows, dropped, ledger
-
-
-def _teacher(description: Curation, workers: int, stack: contextlib.ExitStack) -> Teacher:
-    concurrency = workers or 8
-    if description.teacher != MINIATURE:
-        return Teacher(description.teacher, description.teacher_model, concurrency=concurrency,
-                       budget_usd=description.budget_usd, price=description.price)  # fmt: skip
-    from mammoth_utils.miniature import teacher
-
-    served = stack.enter_context(teacher.serve())
-    return Teacher(served.base_url, served.model, concurrency=concurrency)
-
-
-def _source(entry: Loaded, entered: Counter, rows: list[Rationale], dropped: list[Dropped]) -> dict[str, Any]:
-    """What the record says of one source: where it came from and how many rows each stage left."""
-    own = [row for row in rows if row.source == entry.name]
-    lost: dict[str, int] = defaultdict(int)
-    for each in dropped:
-        if each.rationale.source == entry.name:
-            lost[f"{each.stage}: {each.reason}"] += 1
-    fields = Counter(row.problem.field for row in own if row.problem.field)
-    return {
-        "name": entry.name, "paper_name": entry.source.name, "kind": entry.source.kind, "author": entry.source.author,
-        "validated": entry.source.validated, "new": entry.source.new, "licence": entry.source.licence,
-        "home": entry.source.home, "missing": entry.missing, "notes": entry.notes,
-        "entered": entered[entry.name], "dropped": dict(sorted(lost.items())), "kept": len(own),
-        "fields": dict(fields.most_common()),
-        "question_characters": _mean([len(row.problem.instruction) for row in own]),
-        "rationale_characters": _mean([len(row.text) for row in own]),
-    }  # fmt: skip
-
-
-def _mean(values: list[int]) -> float | None:
-    return round(sum(values) / len(values), 1) if values else None
-
-
-def _statuses(rows: list[Rationale], dropped: list[Dropped]) -> dict[str, dict[str, int]]:
-    """Per source of programs, how many executions ended in each status."""
-    counts: dict[str, Counter] = defaultdict(Counter)
-    for row in (*rows, *(entry.rationale for entry in dropped)):
-        if "status" in row.history:
-            counts[row.source][row.history["status"]] += 1
-    return {source: dict(counter.most_common()) for source, counter in counts.items()}
+def _by_source(
+    rows: Sequence[Rationale], dropped: Sequence[Dropped]
+) -> tuple[dict[str, list[Rationale]], dict[str, list[Dropped]]]:
+    own: dict[str, list[Rationale]] = defaultdict(list)
+    lost: dict[str, list[Dropped]] = defaultdict(list)
+    for row in rows:
+        own[row.source].append(row)
+    for one in dropped:
+        lost[one.rationale.source].append(one)
+    return own, lost
 
 
 def _isolation() -> dict[str, Any]:

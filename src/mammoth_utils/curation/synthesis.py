@@ -3,68 +3,48 @@
 from __future__ import annotations
 
 import ast
-import json
-import os
 import re
-import sqlite3
-import threading
-import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from mammoth_utils import records
-from mammoth_utils.curation.teachers import Budget, Teacher, TeacherError
+from mammoth_utils.curation import batches, sending
+from mammoth_utils.curation.ledger import Budget
+from mammoth_utils.curation.prompt_files import SUBSETS, Prompt, prompt, prompt_for
+from mammoth_utils.curation.sending import API_KEY, OVER_BUDGET
+from mammoth_utils.curation.store import Store
+from mammoth_utils.curation.teachers import Teacher
+from mammoth_utils.prompts import ANSWER_TRIGGER
 from mammoth_utils.rationale import Problem, Rationale
 
-API_KEY = "OPENAI_API_KEY"
-RETRIES = 8  # by the client, with its back-off (0.5 s doubling to 8 s, or what Retry-After says)
-GIVE_UP_AFTER = 12  # failures in a row: the endpoint is down, and asking on would fill a file with its errors
-OVER_BUDGET = "the budget would be passed"
+__all__ = ["API_KEY", "OVER_BUDGET", "SUBSETS", "Answer", "Plan", "Prompt", "Store", "ask", "plan", "program",
+           "prompt", "prompt_for", "prose", "rationale", "request_body", "request_key"]  # fmt: skip
+
+CHARACTERS_PER_TOKEN = 4  # a rough rule for English, where no stored answer of the model says better
 
 _FENCE = re.compile(r"```[ \t]*(?:python|py|Python)?[ \t]*\n(.*?)(?:\n```|```|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """A prompt file: its name, version, hash and the texts of the two messages."""
-
-    name: str
-    version: str
-    sha256: str
-    system: str
-    user: str
-
-    def messages(self, problem: Problem) -> list[dict[str, str]]:
-        """The chat messages that put a problem; options are part of it."""
-        # str.replace, not format: a problem may hold braces.
-        asked = self.user.replace("{instruction}", problem.instruction)
-        return [{"role": "system", "content": self.system}, {"role": "user", "content": asked}]
-
-
-def prompt(name: str) -> Prompt:
-    """A prompt of ``curation/prompts/``.
-
-    Raises:
-        ValueError: If there is none of that name, naming those there are, or the file lacks a part.
-    """
-    folder = resources.files("mammoth_utils.curation") / "prompts"
-    known = sorted(file.name.removesuffix(".md") for file in folder.iterdir() if file.name.endswith(".md"))
-    if name not in known:
-        raise ValueError(f"unknown prompt {name!r}; known: {', '.join(known)}")
-    text = (folder / f"{name}.md").read_text(encoding="utf8")
-    parts = re.fullmatch(r"---\nversion: (\S+)\n.*?---\n## system\n(.*?)\n+## user\n(.*?)\n*", text, re.DOTALL)
-    if parts is None or "{instruction}" not in parts[3]:
-        raise ValueError(f"prompts/{name}.md: expected a version, '## system', '## user' and {{instruction}}")
-    return Prompt(name, parts[1], records.fingerprint(text), parts[2], parts[3])
-
-
-@dataclass(frozen=True)
 class Answer:
-    """What came back for one problem; ``text`` is None where nothing did, and ``error`` says why."""
+    """What came back for one request; ``text`` is None where nothing did, and ``error`` says why.
+
+    Attributes:
+        problem: What was asked.
+        request: The hash of the whole request, under which the answer is stored.
+        text: The teacher's message.
+        prompt_tokens: As the endpoint reports them; ``usage`` says where it did not.
+        completion_tokens: The same of the answer, reasoning included.
+        finish: Why it ended: ``stop``, or ``length`` where ``max_tokens`` cut it.
+        error: Why there is no answer.
+        answered_by: The model's name in the response, which can be a dated version of the one that was asked.
+        usage: ``reported``, or ``at most`` where upper bounds stand for what the endpoint does not report.
+        dollars: What it cost when it was asked.
+        batch: Whether it came by the batch API.
+        adapted: What the request was changed by, because the model wanted it so (``sending.ADAPTATIONS``).
+        sample: The number of this answer among those to the same problem, from 0.
+    """
 
     problem: Problem
     request: str
@@ -73,65 +53,34 @@ class Answer:
     completion_tokens: int = 0
     finish: str = ""
     error: str = ""
+    answered_by: str = ""
+    usage: str = "reported"
+    dollars: float = 0.0
+    batch: bool = False
+    adapted: tuple[str, ...] = ()
+    sample: int = 0
 
 
-class Store:
-    """Answers on disk, each under the hash of its whole request; SQLite, so a kill loses nothing stored.
-
-    Requests under way when a process is killed are lost, at most ``concurrency`` of them.
-    """
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = threading.Lock()
-        self._database = sqlite3.connect(path, timeout=60, check_same_thread=False)
-        self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute(
-            "CREATE TABLE IF NOT EXISTS answers (request TEXT PRIMARY KEY, body TEXT, answer TEXT, stored REAL)"
-        )
-        self._database.commit()
-
-    def get(self, request: str) -> dict[str, Any] | None:
-        """The stored answer of a request, or None."""
-        with self._lock:
-            row = self._database.execute("SELECT answer FROM answers WHERE request = ?", (request,)).fetchone()
-        return json.loads(row[0]) if row else None
-
-    def put(self, request: str, body: dict[str, Any], answer: dict[str, Any]) -> None:
-        """Store an answer; on disk when this returns."""
-        with self._lock, self._database:
-            self._database.execute(
-                "INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)",
-                (request, json.dumps(body, ensure_ascii=False), json.dumps(answer, ensure_ascii=False), time.time()),
-            )
-
-    def close(self) -> None:
-        """Close the file."""
-        self._database.close()
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-
-def request_body(problem: Problem, teacher: Teacher, asked: Prompt) -> dict[str, Any]:
-    """The body of the chat request."""
-    return {
-        "model": teacher.model,
-        "messages": asked.messages(problem),
-        "temperature": teacher.temperature,
-        "max_tokens": teacher.max_tokens,
-    }
+def request_body(problem: Problem, teacher: Teacher, asked: Prompt, sample: int = 0) -> dict[str, Any]:
+    """The body of the chat request; further samples carry a seed of their own, which tells them apart."""
+    body = {"model": teacher.model, "messages": asked.messages(problem), "max_tokens": teacher.max_tokens}
+    body |= {} if teacher.temperature is None else {"temperature": teacher.temperature}
+    return body | ({"seed": sample} if sample else {})
 
 
 def request_key(body: dict[str, Any], teacher: Teacher) -> str:
     """The hash under which an answer is stored: the whole body, and the endpoint unless it is local.
 
-    A local server has another port each time; its model's name says who answered.
+    A local server has another port each time; its model's name says who answered. It is the body before a model's
+    refusals adapt it, so that the answer is found whatever was learnt meanwhile.
     """
-    return records.fingerprint({"endpoint": "local" if teacher.local else teacher.base_url.rstrip("/"), **body})
+    return records.fingerprint({"endpoint": teacher.endpoint, **body})
+
+
+def _requests(problems: list[Problem], teacher: Teacher, asked: Prompt) -> list[tuple[Problem, int, str, dict]]:
+    bodies = [(problem, sample, request_body(problem, teacher, asked, sample))
+              for problem in problems for sample in range(teacher.samples)]  # fmt: skip
+    return [(problem, sample, request_key(body, teacher), body) for problem, sample, body in bodies]
 
 
 def ask(
@@ -146,123 +95,118 @@ def ask(
 
     Args:
         problems: What is asked.
-        teacher: Whom.
-        store: Where answers are kept.
-        budget: Shared by all sources of a run. Stored answers count as spent, so a new start does not reset it;
-            when it could be passed, the rest comes back unanswered with ``OVER_BUDGET``.
+        teacher: Whom, and for how many samples of each; the answers to one problem follow one another.
+        store: Where answers are kept. One process at a time asks a teacher out of a store; others wait.
+        budget: Shared by all sources of a run. What these requests cost in an earlier start counts as spent, the
+            lost ones among them with the most they can have cost; when the limit could be passed, the rest comes
+            back unanswered with ``OVER_BUDGET``.
         asked: The prompt; ``prompt("pot")`` by default.
         on_step: Called with (answered, all).
 
     Raises:
         TeacherError: If the price is unknown, the endpoint refuses (key, model, path), or it is down.
     """
-    problems, asked = list(problems), asked or prompt("pot")
-    prices = teacher.prices()
-    bodies = [request_body(problem, teacher, asked) for problem in problems]
-    keys = [request_key(body, teacher) for body in bodies]
-    found: dict[str, dict[str, Any]] = {}
-    open_requests: dict[str, dict[str, Any]] = {}
-    for key, body in zip(keys, bodies, strict=True):
-        if key in found or key in open_requests:
-            continue
-        stored = store.get(key)
-        if stored is None:
-            open_requests[key] = body
-        else:
-            found[key] = stored
-            budget.settle(0.0, _dollars(stored, prices))
-    if open_requests:
-        found |= _send(open_requests, teacher, store, budget, len(found), on_step)
-    return [Answer(problem, key, **found[key]) for problem, key in zip(problems, keys, strict=True)]
+    teacher.prices()  # an unknown one is refused here, before anything is sent
+    requests = _requests(list(problems), teacher, asked or prompt("pot"))
+    bodies = {key: body for _, _, key, body in requests}
+    found = _stored(bodies, store)
+    if len(found) < len(bodies):
+        with store.sending(teacher.key):
+            found = _stored(bodies, store)  # another process may have asked while this one waited
+            _count_earlier(found, bodies, teacher, store, budget)
+            done = len(found)
 
-
-def _dollars(answer: dict[str, Any], prices: tuple[float, float]) -> float:
-    return (answer["prompt_tokens"] * prices[0] + answer["completion_tokens"] * prices[1]) / 1_000_000
-
-
-def _send(
-    bodies: dict[str, dict[str, Any]],
-    teacher: Teacher,
-    store: Store,
-    budget: Budget,
-    done: int,
-    on_step: Callable[[int, int], None] | None,
-) -> dict[str, dict[str, Any]]:
-    """Send what is not stored, at most ``teacher.concurrency`` at once."""
-    import openai
-
-    prices = teacher.prices()
-    # Only the environment holds a key; a local server wants none, but the client insists on one.
-    key = os.environ.get(API_KEY) or ("none" if teacher.local else "")
-    if not key:
-        raise TeacherError(f"expected an API key for {teacher.base_url} in the environment ({API_KEY}), found none")
-    client = openai.OpenAI(api_key=key, base_url=teacher.base_url, max_retries=RETRIES, timeout=300)
-    stop = threading.Event()
-
-    def one(request: str, body: dict[str, Any]) -> dict[str, Any]:
-        most = teacher.most_a_request_costs(body["messages"])
-        if stop.is_set() or not budget.reserve(most):
-            return _failed(OVER_BUDGET)
-        spent = 0.0
-        try:
-            answer = _read(client.chat.completions.create(**body))
-            spent = _dollars(answer, prices)
-            store.put(request, body, answer)
-            return answer
-        except openai.APIStatusError as error:
-            if error.status_code < 500 and error.status_code not in (408, 409, 429):
-                raise TeacherError(f"{teacher.base_url} refuses {teacher.model!r}: {error}") from error
-            return _failed(f"status {error.status_code}")
-        except (openai.APIError, ValueError) as error:  # cut connections, time-outs, answers that are no JSON
-            return _failed(type(error).__name__)
-        finally:
-            budget.settle(most, spent)
-
-    answers: dict[str, dict[str, Any]] = {}
-    in_a_row, total = 0, done + len(bodies)
-    with client, ThreadPoolExecutor(teacher.concurrency, thread_name_prefix="teacher") as pool:
-        futures = {pool.submit(one, request, body): request for request, body in bodies.items()}
-        try:
-            for future in as_completed(futures):
-                answer = future.result()
-                answers[futures[future]] = answer
-                failed = answer["text"] is None and answer["error"] != OVER_BUDGET
-                in_a_row = in_a_row + 1 if failed else 0
-                if in_a_row >= GIVE_UP_AFTER:
-                    raise TeacherError(
-                        f"{teacher.base_url} failed {in_a_row} times in a row, last with {answer['error']!r}; the "
-                        "answers so far are stored, the same command goes on from there"
-                    )
+            def step() -> None:
+                nonlocal done
+                done += 1
                 if on_step:
-                    on_step(done + len(answers), total)
-        except BaseException:
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return answers
+                    on_step(done, len(bodies))
+
+            wanted = {key: body for key, body in bodies.items() if key not in found}
+            send = batches.send if teacher.batch else sending.send
+            found |= send(wanted, teacher, store, budget, step)
+    else:
+        _count_earlier(found, bodies, teacher, store, budget)
+    return [_answer(problem, key, sample, found[key]) for problem, sample, key, _ in requests]
 
 
-def _read(response: Any) -> dict[str, Any]:
-    """What is stored of a response.
+def _stored(bodies: Iterable[str], store: Store) -> dict[str, dict[str, Any]]:
+    return {key: answer for key in bodies if (answer := store.get(key)) is not None}
+
+
+def _count_earlier(
+    found: dict[str, dict[str, Any]], bodies: Iterable[str], teacher: Teacher, store: Store, budget: Budget
+) -> None:
+    for key, answer in found.items():
+        budget.count(key, _dollars(answer, teacher))
+    for each in store.lost(bodies):
+        budget.count(each["intent"], each["most_usd"])
+
+
+def _dollars(answer: dict[str, Any], teacher: Teacher) -> float:
+    return answer.get("dollars", teacher.dollars(answer["prompt_tokens"], answer["completion_tokens"]))
+
+
+def _answer(problem: Problem, key: str, sample: int, kept: dict[str, Any]) -> Answer:
+    return Answer(problem, key, **{**kept, "adapted": tuple(kept.get("adapted", ()))}, sample=sample)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What asking would take, before anything is asked.
+
+    Attributes:
+        requests: Requests in all, equal ones once.
+        stored: Those whose answer is stored, which cost nothing more.
+        prompt_tokens: Expected tokens of the others' prompts.
+        completion_tokens: Expected tokens of their answers.
+        dollars: What they are expected to cost.
+        dollars_most: What they can cost at most; a budget of at least this much never stops them.
+        basis: What the expectation rests on.
+    """
+
+    requests: int
+    stored: int
+    prompt_tokens: int
+    completion_tokens: int
+    dollars: float
+    dollars_most: float
+    basis: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.requests:,} requests, {self.stored:,} of them answered before; to send: "
+            f"{self.requests - self.stored:,} with about {self.prompt_tokens:,} + {self.completion_tokens:,} tokens "
+            f"({self.basis}), {self.dollars:.2f} dollars expected, {self.dollars_most:.2f} at most"
+        )
+
+
+def plan(problems: Iterable[Problem], teacher: Teacher, store: Store, asked: Prompt | None = None) -> Plan:
+    """The dry run: what ``ask`` with the same arguments would send and what that costs; nothing is sent.
 
     Raises:
-        ValueError: If it is no chat completion.
+        TeacherError: If the price is unknown, as ``ask`` would.
     """
-    choices = getattr(response, "choices", None)
-    if not choices or choices[0].message is None:
-        raise ValueError(f"expected a chat completion, got {type(response).__name__}")
-    usage = response.usage
-    return {
-        "text": choices[0].message.content or "",
-        "prompt_tokens": usage.prompt_tokens if usage else 0,
-        "completion_tokens": usage.completion_tokens if usage else 0,
-        "finish": choices[0].finish_reason or "",
-        "error": "",
-    }
+    teacher.prices()
+    bodies = {key: body for _, _, key, body in _requests(list(problems), teacher, asked or prompt("pot"))}
+    wanted = {key: body for key, body in bodies.items() if store.get(key) is None}
+    known = [(body, answer) for body, answer in store.answers_of(teacher.model) if answer["prompt_tokens"]]
+    asked_characters = sum(map(_characters, wanted.values()))
+    if known:
+        per_token = sum(_characters(body) for body, _ in known) / sum(answer["prompt_tokens"] for _, answer in known)
+        each = sum(answer["completion_tokens"] for _, answer in known) / len(known)
+        basis = f"as in {len(known):,} stored answers of this model"
+    else:
+        per_token, each = CHARACTERS_PER_TOKEN, teacher.max_tokens
+        basis = f"{CHARACTERS_PER_TOKEN} characters a token and answers of max_tokens={teacher.max_tokens}"
+    prompt_tokens, completion_tokens = round(asked_characters / per_token), round(each * len(wanted))
+    most = sum(teacher.most_a_request_costs(body["messages"]) for body in wanted.values())
+    return Plan(len(bodies), len(bodies) - len(wanted), prompt_tokens, completion_tokens,
+                teacher.dollars(prompt_tokens, completion_tokens), most, basis)  # fmt: skip
 
 
-def _failed(reason: str) -> dict[str, Any]:
-    return {"text": None, "prompt_tokens": 0, "completion_tokens": 0, "finish": "", "error": reason}
+def _characters(body: dict[str, Any]) -> int:
+    return sum(len(message["content"]) for message in body["messages"])
 
 
 def program(text: str) -> str | None:
@@ -281,10 +225,25 @@ def program(text: str) -> str | None:
     return bare if body and ("print(" in bare or "ans" in bare or "\n" in bare) else None
 
 
+def prose(text: str) -> str | None:
+    """The chain of thought in a teacher's message; None where it never says ``The answer is``.
+
+    Whether it is the right answer is for the comparison with the gold to say.
+    """
+    bare = text.strip()
+    return bare if ANSWER_TRIGGER.strip().lower() in bare.lower() else None
+
+
 def rationale(answer: Answer, source: str, teacher: Teacher, asked: Prompt) -> Rationale | None:
-    """The answer as a PoT rationale with its history; None where it holds no program."""
-    text = program(answer.text) if answer.text is not None else None
+    """The answer as a rationale with its history, of the kind that was asked for; None where it holds none."""
+    read = program if asked.kind == "pot" else prose
+    text = read(answer.text) if answer.text is not None else None
     if text is None:
         return None
-    history = {"request": answer.request, "prompt": f"{asked.name}/{asked.version}/{asked.sha256}"}
-    return Rationale(answer.problem, "pot", text, source, f"teacher:{teacher.model}", history)
+    history: dict[str, Any] = {"request": answer.request, "prompt": asked.label}
+    history |= {"sample": answer.sample} if teacher.samples > 1 else {}
+    history |= {"adapted": list(answer.adapted)} if answer.adapted else {}
+    history |= {"finish": answer.finish} if answer.finish not in ("", "stop") else {}
+    answered_by = answer.answered_by or teacher.model
+    history |= {"answered_by": answered_by} if answered_by != teacher.model else {}
+    return Rationale(answer.problem, asked.kind, text, source, f"teacher:{teacher.model}", history)

@@ -1,29 +1,66 @@
-"""Who writes the new rationales, and what that costs: endpoint, price, budget, ledger."""
+"""Who writes the new rationales: the endpoint, how it is asked, and what a token costs there."""
 
 from __future__ import annotations
 
+import csv
 import ipaddress
-import threading
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from typing import Any
 from urllib.parse import urlsplit
 
-# US dollars per million tokens (input, output). Prices change and models are withdrawn: this table is a
-# convenience with a date, `price` overrides it, and a model that is not in it is refused before it is asked.
-PRICES_READ = "2026-11-22"  # from github.com/github/docs, models-and-pricing, and the vendors' pages it follows
-PRICES: dict[str, tuple[float, float]] = {
-    "gpt-4.1": (2.00, 8.00),
-    "gpt-4.1-mini": (0.40, 1.60),
-    "gpt-4o": (2.50, 10.00),
-    "gpt-4o-mini": (0.15, 0.60),
-    "gpt-5-mini": (0.25, 2.00),
-}
+from mammoth_utils.curation.ledger import Budget, Ledger
+
+__all__ = ["Budget", "Ledger", "Price", "Teacher", "TeacherError", "price_table"]
+
 MILLION = 1_000_000
+BATCH_SHARE = 0.5  # of the ordinary price, where the table does not say otherwise
+MESSAGE_TOKENS = 16  # at most so many more than its bytes: the marks of a chat template
 
 
 class TeacherError(RuntimeError):
     """The teacher cannot be asked: an endpoint that refuses or does not answer, or a price that is unknown."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """Dollars per million tokens of one model, and when and where that was read.
+
+    Attributes:
+        input: Dollars per million tokens of a prompt.
+        output: Dollars per million tokens of an answer, reasoning included.
+        batch_share: The batch API's share of these prices.
+        read: The day on which they were read.
+        where: The page.
+    """
+
+    input: float
+    output: float
+    batch_share: float
+    read: str
+    where: str
+
+
+@cache
+def price_table() -> dict[str, Price]:
+    """The prices of ``prices.csv`` by model.
+
+    Prices change and models are withdrawn: each row has a date, ``Teacher.price`` overrides it, and a model that
+    is not there is refused before it is asked.
+
+    Raises:
+        ValueError: If a price is no number of at least 0.
+    """
+    text = (resources.files("mammoth_utils.curation") / "prices.csv").read_text(encoding="utf8")
+    table = {}
+    for row in csv.DictReader(text.splitlines()):
+        numbers = [float(row[column]) for column in ("input", "output", "batch_share")]
+        if not all(math.isfinite(number) and number >= 0 for number in numbers):
+            raise ValueError(f"prices.csv: expected prices of at least 0 for {row['model']!r}, got {numbers}")
+        table[row["model"]] = Price(*numbers, row["read"], row["where"])
+    return table
 
 
 @dataclass(frozen=True)
@@ -33,30 +70,48 @@ class Teacher:
     Attributes:
         base_url: The endpoint, such as ``http://localhost:8000/v1``.
         model: The model's name there.
-        temperature: Sampling temperature; 0 asks for the likeliest answer.
+        temperature: Sampling temperature; 0 asks for the likeliest answer, None leaves it to the endpoint.
         max_tokens: Longest answer.
         concurrency: Requests under way at once.
         budget_usd: Dollars that must not be passed; 0 spends nothing, so only free endpoints are asked.
-        price: ``"input,output"`` in dollars per million tokens, in place of ``PRICES``; ``"0,0"`` for a free one.
+        price: ``"input,output"`` in dollars per million tokens, in place of the table's; ``"0,0"`` for a free one.
+        requests_per_minute: Requests sent in any minute at most; 0 sets no limit.
+        tokens_per_minute: Tokens sent and allowed for in any minute at most; 0 sets no limit.
+        samples: Answers asked for each problem.
+        batch: Whether the endpoint's batch API is used: within a day, at a share of the price.
+        timeout_s: Seconds that an answer may take.
     """
 
     base_url: str
     model: str
-    temperature: float = 0.0
+    temperature: float | None = 0.0
     max_tokens: int = 1024
     concurrency: int = 8
     budget_usd: float = 0.0
     price: str = ""
+    requests_per_minute: int = 0
+    tokens_per_minute: int = 0
+    samples: int = 1
+    batch: bool = False
+    timeout_s: float = 300.0
 
     def __post_init__(self) -> None:
         if urlsplit(self.base_url).scheme not in ("http", "https"):
             raise ValueError(f"expected a teacher's base URL such as http://localhost:8000/v1, got {self.base_url!r}")
         if not self.model:
             raise ValueError(f"expected the model's name at {self.base_url} (teacher_model), got none")
-        if self.concurrency < 1 or self.max_tokens < 1 or self.budget_usd < 0:
+        for name, least in (("concurrency", 1), ("max_tokens", 1), ("samples", 1), ("budget_usd", 0),
+                            ("requests_per_minute", 0), ("tokens_per_minute", 0)):  # fmt: skip
+            value = getattr(self, name)
+            if not math.isfinite(value) or value < least:
+                raise ValueError(f"expected {name} of at least {least}, got {value}")
+        if not self.timeout_s > 0:
+            raise ValueError(f"expected timeout_s above 0, got {self.timeout_s}")
+        if self.temperature is not None and not 0 <= self.temperature <= 2:
+            raise ValueError(f"expected a temperature from 0 to 2, or None, got {self.temperature}")
+        if self.samples > 1 and self.temperature == 0:
             raise ValueError(
-                "expected concurrency and max_tokens of at least 1 and a budget of at least 0, got "
-                f"{self.concurrency}, {self.max_tokens} and {self.budget_usd}"
+                f"samples={self.samples} at temperature 0 would pay for the same answer again; set a temperature"
             )
 
     @property
@@ -69,108 +124,74 @@ class Teacher:
             return host == "localhost" or host.endswith((".local", ".internal"))
         return address.is_loopback or address.is_private
 
+    @property
+    def endpoint(self) -> str:
+        """The endpoint as it stands in stored requests: ``"local"`` for a local one, whose port changes."""
+        return "local" if self.local else self.base_url.rstrip("/")
+
+    @property
+    def key(self) -> str:
+        """Endpoint and model: what a rate limit, an adaptation and a lock belong to."""
+        return f"{self.endpoint} {self.model}"
+
     def prices(self) -> tuple[float, float]:
-        """Dollars per million input and output tokens.
+        """Dollars per million input and output tokens, the batch API's share taken where it is used.
 
         Raises:
             TeacherError: If an endpoint that costs money has no known price, or no budget to spend: before any
                 request is sent.
             ValueError: If ``price`` is not two numbers.
         """
+        listed = price_table().get(self.model)
         if self.price:
-            parts = self.price.split(",")
-            try:
-                given = tuple(float(part) for part in parts)
-            except ValueError:
-                given = ()
-            if len(given) != 2 or min(given) < 0:
-                raise ValueError(f"expected a price such as '0.15,0.60' (input,output per million), got {self.price!r}")
-            price = (given[0], given[1])
+            price = self._override()
         elif self.local:
             price = (0.0, 0.0)
-        elif self.model in PRICES:
-            price = PRICES[self.model]
+        elif listed:
+            price = (listed.input, listed.output)
         else:
+            known = ", ".join(f"{model} ({one.read})" for model, one in price_table().items())
             raise TeacherError(
                 f"the price of {self.model!r} at {self.base_url} is unknown; give price='input,output' in dollars per "
-                f"million tokens ('0,0' if it is free); known on {PRICES_READ}: {', '.join(PRICES)}"
+                f"million tokens ('0,0' if it is free); known, with the day it was read: {known}"
             )
         if any(price) and self.budget_usd <= 0:
             raise TeacherError(
                 f"{self.model!r} costs {price[0]} and {price[1]} dollars per million tokens and budget_usd is 0; "
                 "set budget_usd to what may be spent"
             )
-        return price
+        share = (listed.batch_share if listed else BATCH_SHARE) if self.batch else 1.0
+        return price[0] * share, price[1] * share
+
+    def _override(self) -> tuple[float, float]:
+        try:
+            given = tuple(float(part) for part in self.price.split(","))
+        except ValueError:
+            given = ()
+        if len(given) != 2 or not all(math.isfinite(part) and part >= 0 for part in given):
+            raise ValueError(f"expected a price such as '0.15,0.60' (input,output per million), got {self.price!r}")
+        return given[0], given[1]
+
+    def dollars(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """What an answer costs."""
+        price = self.prices()
+        return (prompt_tokens * price[0] + completion_tokens * price[1]) / MILLION
+
+    def most_tokens(self, messages: list[dict[str, str]]) -> tuple[int, int]:
+        """Upper bounds of a request's prompt and answer: a token is at least one byte."""
+        return sum(len(message["content"].encode()) + MESSAGE_TOKENS for message in messages), self.max_tokens
 
     def most_a_request_costs(self, messages: list[dict[str, str]]) -> float:
-        """An upper bound in dollars: a token is at least one byte, and an answer has at most ``max_tokens``."""
-        price = self.prices()
-        given = sum(len(message["content"].encode()) + 16 for message in messages)
-        return (given * price[0] + self.max_tokens * price[1]) / MILLION
-
-
-@dataclass
-class Budget:
-    """Dollars that may be spent, those spent and those set aside for requests under way; safe between threads."""
-
-    limit_usd: float
-    spent_usd: float = 0.0
-    reserved_usd: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    def reserve(self, dollars: float) -> bool:
-        """Set dollars aside; False, and nothing changed, if the limit could then be passed."""
-        with self._lock:
-            if dollars and self.spent_usd + self.reserved_usd + dollars > self.limit_usd:
-                return False
-            self.reserved_usd += dollars
-            return True
-
-    def settle(self, reserved: float, spent: float) -> None:
-        """Turn what was set aside into what was spent."""
-        with self._lock:
-            self.reserved_usd -= reserved
-            self.spent_usd += spent
-
-
-@dataclass
-class Ledger:
-    """What the teacher was asked, source by source, and what it cost; the same after a kill and a new start.
-
-    It counts the answers that this curation rests on, whether they were asked now or stored before.
-    """
-
-    prices: tuple[float, float]
-    entries: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Dollars of one answer."""
-        return (prompt_tokens * self.prices[0] + completion_tokens * self.prices[1]) / MILLION
-
-    def add(self, source: str, answers: Iterable[Any]) -> None:
-        """Count a source's answers (``synthesis.Answer``)."""
-        answers = list(answers)
-        given = [answer for answer in answers if answer.text is not None]
-        prompt = sum(answer.prompt_tokens for answer in given)
-        written = sum(answer.completion_tokens for answer in given)
-        self.entries[source] = {
-            "problems": len(answers), "answered": len(given), "unanswered": len(answers) - len(given),
-            "prompt_tokens": prompt, "completion_tokens": written, "dollars": round(self.cost(prompt, written), 6),
-        }  # fmt: skip
-
-    def accept(self, source: str, accepted: int) -> None:
-        """Note how many of a source's rationales were kept, which gives their price."""
-        entry = self.entries[source]
-        entry["accepted"] = accepted
-        entry["dollars_per_accepted"] = round(entry["dollars"] / accepted, 8) if accepted else None
-        entry["tokens_per_accepted"] = (
-            round((entry["prompt_tokens"] + entry["completion_tokens"]) / accepted, 1) if accepted else None
-        )
+        """An upper bound in dollars."""
+        return self.dollars(*self.most_tokens(messages))
 
     def as_dict(self) -> dict[str, Any]:
-        """Entries by source and their total."""
-        sums = ("problems", "answered", "unanswered", "prompt_tokens", "completion_tokens", "dollars", "accepted")
-        total = {key: round(sum(entry.get(key) or 0 for entry in self.entries.values()), 6) for key in sums}
-        accepted = total["accepted"]
-        total["dollars_per_accepted"] = round(total["dollars"] / accepted, 8) if accepted else None
-        return {"prices_per_million": list(self.prices), "sources": self.entries, "total": total}
+        """How it is asked, for a record; an endpoint's address is no secret, and the key is not held here."""
+        listed = price_table().get(self.model)
+        return {
+            "base_url": self.endpoint, "model": self.model, "temperature": self.temperature,
+            "max_tokens": self.max_tokens, "samples": self.samples, "concurrency": self.concurrency,
+            "requests_per_minute": self.requests_per_minute, "tokens_per_minute": self.tokens_per_minute,
+            "batch": self.batch, "budget_usd": self.budget_usd, "prices_per_million": list(self.prices()),
+            "prices_read": "given" if self.price else "free" if self.local else listed.read if listed else "",
+        }  # fmt: skip

@@ -23,7 +23,7 @@ border:1px solid #8888;border-radius:4px;max-width:100%;min-height:2.2em}
 .mb-bar input{flex:1 1 12em}.mb-bar button:disabled{opacity:.4}
 .mb table{border-collapse:collapse;width:100%;display:table}
 .mb th,.mb td{text-align:left;vertical-align:top;padding:.3em .5em;border-bottom:1px solid #8884;white-space:normal}
-.mb td.mb-code{font-family:monospace}
+.mb td.mb-code{font-family:monospace;white-space:pre-wrap}
 .mb td.mb-long{min-width:14em;overflow-wrap:anywhere}
 """
 # Rows as cards: on a narrow screen, and always where a table has many columns.

@@ -1,0 +1,83 @@
+"""The memory of a command and all it starts, measured while it runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+EVERY_S = 0.1
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command that has ended.
+
+    Attributes:
+        returncode: How it ended.
+        stdout: What it printed.
+        stderr: What it complained of.
+        seconds: How long it took.
+        peak_mb: The largest memory that it and its descendants held together, shared pages counted once (PSS); None
+            where the system does not say (it is read from ``/proc``).
+    """
+
+    returncode: int
+    stdout: str
+    stderr: str
+    seconds: float
+    peak_mb: float | None
+
+
+def run(command: Sequence[str], folder: Path, timeout_s: float = 1800, **environment: str) -> Ran:
+    """Run a command to its end and watch its memory.
+
+    Args:
+        command: The command.
+        folder: An existing folder for what it prints.
+        timeout_s: Seconds after which it is killed.
+        environment: Variables that are added to ours.
+
+    Raises:
+        TimeoutError: If it did not end in time.
+    """
+    out, err = folder / "stdout", folder / "stderr"
+    started, peak = time.monotonic(), 0.0
+    with open(out, "w", encoding="utf8") as printed, open(err, "w", encoding="utf8") as complained:
+        process = subprocess.Popen(command, stdout=printed, stderr=complained, env={**os.environ, **environment})
+        while process.poll() is None:
+            peak = max(peak, held_mb(process.pid))
+            if time.monotonic() - started > timeout_s:
+                process.kill()
+                process.wait()
+                raise TimeoutError(f"{' '.join(command)} did not end in {timeout_s} s: {err.read_text()[-500:]}")
+            time.sleep(EVERY_S)
+    seconds = time.monotonic() - started
+    return Ran(process.returncode, out.read_text(), err.read_text(), seconds, peak or None)
+
+
+def held_mb(process: int) -> float:
+    """Memory that a process and its descendants hold now; 0 where that cannot be read."""
+    return sum(map(_pss_mb, _family(process)))
+
+
+def _family(process: int) -> list[int]:
+    found = [process]
+    for one in found:
+        for tasks in Path(f"/proc/{one}/task").glob("*/children"):
+            try:
+                found += map(int, tasks.read_text().split())
+            except OSError:  # it ended meanwhile
+                continue
+    return found
+
+
+def _pss_mb(process: int) -> float:
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:  # it ended meanwhile, or is not ours to look into
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024

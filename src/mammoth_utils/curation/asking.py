@@ -1,0 +1,118 @@
+"""The part of a curation that asks the teacher: which sources, with which prompt, and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from mammoth_utils import paths
+from mammoth_utils.curation import self_instruct, synthesis
+from mammoth_utils.curation.description import MINIATURE, Curation
+from mammoth_utils.curation.filters import Dropped
+from mammoth_utils.curation.sources import Loaded, load
+from mammoth_utils.curation.store import Store
+from mammoth_utils.curation.teachers import Budget, Ledger, Teacher
+from mammoth_utils.rationale import Rationale
+
+Say = Callable[[str], None]
+AUTHOR = "teacher:"
+
+
+def by_teacher(row: Rationale) -> bool:
+    """Whether a teacher wrote a rationale of this curation."""
+    return row.author.startswith(AUTHOR)
+
+
+def store_file() -> Path:
+    """Where answers are kept: one file for all curations, so that none pays for an answer twice."""
+    return paths.runs() / "teacher" / "answers.sqlite"
+
+
+@contextlib.contextmanager
+def teacher_of(description: Curation, workers: int = 0) -> Iterator[Teacher]:
+    """The teacher of a curation; the miniature's is served for as long as it is needed."""
+    concurrency = workers or 8
+    if description.teacher != MINIATURE:
+        yield description.asked_of(concurrency)
+        return
+    from mammoth_utils.miniature import teacher
+
+    with teacher.serve() as served:
+        yield Teacher(served.base_url, served.model, concurrency=concurrency)
+
+
+def plans(description: Curation) -> dict[str, synthesis.Plan]:
+    """By source, what asking would send and cost; nothing is sent. Sources that need no teacher are left out."""
+    if description.dataset == "release" or (description.dataset == "rebuild" and description.teacher == MINIATURE):
+        return {}
+    loaded = load(description.dataset, description.sources, description.limit, description.seed)
+    with teacher_of(description) as teacher, Store(store_file()) as store:
+        found = {
+            entry.name: synthesis.plan(entry.problems, teacher, store, synthesis.prompt_for(entry.name))
+            for entry in loaded
+            if entry.problems
+        }
+        made_up = {
+            entry.name: self_instruct.plan(entry.wanted, teacher, store, description.seed)
+            for entry in loaded
+            if entry.wanted
+        }
+        return found | made_up
+
+
+def asked(
+    loaded: Sequence[Loaded], description: Curation, workers: int, say: Say
+) -> tuple[list[Rationale], list[Dropped], Ledger]:
+    """All rows in Table 1's order, the teacher's among them, those it gave no rationale for, and the ledger.
+
+    Raises:
+        TeacherError: If the teacher cannot be asked.
+    """
+    rows: list[Rationale] = []
+    dropped: list[Dropped] = []
+    if not any(entry.problems or entry.wanted for entry in loaded):
+        return [row for entry in loaded for row in entry.rationales], [], Ledger((0.0, 0.0))
+    with teacher_of(description, workers) as teacher, Store(store_file()) as store:
+        ledger, budget = Ledger(teacher.prices(), teacher.model), Budget(teacher.budget_usd)
+        for entry in loaded:
+            rows += entry.rationales
+            if entry.wanted:
+                written, lost = _made_up(entry, description, teacher, store, budget, ledger, say)
+                rows += written
+                dropped += lost
+            if not entry.problems:
+                continue
+            prompt = synthesis.prompt_for(entry.name)
+            what = "programs" if prompt.kind == "pot" else "chains of thought"
+            say(f"asking {teacher.model} for {len(entry.problems) * teacher.samples:,} {what}: {entry.name}")
+            answers = synthesis.ask(entry.problems, teacher, store, budget, prompt)
+            ledger.add(entry.name, answers, lost=store.lost({answer.request for answer in answers}))
+            for answer in answers:
+                row = synthesis.rationale(answer, entry.name, teacher, prompt)
+                if row is not None:
+                    rows.append(row)
+                    continue
+                nothing = "no program" if prompt.kind == "pot" else "no answer in the prose"
+                reason = nothing if answer.text else answer.error or "no answer"
+                empty = Rationale(answer.problem, prompt.kind, answer.text or "", entry.name, AUTHOR + teacher.model)
+                dropped.append(Dropped(empty, "teacher", reason))
+    return rows, dropped, ledger
+
+
+def _made_up(
+    entry: Loaded, description: Curation, teacher: Teacher, store: Store, budget: Budget, ledger: Ledger, say: Say
+) -> tuple[list[Rationale], list[Dropped]]:
+    """Problems that the teacher makes up with their solutions, and those thrown out.
+
+    The paper left them unvalidated; where all prose must agree with a gold, a second solution makes one.
+    """
+    say(f"asking {teacher.model} for {entry.wanted:,} problems of its own: {entry.name}")
+    written = self_instruct.write(entry.wanted, teacher, store, budget, description.seed)
+    rows, dropped, answers = written.rationales, written.dropped, written.answers
+    if description.agreement == "all":
+        rows, differing, more = self_instruct.confirm(rows, teacher, store, budget)
+        dropped, answers = dropped + differing, answers + more
+    ledger.add(entry.name, answers, lost=store.lost({answer.request for answer in answers}))
+    entry.notes = "; ".join(part for part in (entry.notes, written.unfinished) if part)
+    return rows, dropped

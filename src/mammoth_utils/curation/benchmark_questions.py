@@ -1,0 +1,59 @@
+"""What the benchmarks ask: the questions that training rows are compared with, under the evaluation's ids."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from mammoth_utils import paths, records
+from mammoth_utils.rationale import Problem
+
+# our name: (the paper's, file below the data folder's eval/, the keys that make up the question); ids are
+# ``name/number`` in the file's order, as the evaluation has them
+_FILES: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "gsm8k": ("GSM8K", "gsm8k", ("question",)),
+    "math": ("MATH", "math", ("problem",)),
+    "aqua": ("AQuA-RAT", "aqua", ("question",)),
+    "numglue": ("NumGLUE", "numglue", ("question",)),
+    "svamp": ("SVAMP", "svamp", ("Body", "Question")),
+    "mathematics": ("Mathematics", "deepmind", ("question",)),
+    "simuleq": ("SimulEq", "simuleq", ("question",)),
+    "sat": ("SAT-Math", "sat", ("question",)),
+    "mmlu_math": ("MMLU-Math", "mmlu_mathematics", ("question",)),
+}
+NAMES = tuple(paper for paper, _, _ in _FILES.values())
+_LETTER = re.compile(r"^[A-J]\)")  # AQuA writes its options as "A)21"
+
+
+def questions(world: str) -> dict[str, list[Problem]]:
+    """The test questions of the nine benchmarks by the paper's name; a real one whose file is not there is left out.
+
+    Args:
+        world: ``"miniature"`` or ``"real"``.
+
+    Raises:
+        ValueError: If the world is unknown.
+    """
+    if world == "miniature":
+        from mammoth_utils.miniature import benchmarks
+
+        return {name: list(benchmarks.load(name, "test")) for name in benchmarks.BENCHMARKS}
+    if world != "real":
+        raise ValueError(f"unknown world {world!r}; known: miniature, real")
+    files = {name: file for name, file in files_of(paths.data()).items() if file.is_file()}
+    return {_FILES[name][0]: list(_read(name, file)) for name, file in files.items()}
+
+
+def files_of(folder: Path | None) -> dict[str, Path]:
+    """The files of the nine benchmarks by our names, there or not; none without a data folder."""
+    return {name: folder / "eval" / f"{file}.jsonl" for name, (_, file, _) in _FILES.items()} if folder else {}
+
+
+def _read(name: str, file: Path) -> Iterator[Problem]:
+    keys = _FILES[name][2]
+    for number, row in enumerate(records.read_jsonl(file)):
+        question = " ".join(str(row[key]).strip() for key in keys)
+        listed = row.get("options") or row.get("choices")
+        options = tuple(_LETTER.sub("", str(option)) for option in listed) if listed else None
+        yield Problem(f"{name}/{number}", question, "", options, name)

@@ -1,0 +1,204 @@
+"""What training rows share with the benchmarks: by which rule, which rows, and which problems stay clean."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from mammoth_utils import paths, records
+from mammoth_utils.curation import benchmark_questions, contamination, filters
+from mammoth_utils.curation.contamination import Index, Touched
+from mammoth_utils.evaluation import benchmarks as evaluation
+from mammoth_utils.grading import overlaps
+from mammoth_utils.rationale import Problem, Rationale
+
+REAL = os.environ.get("MAMMOTH_DATA_DIR", "")
+needs_real = pytest.mark.skipif(not REAL, reason="MAMMOTH_DATA_DIR names no folder of real data")
+LONG = "Anna has {n} apples in a basket and buys {m} more apples at the market in {town}. How many apples has she now?"
+
+
+def row(question, id="a", source="GSM8K (CoT)", options=None):
+    return Rationale(Problem(id, question, "5", options), "cot", "The answer is 5.", source)
+
+
+def asked(*questions):
+    return {"B": [Problem(f"b/{number}", question, "42") for number, question in enumerate(questions)]}
+
+
+ROWS = {
+    "equal": LONG.format(n=12, m=30, town="town").upper().replace(".", " ."),
+    "near": LONG.format(n=12, m=30, town="London"),
+    "run of eight": "Tom buys 30 more apples at the market in town, cheap ones.",
+    "free": "Tom buys 31 more apples at home.",
+}
+
+
+@pytest.mark.parametrize(
+    ("rule", "found"),
+    [
+        ("equal", {"equal"}),
+        ("near", {"equal", "near"}),
+        ("ngram_8", {"equal", "near", "run of eight"}),
+        ("ngram_13", {"equal", "near"}),
+    ],
+)
+def test_a_rule_finds_what_it_says_and_what_stricter_rules_find(rule, found):
+    index = Index(asked(LONG.format(n=12, m=30, town="town")), windows=(8, 13))
+    kept, dropped = contamination.without([row(text, name) for name, text in ROWS.items()], index, rule)
+    assert {one.rationale.problem.id for one in dropped} == found
+    assert [one.problem.id for one in kept] == [name for name in ROWS if name not in found]
+    assert {one.stage for one in dropped} == {"contamination"}
+    assert all(one.detail == "B: b/0" for one in dropped)
+
+
+def test_the_report_counts_rows_and_questions_of_every_pair_and_rule():
+    index = Index(
+        {**asked(LONG.format(n=12, m=30, town="town")), "C": [Problem("c/0", "Other words here?", "")]}, (5, 8)
+    )
+    rows = [row(text, name) for name, text in ROWS.items()] + [row("What?", "x", "MATH (CoT)")]
+    by_pair = {(one.source, one.benchmark): one.as_dict() for one in contamination.report(rows, index)}
+    assert len(by_pair) == 4
+    assert by_pair["GSM8K (CoT)", "B"] == {
+        "source": "GSM8K (CoT)", "benchmark": "B", "rows": 4, "questions": 1, "equal_rows": 1, "equal_questions": 1,
+        "near_rows": 2, "near_questions": 1, "ngram_5_rows": 3, "ngram_5_questions": 1, "ngram_8_rows": 3,
+        "ngram_8_questions": 1,
+    }  # fmt: skip
+    assert not any(by_pair["MATH (CoT)", "C"][f"{rule}_rows"] for rule in index.rules)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Find the value of tan 225° in the plane, please.", "Find the value of tan 22.5° in the plane, please."),
+        ("Solve the equation x - 3 = 0 for the real number x.", "Solve the equation x + 3 = 0 for the real number x."),
+        ("What is the cube of -5 plus one hundred and two?", "What is the cube of 5 plus one hundred and two?"),
+    ],
+)
+def test_signs_and_dots_tell_questions_apart(one, other):
+    index = Index(asked(one))
+    assert not index.find(row(other).problem)["equal"]
+    assert index.find(row(one.replace(",", "").lower()).problem)["equal"] == {0}
+
+
+def test_a_hash_alone_makes_no_hit(monkeypatch):
+    index = Index(asked("one two three four five six seven eight nine"), windows=(8,))
+    other = "red blue green gold grey pink black white brown"
+    known, run = index._runs[8], tuple(other.split()[:8])
+    known[hash(run)] = next(iter(known.values()))
+    assert index.find(row(other).problem)["ngram_8"] == set()
+
+
+def test_options_are_compared_only_where_the_question_is_too_short():
+    short = Problem("b/0", "Which is true?", "A", ("one is odd", "two is odd"))
+    assert not Index({"B": [short]}).find(Problem("s", "Which is true?", "A", ("red is a colour", "no")))["equal"]
+    question = "A train runs 60 km in 2 hours. What is its speed?"
+    listed = Problem("b/0", question, "A", ("30", "40"))
+    assert Index({"B": [listed]}).find(Problem("s", question, ""))["equal"] == {0}
+
+
+@pytest.mark.parametrize(("rule", "known"), [("ngram_9", "ngram_8"), ("exact", "equal, near")])
+def test_an_unknown_rule_names_those_there_are(rule, known):
+    with pytest.raises(ValueError, match=known):
+        contamination.without([], Index(asked("x")), rule)
+
+
+def test_a_window_of_one_word_is_refused():
+    with pytest.raises(ValueError, match="at least 2 words"):
+        Index({}, windows=(1,))
+
+
+def test_rules_hold_on_many_questions_as_a_direct_comparison_says():
+    """Against the plain definition, question by question, on the miniature's own texts."""
+    from mammoth_utils.miniature import sources as world
+
+    benchmark = benchmark_questions.questions("miniature")["mini-numglue"]
+    rows = world.load("mini-NumGLUE (PoT)")[::7]
+    index = Index({"mini-numglue": benchmark}, windows=(8,))
+    texts = [overlaps.tokens(overlaps.stem(problem)) for problem in benchmark]
+
+    def runs(words):
+        return {tuple(words[at : at + 8]) for at in range(len(words) - 7)}
+
+    hits = 0
+    for one in rows:
+        words = overlaps.tokens(overlaps.stem(one.problem))
+        numbers = [word for word in words if word[0].isdigit()]
+        near = {
+            at for at, text in enumerate(texts)
+            if [word for word in text if word[0].isdigit()] == numbers
+            and filters.jaccard(filters.shingles(words), filters.shingles(text)) >= filters.SIMILARITY
+        }  # fmt: skip
+        found = index.find(one.problem)
+        assert found["equal"] == {at for at, text in enumerate(texts) if text == words}
+        assert found["near"] == near | found["equal"]
+        assert found["ngram_8"] == {at for at, text in enumerate(texts) if runs(text) & runs(words)} | found["equal"]
+        hits += len(found["equal"]) + len(found["ngram_8"])
+    assert hits, "nothing was found, so nothing was compared"
+
+
+# --- the clean part of a benchmark ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def curated(tmp_path):
+    """A folder with the ``clean.json`` of two sources and a benchmark of three problems."""
+    index = Index(asked(LONG.format(n=1, m=2, town="Rome"), LONG.format(n=3, m=4, town="Rome"), "Nothing like it?"))
+    touched = Touched()
+    index.see(row(LONG.format(n=1, m=2, town="Rome")), touched)
+    index.see(row(LONG.format(n=3, m=4, town="Paris"), source="MATH (CoT)"), touched)
+    records.write_json(tmp_path / contamination.CLEAN, {"benchmarks": index.clean(touched)})
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("rule", "sources", "clean"),
+    [
+        ("equal", None, ("b/1", "b/2")),
+        ("near", None, ("b/2",)),
+        ("near", ["MATH (CoT)"], ("b/0", "b/2")),
+        ("equal", ["MATH (CoT)"], ("b/0", "b/1", "b/2")),
+        ("ngram_8", ["GSM8K (CoT)", "MATH (CoT)"], ("b/2",)),
+    ],
+)
+def test_the_clean_problems_are_those_that_no_wanted_source_touches(curated, rule, sources, clean):
+    assert contamination.clean_ids(curated, "b", rule, sources) == clean
+
+
+def test_an_unknown_benchmark_or_rule_names_those_there_are(curated):
+    with pytest.raises(ValueError, match="known: b"):
+        contamination.clean_ids(curated, "gsm8k", "equal")
+    with pytest.raises(ValueError, match="known: equal, near, ngram_8, ngram_13"):
+        contamination.clean_ids(curated, "b", "exact")
+
+
+def test_a_committed_score_is_recomputed_on_the_clean_part():
+    """The ids are those of an evaluation's items, so its verdicts can be picked by them."""
+    from mammoth_utils.miniature import sources as world
+
+    index, touched = Index(benchmark_questions.questions("miniature")), Touched()
+    for one in world.load("mini-NumGLUE (PoT)"):
+        index.see(one, touched)
+    clean = set(index.clean(touched)["mini-numglue"]["clean"]["equal"])
+    record = records.read_json(paths.records() / "miniature" / "llama-1m-hybrid-full-s0-hybrid.json")
+    items = record["benchmarks"]["mini-numglue"]["items"]
+    picked = [verdict for id, verdict in zip(items["ids"], items["corrected"], strict=True) if id in clean]
+    assert len(picked) == len(items["ids"]) - world.SOURCES["mini-NumGLUE (PoT)"].leaked
+
+
+@needs_real
+@pytest.mark.parametrize("name", evaluation.NINE)
+def test_ids_and_questions_are_the_evaluations(name):
+    ours = {problems[0].set: problems for problems in benchmark_questions.questions("real").values()}[name]
+    theirs = evaluation.load(name)
+    assert [one.id for one in ours] == [one.id for one in theirs]
+    same = [overlaps.tokens(overlaps.stem(a)) == overlaps.tokens(overlaps.stem(b))
+            for a, b in zip(ours, theirs, strict=True)]  # fmt: skip
+    assert all(same), f"{name}: {same.count(False)} questions differ, the first {ours[same.index(False)].id}"
+
+
+def test_our_names_are_the_papers_nine():
+    assert len(contamination.NAMES) == 9
+    assert [one for one in contamination.NAMES if one != "AQuA-RAT"] == [
+        evaluation.BENCHMARKS[name].paper_name for name in evaluation.NINE if name != "aqua"
+    ]

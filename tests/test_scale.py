@@ -1,0 +1,331 @@
+"""A release audited in pieces: the same rows as all at once, by every engine, after every kill, in bounded memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mammoth_utils import records
+from mammoth_utils.curation import (
+    contamination,
+    curate,
+    describe,
+    filters,
+    mixtures,
+    rehearsal,
+    release,
+    scale,
+    shards,
+    sources,
+)
+from mammoth_utils.curation.shards import Settings
+
+ROWS = 1_500
+SETTINGS = Settings(worlds=("miniature",), timeout_s=2.0)
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A synthetic release, and what is wrong with each of its rows."""
+    file = tmp_path_factory.mktemp("release") / "release" / release.HUB_FILE
+    rehearsal.write(file, ROWS)
+    return file, [fault for _, fault in rehearsal.rows(ROWS)]
+
+
+@pytest.fixture(scope="module")
+def streamed(made, tmp_path_factory):
+    """The release audited by the stream, in several shards and buckets."""
+    out = tmp_path_factory.mktemp("streamed")
+    return out, scale.audit(made[0], out, SETTINGS, workers=2, shard_rows=400)
+
+
+def hashes(told: dict) -> dict[str, str]:
+    return {name: one["sha256"] for name, one in told["files"].items()}
+
+
+def number(row: dict) -> int:
+    return int(row["history"]["problem"].rsplit("/", 1)[1])
+
+
+def test_every_row_is_kept_or_dropped_with_its_reason_in_the_order_of_the_input(streamed):
+    out, told = streamed
+    kept, dropped = (list(records.read_jsonl(out / name)) for name in (mixtures.KEPT, mixtures.DROPPED))
+    assert sorted(map(number, [*kept, *dropped])) == list(range(ROWS))
+    assert all(list(map(number, rows)) == sorted(map(number, rows)) for rows in (kept, dropped))
+    assert all(row["stage"] in filters.STAGES and row["reason"] for row in dropped)
+    assert (told["rows"], told["kept"], told["dropped"]) == (ROWS, len(kept), len(dropped))
+    assert (told["checks"]["rows"], told["checks"]["absent"], told["checks"]["odd"]) == (ROWS, [], {})
+    for line in told["sources"]:
+        assert line["entered"] == line["kept"] + sum(line["dropped"].values())
+    assert not (out / "parts").exists()
+
+
+def test_what_was_planted_is_found(made, streamed):
+    out, _ = streamed
+    found = {number(row): row["stage"] for row in records.read_jsonl(out / mixtures.DROPPED)}
+    stages = {"copy": {"duplicate"}, "reworded": {"near-duplicate"}, "leaked": {"contamination", "duplicate"},
+              "error": {"execution"}, "syntax": {"execution"}, "endless": {"execution"},
+              "long": {"length"}}  # fmt: skip
+    planted = Counter(made[1])
+    assert all(planted[fault] for fault in ("copy", "reworded", "leaked", "error"))
+    for place, fault in enumerate(made[1]):
+        if fault != rehearsal.RIGHT:
+            assert found.get(place) in stages[fault], f"row {place}: {fault}"
+    # The twins of GSM8K-RFT and of GPT-4's programs are now and then the same text; else a right row stays.
+    wrongly = [stage for place, stage in found.items() if made[1][place] == rehearsal.RIGHT]
+    assert set(wrongly) <= {"duplicate", "near-duplicate"}
+    assert len(wrongly) < 0.1 * ROWS
+
+
+def test_pieces_keep_what_the_whole_at_once_keeps(made, streamed):
+    rows = list(release.rationales(release.stream(made[0])))
+    rows, _ = filters.malformed(rows)
+    rows, _ = filters.executed(rows, timeout_s=SETTINGS.timeout_s)
+    for each in (filters.agreeing, filters.duplicates, filters.near_duplicates):
+        rows, _ = each(rows)
+    rows, _ = contamination.without(rows, contamination.Index(contamination.questions("miniature")))
+    assert [sources.as_row(row) for row in rows] == list(scale.kept(streamed[0]))
+
+
+@pytest.mark.parametrize("cut", [(250, 1), (250, 7), (5_000, 3)], ids=str)
+def test_where_the_pieces_are_cut_decides_nothing(made, streamed, tmp_path, cut):
+    shard_rows, buckets = cut
+    settings = Settings(worlds=("miniature",), timeout_s=2.0, buckets=buckets)
+    told = scale.audit(made[0], tmp_path, settings, workers=2, shard_rows=shard_rows)
+    assert hashes(told) == hashes(streamed[1])
+    for key in ("sources", "contamination", "clean", "checks"):
+        assert _without_places(told[key]) == _without_places(streamed[1][key]), key
+
+
+def _without_places(value):
+    """Odd rows are listed a shard at a time, twenty each, so their number depends on the cut."""
+    return {key: one for key, one in value.items() if key != "odd_rows"} if isinstance(value, dict) else value
+
+
+def test_two_files_are_one_set(made, streamed, tmp_path):
+    rows = list(release.stream(made[0]))
+    halves = [
+        records.write_jsonl(tmp_path / name, part) for name, part in (("a.jsonl", rows[:700]), ("b.jsonl", rows[700:]))
+    ]
+    told = scale.audit(halves, tmp_path / "out", SETTINGS, workers=2)
+    assert hashes(told) == hashes(streamed[1])
+
+
+def test_an_engine_keeps_the_same_rows(made, streamed, tmp_path):
+    pytest.importorskip("datatrove", reason="pip install 'mammoth_utils[scale]'")
+    told = scale.audit(made[0], tmp_path, SETTINGS, engine="datatrove", workers=2, shard_rows=400)
+    assert (told["engine"], hashes(told)) == ("datatrove", hashes(streamed[1]))
+    assert told["sources"] == streamed[1]["sources"]
+    assert told["contamination"] == streamed[1]["contamination"]
+
+
+def test_any_other_engine_is_a_function(made, streamed, tmp_path):
+    """Tasks of a stage are independent: they may run in any order and be sent elsewhere."""
+    import pickle
+
+    def backwards(task, count, logs, workers):
+        for place in reversed(range(count)):
+            pickle.loads(pickle.dumps(task))(place)
+
+    told = scale.audit(made[0], tmp_path, SETTINGS, engine=backwards, workers=2, shard_rows=400)
+    assert (told["engine"], hashes(told)) == ("own", hashes(streamed[1]))
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+def test_a_killed_audit_goes_on_where_it_stopped(made, streamed, tmp_path, stage):
+    done: list[tuple[int, int]] = []
+
+    def killed_at_two(task, count, logs, workers):
+        for place in range(count):
+            if isinstance(task, scale.Check if stage == 0 else scale.Compare) and place == 2:
+                raise KeyboardInterrupt
+            task(place)
+
+    settings = Settings(worlds=("miniature",), timeout_s=2.0, buckets=4)
+    with pytest.raises(KeyboardInterrupt):
+        scale.audit(made[0], tmp_path, settings, engine=killed_at_two, workers=2, shard_rows=400)
+    assert not (tmp_path / "audit.json").exists()
+    assert not (tmp_path / mixtures.KEPT).exists()
+    name = ("shard", "bucket")[stage]
+    pieces = sorted((tmp_path / "parts").glob(f"*/rows/{name}-*.json"))
+    assert len(pieces) == 2
+    before = [piece.stat().st_mtime_ns for piece in pieces]
+
+    def watched(task, count, logs, workers):
+        scale.stream(task, count, logs, workers)
+        done.extend((isinstance(task, scale.Compare), piece.stat().st_mtime_ns) for piece in pieces)
+
+    told = scale.audit(made[0], tmp_path, settings, engine=watched, workers=2, shard_rows=400)
+    assert hashes(told) == hashes(streamed[1])
+    assert {at for _, at in done} == set(before), "finished pieces were not made again"
+
+
+def test_a_finished_audit_is_read_and_another_is_made(made, streamed):
+    out, told = streamed
+    at = (out / mixtures.KEPT).stat().st_mtime_ns
+    assert scale.audit(made[0], out, SETTINGS, workers=2, shard_rows=400) == told
+    assert (out / mixtures.KEPT).stat().st_mtime_ns == at
+
+
+def test_contaminated_rows_stay_where_that_is_asked(made, streamed, tmp_path):
+    settings = Settings(worlds=("miniature",), timeout_s=2.0, decontaminate="none")
+    told = scale.audit(made[0], tmp_path, settings, workers=2)
+    lost = sum(count for line in streamed[1]["sources"] for why, count in line["dropped"].items() if "contam" in why)
+    assert told["kept"] == streamed[1]["kept"] + lost
+    assert lost > 0
+
+
+def test_rows_of_other_origins_take_the_same_way(tmp_path):
+    rows = [
+        {"source": "web", "kind": "cot", "instruction": "What is 2 + 3?", "output": "It is 5."},
+        {"source": "web", "kind": "pot", "instruction": "2 + 3? Let's write a program.", "output": "print(5)"},
+        {"source": "web", "kind": "pot", "instruction": "1 / 0? Let's write a program.", "output": "print(1/0)"},
+        {"source": "web", "kind": "cot", "instruction": "What is 2 + 3?", "output": "It is 5."},
+    ]  # fmt: skip
+    file = records.write_jsonl(tmp_path / "web.jsonl", rows)
+    told = scale.audit(file, tmp_path / "out", Settings(form="rows", worlds=("miniature",)), workers=1)
+    assert told["sources"][0]["dropped"] == {"duplicate: same text": 1, "execution: error": 1}
+    assert [row["instruction"] for row in scale.kept(tmp_path / "out")] == [row["instruction"] for row in rows[:2]]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"source": "web", "instruction": "", "output": ""}, "row 1 lacks kind"),
+        ({"source": "web", "instruction": "", "output": "", "kind": "prose"}, "unknown kind 'prose'; known: cot, pot"),
+    ],
+)
+def test_a_row_of_another_form_is_refused_by_its_number(tmp_path, row, message):
+    good = {"source": "web", "kind": "cot", "instruction": "What is 2 + 3?", "output": "It is 5."}
+    file = records.write_jsonl(tmp_path / "web.jsonl", [good, row])
+    with pytest.raises(ValueError, match=message):
+        scale.audit(file, tmp_path / "out", Settings(form="rows", worlds=("miniature",)))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"form": "alpaca"}, "unknown form 'alpaca'; known: release, rows"),
+        ({"buckets": 0}, "a bucket at least"),
+        ({"decontaminate": "near-ish"}, "unknown rule 'near-ish'; known: equal"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(**wrong)
+
+
+def test_an_unknown_engine_and_a_missing_file_are_refused(made, tmp_path):
+    with pytest.raises(ValueError, match="unknown engine 'ray'; known: stream, datatrove"):
+        scale.audit(made[0], tmp_path, engine="ray")
+    with pytest.raises(FileNotFoundError, match=r"no\.json, found no such file"):
+        scale.audit(tmp_path / "no.json", tmp_path)
+    (tmp_path / "empty.json").write_text("[]")
+    with pytest.raises(ValueError, match="expected rows, found none"):
+        scale.audit(tmp_path / "empty.json", tmp_path / "out", SETTINGS)
+
+
+def test_rows_that_can_be_near_duplicates_share_a_bucket(made):
+    """What the cut into buckets rests on: whatever the whole at once calls a duplicate has the same group."""
+    rows = list(release.rationales(release.stream(made[0])))
+    by_id = {row.problem.id: row for row in rows}
+    seen = 0
+    for each in (filters.duplicates, filters.near_duplicates):
+        rows, dropped = each(rows)
+        for one in dropped:
+            other = by_id[one.detail.rsplit(", ", 1)[1]]
+            assert shards.group(one.rationale) == shards.group(other)
+            seen += 1
+    assert seen > 20
+
+
+def test_the_page_keeps_the_same_rows_of_a_local_release(made, tmp_path, monkeypatch):
+    monkeypatch.setenv("MAMMOTH_DATA_DIR", str(made[0].parent.parent))
+    monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
+    record = curate(describe("release", timeout_s=2.0), workers=2)
+    told = scale.audit(made[0], tmp_path / "out", Settings(timeout_s=2.0), workers=2)
+    pages = {number(row): row for row in records.read_jsonl(tmp_path / "runs" / "curate" / "release" / mixtures.KEPT)}
+    assert pages == {number(row): row for row in scale.kept(tmp_path / "out")}
+    assert {one["name"]: one["dropped"] for one in record["sources"]} == {
+        one["name"]: one["dropped"] for one in told["sources"]
+    }
+
+
+# --- the whole size -----------------------------------------------------------------------------------------
+
+sys.path.insert(0, str(ROOT / "speed"))
+MINUTES, MEMORY_MB = 5, 4_096
+
+
+@pytest.mark.long
+def test_the_whole_release_is_audited_in_five_minutes_and_four_gigabytes(tmp_path):
+    import curation as speed
+
+    file = tmp_path / "MathInstruct.json"
+    planted = rehearsal.write(file)
+    out = tmp_path / "out"
+    told = speed.measure(speed.OURS, file, out)
+    assert told["rows"] == planted.total() == release.ROWS
+    programs = sum(sum(line["statuses"].values()) for line in told["sources"])
+    assert programs == pytest.approx(74_000, abs=1_000), "every program was executed"
+    assert told["kept"] + told["dropped"] == release.ROWS
+    assert told["seconds"] < 60 * MINUTES
+    assert told["peak_mb"] is None or told["peak_mb"] < MEMORY_MB
+
+
+@pytest.mark.long
+def test_a_kill_at_any_moment_loses_no_row(made, streamed, tmp_path):
+    """SIGKILL again and again, until the audit ends; what it leaves is what an undisturbed one leaves."""
+    import subprocess
+
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom mammoth_utils.curation import scale\n"
+        "from mammoth_utils.curation.shards import Settings\n"
+        "settings = Settings(worlds=('miniature',), timeout_s=2.0, buckets=4)\n"
+        "scale.audit(Path(sys.argv[1]), Path(sys.argv[2]), settings, workers=1, shard_rows=200)\n"
+    )
+    kills, patience = 0, 1.5
+    while True:
+        process = subprocess.Popen([sys.executable, "-c", code, str(made[0]), str(tmp_path)], env=os.environ)
+        try:
+            assert process.wait(patience) == 0
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills, patience = kills + 1, patience + 0.3
+        assert kills < 60, "it never ends"
+    assert kills >= 2
+    assert hashes(json.loads((tmp_path / "audit.json").read_text())) == hashes(streamed[1])
+
+
+def test_the_watch_over_memory_sees_what_a_child_of_a_child_holds(tmp_path):
+    from _memory import run
+
+    if not Path("/proc/self/smaps_rollup").exists():
+        pytest.skip("memory is read from /proc")
+    inner = "import time; held = bytearray(b'x') * 200_000_000; time.sleep(1)"
+    outer = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])"
+    started = time.monotonic()
+    ran = run([sys.executable, "-c", outer], tmp_path)
+    assert ran.returncode == 0
+    assert 190 < ran.peak_mb < 400
+    assert ran.seconds <= time.monotonic() - started
+
+
+def test_growth_is_a_line_through_the_ends():
+    import curation as speed
+
+    line = speed.growth({10_000: 12.0, 50_000: 20.2, 260_000: 62.0})
+    assert line["per_million_s"] == 200.0
+    assert line["fixed_s"] == 10.0
+    assert line["off"] == pytest.approx(0.01, abs=0.001)
+    with pytest.raises(ValueError, match="two sizes at least"):
+        speed.growth({1: 1.0})
