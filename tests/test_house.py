@@ -169,8 +169,8 @@ def test_documented_commands_name_real_pages_and_parameters():
         pages.resolve(Path(page).stem, given)
 
 
-# The sum of the others, peers of speed runs, an engine for tens of millions of rows: no page and no test needs them.
-OUTSIDE = {"all", "speed", "scale"}
+# The sum of the others, and the peers of speed runs, which no page and no test needs.
+OUTSIDE = {"all", "speed"}
 
 
 def _requirements(outside: set[str] = OUTSIDE) -> list[str]:

@@ -59,8 +59,8 @@ class Home:
 
 
 _PAGES = "the hub's own pages, as stored copies show them"
-MATHINSTRUCT = Home("hub", "TIGER-Lab/MathInstruct", "69a7014bdacac5907a47ac32ddfa463458277ffb", "MathInstruct.json",
-                    _PAGES)  # fmt: skip
+MATHINSTRUCT = Home("hub", "TIGER-Lab/MathInstruct", "b4fdc323a7be1379c9c7c0b67b1de72dfee2111a", "MathInstruct.json",
+                    "public project manifests")  # fmt: skip
 _GSM8K = (
     Home("github", "openai/grade-school-math", "3101c7d5072418e28b9008a6636bde82a006892c",
          "grade_school_math/data/train.jsonl", "the repository"),
