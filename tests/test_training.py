@@ -284,7 +284,7 @@ def test_adapters_train_and_reload_and_the_merged_model_agrees(here, base, metho
     from peft import AutoPeftModelForCausalLM
     from transformers import AutoModelForCausalLM
 
-    description = run(base, method=method, max_steps=60, learning_rate=2e-2)
+    description = run(base, method=method, max_steps=120, learning_rate=2e-2)
     record = finetune(description, tiny_base.rows(4))
     assert record["losses"]["last"] < record["losses"]["first"] - 0.3, "a random base learns little"
     assert record["model"]["folders"] == ["adapter", "model"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -97,6 +98,11 @@ class WarmParent:
             if self.receive() is None:
                 raise SandboxError(self.last_words())
         return self.hello
+
+    @property
+    def killed(self) -> bool:
+        """Whether the worker was ended by SIGKILL, which comes from outside, and said nothing of its own."""
+        return self._process.poll() == -signal.SIGKILL and not self.words
 
     def last_words(self) -> str:
         """Why a worker that has gone has gone, as far as can be told."""

@@ -236,7 +236,9 @@ class Sandbox:
             answers = parent.receive()
             if answers is None:
                 if parent.hello is None:
-                    raise SandboxError(f"a worker could not start: {parent.last_words()}")
+                    words = parent.last_words()
+                    if not parent.killed:
+                        raise SandboxError(f"a worker could not start: {words}")
                 yield parent, [], True
                 continue
             batch = self._busy[parent]
