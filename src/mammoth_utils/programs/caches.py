@@ -77,14 +77,9 @@ class LayeredCaches:
 
     def clear(self) -> None:
         """Forget what was computed since ``freeze``."""
-        for clear in self._clear:
+        # Typing's besides: of two unions that are equal, the order of the first is kept and shown.
+        for clear in (*self._clear, *getattr(typing, "_cleanups", ())):
             clear()
         for module, name, method in UNLAYERED:
             if (loaded := sys.modules.get(module)) is not None and hasattr(loaded, name):
                 getattr(getattr(loaded, name), method)()
-
-
-def clear_typing() -> None:
-    """Forget the types written so far: of two unions that are equal, the order of the first is kept and shown."""
-    for clear in getattr(typing, "_cleanups", ()):
-        clear()

@@ -53,10 +53,7 @@ class Neighbours:
         with contextlib.suppress(BrokenPipeError):  # it has gone, which the answer will show
             frames.write(self._to, {"programs": list(programs), "limit_s": limit_s})
         answer = self._answer(min(WALL_S, task["wall_s"]) + shared.SLICE_S)
-        if answer is not None and not (shared.well_formed(answer) and _of_these(answer, programs)):
-            self.end()
-            return Settled(alone=[index for index, _ in programs])
-        if answer is None or not answer["sound"]:
+        if answer is None or not (shared.well_formed(answer) and _of_these(answer, programs) and answer["sound"]):
             (culprit,) = shared.POSITION.unpack_from(self._position, 0)
             self.end()
             if answer is None and 0 <= culprit < len(programs):

@@ -28,7 +28,6 @@ from typing import Any
 
 from mammoth_utils.programs import frames, program
 from mammoth_utils.programs.allowed import BUILTINS, HARMLESS_EVENTS, MODULES
-from mammoth_utils.programs.caches import clear_typing
 from mammoth_utils.programs.clearance import reason_for_own_process
 
 POSITION = struct.Struct("=i")  # in memory shared with the parent: the program that runs, or NOBODY
@@ -143,8 +142,6 @@ class SharedInterpreter:
         self.spoilt = self.spoilt or bool(self._left)
         space.clear()
         self._clear_caches()
-        if any("typing" in cell for cell in cells):
-            clear_typing()
         if any(USES_RE.search(cell) for cell in cells):
             self._state.restore_patterns()
         printed = stream.getvalue()

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from mammoth_utils.programs import frames, kernel, layers, traces, watch
-from mammoth_utils.programs.caches import LayeredCaches, clear_typing
+from mammoth_utils.programs.caches import LayeredCaches
 from mammoth_utils.programs.neighbours import Neighbours
 
 STANDARD = (
@@ -106,7 +106,6 @@ def _serve(settings: dict, level: str, stranger: bool, scratch: str) -> None:
         sys.path.extend(settings["packages"])
         caches = LayeredCaches()
         loaded = _warm(settings["kind"], caches)
-        clear_typing()
         if level != "process":
             try:
                 ruleset = layers.file_rules(readable, scratch)
