@@ -16,6 +16,10 @@ MAX_SEED = 2**31 - 1
 LORA_ALPHA_PER_RANK = 2.0  # alpha = 2 r, a common choice; the QLoRA paper used 16 at r = 64 with a rate of its own
 LORA_DROPOUT = 0.05  # the QLoRA paper's for its larger models; 0 at miniature size, where one epoch is run
 CHECKPOINT_MINUTES = 30.0
+MAX_LEFT_OUT = 0.05  # share of the rows that may be too long, empty or hold special tokens before a run is refused
+SHARDINGS = ("auto", "none", "fsdp2")
+MASTER_WEIGHTS = ("fp32", "bf16")
+TRACKERS = ("tensorboard", "trackio", "wandb")
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class RunDescription:
         mixture: Which rationales are trained on.
         dataset: ``miniature``, ``release``, ``rebuild``, or the name of a ``runs/curate`` folder.
         base: Hub name or folder of the base model; the miniature's as a name below ``models/miniature``.
+        revision: Commit, tag or branch of the base on its hub; empty takes the newest, and the record has its commit.
         rope_theta: What the base's configuration must say, or None where any value is taken.
         seed: Seeds the order of the data and the initial adapter.
         epochs: Passes over the mixture.
@@ -46,7 +51,13 @@ class RunDescription:
         lora_alpha: Scale of the adapters; 0 for ``full``.
         lora_dropout: Dropout in front of the adapters.
         devices: ``auto``, ``cpu``, or how many devices as text.
+        sharding: ``fsdp2`` cuts weights, gradients and optimiser states over the devices; ``none`` keeps a whole
+            copy on each. Part of the run, not of whatever launches it.
+        master_weights: In what full fine-tuning keeps its weights: ``fp32``, or ``bf16`` at half the memory and at
+            the price that most updates are lost (measured at the paper's rates: 84 % of the weights stay unchanged).
+        max_left_out: Share of the rows that may be left out before the run is refused.
         checkpoint_minutes: Minutes between checkpoints; 0 keeps none, and a killed run starts again.
+        trackers: Where the curve goes besides ``curve.jsonl``, comma-separated; empty for nowhere.
         logging_steps: Optimiser steps between two points of the curve.
     """
 
@@ -59,6 +70,7 @@ class RunDescription:
     mixture: str
     dataset: str
     base: str
+    revision: str
     rope_theta: float | None
     seed: int
     epochs: int
@@ -73,8 +85,12 @@ class RunDescription:
     lora_alpha: float
     lora_dropout: float
     devices: str
+    sharding: str
+    master_weights: str
+    max_left_out: float
     checkpoint_minutes: float
     logging_steps: int
+    trackers: str
 
     @property
     def folder(self) -> Path:
@@ -126,6 +142,11 @@ def describe(
     learning_rate: float = 0.0,
     devices: str = "auto",
     name: str = "",
+    revision: str = "",
+    sharding: str = "auto",
+    master_weights: str = "fp32",
+    checkpoint_minutes: float = CHECKPOINT_MINUTES,
+    trackers: str = "",
 ) -> RunDescription:
     """The resolved description of a run; zero, an empty text and ``auto`` take the scale's recipe.
 
@@ -149,6 +170,11 @@ def describe(
             ``cpu``, or a number of devices.
         name: The run's folder; without it the name follows from the parameters, and a value that departs from the
             recipe is part of it, as in ``llama-1m-hybrid-full-s0-max_steps20``.
+        revision: Commit, tag or branch of the base on its hub; empty takes the scale's.
+        sharding: ``auto`` is ``fsdp2`` on several GPUs, else ``none``.
+        master_weights: ``fp32``, or ``bf16`` for full fine-tuning at half the memory, which loses most updates.
+        checkpoint_minutes: Minutes between checkpoints; 0 keeps none.
+        trackers: Any of ``tensorboard``, ``trackio`` and ``wandb``, comma-separated.
 
     Raises:
         ValueError: If a value is unknown or out of range, naming what was expected and the choices.
@@ -157,6 +183,11 @@ def describe(
     recipe = scale.recipe
     _one_of("method", method, scales.METHODS)
     _one_of("mixture", mixture, scales.MIXTURES)
+    _one_of("sharding", sharding, SHARDINGS)
+    _one_of("master_weights", master_weights, MASTER_WEIGHTS)
+    trackers = ",".join(part.strip() for part in trackers.split(",") if part.strip())
+    for tracker in filter(None, trackers.split(",")):
+        _one_of("tracker", tracker, TRACKERS)
     _whole("seed", seed, 0, MAX_SEED)
     _whole("epochs", epochs, 0, 100)
     _whole("max_steps", max_steps, 0, 10_000_000)
@@ -168,6 +199,8 @@ def describe(
         )
     if not (isinstance(learning_rate, (int, float)) and math.isfinite(learning_rate) and 0 <= learning_rate < 1):
         raise ValueError(f"learning_rate is {learning_rate!r}; expected a number from 0 (the recipe's) to below 1")
+    if not (isinstance(checkpoint_minutes, (int, float)) and 0 <= checkpoint_minutes < 1e6):
+        raise ValueError(f"checkpoint_minutes is {checkpoint_minutes!r}; expected minutes from 0 (none)")
     devices = str(devices)
     if devices not in ("auto", "cpu") and not re.fullmatch(r"[1-9]\d{0,3}", devices):
         raise ValueError(f"unknown devices {devices!r}; known: auto, cpu, or a number from 1")
@@ -177,6 +210,11 @@ def describe(
     source = base or scale.base
     chosen, reason = planner.choose(scale, method, base, max_length or recipe.max_length, devices)
     adapter = chosen != "full"
+    if adapter and master_weights != "fp32":
+        raise ValueError(f"master_weights={master_weights} is for method=full; {chosen} trains fp32 adapters")
+    if sharding == "auto":
+        several = devices not in ("cpu", "1") and not (scale.miniature and devices == "auto")
+        sharding = "fsdp2" if several and len(planner.gpus()) > 1 else "none"
     usual = recipe.adapter_learning_rate if adapter else recipe.learning_rate
     peak = learning_rate or usual
     departures = {
@@ -187,6 +225,7 @@ def describe(
         "max_length": max_length if max_length != recipe.max_length else 0,
         "micro_batch": micro_batch if micro_batch != 1 else 0,
         "learning_rate": learning_rate if peak != usual else 0,
+        "weights": master_weights if master_weights != "fp32" else "",
     }
     plain = f"{scale.family}-{size}-{mixture}-{chosen}-s{seed}"
     return RunDescription(
@@ -199,6 +238,7 @@ def describe(
         mixture=mixture,
         dataset=dataset,
         base=source,
+        revision=revision,
         rope_theta=scale.rope_theta,
         seed=seed,
         epochs=epochs or recipe.epochs,
@@ -213,8 +253,12 @@ def describe(
         lora_alpha=LORA_ALPHA_PER_RANK * recipe.lora_rank if adapter else 0.0,
         lora_dropout=LORA_DROPOUT if adapter and not scale.miniature else 0.0,
         devices=devices,
-        checkpoint_minutes=0.0 if scale.miniature else CHECKPOINT_MINUTES,
+        sharding=sharding,
+        master_weights=master_weights,
+        max_left_out=MAX_LEFT_OUT,
+        checkpoint_minutes=float(checkpoint_minutes),
         logging_steps=10,
+        trackers=trackers,
     )
 
 

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from mammoth_utils import records
-from mammoth_utils.training import adapters, checkpoints, curve, encoding, guards, planner
+from mammoth_utils.training import adapters, checkpoints, curve, encoding, guards, planner, results
 from mammoth_utils.training.describe import RunDescription
 from mammoth_utils.training.folder import alone, claim, rows_hash, say
 from mammoth_utils.training.quiet import quiet
 
-MERGED_UP_TO = 2_000_000_000  # adapters of bases up to this many parameters are folded in when the run ends
 CHECKED_EXAMPLES = 6
 
 
@@ -153,7 +152,7 @@ def _train(
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     trained_seconds = time.monotonic() - started
 
-    names = _leave(description, trainer, tokenizer, sharded, rank, total, precision.compute)
+    names = results.leave(description, trainer, tokenizer, sharded, rank, total, precision.compute)
     if rank != 0:
         return {}
     points = log.rows
@@ -257,33 +256,3 @@ def _arguments(description: RunDescription, device: str, compute: str, passes: i
         dataset_kwargs={"skip_prepare_dataset": True},
         **options,
     )
-
-
-def _leave(
-    description: RunDescription, trainer: Any, tokenizer: Any, sharded: bool, rank: int, total: int, compute: str
-) -> list[str]:
-    """Write what the run made; names of the folders, the one that was trained first.
-
-    The miniature is kept in fp32, the net that was trained to the bit and 3 MB; real scales in bf16, as their bases
-    are published.
-    """
-    import torch
-
-    folder, full = description.folder, description.method == "full"
-    state = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded else None  # every rank takes part
-    if rank != 0:
-        return []
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    if full and not description.miniature:
-        if state is None:
-            model = model.to(torch.bfloat16)
-        else:
-            state = {name: value.to(torch.bfloat16) for name, value in state.items()}
-    target = adapters.save(folder / ("model" if full else "adapter"), model, tokenizer, state)
-    if full:
-        return ["model"]
-    adapters.point_to_base(target, description.base_path)
-    if total > MERGED_UP_TO:
-        return ["adapter"]
-    adapters.merge(folder, compute)
-    return ["adapter", "model"]
