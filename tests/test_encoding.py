@@ -123,27 +123,9 @@ def test_labels_hide_exactly_the_prompt(tokenizer):
         assert [label for label in example.labels if label != encoding.IGNORE_INDEX] == list(example.answer)
 
 
-def test_packing_keeps_every_example_once_and_overfills_no_row(tokenizer):
-    examples, _ = encoding.encode_rows(tiny_base.rows(200), tokenizer, max_length=1000)
-    packed = encoding.pack(examples, 1000, seed=1)
-    flat = [example for row in packed for example in row]
-    assert Counter(map(id, flat)) == Counter(map(id, examples))
-    assert max(sum(map(len, row)) for row in packed) <= 1000
-    assert sum(map(len, flat)) / (1000 * len(packed)) > 0.9
-
-
-def test_packing_mixes_the_kinds_and_follows_the_seed(tokenizer):
-    examples, _ = encoding.encode_rows(tiny_base.rows(200), tokenizer, max_length=1000)
-    packed = encoding.pack(examples, 1000, seed=1)
-    mixed = sum(len({example.kind for example in row}) == 2 for row in packed)
-    assert mixed / len(packed) > 0.8, "rows sorted by length would hold one kind each"
-    assert encoding.pack(examples, 1000, seed=1) == packed
-    assert encoding.pack(examples, 1000, seed=2) != packed
-
-
 def test_columns_say_where_each_document_ends(tokenizer):
     examples, _ = encoding.encode_rows(tiny_base.rows(9), tokenizer, max_length=1000)
-    data = encoding.columns(encoding.pack(examples, 300, seed=0))
+    data = encoding.columns([examples[:4], examples[4:5], examples[5:]])
     for ids, labels, lengths in zip(data["input_ids"], data["labels"], data["seq_lengths"], strict=True):
         assert len(ids) == len(labels) == sum(lengths)
 

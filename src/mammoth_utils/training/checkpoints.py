@@ -4,11 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import shutil
 import zipfile
 from pathlib import Path
 
 from mammoth_utils import records
+
+PART = ".part"  # where a checkpoint is written before it is renamed
+MANIFEST = "complete.json"
+KEPT = 2
+
+
+def commit(written: Path, place: Path, processes: int) -> Path:
+    """Make a checkpoint that is written whole the latest one below ``place``, and keep the last two.
+
+    Every file is on the disk before the name appears, and the list of files with their sizes is written last, so a
+    kill or a power cut at any moment leaves either this checkpoint or the one before.
+
+    Args:
+        written: ``<place>/.part/checkpoint-<step>``.
+        place: The folder of checkpoints.
+        processes: Processes that wrote it; a run goes on with as many.
+    """
+    files = {}
+    for file in sorted(path for path in written.rglob("*") if path.is_file()):
+        with open(file, "rb") as opened:
+            os.fsync(opened.fileno())
+        files[file.relative_to(written).as_posix()] = file.stat().st_size
+    records.write_json(written / MANIFEST, {"processes": processes, "files": files})
+    target = place / written.name
+    shutil.rmtree(target, ignore_errors=True)
+    written.rename(target)
+    shutil.rmtree(place / PART, ignore_errors=True)
+    for old in numbered(place)[KEPT:]:
+        shutil.rmtree(old)
+    return target
 
 
 def faults(checkpoint: Path) -> list[str]:
@@ -17,7 +49,7 @@ def faults(checkpoint: Path) -> list[str]:
     Without its optimiser or scheduler a run resumes without a word, with fresh ones; without its random state it
     draws other data and dropout. So each file must be there and be whole.
     """
-    checkpoint, found = Path(checkpoint), []
+    checkpoint, found = Path(checkpoint), _unlisted(Path(checkpoint))
     if not _json(checkpoint / "trainer_state.json"):
         found.append("trainer_state.json is missing or damaged")
     if not _zip(checkpoint / "scheduler.pt"):
@@ -42,6 +74,25 @@ def faults(checkpoint: Path) -> list[str]:
         found.append("model.safetensors or adapter_model.safetensors is missing")
     found += [f"{file.name} is damaged" for file in weights if file.suffix == ".safetensors" and not _safe(file)]
     return found
+
+
+def _unlisted(checkpoint: Path) -> list[str]:
+    """What the checkpoint's own list of files does not find."""
+    if not _json(checkpoint / MANIFEST):
+        return [f"{MANIFEST} is missing or damaged"]
+    listed, found = records.read_json(checkpoint / MANIFEST)["files"], []
+    for name, size in listed.items():
+        file = checkpoint / name
+        if not file.is_file():
+            found.append(f"{name} is missing")
+        elif file.stat().st_size != size:
+            found.append(f"{name} has {file.stat().st_size} of its {size} bytes")
+    return found
+
+
+def processes(checkpoint: Path) -> int:
+    """How many processes wrote a complete checkpoint."""
+    return records.read_json(checkpoint / MANIFEST)["processes"]
 
 
 def numbered(folder: Path) -> list[Path]:

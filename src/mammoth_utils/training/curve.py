@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +15,10 @@ from mammoth_utils import records
 
 
 class Curve:
-    """The points of a run: ``{"step", "loss", "lr", "tokens", "seconds"}``, loss in nats a token.
+    """The points of a run: ``{"step", "loss", "lr", "tokens", "seconds", "memory_gib"}``, loss in nats a token.
 
-    A point's loss is the mean since the point before. Tokens and seconds count from the run's start, over resumes.
+    A point's loss is the mean since the point before. Tokens and seconds count from the run's start, over resumes;
+    memory is the most that this process held so far, on its card or, without one, of the machine.
     """
 
     def __init__(self, file: Path, on_step: Callable[[dict[str, float]], None], write: bool = True) -> None:
@@ -50,12 +52,25 @@ class Curve:
             "lr": lr,
             "tokens": self._tokens + tokens,
             "seconds": round(self._seconds + time.monotonic() - self._began, 3),
+            "memory_gib": round(peak_memory_gib(), 3),
         }
         self.rows.append(row)
         if self.write:
             with open(self.file, "a", encoding="utf8") as file:
                 file.write(json.dumps(row) + "\n")
             self.on_step(row)
+
+
+def peak_memory_gib() -> float:
+    """The most memory that this process held: what torch allocated on its card, else its resident set."""
+    import torch
+
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 2**30
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**30 if sys.platform == "darwin" else 2**20)  # bytes there, kibibytes elsewhere
 
 
 def _whole(rows: Any) -> list[dict[str, float]]:

@@ -1,0 +1,232 @@
+"""TRL's trainer as this book uses it: rows in our order, checkpoints whole or not at all, shards that agree."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as distributed
+from transformers import PrinterCallback, Trainer, TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from mammoth_utils.training import adapters, batches, checkpoints, guards, losses
+from mammoth_utils.training.attention import NAME
+from mammoth_utils.training.describe import RunDescription
+from mammoth_utils.training.encoding import Example
+
+
+class PackedTrainer(SFTTrainer):
+    """TRL's trainer whose checkpoints appear complete, by a rename, or do not appear.
+
+    A disk without room costs that checkpoint alone: the run says so and goes on, and the last good one stays.
+    """
+
+    say: Callable[[str], None] = staticmethod(print)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        place = Path(self.args.output_dir)
+        part = place / checkpoints.PART
+        if self.args.should_save:
+            shutil.rmtree(part, ignore_errors=True)
+            part.mkdir(parents=True)
+        self.accelerator.wait_for_everyone()
+        self.args.output_dir, failure = str(part), None
+        try:
+            # Past TRL's own method, which writes a model card into the folder that is about to be renamed.
+            Trainer._save_checkpoint(self, model, trial)
+        except Exception as error:
+            failure = error
+        finally:
+            self.args.output_dir = str(place)
+        if not everywhere(failure is None):
+            if self.args.should_save:
+                shutil.rmtree(part, ignore_errors=True)
+            if failure is not None and not _no_room(failure):
+                raise failure
+            last = next(iter(checkpoints.numbered(place)), None)
+            self.say(
+                f"the checkpoint of step {self.state.global_step} was not written, the disk has no room "
+                f"({type(failure).__name__}: {failure}); the run goes on, "
+                + (f"the last good one is {last.name}" if last else "and there is none to go on from")
+            )
+            return
+        if self.args.should_save:
+            checkpoints.commit(part / f"checkpoint-{self.state.global_step}", place, self.args.world_size)
+        self.accelerator.wait_for_everyone()
+
+
+def _no_room(error: BaseException) -> bool:
+    """Whether a failure to write was a full disk, by its number or, where a library hides that, by its words."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return True
+        if any(word in str(seen) for word in ("No space left", "os error 28", "unexpected pos", "file write failed")):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def everywhere(fact: bool) -> bool:
+    """Whether something holds in every process of the run."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return fact
+    flag = torch.tensor([int(fact)], device="cuda" if distributed.get_backend() == "nccl" else "cpu")
+    distributed.all_reduce(flag, op=distributed.ReduceOp.MIN)
+    return bool(flag.item())
+
+
+def arguments(description: RunDescription, device: str, compute: str, layout: batches.Layout) -> SFTConfig:
+    """TRL's arguments for a layout whose rows are read in order; one epoch of them is the whole run."""
+    large = not description.miniature
+    sharded = description.sharding == "fsdp2" and int(os.environ.get("WORLD_SIZE", 1)) > 1
+    options: dict[str, Any] = {}
+    if sharded:
+        options = {
+            "fsdp": True,
+            "fsdp_config": {
+                "version": 2,
+                "reshard_after_forward": True,
+                # FSDP's own: the trainer's would gather a layer twice.
+                "activation_checkpointing": large,
+                "cpu_ram_efficient_loading": True,
+                "state_dict_type": "SHARDED_STATE_DICT",
+            },
+        }
+    return SFTConfig(
+        output_dir=str(description.folder / "checkpoints"),
+        per_device_train_batch_size=description.micro_batch,
+        gradient_accumulation_steps=layout.passes,
+        num_train_epochs=1,
+        max_steps=layout.steps,
+        train_sampling_strategy="sequential",
+        learning_rate=description.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=description.warmup,  # below 1 it is a share of the steps
+        weight_decay=description.weight_decay,
+        max_grad_norm=1.0,
+        optim="adamw_torch_fused" if device == "cuda" else "adamw_torch",
+        logging_strategy="steps",
+        logging_steps=description.logging_steps,
+        logging_first_step=True,
+        save_strategy="no",  # by the clock instead: see curve.recorder
+        save_total_limit=2,
+        eval_strategy="no",
+        bf16=compute == "bf16",
+        fp16=compute == "fp16",
+        use_cpu=device == "cpu",
+        activation_checkpointing=large and not sharded,
+        seed=description.seed,
+        data_seed=description.seed,
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=device == "cuda",
+        ddp_find_unused_parameters=False,
+        packing=True,
+        packing_strategy="bfd",
+        max_length=description.max_length,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        **options,
+    )
+
+
+def build(
+    description: RunDescription,
+    model: Any,
+    tokenizer: Any,
+    examples: list[Example],
+    layout: batches.Layout,
+    options: SFTConfig,
+    callbacks: list[TrainerCallback],
+    say: Callable[[str], None],
+) -> PackedTrainer:
+    """The trainer of a run, asserted to be what the description says.
+
+    Raises:
+        RuntimeError: If the attention is another one, or FSDP2 is asked for and accelerate runs something else: on a
+            CPU, for one, it would train by plain data parallelism without a word.
+    """
+    trainer = PackedTrainer(
+        model=model,
+        args=options,
+        train_dataset=batches.dataset(layout, examples),
+        processing_class=tokenizer,
+        peft_config=adapters.lora_config(description),
+        callbacks=callbacks,
+    )
+    trainer.say = say
+    trainer.remove_callback(PrinterCallback)
+    found = trainer.model.config._attn_implementation
+    if found != NAME:
+        raise RuntimeError(f"expected attention {NAME!r} in the trainer, got {found!r}")
+    if options.fsdp and not trainer.accelerator.is_fsdp2:
+        raise RuntimeError(
+            f"the run is to be sharded by FSDP2 over {options.world_size} processes, accelerate runs "
+            f"{trainer.accelerator.distributed_type}; FSDP2 needs GPUs here, or sharding=none"
+        )
+    if not options.fsdp and description.master_weights == "fp32":
+        adapters.to_float(trainer.model)
+    return trainer
+
+
+class ShardsAgree(TrainerCallback):
+    """Compares the loss of one short example before and after the model was cut over the processes.
+
+    The whole model is on the first process only before that, so it alone reads the example; afterwards all do.
+    """
+
+    def __init__(self, model: Any, example: Example, tolerance: float) -> None:
+        self.example, self.tolerance = example, tolerance
+        self.before = losses.mean_loss(model, [example]) if int(os.environ.get("RANK", 0)) == 0 else None
+        self.after: float | None = None
+        self.trainer: PackedTrainer | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        if state.global_step or self.trainer is None:
+            return  # a resumed run has other weights than the base
+        with self.trainer.accelerator.autocast():
+            self.after = losses.mean_loss(self.trainer.model_wrapped, [self.example])
+        if self.before is not None:
+            guards.same_loss(self.before, self.after, self.tolerance)
+
+    @property
+    def difference(self) -> float | None:
+        """Nats by which cutting the model changed the loss; None where the run was resumed."""
+        return None if self.after is None or self.before is None else abs(self.after - self.before)
+
+
+def shard_sizes(trainer: PackedTrainer) -> dict[str, int]:
+    """Bytes that this process holds: of the weights and of the optimiser's states, and both if nothing were cut."""
+
+    def held(value: Any) -> int:
+        local = value.to_local() if hasattr(value, "to_local") else value
+        return local.numel() * local.element_size()
+
+    weights = list(trainer.model.parameters())
+    states = [
+        value
+        for state in trainer.optimizer.state.values()
+        for value in state.values()
+        if isinstance(value, torch.Tensor) and value.dim()
+    ]
+    return {
+        "weights": sum(map(held, weights)),
+        "weights_whole": sum(p.numel() * p.element_size() for p in weights),
+        "optimiser": sum(map(held, states)),
+        "optimiser_whole": sum(s.numel() * s.element_size() for s in states),
+    }
+
+
+def gathered(value: dict[str, int]) -> list[dict[str, int]]:
+    """What each process has, by rank."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return [value]
+    found: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(found, value)
+    return found
