@@ -169,8 +169,8 @@ def test_documented_commands_name_real_pages_and_parameters():
         pages.resolve(Path(page).stem, given)
 
 
-# The sum of the others, and the peers of speed runs, which no page and no test needs.
-OUTSIDE = {"all", "speed"}
+# The sum of the others; the peers of speed runs and the trackers of a curve, which no page and no test needs.
+OUTSIDE = {"all", "speed", "track"}
 
 
 def _requirements(outside: set[str] = OUTSIDE) -> list[str]:
