@@ -1,4 +1,4 @@
-"""A hub on this machine: the part of the Hugging Face hub's file API that loading and publishing a data set need.
+"""A hub on this machine: the part of the Hugging Face hub's file API that loading and publishing data and models need.
 
 Repositories are held in memory as commits, large files are reached by a redirect to another address, as the hub sends
 them to its store, and each way to fail is a switch: gated, a connection cut after so many bytes, content that is not
@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-LARGE = (".parquet", "MathInstruct.json", "train.json")
-GATED = "Access to dataset {} is restricted. You must have access to it and be authenticated to access it."
+LARGE = (".parquet", "MathInstruct.json", "train.json", ".safetensors", ".bin", "tokenizer.model")
+GATED = "Access to {} {} is restricted. You must have access to it and be authenticated to access it."
 
 
 def git_oid(content: bytes) -> str:
@@ -34,8 +34,9 @@ def sha256(content: bytes) -> str:
 
 @dataclass
 class Repository:
-    """One data set: its commits, newest last, each with all its files."""
+    """One data set or model: its commits, newest last, each with all its files."""
 
+    kind: str = "dataset"
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     private: bool = False
     gated: bool = False
@@ -62,7 +63,7 @@ class Hub:
     Attributes:
         url: What ``HF_ENDPOINT`` is set to.
         store: Address of the store of large files, another one as on the hub, where no token may arrive.
-        repositories: Data sets by name.
+        repositories: Data sets and models by name.
         token: The one token that may write and read what is gated or private.
         cut: How many more downloads are cut, each after ``cut_after`` bytes.
         spoil: Whether downloads come with one byte changed.
@@ -82,9 +83,9 @@ class Hub:
     leaked: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def holds(self, name: str, files: dict[str, bytes], oid: str = "") -> str:
-        """Put files into a data set by a commit; its id."""
-        return self.repositories.setdefault(name, Repository()).commit(files, oid)
+    def holds(self, name: str, files: dict[str, bytes], oid: str = "", kind: str = "dataset") -> str:
+        """Put files into a data set or model by a commit; its id."""
+        return self.repositories.setdefault(name, Repository(kind)).commit(files, oid)
 
     def ranges(self) -> list[str]:
         """The ranges that downloads from the store asked for; ``""`` for a whole file."""
@@ -138,6 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path = urllib.parse.unquote(urllib.parse.urlsplit(self.path).path)
+        self.kind = "dataset" if re.match(r"(/api)?/datasets/", path) else "model"
         with self.hub.lock:
             self.hub.asked.append((self.command, path, self.headers.get("Range") or ""))
             if path.startswith("/store/") and self.headers.get("Authorization"):
@@ -170,10 +172,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _repository(self, name: str, content: bool = False) -> Repository:
         found = self.hub.repositories.get(name)
-        if found is None or (found.private and not self._known()):
+        if found is None or found.kind != self.kind or (found.private and not self._known()):
             raise _Refused(401 if not self._known() else 404, "RepoNotFound", "Repository not found")
         if content and found.gated and not self._known():
-            raise _Refused(403, "GatedRepo", GATED.format(name))
+            raise _Refused(403, "GatedRepo", GATED.format(self.kind, name))
         return found
 
     def _files(self, name: str, revision: str, content: bool = False) -> tuple[str, dict[str, bytes]]:
@@ -268,14 +270,18 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(401, "", "Invalid username or password.")
         return json.loads(self.body) if self.body else {}
 
+    def _page(self, name: str, kind: str) -> str:
+        return f"{self.hub.url}/{'datasets/' if kind == 'dataset' else ''}{name}"
+
     def _create(self) -> None:
         asked = self._writing()
         name = f"{asked['organization']}/{asked['name']}" if asked.get("organization") else asked["name"]
-        told = {"url": f"{self.hub.url}/datasets/{name}", "name": name}
+        kind = asked.get("type") or "model"
+        told = {"url": self._page(name, kind), "name": name}
         if name in self.hub.repositories:
-            self._json({**told, "error": "You already created this dataset repo"}, 409)
+            self._json({**told, "error": f"You already created this {kind} repo"}, 409)
             return
-        made = self.hub.repositories[name] = Repository(private=asked.get("visibility") == "private")
+        made = self.hub.repositories[name] = Repository(kind, private=asked.get("visibility") == "private")
         made.commit({".gitattributes": b"*.parquet filter=lfs\n"}, message="initial commit")
         self._json(told)
 
@@ -326,22 +332,23 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 raise _Refused(400, "", f"unknown operation {one['key']}")
         oid = self._repository(name).commit(files, message=message)
-        url = f"{self.hub.url}/datasets/{name}/commit/{oid}"
+        url = f"{self._page(name, self.kind)}/commit/{oid}"
         self._json({"success": True, "commitOid": oid, "commitUrl": url, "hookOutput": ""})
 
 
 _NAME, _REVISION = r"(?P<name>[\w.-]+/[\w.-]+)", r"(?P<revision>[\w.-]+)"
+_API = rf"/api/(?:datasets|models)/{_NAME}"
 _ROUTES = (
-    (rf"/api/datasets/{_NAME}", _Handler._info),
-    (rf"/api/datasets/{_NAME}/revision/{_REVISION}", _Handler._info),
-    (rf"/api/datasets/{_NAME}/tree/{_REVISION}/?(?P<folder>.*)", _Handler._tree),
-    (rf"/api/datasets/{_NAME}/paths-info/{_REVISION}", _Handler._paths),
-    (rf"/datasets/{_NAME}/resolve/{_REVISION}/(?P<file>.+)", _Handler._resolve),
+    (_API, _Handler._info),
+    (rf"{_API}/revision/{_REVISION}", _Handler._info),
+    (rf"{_API}/tree/{_REVISION}/?(?P<folder>.*)", _Handler._tree),
+    (rf"{_API}/paths-info/{_REVISION}", _Handler._paths),
+    (rf"(?:/datasets)?/{_NAME}/resolve/{_REVISION}/(?P<file>.+)", _Handler._resolve),
     (rf"/store/{_NAME}/{_REVISION}/(?P<file>.+)", _Handler._store),
     (r"/api/repos/create", _Handler._create),
     (r"/api/validate-yaml", _Handler._yaml),
-    (rf"/api/datasets/{_NAME}/preupload/{_REVISION}", _Handler._preupload),
-    (rf"/datasets/{_NAME}\.git/info/lfs/objects/batch", _Handler._batch),
+    (rf"{_API}/preupload/{_REVISION}", _Handler._preupload),
+    (rf"(?:/datasets)?/{_NAME}\.git/info/lfs/objects/batch", _Handler._batch),
     (r"/put/(?P<oid>[0-9a-f]{64})", _Handler._put),
-    (rf"/api/datasets/{_NAME}/commit/{_REVISION}", _Handler._commit),
+    (rf"{_API}/commit/{_REVISION}", _Handler._commit),
 )

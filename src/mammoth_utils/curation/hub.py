@@ -16,15 +16,12 @@ from typing import Any
 
 from mammoth_utils import records
 from mammoth_utils.curation.release import REVISION, Origin
+from mammoth_utils.hub import HubError, upload
 
 REVISION_VARIABLE = "MAMMOTH_RELEASE_REVISION"
 CARD, FILES = "README.md", ("README.md", "train.json", "data/train.parquet")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-class HubError(RuntimeError):
-    """The hub did not give or take what it was asked for; the message says why and what to do."""
 
 
 def release_revision() -> str:
@@ -112,31 +109,8 @@ def publish(folder: Path, name: str, private: bool = True, dry_run: bool = False
     folder = Path(folder)
     if absent := [one for one in FILES if not (folder / one).is_file()]:
         raise FileNotFoundError(f"expected an exported mixture in {folder}, found no {', '.join(absent)}")
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        raise ValueError(f"expected OWNER/NAME, got {name!r}")
-    files = {one: {"bytes": (folder / one).stat().st_size, "sha256": records.sha256(folder / one)} for one in FILES}
-    if dry_run:
-        return {"name": name, "private": private, "commit": None, "files": files}
-    import huggingface_hub
-    from huggingface_hub import errors
-
-    api = huggingface_hub.HfApi()
-    try:
-        page = api.create_repo(name, repo_type="dataset", private=private, exist_ok=True)
-        operations = [huggingface_hub.CommitOperationAdd(one, str(folder / one)) for one in FILES]
-        message = f"{(folder / CARD).read_text(encoding='utf8').split('pretty_name: ')[1].splitlines()[0]}"
-        commit = api.create_commit(name, operations, repo_type="dataset", commit_message=message)
-        there = {one.path: one for one in api.get_paths_info(name, list(FILES), repo_type="dataset",
-                                                            revision=commit.oid)}  # fmt: skip
-    except (errors.HfHubHTTPError, errors.LocalTokenNotFoundError, OSError) as error:
-        raise HubError(f"{api.endpoint}/datasets/{name}: {' '.join(str(error).split())}; a token that may write is "
-                       "read from HF_TOKEN") from error  # fmt: skip
-    for one, entry in files.items():
-        if one not in there or there[one].size != entry["bytes"]:
-            raise HubError(f"{page}: {one} is not there as it was sent: {there.get(one)}")
-        if there[one].lfs is not None and there[one].lfs.sha256 != entry["sha256"]:
-            raise HubError(f"{page}: {one} has SHA-256 {there[one].lfs.sha256}, sent was {entry['sha256']}")
-    return {"name": name, "page": str(page), "private": private, "commit": commit.oid, "files": files}
+    title = (folder / CARD).read_text(encoding="utf8").split("pretty_name: ")[1].splitlines()[0]
+    return upload(name, {one: folder / one for one in FILES}, "dataset", title, private, dry_run)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
