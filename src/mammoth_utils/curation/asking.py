@@ -32,7 +32,7 @@ def store_file() -> Path:
 @contextlib.contextmanager
 def teacher_of(description: Curation, workers: int = 0) -> Iterator[Teacher]:
     """The teacher of a curation; the miniature's is served for as long as it is needed."""
-    concurrency = workers or 8
+    concurrency = workers or Teacher.concurrency
     if description.teacher != MINIATURE:
         yield description.asked_of(concurrency)
         return
