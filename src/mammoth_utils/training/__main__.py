@@ -8,8 +8,10 @@ from pathlib import Path
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from mammoth_utils import records
+from mammoth_utils.training import lifeline
 from mammoth_utils.training.describe import RunDescription
 from mammoth_utils.training.finetune import finetune
+from mammoth_utils.training.launch import PAGE
 
 
 # Without this decorator torchrun says that a child failed, and not why.
@@ -18,6 +20,7 @@ def main() -> None:
     """Train the run of the ``run.json`` that the command names, on the ``rows.jsonl`` beside it."""
     if len(sys.argv) != 2:
         raise SystemExit("usage: python -m mammoth_utils.training runs/train/NAME/run.json")
+    lifeline.hold(PAGE)
     file = Path(sys.argv[1]).resolve()
     description = RunDescription.from_dict(records.read_json(file))
     if description.folder.resolve() != file.parent:

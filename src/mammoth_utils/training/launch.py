@@ -18,11 +18,13 @@ from mammoth_utils import records
 from mammoth_utils.training import guards, planner
 from mammoth_utils.training.describe import RunDescription
 from mammoth_utils.training.finetune import finetune
-from mammoth_utils.training.folder import alone, claim
+from mammoth_utils.training.folder import alone, claim, say
 
 TAIL = 60
 MODULE = "mammoth_utils.training"
+PAGE = "MAMMOTH_PAGE_PID"  # the process that workers end with
 GRACE_S = 30.0
+PORT = 29500
 
 
 def train(
@@ -30,6 +32,8 @@ def train(
     rows: list[dict[str, Any]],
     on_step: Callable[[dict[str, float]], None] | None = None,
     resume: bool = True,
+    on_line: Callable[[str], None] | None = None,
+    module: str = MODULE,
 ) -> dict[str, Any]:
     """The record of a run on as many devices as it asks for: ``finetune`` here, or ``torchrun`` on the same folder.
 
@@ -38,12 +42,13 @@ def train(
         rows: The mixture.
         on_step: Called with each point of the curve, from one device or several.
         resume: Whether what stands in the run's folder is used.
+        on_line: Called with each line that torchrun and its workers write; ``train.log`` has them all.
+        module: What each process of torchrun runs.
 
     Raises:
         NotReadyError: If weights, a GPU or disk are missing.
-        RuntimeError: If a worker failed, with the last lines it wrote.
+        RuntimeError: If a worker failed, with the last lines that it wrote, its own traceback among them.
     """
-
     count, cards = devices(description)
     if count == 1 and cards <= 1:
         return finetune(description, rows, on_step, resume)
@@ -51,9 +56,21 @@ def train(
         finished = claim(description, rows, resume)
         if finished is not None:
             return finished
-        guards.ready(description)
-        _torchrun(description.folder / "run.json", count, on_step)
+        for line in guards.ready(description):
+            say(description.folder, line)
+        _torchrun(description.folder / "run.json", count, on_step, on_line, module)
         return records.read_json(description.folder / "record.json")
+
+
+def prepare(description: RunDescription, rows: list[dict[str, Any]], resume: bool = True) -> Path:
+    """The ``run.json`` of a run that other nodes will train, with its rows beside it; nothing is trained here.
+
+    Raises:
+        RunMismatchError: If the folder holds a run of another description.
+    """
+    with alone(description.folder):
+        claim(description, rows, resume)
+    return description.folder / "run.json"
 
 
 def devices(description: RunDescription) -> tuple[int, int]:
@@ -69,30 +86,41 @@ def devices(description: RunDescription) -> tuple[int, int]:
     return int(description.devices), cards
 
 
-def command(run_json: Path, processes: int) -> list[str]:
+def command(run_json: Path, processes: int, module: str = MODULE) -> list[str]:
     """The line that trains a run on several devices of this machine."""
     here = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--max-restarts", "0"]
-    return [*here, "--nproc-per-node", str(processes), "-m", MODULE, str(run_json)]
+    return [*here, "--nproc-per-node", str(processes), "-m", module, str(run_json)]
 
 
 def cluster_lines(run_json: Path, nodes: int, per_node: int = 8) -> list[str]:
-    """The lines for several nodes that share a disk: by hand on each node, and under Slurm."""
-    rendezvous = "--rdzv-backend c10d --rdzv-endpoint $HEAD:29500 --rdzv-id mammoth"
+    """The lines that train a prepared run on several nodes which share a disk.
+
+    The first is typed on every node, ``HEAD`` set to the first node's name or address; the second is Slurm's, within
+    an allocation of so many nodes, and finds the first node itself.
+    """
+    rendezvous = f"--rdzv-backend c10d --rdzv-endpoint $HEAD:{PORT} --rdzv-id {run_json.parent.name}"
     line = f"torchrun --nnodes {nodes} --nproc-per-node {per_node} {rendezvous} -m {MODULE} {run_json}"
-    return [line, f"srun --nodes {nodes} --ntasks-per-node 1 {line}"]
+    head = "HEAD=$(scontrol show hostnames $SLURM_JOB_NODELIST | head -n 1)"
+    return [line, f"{head} && export HEAD && srun --nodes {nodes} --ntasks-per-node 1 bash -c '{line}'"]
 
 
-def _torchrun(run_json: Path, processes: int, on_step: Callable[[dict[str, float]], None] | None) -> None:
+def _torchrun(
+    run_json: Path,
+    processes: int,
+    on_step: Callable[[dict[str, float]], None] | None,
+    on_line: Callable[[str], None] | None,
+    module: str,
+) -> None:
     """Run the workers, keep their lines in ``train.log``, follow their curve, and bring their error here."""
     folder = run_json.parent
     package = str(Path(__file__).resolve().parents[2])
     search = os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH", "")) if part)
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": search}
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": search, PAGE: str(os.getpid())}
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     if not (folder / "checkpoints").is_dir():  # nothing to go on from: the old points would be shown as this run's
         (folder / "curve.jsonl").unlink(missing_ok=True)
     worker = subprocess.Popen(
-        command(run_json, processes), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        command(run_json, processes, module), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True, env=environment,
     )  # fmt: skip
     lines: collections.deque[str] = collections.deque(maxlen=TAIL)
@@ -103,6 +131,8 @@ def _torchrun(run_json: Path, processes: int, on_step: Callable[[dict[str, float
                 log.write(line)
                 log.flush()
                 lines.append(line)
+                if on_line is not None:
+                    on_line(line.rstrip("\n"))
 
     reader = threading.Thread(target=keep, daemon=True)
     reader.start()

@@ -1,0 +1,26 @@
+"""``python -m fsdp_on_cpu RUN.json``: a worker of torchrun that shards by FSDP2 on a CPU, in tests alone.
+
+accelerate shards on GPUs only: on a CPU it takes ``fsdp`` for plain data parallelism, without a word. Told that its
+processes have GPUs it shards by torch's own FSDP2, over gloo, and everything behind that is what runs on cards.
+"""
+
+from __future__ import annotations
+
+import runpy
+
+from accelerate import state
+from accelerate.utils import DistributedType
+
+_original = state.PartialState.__init__
+
+
+def _with_gpus(self, *arguments, **options):
+    _original(self, *arguments, **options)
+    if self.distributed_type == DistributedType.MULTI_CPU:
+        self.distributed_type = DistributedType.MULTI_GPU
+
+
+state.PartialState.__init__ = _with_gpus
+
+if __name__ == "__main__":
+    runpy.run_module("mammoth_utils.training", run_name="__main__")
