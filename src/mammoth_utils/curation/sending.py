@@ -154,7 +154,11 @@ class Sender:
         while True:
             with self._lock:
                 names = tuple(self._learned)
-            answer, wait_s = self._try(request, body, names)
+            try:
+                answer, wait_s = self._try(request, body, names)
+            except BaseException:
+                self.stop.set()  # here and not where the error arrives: meanwhile the other threads would ask on
+                raise
             if wait_s is None:
                 return answer
             failures += wait_s >= 0
@@ -262,6 +266,8 @@ def send(
         try:
             for future in as_completed(futures):
                 answer = future.result()
+                if answer["error"] == STOPPED:
+                    continue  # another request failed for all, and its error is on the way
                 answers[futures[future]] = answer
                 without = answer["text"] is None and answer["error"] != OVER_BUDGET
                 in_a_row = in_a_row + 1 if without else 0
