@@ -1,33 +1,52 @@
-"""Model scales, families and their recipes, as data."""
+"""Model scales, families and their recipes, as data; each value says whose it is."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
+
+ADAPTERS = ("lora", "qlora")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a scale is fine-tuned, per method.
+    """How a scale is fine-tuned, per method; :func:`recipe_table` says whose each value is.
 
     Attributes:
-        learning_rate: Peak rate of full fine-tuning; the paper's for its own scales.
+        learning_rate: Peak rate of full fine-tuning.
         adapter_learning_rate: Peak rate for LoRA and QLoRA.
-        global_batch: Examples per optimiser step (the paper: 128).
+        global_batch: Examples per optimiser step of full fine-tuning.
+        adapter_batch: Examples per optimiser step for LoRA and QLoRA.
         epochs: Passes over the mixture.
         max_length: Tokens of a packed row.
         warmup: Share of the steps.
         weight_decay: AdamW's.
         lora_rank: Rank of the adapters.
+        lora_alpha: Scale of the adapters.
+        lora_dropout: Dropout in front of the adapters.
+        origin: ``paper``, ``script`` (the authors' released one), ``ours`` or ``miniature``.
     """
 
     learning_rate: float
     adapter_learning_rate: float
     global_batch: int
+    adapter_batch: int = 32
     epochs: int = 3
     max_length: int = 2048
     warmup: float = 0.03
     weight_decay: float = 0.0
     lora_rank: int = 64
+    lora_alpha: float = 128.0
+    lora_dropout: float = 0.05
+    origin: str = "paper"
+
+    def rate(self, method: str) -> float:
+        """Peak learning rate of ``full``, ``lora`` or ``qlora``."""
+        return self.adapter_learning_rate if method in ADAPTERS else self.learning_rate
+
+    def batch(self, method: str) -> int:
+        """Examples per optimiser step of ``full``, ``lora`` or ``qlora``."""
+        return self.adapter_batch if method in ADAPTERS else self.global_batch
 
 
 @dataclass(frozen=True)
@@ -42,6 +61,10 @@ class Scale:
         recipe: How it is fine-tuned.
         rope_theta: What the configuration must say, where forgetting it costs points.
         miniature: Whether it ships with the project.
+        revision: The hub's commit, as public code pins it; empty where none was seen whose content is known: then
+            the newest is resolved at the download, and recorded.
+        gated: Whether the hub asks for consent first.
+        copies: Hub names of ungated copies of the same weights.
     """
 
     size: str
@@ -51,31 +74,56 @@ class Scale:
     recipe: Recipe
     rope_theta: float | None = None
     miniature: bool = False
+    revision: str = ""
+    gated: bool = False
+    copies: tuple[str, ...] = ()
 
 
 # The miniature's recipe was chosen on the development split (notes in book/miniature.md): 8 x 160 = 1,280
 # tokens a step hold about thirteen examples, one epoch.
-_MINI = Recipe(2e-3, 4e-3, global_batch=13, epochs=1, max_length=1280, warmup=0.05, weight_decay=0.01, lora_rank=16)
-_MINI_3M = Recipe(
-    1.5e-3, 3e-3, global_batch=13, epochs=1, max_length=1280, warmup=0.05, weight_decay=0.01, lora_rank=16
-)
-_SMALL = Recipe(2e-5, 2e-4, global_batch=128)
-_PAPER = Recipe(2e-5, 2e-4, global_batch=128)  # the paper, section 2.3: 7B and 13B
-_PAPER_LARGE = Recipe(1e-5, 1e-4, global_batch=128)  # 34B and 70B
+_MINI = Recipe(
+    2e-3, 4e-3, 13, 13, 1, max_length=2048, warmup=0.05, weight_decay=0.01, lora_rank=16, lora_alpha=32.0,
+    lora_dropout=0.0, origin="miniature",
+)  # fmt: skip
+_MINI_3M = replace(_MINI, learning_rate=1.5e-3, adapter_learning_rate=3e-3)
+_PAPER = Recipe(2e-5, 2e-4, global_batch=128)
+_PAPER_LARGE = Recipe(1e-5, 1e-4, global_batch=128)
+_SMALL = replace(_PAPER, origin="ours")
+# The authors' run_mistral.sh; the paper has no such model.
+_MISTRAL = Recipe(5e-6, 5e-5, global_batch=256, adapter_batch=64, epochs=2, origin="script")
+
+# Commits as public code pins them: the three of Llama 2 as a table of the hub's own answers lists them with their
+# weights' count (October 2026; the 7B's also in embeddings-benchmark/mteb), the others as code that downloads by them.
+_LLAMA_7B, _LLAMA_13B = "01c7f73d771dfac7d292323805ebc428287df4f9", "5c31dfb671ce7cfe2d7bb7c04375e44c55e815b1"
+_LLAMA_70B, _CODER_7B = "3aba440b59558f995867ba6e1f58f21d0336b5bb", "6c284d1468fe6c413cf56183e69b194dcfa27fe6"
+_QWEN_05B, _QWEN_15B = "060db6499f32faf8b98477b0a26969ef7d8b9987", "8faed761d45a263340a0528343f099c05c9a4323"
+_MISTRAL_7B = "27d67f1b5f57dc0953326b2601d68371d40ea8da"
+
+
+def _llama(size: str, parameters: int, recipe: Recipe, revision: str) -> Scale:
+    name = f"Llama-2-{size}-hf"
+    return Scale(size, "llama", f"meta-llama/{name}", parameters, recipe, revision=revision, gated=True,
+                 copies=(f"NousResearch/{name}",))  # fmt: skip
+
+
+def _coder(size: str, parameters: int, recipe: Recipe, revision: str = "") -> Scale:
+    base = f"codellama/CodeLlama-{size}-hf"
+    return Scale(size, "coder", base, parameters, recipe, rope_theta=1e6, revision=revision)
+
 
 _ALL = (
     Scale("1m", "llama", "llama-1m", 0, _MINI, miniature=True),
     Scale("1m", "coder", "coder-1m", 0, _MINI, miniature=True),
     Scale("3m", "llama", "llama-3m", 0, _MINI_3M, miniature=True),
-    Scale("0.5b", "qwen", "Qwen/Qwen2.5-0.5B", 494_032_768, _SMALL),
-    Scale("1.5b", "qwen", "Qwen/Qwen2.5-1.5B", 1_543_714_304, _SMALL),
-    Scale("7b", "llama", "meta-llama/Llama-2-7b-hf", 6_738_415_616, _PAPER),
-    Scale("13b", "llama", "meta-llama/Llama-2-13b-hf", 13_015_864_320, _PAPER),
-    Scale("70b", "llama", "meta-llama/Llama-2-70b-hf", 68_976_648_192, _PAPER_LARGE),
-    Scale("7b", "coder", "codellama/CodeLlama-7b-hf", 6_738_546_688, _PAPER, rope_theta=1e6),
-    Scale("13b", "coder", "codellama/CodeLlama-13b-hf", 13_016_028_160, _PAPER, rope_theta=1e6),
-    Scale("34b", "coder", "codellama/CodeLlama-34b-hf", 33_743_970_304, _PAPER_LARGE, rope_theta=1e6),
-    Scale("7b", "mistral", "mistralai/Mistral-7B-v0.1", 7_241_732_096, _PAPER),
+    Scale("0.5b", "qwen", "Qwen/Qwen2.5-0.5B", 494_032_768, _SMALL, revision=_QWEN_05B),
+    Scale("1.5b", "qwen", "Qwen/Qwen2.5-1.5B", 1_543_714_304, _SMALL, revision=_QWEN_15B),
+    _llama("7b", 6_738_415_616, _PAPER, _LLAMA_7B),
+    _llama("13b", 13_015_864_320, _PAPER, _LLAMA_13B),
+    _llama("70b", 68_976_648_192, _PAPER_LARGE, _LLAMA_70B),
+    _coder("7b", 6_738_546_688, _PAPER, _CODER_7B),
+    _coder("13b", 13_016_028_160, _PAPER),
+    _coder("34b", 33_743_970_304, _PAPER_LARGE),
+    Scale("7b", "mistral", "mistralai/Mistral-7B-v0.1", 7_241_732_096, _MISTRAL, revision=_MISTRAL_7B),
 )
 SCALES: dict[tuple[str, str], Scale] = {(scale.size, scale.family): scale for scale in _ALL}
 SIZES: tuple[str, ...] = tuple(dict.fromkeys(scale.size for scale in _ALL))
@@ -106,3 +154,91 @@ def scale(size: str, family: str = "auto") -> Scale:
             f"families with {size}: {', '.join(families)}"
         )
     return SCALES[size, family]
+
+
+def known_copies(base: str) -> tuple[str, ...]:
+    """Hub names of ungated copies of a base model's weights; empty for a base that no scale has."""
+    return next((one.copies for one in _ALL if one.base == base), ())
+
+
+PAPER, SCRIPT, OURS = "the paper's", "the authors' code", "ours"
+_SECTION = "section 2.3"
+_REGRET = "LoRA Without Regret (Thinking Machines, 2025)"
+_MINIATURE = "chosen on the miniature's development split"
+# Whose a peak rate, a batch and a number of epochs is, by the recipe's origin.
+_STATED = {
+    "paper": (PAPER, _SECTION),
+    "script": (SCRIPT, "run_mistral.sh; the paper has no such model"),
+    "ours": (OURS, "as the paper's 7B and 13B; the paper has no model of this size"),
+    "miniature": (OURS, _MINIATURE),
+}
+# Of the adapters, which the paper does not have: name, field, why.
+_ADAPTER_ROWS = (
+    ("LoRA rank", "lora_rank", "the QLoRA paper's (Dettmers et al., 2023); its weights outnumber the tokens of all "
+     "rationales, the rule of thumb in Tinker's LoRA primer"),
+    ("LoRA alpha", "lora_alpha", "twice the rank, as in LoRA Learns Less and Forgets Less (Biderman et al., 2024)"),
+    ("LoRA dropout", "lora_dropout", "the QLoRA paper's for its larger models"),
+)  # fmt: skip
+
+
+def recipe_table(size: str, family: str = "auto", method: str = "full") -> list[dict[str, Any]]:
+    """A row per setting of a scale's recipe: ``setting``, ``field`` (of a run description), ``value``, ``whose``,
+    ``why`` (the reason, or where it stands).
+
+    Args:
+        size: One of :data:`SIZES`.
+        family: One of :data:`FAMILIES`, or ``auto``.
+        method: ``full``, ``lora`` or ``qlora``.
+
+    Raises:
+        ValueError: If one of them is unknown, naming the choices.
+    """
+    if method not in ("full", *ADAPTERS):
+        raise ValueError(f"unknown method {method!r}; known: full, {', '.join(ADAPTERS)}")
+    one = scale(size, family)
+    recipe = one.recipe
+    rows = [*_start_rows(one), *_shared_rows(one, method), *(_adapter_rows(recipe) if method in ADAPTERS else [])]
+    return [dict(zip(("setting", "field", "value", "whose", "why"), row, strict=True)) for row in rows]
+
+
+def _start_rows(one: Scale) -> list[tuple[str, str, Any, str, str]]:
+    """The base model and its commit."""
+    whose = {"paper": (PAPER, "section 2.3"), "script": (SCRIPT, "run_mistral.sh")}.get(one.recipe.origin)
+    base = ("base model", "base", one.base, *(whose or (OURS, "small enough for a laptop or one small GPU")))
+    if one.miniature:
+        return [base]
+    pinned = "as public code pins it" if one.revision else "none was seen pinned: resolved at the download, recorded"
+    return [base, ("base revision", "revision", one.revision, OURS, pinned)]
+
+
+def _shared_rows(one: Scale, method: str) -> list[tuple[str, str, Any, str, str]]:
+    """What every method has, the rate and the batch among it."""
+    recipe, adapter, small = one.recipe, method in ADAPTERS, one.miniature
+    stated = _STATED[recipe.origin]
+    schedule = stated if small else (PAPER, _SECTION)
+    rate, batch = stated, stated
+    if adapter and not small:
+        rate = (OURS, f"about ten times the full rate, as {_REGRET} finds at every rank")
+        batch = (OURS, f"a quarter of the full batch: adapters bear large batches less well at any rank ({_REGRET})")
+    length = (OURS, "the paper says none; copies of train.py have 512, 1,500 and 2,048, and cut what is longer")
+    decay = (SCRIPT, "the README's commands")
+    return [
+        ("peak rate", "learning_rate", recipe.rate(method), *rate),
+        ("examples a step", "global_batch", recipe.batch(method), *batch),
+        ("epochs", "epochs", recipe.epochs, *stated),
+        ("schedule", "", "cosine", *schedule),
+        ("warm-up, share of the steps", "warmup", recipe.warmup, *schedule),
+        ("optimiser", "", "AdamW", SCRIPT, "train.py; the paper names none"),
+        ("weight decay", "weight_decay", recipe.weight_decay, *(stated if small else decay)),
+        ("tokens of a row", "max_length", recipe.max_length, *(stated if small else length)),
+        ("precision", "", "bf16, trained weights in fp32", OURS, "bf16 is the README's; kept in bf16, most updates of "
+         "the weights are lost at these rates (measured: 84 % of them stay as they were)"),
+    ]  # fmt: skip
+
+
+def _adapter_rows(recipe: Recipe) -> list[tuple[str, str, Any, str, str]]:
+    """What only adapters have; all of it ours, since the paper trains none."""
+    small = recipe.origin == "miniature"
+    rows = [(name, key, getattr(recipe, key), OURS, _MINIATURE if small else why) for name, key, why in _ADAPTER_ROWS]
+    why = f"every matrix but embeddings and head: the QLoRA paper and {_REGRET} find fewer to be worse"
+    return [*rows, ("LoRA on", "", "all linear layers", OURS, why)]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mammoth_utils import paths, scales
+from mammoth_utils.training import bases
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,14 @@ ARCHITECTURES: dict[tuple[str, str], Architecture] = {
 }
 
 
-def architecture_of(scale: scales.Scale, base: str = "") -> Architecture:
-    """The architecture behind a scale: the base folder's own where there is one, else the published numbers.
+def architecture_of(scale: scales.Scale, base: str = "", revision: str = "") -> Architecture:
+    """The architecture behind a scale: the base's own where it lies here, else the published numbers.
+
+    Args:
+        scale: The scale.
+        base: A folder or hub name in place of the scale's; a folder below ``MAMMOTH_BASES`` and the hub's cache are
+            looked at, the network is not.
+        revision: Of the hub's base; empty takes the one that the scale pins.
 
     Raises:
         FileNotFoundError: If the miniature's base is not there.
@@ -112,6 +118,9 @@ def architecture_of(scale: scales.Scale, base: str = "") -> Architecture:
                 f"no base model in {folder}; it is shipped with the project and made again by "
                 "`python -m mammoth_utils.miniature.pretraining`, or give `base` a folder of your own"
             )
-    if folder is not None and (folder / "config.json").is_file():
-        return Architecture.from_config(json.loads((folder / "config.json").read_text(encoding="utf8")))
+    name = base or scale.base
+    pinned = scale.revision if name == scale.base else ""
+    stored = bases.config(str(folder) if scale.miniature else name, revision or pinned)
+    if stored is not None:
+        return Architecture.from_config(stored)
     return ARCHITECTURES[scale.size, scale.family]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mammoth_utils import paths, scales
-from mammoth_utils.training import planner
+from mammoth_utils.training import bases, planner
 
 MAX_SEED = 2**31 - 1
-LORA_ALPHA_PER_RANK = 2.0  # alpha = 2 r, a common choice; the QLoRA paper used 16 at r = 64 with a rate of its own
-LORA_DROPOUT = 0.05  # the QLoRA paper's for its larger models; 0 at miniature size, where one epoch is run
+FORCE_VARIABLE = "MAMMOTH_FORCE"  # "1" tells processes that another one starts what `force` tells a page
 CHECKPOINT_MINUTES = 30.0
 MAX_LEFT_OUT = 0.05  # share of the rows that may be too long, empty or hold special tokens before a run is refused
 SHARDINGS = ("auto", "none", "fsdp2")
@@ -59,6 +59,8 @@ class RunDescription:
         checkpoint_minutes: Minutes between checkpoints; 0 keeps none, and a killed run starts again.
         trackers: Where the curve goes besides ``curve.jsonl``, comma-separated; empty for nowhere.
         logging_steps: Optimiser steps between two points of the curve.
+        force: Start although the planner says that it cannot fit. A word to this machine, no part of what the run
+            is: ``run.json`` does not hold it.
     """
 
     name: str
@@ -91,6 +93,7 @@ class RunDescription:
     checkpoint_minutes: float
     logging_steps: int
     trackers: str
+    force: bool = False
 
     @property
     def folder(self) -> Path:
@@ -104,14 +107,15 @@ class RunDescription:
 
     @property
     def base_path(self) -> str:
-        """What transformers loads: a folder where there is one, else the hub name."""
+        """What transformers loads: a folder where there is one (``MAMMOTH_BASES`` too), else the hub name."""
         if self.miniature and "/" not in self.base and "\\" not in self.base:
             return str(paths.miniature_models() / self.base)
-        return str(Path(self.base).expanduser().resolve()) if Path(self.base).expanduser().is_dir() else self.base
+        folder = bases.folder(self.base)
+        return self.base if folder is None else str(folder)
 
     def as_dict(self) -> dict[str, Any]:
-        """Every value by name, as JSON holds it."""
-        return dataclasses.asdict(self)
+        """Every value that makes the run what it is, by name, as JSON holds it."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "force"}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunDescription:
@@ -120,11 +124,11 @@ class RunDescription:
         Raises:
             ValueError: If a value is missing, naming it.
         """
-        names = [field.name for field in dataclasses.fields(cls)]
+        names = [field.name for field in dataclasses.fields(cls) if field.name != "force"]
         missing = [name for name in names if name not in values]
         if missing:
             raise ValueError(f"a run description needs {', '.join(names)}; missing here: {', '.join(missing)}")
-        return cls(**{name: values[name] for name in names})
+        return cls(**{name: values[name] for name in names}, force=os.environ.get(FORCE_VARIABLE) == "1")
 
 
 def describe(
@@ -147,11 +151,12 @@ def describe(
     master_weights: str = "fp32",
     checkpoint_minutes: float = CHECKPOINT_MINUTES,
     trackers: str = "",
+    force: bool = False,
 ) -> RunDescription:
     """The resolved description of a run; zero, an empty text and ``auto`` take the scale's recipe.
 
     Nothing heavy is imported, nothing is fetched, and no GPU is needed: every size resolves anywhere. Whether the
-    run can start here is :func:`mammoth_utils.training.guards.ready`'s to say.
+    run can start here is :func:`mammoth_utils.training.ready.ready`'s to say.
 
     Args:
         size: One of ``scales.SIZES``.
@@ -175,6 +180,7 @@ def describe(
         master_weights: ``fp32``, or ``bf16`` for full fine-tuning at half the memory, which loses most updates.
         checkpoint_minutes: Minutes between checkpoints; 0 keeps none.
         trackers: Any of ``tensorboard``, ``trackio`` and ``wandb``, comma-separated.
+        force: Start although the planner says that it cannot fit.
 
     Raises:
         ValueError: If a value is unknown or out of range, naming what was expected and the choices.
@@ -215,7 +221,8 @@ def describe(
     if sharding == "auto":
         several = devices not in ("cpu", "1") and not (scale.miniature and devices == "auto")
         sharding = "fsdp2" if several and len(planner.gpus()) > 1 else "none"
-    usual = recipe.adapter_learning_rate if adapter else recipe.learning_rate
+    usual = recipe.rate(chosen)
+    pinned = scale.revision if source == scale.base else ""
     peak = learning_rate or usual
     departures = {
         "dataset": dataset if dataset != _dataset("auto", scale) else "",
@@ -226,6 +233,7 @@ def describe(
         "micro_batch": micro_batch if micro_batch != 1 else 0,
         "learning_rate": learning_rate if peak != usual else 0,
         "weights": master_weights if master_weights != "fp32" else "",
+        "revision": re.sub(r"[^\w.+-]+", "_", revision)[:12] if revision not in ("", pinned) else "",
     }
     plain = f"{scale.family}-{size}-{mixture}-{chosen}-s{seed}"
     return RunDescription(
@@ -238,20 +246,20 @@ def describe(
         mixture=mixture,
         dataset=dataset,
         base=source,
-        revision=revision,
+        revision=revision or pinned,
         rope_theta=scale.rope_theta,
         seed=seed,
         epochs=epochs or recipe.epochs,
         max_steps=max_steps,
         max_length=max_length or recipe.max_length,
         micro_batch=micro_batch or 1,
-        global_batch=recipe.global_batch,
+        global_batch=recipe.batch(chosen),
         learning_rate=float(peak),
         warmup=recipe.warmup,
         weight_decay=recipe.weight_decay,
         lora_rank=recipe.lora_rank if adapter else 0,
-        lora_alpha=LORA_ALPHA_PER_RANK * recipe.lora_rank if adapter else 0.0,
-        lora_dropout=LORA_DROPOUT if adapter and not scale.miniature else 0.0,
+        lora_alpha=recipe.lora_alpha if adapter else 0.0,
+        lora_dropout=recipe.lora_dropout if adapter else 0.0,
         devices=devices,
         sharding=sharding,
         master_weights=master_weights,
@@ -259,7 +267,23 @@ def describe(
         checkpoint_minutes=float(checkpoint_minutes),
         logging_steps=10,
         trackers=trackers,
+        force=force,
     )
+
+
+def recipe_table(description: RunDescription) -> list[dict[str, Any]]:
+    """A row per setting of a run: its value here, and whose it is: the paper's, the authors' code's, ours or asked for.
+
+    A value that departs from the scale's recipe was asked for, and its row says what the recipe has.
+    """
+    rows = []
+    for row in scales.recipe_table(description.size, description.family, description.method):
+        field, recipe = row.pop("field"), row["value"]
+        value = getattr(description, field) if field else recipe
+        if value != recipe:
+            row |= {"value": value, "whose": "asked for", "why": f"the recipe has {recipe!r} ({row['whose']})"}
+        rows.append(row)
+    return rows
 
 
 def _dataset(dataset: str, scale: scales.Scale) -> str:

@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from mammoth_utils import paths, prompts, records, scales
-from mammoth_utils.training import architectures, planner
-from mammoth_utils.training.describe import RunDescription
+from mammoth_utils import prompts, records
+from mammoth_utils.training.bases import base_identity
 from mammoth_utils.training.encoding import IGNORE_INDEX, Example, columns
-from mammoth_utils.training.quiet import importing
+from mammoth_utils.training.ready import NotReadyError, ready
+
+__all__ = [
+    "ALPACA_SHA256",
+    "TOLERANCE",
+    "NotReadyError",
+    "Precision",
+    "base_identity",
+    "dtypes",
+    "first_loss",
+    "keep_four_bit",
+    "labels",
+    "packed_equals_unpacked",
+    "padding",
+    "precision",
+    "ready",
+    "rope",
+    "rope_theta",
+    "same_loss",
+    "template",
+    "tokenizer_fits",
+]
 
 # What the authors trained on, as in their released `prompt_utils.py`; a test pins the same bytes.
 ALPACA_SHA256 = "35101bc36d10997c7d926d8f21f7d173aec6523f3a57d78821b944a89925cdca"
 TOLERANCE = {"fp32": 1e-4, "bf16": 3e-2, "fp16": 1e-2}
-WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
-
-
-class NotReadyError(RuntimeError):
-    """A run cannot start on this machine; the message says what is missing and how to get it."""
 
 
 @dataclass(frozen=True)
@@ -32,130 +43,6 @@ class Precision:
 
     compute: str
     reason: str
-
-
-def ready(description: RunDescription) -> list[str]:
-    """What was found for a run, line by line; it loads nothing and takes seconds.
-
-    Raises:
-        NotReadyError: If weights, a GPU or disk are missing, with all that is missing and how to get each.
-    """
-    found, missing = [], []
-    scale = scales.scale(description.size, description.family)
-    architecture = architectures.architecture_of(scale, description.base)
-    device = _device(description, architecture)
-    (found if device.ok else missing).append(device.said)
-    weights = _weights(description, fetch=device.ok)
-    (found if weights.ok else missing).append(weights.said)
-    space = _disk(description, architecture)
-    (found if space.ok else missing).append(space.said)
-    if missing:
-        raise NotReadyError(
-            f"{description.name} cannot start here:\n- " + "\n- ".join(missing)
-            + "\nThe miniature trains anywhere: -p size 1m"
-        )  # fmt: skip
-    return found
-
-
-@dataclass(frozen=True)
-class _Finding:
-    ok: bool
-    said: str
-
-
-def _device(description: RunDescription, architecture: architectures.Architecture) -> _Finding:
-    """Whether the cards, or the processor, of this machine carry the run."""
-    count, size = architecture.parameters, description.size
-    cards = [] if description.devices == "cpu" else planner.gpus()
-    if not cards or (description.miniature and description.devices == "auto"):
-        if count <= planner.CPU_PARAMETERS:
-            return _Finding(True, f"{count:,} parameters train on the CPU")
-        card = 80e9 / planner.GIB
-        needs = {row.method: row for row in planner.plan(description, 1, card)}
-        row = needs[description.method]
-        others = ", ".join(f"{m} {needs[m].total:.0f} GiB" for m in planner.METHODS if m != description.method)
-        why = "devices=cpu leaves it none" if description.devices == "cpu" else "nvidia-smi lists none here"
-        return _Finding(
-            False,
-            f"an NVIDIA GPU: {size} has {count:,} parameters, and {why}. {description.method} needs "
-            f"{row.total:.0f} GiB on one card (80 GB cards: {row.fewest or 'over 64'}); on one card {others}",
-        )
-    asked = len(cards) if description.devices == "auto" else int(description.devices)
-    if asked > len(cards):
-        return _Finding(False, f"{asked} GPUs, as devices={asked} asks; this machine has {len(cards)}")
-    smallest = min(card.gib for card in cards[:asked])
-    rows = {row.method: row for row in planner.plan(description, asked, smallest)}
-    row = rows[description.method]
-    if row.fits:
-        return _Finding(True, f"{row.method} needs {row.total:.1f} of the {smallest:.0f} GiB of {cards[0].name}")
-    fitting = [m for m in planner.METHODS if rows[m].fits]
-    advice = f"use method={' or '.join(fitting)}" if fitting else "a smaller max_length or more cards would help"
-    return _Finding(
-        False,
-        f"memory: {row.method} needs {row.total:.0f} GiB on each of {asked} cards, they have {smallest:.0f}; {advice}"
-        + (f"; {row.fewest} such cards carry {row.method}" if row.fewest else ""),
-    )
-
-
-def _weights(description: RunDescription, fetch: bool) -> _Finding:
-    """Whether the base's weights are here or can be fetched; asks the hub only if nothing else is missing."""
-    base = description.base_path
-    folder = Path(base)
-    if folder.is_absolute():
-        if not (folder / "config.json").is_file():
-            made = " (made by `python -m mammoth_utils.miniature.pretraining`)" if description.miniature else ""
-            return _Finding(False, f"the base model: {folder} holds no config.json{made}")
-        if not any(file for pattern in WEIGHT_FILES for file in folder.glob(pattern)):
-            return _Finding(False, f"the base model's weights: {folder} holds none of {', '.join(WEIGHT_FILES)}")
-        return _Finding(True, f"base model in {folder}")
-    how = (
-        f"`hf download {base}` (older: `huggingface-cli download {base}`) fetches them, or -p base PATH names a folder "
-        f"with them; where https://huggingface.co/{base} asks for consent, give it there and set HF_TOKEN"
-    )
-    if base.startswith((".", "~", os.sep)) or base.count("/") != 1:
-        return _Finding(False, f"the base model: {base!r} is neither a folder here nor a hub name like owner/name")
-    if revision(base) is not None:
-        return _Finding(True, f"base model {base} in the hub's cache")
-    if not fetch or os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
-        return _Finding(False, f"the weights of {base}: they are not on this machine. {how}")
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        hf_hub_download(base, "config.json", etag_timeout=10)
-    except HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", "?")
-        token = "the token in HF_TOKEN was not accepted" if os.environ.get("HF_TOKEN") else "HF_TOKEN is not set"
-        refused = f" ({token})" if status in (401, 403) else ""
-        return _Finding(False, f"the weights of {base}: the hub answered {status}{refused}. {how}")
-    except (LocalEntryNotFoundError, OSError) as error:
-        return _Finding(False, f"the weights of {base}: the hub cannot be reached ({type(error).__name__}). {how}")
-    return _Finding(True, f"base model {base}, which the hub gives us")
-
-
-def _disk(description: RunDescription, architecture: architectures.Architecture) -> _Finding:
-    """Whether the run's folder has room for the model and, where they are kept, two checkpoints."""
-    count = architecture.parameters
-    trained = count if description.method == "full" else architecture.lora_parameters(description.lora_rank)
-    need = (4 if description.miniature else 2) * count + (2 * 12 * trained if description.checkpoint_minutes else 0)
-    place = paths.runs()
-    while not place.is_dir():
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    if free < need:
-        return _Finding(
-            False, f"disk: {need / 1e9:.1f} GB for the model and two checkpoints, {place} has {free / 1e9:.1f}"
-        )
-    return _Finding(True, f"{need / 1e9:.2f} GB of disk needed, {free / 1e9:.0f} free")
-
-
-def revision(name: str) -> str | None:
-    """The commit of a hub model in the local cache, or None where its configuration is not there."""
-    with importing():
-        from huggingface_hub import try_to_load_from_cache
-
-    cached = try_to_load_from_cache(name, "config.json")
-    return Path(cached).parent.name if isinstance(cached, str) else None
 
 
 def precision(device: str) -> Precision:
@@ -295,27 +182,102 @@ def keep_four_bit(model: Any) -> int:
     return held
 
 
-def base_identity(description: RunDescription) -> dict[str, Any]:
-    """What identifies the base: its revision on the hub, else the hash of its files (of their headers beyond 1 GB)."""
-    folder = Path(description.base_path)
-    if not folder.is_dir():
-        return {"name": description.base, "revision": revision(description.base)}
-    files = sorted(file for pattern in WEIGHT_FILES for file in folder.glob(pattern))
-    whole = sum(file.stat().st_size for file in files) <= 1e9
-    digest = hashlib.sha256()
-    for name in ("config.json", "tokenizer.json", "tokenizer.model"):
-        if (folder / name).is_file():
-            digest.update(name.encode() + (folder / name).read_bytes())
-    for file in files:
-        digest.update(f"{file.name} {file.stat().st_size}".encode())
-        if whole:
-            digest.update(records.sha256(file).encode())
-        else:
-            with open(file, "rb") as opened:
-                digest.update(opened.read(1 << 20))
-    return {"name": description.base, "sha256" if whole else "sha256 of headers": digest.hexdigest()}
+def first_loss(found: float, expected: float, tolerance: float) -> float:
+    """The difference, in nats, between the trainer's loss before its first update and the base's own on those examples.
+
+    Stops a trainer that learns something else than the base is asked: labels moved by a token or left on the prompt,
+    another template, another scale of the loss, weights in another type.
+
+    Raises:
+        ValueError: If it exceeds the tolerance, or the trainer's loss is no number.
+    """
+    difference = abs(found - expected)
+    if not difference <= tolerance:
+        raise ValueError(
+            f"the first step's loss is {found:.4f} nats a token, a plain pass of the base model over the same examples "
+            f"gives {expected:.4f}, {difference:.4f} apart where {tolerance:g} is allowed: the trainer sees other "
+            "labels, another template, another scale of the loss or another type than decoding will"
+        )
+    return difference
 
 
-def stored_config(folder: Path) -> dict[str, Any]:
-    """The ``config.json`` of a model folder."""
-    return json.loads((folder / "config.json").read_text(encoding="utf8"))
+def same_loss(before: float, after: float, tolerance: float) -> float:
+    """The difference, in nats, between the loss of one batch before and after the model was cut over processes.
+
+    Stops shards that do not make the model: weights that stayed as they were initialised on all but one process,
+    4-bit bytes that a cut has changed, a layer that was gathered twice or not at all.
+
+    Raises:
+        ValueError: If it exceeds the tolerance, or either is no number.
+    """
+    difference = abs(after - before)
+    if not difference <= tolerance:
+        raise ValueError(
+            f"the loss of one batch was {before:.4f} nats a token before the model was cut over the processes and is "
+            f"{after:.4f} now, {difference:.4f} apart where {tolerance:g} is allowed: the shards are not the model "
+            "that was loaded; -p sharding none trains without them"
+        )
+    return difference
+
+
+def dtypes(model: Any, method: str, compute: str, master_weights: str = "fp32", sharded: bool = False) -> None:
+    """Nothing, if what is trained is kept in fp32 and the frozen base of adapters in the type that it computes in.
+
+    Stops two mistakes that train without a word: weights in 16 bit, of which most updates are lost at the paper's
+    rates, and a base in fp32 beside adapters, which takes twice the memory that the planner counted.
+
+    Args:
+        model: As the trainer has it.
+        method: ``full``, ``lora`` or ``qlora``.
+        compute: ``bf16``, ``fp16`` or ``fp32``.
+        master_weights: ``bf16`` where 16 bit was asked for.
+        sharded: Whether FSDP2 cuts the model; adapters of a 4-bit base then stay in 16 bit, as the trainer makes them.
+
+    Raises:
+        ValueError: Naming the first weight at fault, its type and the one expected.
+    """
+    names = {"fp32": "torch.float32", "bf16": "torch.bfloat16", "fp16": "torch.float16"}
+    trained = names[master_weights]
+    for name, parameter in model.named_parameters():
+        kind = str(parameter.dtype)
+        if parameter.requires_grad:
+            if kind != trained and not (sharded and method == "qlora" and kind == names[compute]):
+                raise ValueError(
+                    f"{name} is trained in {kind}, expected {trained}: in 16 bit most updates of these rates are lost; "
+                    "-p master_weights bf16 asks for that"
+                )
+        elif method != "full" and getattr(parameter, "quant_state", None) is None and kind != names[compute]:
+            raise ValueError(
+                f"{name} of the frozen base is {kind}, expected {names[compute]}: the base was loaded in another type "
+                "than the run computes in, and takes other memory than was planned"
+            )
+
+
+def padding(inputs: dict[str, Any]) -> None:
+    """Nothing, if a collated batch has labels, and none on padding.
+
+    Stops a model that learns to write padding, or is shown padding as if it were text: right after the end of
+    sequence, where decoding then never stops.
+
+    Args:
+        inputs: What the collator makes: ``labels`` of shape (batch, tokens), and either ``attention_mask`` (1 on
+            tokens) or, for flattened rows, ``cu_seq_lens_q``, the borders of its documents.
+
+    Raises:
+        ValueError: Saying how many labels are at fault.
+    """
+    labelled = inputs["labels"] != IGNORE_INDEX
+    if not labelled.any():
+        raise ValueError("a batch has no label at all: nothing to learn, and its loss is no number")
+    if inputs.get("attention_mask") is not None:
+        wrong = int((labelled & (inputs["attention_mask"] == 0)).sum())
+        if wrong:
+            raise ValueError(f"{wrong} labels stand on padding: the model would learn to write it and not to stop")
+        return
+    if inputs.get("cu_seq_lens_q") is None:
+        raise ValueError("expected a batch with attention_mask or cu_seq_lens_q; it does not say what is padding")
+    borders, tokens = inputs["cu_seq_lens_q"], inputs["labels"].shape[1]
+    if int(borders[-1]) != tokens:
+        raise ValueError(
+            f"{tokens - int(borders[-1])} tokens of a row of {tokens} belong to no document: padding read as text"
+        )

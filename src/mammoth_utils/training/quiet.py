@@ -16,6 +16,22 @@ def importing() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def without_bars() -> Iterator[None]:
+    """The hub's library without bars: on an executed page each of their states is a line."""
+    with importing():
+        from huggingface_hub import utils
+
+    shown = not utils.are_progress_bars_disabled()
+    if shown:
+        utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            utils.enable_progress_bars()
+
+
+@contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """No bars, and of the libraries' lines only errors; as it was before, afterwards."""
     import logging

@@ -1,0 +1,212 @@
+"""Readiness: what a run needs of this machine, found out in seconds, before anything heavy is loaded."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from mammoth_utils import paths, scales
+from mammoth_utils.training import architectures, bases, planner
+from mammoth_utils.training.describe import RunDescription
+
+LIBRARIES = {
+    "full": ("torch", "transformers", "trl", "accelerate", "datasets"),
+    "lora": ("torch", "transformers", "trl", "accelerate", "datasets", "peft"),
+    "qlora": ("torch", "transformers", "trl", "accelerate", "datasets", "peft", "bitsandbytes"),
+}
+BF16_CAPABILITY = 8.0  # Ampere; a T4 has 7.5, a V100 7.0
+CHECKPOINTS = 3  # the last two are kept while the next is written
+
+
+class NotReadyError(RuntimeError):
+    """A run cannot start on this machine; the message says what is missing and how to get it."""
+
+
+@dataclass(frozen=True)
+class _Finding:
+    ok: bool
+    said: str
+
+
+def ready(description: RunDescription) -> list[str]:
+    """What was found for a run, line by line; it loads nothing and takes seconds.
+
+    Of a hub's base the configuration alone is fetched. With ``description.force`` a run that cannot fit is let
+    through with a warning among the lines; what is missing altogether is refused all the same.
+
+    Raises:
+        NotReadyError: If libraries, weights, a card, memory or disk are missing, with all of it and how to get each.
+    """
+    weights, to_fetch = _weights(description)
+    scale = scales.scale(description.size, description.family)
+    architecture = architectures.architecture_of(scale, description.base_path, description.revision)
+    findings = [_libraries(description), weights, _device(description, architecture), *_disks(
+        description, architecture, to_fetch)]  # fmt: skip
+    missing = [one.said for one in findings if not one.ok]
+    if missing:
+        raise NotReadyError(
+            f"{description.name} cannot start here:\n- " + "\n- ".join(missing)
+            + "\nThe miniature trains anywhere: -p size 1m"
+        )  # fmt: skip
+    return [one.said for one in findings]
+
+
+def _libraries(description: RunDescription) -> _Finding:
+    """Whether what the method imports is installed, and the trackers that were asked for."""
+    trackers = [name for name in description.trackers.split(",") if name]
+    wanted = (*LIBRARIES[description.method], *trackers)
+    absent = [name for name in wanted if importlib.util.find_spec(name) is None]
+    if not absent:
+        return _Finding(True, f"{', '.join(wanted)} are installed")
+    advice = []
+    if set(absent) - set(trackers):
+        advice.append("`pip install -e '.[train]'` installs them")
+    if absent == ["bitsandbytes"]:
+        advice.append("-p method lora needs no bitsandbytes")
+    advice += [f"`pip install {name}`, or leave it out of trackers" for name in absent if name in trackers]
+    return _Finding(False, f"{', '.join(absent)}, which method={description.method} imports: {'; '.join(advice)}")
+
+
+def _device(description: RunDescription, architecture: architectures.Architecture) -> _Finding:
+    """Whether the cards, or the processor, of this machine carry the run."""
+    count, size = architecture.parameters, description.size
+    cards = [] if description.devices == "cpu" else planner.gpus()
+    if not cards or (description.miniature and description.devices == "auto"):
+        if count <= planner.CPU_PARAMETERS:
+            return _Finding(True, f"{count:,} parameters train on the CPU")
+        needs = {row.method: row for row in planner.plan(description, 1, 80e9 / planner.GIB)}
+        row = needs[description.method]
+        others = ", ".join(f"{m} {needs[m].total:.0f} GiB" for m in planner.METHODS if m != description.method)
+        why = "devices=cpu leaves it none" if description.devices == "cpu" else "nvidia-smi lists none here"
+        return _unless_forced(
+            description,
+            f"an NVIDIA GPU: {size} has {count:,} parameters, and {why}. {description.method} needs "
+            f"{row.total:.0f} GiB on one card (80 GB cards: {row.fewest or 'over 64'}); on one card {others}",
+        )
+    asked = len(cards) if description.devices == "auto" else int(description.devices)
+    if asked > len(cards):
+        return _Finding(False, f"{asked} GPUs, as devices={asked} asks; this machine has {len(cards)}")
+    cards = cards[:asked]
+    smallest = min(card.gib for card in cards)
+    shares = asked if description.sharding == "fsdp2" else 1
+    rows = {row.method: row for row in planner.plan(description, shares, smallest)}
+    row = rows[description.method]
+    old = _without_bf16(cards)
+    if old and description.sharding == "fsdp2":
+        return _Finding(
+            False,
+            f"bf16: {old} has none, and the loss scaling that fp16 needs is not tested on weights cut over cards; use "
+            "-p sharding none, or -p devices 1",
+        )
+    if row.fits:
+        half = f"; it has no bf16, so the run computes in fp16 with loss scaling ({old})" if old else ""
+        return _Finding(True, f"{row.method} needs {row.total:.1f} of the {smallest:.0f} GiB of {cards[0].name}{half}")
+    fitting = [m for m in planner.METHODS if rows[m].fits]
+    advice = f"use method={' or '.join(fitting)}" if fitting else "a smaller max_length or more cards would help"
+    return _unless_forced(
+        description,
+        f"memory: {row.method} needs {row.total:.0f} GiB on each of {asked} cards, they have {smallest:.0f}; {advice}"
+        + (f"; {row.fewest} such cards carry {row.method}" if row.fewest else ""),
+    )
+
+
+def _unless_forced(description: RunDescription, said: str) -> _Finding:
+    """A refusal, or where the run is forced a warning."""
+    if description.force:
+        return _Finding(True, f"warning: {said}. It starts all the same, since force=true")
+    return _Finding(False, f"{said}; -p force true starts it all the same")
+
+
+def _without_bf16(cards: list[planner.Gpu]) -> str:
+    """The name of the first card that is older than bf16, or an empty text; asks ``nvidia-smi``."""
+    for name, capability in compute_capabilities().items():
+        if capability < BF16_CAPABILITY and any(card.name == name for card in cards):
+            return name
+    return ""
+
+
+def compute_capabilities() -> dict[str, float]:
+    """Compute capability of this machine's cards, by name; empty where ``nvidia-smi`` does not tell."""
+    if shutil.which("nvidia-smi") is None:
+        return {}
+    query = ["nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader"]
+    try:
+        lines = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return {}  # a driver too old to know the word; torch is asked again when the run begins
+    pairs = [line.rsplit(",", 1) for line in lines if "," in line]
+    return {name.strip(): float(value) for name, value in pairs if value.strip().replace(".", "", 1).isdigit()}
+
+
+def _weights(description: RunDescription) -> tuple[_Finding, int]:
+    """Whether the base's weights are here or can be fetched, and how many bytes are to be fetched."""
+    base = description.base_path
+    folder = bases.folder(base)
+    if folder is None and Path(base).is_absolute():
+        folder = Path(base)
+    if folder is not None:
+        lacking = bases.lacking(folder)
+        if lacking:
+            made = " (made by `python -m mammoth_utils.miniature.pretraining`)" if description.miniature else ""
+            return _Finding(False, f"the base model: {folder} holds no {', no '.join(lacking)}{made}"), 0
+        return _Finding(True, f"base model in {folder}"), 0
+    if base.startswith((".", "~", os.sep)) or base.count("/") != 1:
+        return _Finding(False, f"the base model: {base!r} is neither a folder here nor a hub name like owner/name"), 0
+    snapshot = bases.cached(base, description.revision)
+    if snapshot is not None and not bases.lacking(snapshot):
+        return _Finding(True, f"base model {base} at {snapshot.name} in the hub's cache"), 0
+    try:
+        found = bases.look(base, description.revision)
+    except bases.BaseModelError as error:
+        return _Finding(False, f"the weights of {base}: {error}"), 0
+    held = sum(size for path, (size, _) in found.files.items() if snapshot and (snapshot / path).is_file())
+    return _Finding(
+        True, f"base model {base} at {found.commit}, {(found.bytes - held) / 1e9:.2f} GB of it to be fetched"
+    ), found.bytes - held
+
+
+def _disks(description: RunDescription, architecture: architectures.Architecture, to_fetch: int) -> list[_Finding]:
+    """Whether the run's folder has room for the model and its checkpoints, and the hub's cache for the base."""
+    needs = [("the model and its checkpoints", _existing(paths.runs()), _bytes_written(description, architecture))]
+    if to_fetch:
+        from huggingface_hub import constants
+
+        needs.append(("the base model", _existing(Path(constants.HF_HUB_CACHE)), to_fetch))
+    findings, taken = [], {}
+    for what, place, need in needs:
+        device = place.stat().st_dev
+        free = shutil.disk_usage(place).free - taken.get(device, 0)  # one disk may have to hold both
+        taken[device] = taken.get(device, 0) + need
+        if free < need:
+            room = "MAMMOTH_RUNS_DIR" if what != "the base model" else "HF_HOME"
+            fewer = " (-p checkpoint_minutes 0 keeps no checkpoint)" if description.checkpoint_minutes else ""
+            findings.append(_Finding(
+                False, f"disk: {need / 1e9:.2f} GB for {what}, {place} has {max(0, free) / 1e9:.2f}; make room, or "
+                f"name another place in {room}{fewer if room != 'HF_HOME' else ''}"
+            ))  # fmt: skip
+        else:
+            findings.append(_Finding(True, f"{need / 1e9:.2f} GB of disk for {what}, {free / 1e9:.0f} free in {place}"))
+    return findings
+
+
+def _existing(place: Path) -> Path:
+    """The folder, or the nearest one above it that exists."""
+    while not place.is_dir():
+        place = place.parent
+    return place
+
+
+def _bytes_written(description: RunDescription, architecture: architectures.Architecture) -> int:
+    """Bytes that a run writes at most: what it leaves, and the checkpoints that stand at once."""
+    from mammoth_utils.training.results import MERGED_UP_TO
+
+    count, full = architecture.parameters, description.method == "full"
+    trained = count if full else architecture.lora_parameters(description.lora_rank)
+    width = 2 if full and description.master_weights == "bf16" else 4
+    model = (4 if description.miniature else 2) * count
+    left = model if full else 4 * trained + (model if count <= MERGED_UP_TO else 0)
+    return left + (CHECKPOINTS * 3 * width * trained if description.checkpoint_minutes else 0)
