@@ -1,4 +1,4 @@
-"""The base model as each method trains it, the adapters on it, and how they are folded in."""
+"""The base model as each method trains it, the adapters on it, and the folders that they are saved in."""
 
 from __future__ import annotations
 
@@ -129,51 +129,85 @@ def to_float(model: Any) -> None:
             parameter.data = parameter.data.float()
 
 
-def merge(folder: Path, compute: str = "") -> Path:
-    """The folder ``model/`` of a run whose adapter was folded into its base, in 16 bit (fp32 for the miniature).
-
-    A QLoRA adapter is folded into the *dequantised* 4-bit base: that is the net which was trained.
-
-    Args:
-        folder: The run's folder, with ``run.json`` and ``adapter/``.
-        compute: In what the run computed; read from its record where it is not given.
-
-    Raises:
-        FileNotFoundError: If it holds no adapter.
-    """
-    import torch
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    folder = Path(folder)
-    if not (folder / "adapter" / "adapter_config.json").is_file():
-        raise FileNotFoundError(f"{folder} holds no adapter/ to fold in; full fine-tuning leaves model/ itself")
-    description = RunDescription.from_dict(records.read_json(folder / "run.json"))
-    kept = torch.float32 if description.miniature else torch.bfloat16
-    options: dict[str, Any] = {"dtype": kept}
-    if description.method == "qlora":
-        compute = compute or records.read_json(folder / "record.json")["environment"]["dtype"]
-        options = {"dtype": dtype_of(compute), "quantization_config": quantisation(compute, sharded=False)}
-    base = AutoModelForCausalLM.from_pretrained(description.base_path, **options)
-    if description.method == "qlora":
-        guards.keep_four_bit(base)
-        base = base.dequantize()
-    merged = PeftModel.from_pretrained(base, folder / "adapter").merge_and_unload(safe_merge=True).to(kept)
-    tokenizer = AutoTokenizer.from_pretrained(folder / "adapter")
-    return save(folder / "model", merged, tokenizer)
-
-
-def save(folder: Path, model: Any, tokenizer: Any, state: dict[str, Any] | None = None) -> Path:
-    """A folder that transformers loads, written beside its place and renamed, so that half of one is never read."""
+def fresh_part(folder: Path) -> Path:
+    """An empty folder beside the place of another, to be filled and then put there."""
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    if hasattr(model, "config"):
-        model.config.use_cache = True  # checkpointing switches it off, and decoding would crawl
-    model.save_pretrained(part, state_dict=state)
-    tokenizer.save_pretrained(part)
+    part.mkdir(parents=True)
+    return part
+
+
+def put_in_place(part: Path, folder: Path) -> Path:
+    """Rename a folder that is whole to where it belongs, so that half of one is never read there."""
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
     return folder
+
+
+def save(
+    folder: Path, model: Any, tokenizer: Any, description: RunDescription, state: dict[str, Any] | None = None
+) -> Path:
+    """A folder that transformers, PEFT and servers load: safetensors, configuration, tokenizer, generation settings.
+
+    Args:
+        folder: Its place; written beside it and renamed.
+        model: The model, or the adapter on its base.
+        tokenizer: The run's.
+        description: The run.
+        state: The weights, where the model itself holds only this process's share of them.
+    """
+    part = fresh_part(folder)
+    model.config.use_cache = True  # checkpointing switches it off, and decoding would crawl
+    model.generation_config = generation_config(tokenizer)
+    model.save_pretrained(part, state_dict=state, max_shard_size="5GB")
+    (part / "README.md").unlink(missing_ok=True)  # PEFT's, with nothing filled in; the run's own card takes its place
+    if (part / "config.json").is_file():
+        _state_dtype(part)
+    add_tokenizer(part, tokenizer, description)
+    return put_in_place(part, folder)
+
+
+def _state_dtype(folder: Path) -> None:
+    """Write into ``config.json`` the type that the files hold; gathered weights may differ from the model's own."""
+    from safetensors import safe_open
+
+    names = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+    with safe_open(sorted(folder.glob("*.safetensors"))[0], "pt") as opened:
+        held = names[opened.get_slice(next(iter(opened.keys()))).get_dtype()]
+    config = records.read_json(folder / "config.json")
+    records.write_json(folder / "config.json", config | {"dtype": held})
+
+
+def add_tokenizer(folder: Path, tokenizer: Any, description: RunDescription) -> None:
+    """The tokenizer's files in a folder, padding on the left as decoding needs; with SentencePiece's own file.
+
+    llama.cpp converts a SentencePiece vocabulary from ``tokenizer.model``, which transformers no longer writes.
+    """
+    from transformers.utils import cached_file
+
+    side, tokenizer.padding_side = tokenizer.padding_side, "left"
+    try:
+        tokenizer.save_pretrained(folder)
+    finally:
+        tokenizer.padding_side = side
+    pieces = cached_file(
+        description.base_path, "tokenizer.model", local_files_only=True, _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )  # fmt: skip
+    if pieces is not None:
+        shutil.copyfile(pieces, folder / "tokenizer.model")
+
+
+def generation_config(tokenizer: Any) -> Any:
+    """Greedy decoding that ends at the token which the labels taught, whatever the base's settings said of sampling."""
+    from transformers import GenerationConfig
+
+    return GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        do_sample=False,
+    )
 
 
 def point_to_base(adapter: Path, base: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mammoth_utils import records
-from mammoth_utils.training import adapters, batches, checkpoints, curve, encoding, guards, planner, results
+from mammoth_utils.training import adapters, batches, checkpoints, curve, encoding, guards, planner, results, trackers
 from mammoth_utils.training.describe import RunDescription
 from mammoth_utils.training.folder import alone, claim, rows_hash, say
 from mammoth_utils.training.quiet import quiet
@@ -50,6 +50,7 @@ def finetune(
             if finished is not None:
                 return finished
         guards.template()
+        trackers.check(description)
         for line in guards.ready(description):
             say(folder, line)
         return _run(description, rows, on_step or (lambda row: None))
@@ -71,8 +72,15 @@ def _run(description: RunDescription, rows: list[dict], on_step: Callable[[dict]
     if description.miniature and device == "cpu":
         torch.set_num_threads(1)  # one run on two threads is slower than on one, at times twenty times slower
     try:
-        with quiet():
-            return _train(description, rows, on_step, device, precision)
+        with quiet(), trackers.open(description) as tracked:
+
+            def told(point: dict[str, float]) -> None:
+                on_step(point)
+                tracked(point)
+
+            record = _train(description, rows, told, device, precision)
+            tracked.summary(record)
+            return record
     finally:
         torch.set_num_threads(threads)
 
@@ -159,7 +167,7 @@ def _train(
     training_seconds = time.monotonic() - started
 
     shards = trainers.gathered(trainers.shard_sizes(trainer))
-    names = results.leave(description, trainer, tokenizer, sharded, rank, total, precision.compute)
+    left = results.finish(description, trainer, tokenizer, sharded, rank, total, precision.compute, examples, device)
     if rank != 0:
         return {}
     points = log.rows
@@ -177,9 +185,9 @@ def _train(
         },
         "base": guards.base_identity(description),
         "model": {
-            "folder": names[0],
-            "folders": names,
-            "hash": checkpoints.weights_hash(folder / names[0]),
+            "folder": left.folders[0],
+            "folders": left.folders,
+            "hash": checkpoints.weights_hash(folder / left.folders[0]),
             "parameters": total,
             "trained": trained,
             "trainable_share": trained / total,
@@ -206,6 +214,8 @@ def _train(
         "shards": shards,
         "steps": trainer.state.global_step,
         "losses": {"first": points[0]["loss"], "last": curve.tail(points), "mean": curve.mean(points)},
+        "drift": left.drift,
+        "merging": left.merging,
         "peak_memory_gib": points[-1]["memory_gib"],
         "training_seconds": training_seconds,
         "tokens_per_second": points[-1]["tokens"] / max(points[-1]["seconds"], 1e-9),

@@ -1,0 +1,343 @@
+"""An adapter folded into its base, one matrix at a time, so that a 70B is merged on a machine that cannot load it.
+
+``python -m mammoth_utils.training.merging runs/train/NAME`` says what it needs, then does it. A QLoRA adapter is folded
+into the *dequantised* 4-bit base, since that is the net which was trained: each matrix is quantised and dequantised as
+the run's layers did it, read from disk, never from layers that have computed. On processors with AVX512-BF16 those hold
+repacked weights after their first evaluation pass, and an adapter folded into them gives noise (measured: 7.5 nats).
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mammoth_utils import records
+from mammoth_utils.training import adapters
+from mammoth_utils.training.describe import RunDescription
+from mammoth_utils.training.quiet import quiet
+
+if TYPE_CHECKING:
+    import torch
+
+SHARD_BYTES = 2_000_000_000
+LIBRARIES = 600_000_000  # what torch, transformers and bitsandbytes hold before anything is read
+BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+PREFIX, SUFFIXES = "base_model.model.", (".lora_A.weight", ".lora_B.weight")
+NOT_LEARNT = "rotary_emb.inv_freq"  # stored by old versions of transformers, computed by new ones
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What merging takes: bytes of memory beyond the libraries' own, bytes of disk, and files."""
+
+    memory: int
+    disk: int
+    shards: int
+
+    def __str__(self) -> str:
+        return (
+            f"{(self.memory + LIBRARIES) / 1e9:.1f} GB of memory and {self.disk / 1e9:.2f} GB of disk "
+            f"for {self.shards} file{'s' if self.shards > 1 else ''}"
+        )
+
+
+class Stored:
+    """The tensors of a model on disk by name, read one at a time: safetensors, or torch's own files, mapped."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._files = Path(folder), {}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.item_bytes = 0
+        names = sorted(self.folder.glob("*.safetensors")) or sorted(self.folder.glob("pytorch_model*.bin"))
+        if not names:
+            raise FileNotFoundError(f"{folder} holds neither *.safetensors nor pytorch_model*.bin")
+        for file in names:
+            for name, shape, item in _headers(file):
+                if not name.endswith(NOT_LEARNT):
+                    self._files[name], self.shapes[name] = file, shape
+                    self.item_bytes = max(self.item_bytes, item)
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """One tensor; what it maps is let go with it."""
+        file = self._files[name]
+        if file.suffix == ".safetensors":
+            from safetensors import safe_open
+
+            with safe_open(file, "pt") as opened:
+                return opened.get_tensor(name)
+        import torch
+
+        return torch.load(file, map_location="cpu", mmap=True, weights_only=True)[name]
+
+
+def _headers(file: Path) -> Iterator[tuple[str, tuple[int, ...], int]]:
+    """Name, shape and bytes per weight of a file's tensors, without reading them."""
+    if file.suffix == ".safetensors":
+        from safetensors import safe_open
+
+        with safe_open(file, "pt") as opened:
+            for name in opened.keys():  # noqa: SIM118
+                part = opened.get_slice(name)
+                yield name, tuple(part.get_shape()), BYTES.get(part.get_dtype(), 1)
+        return
+    import torch
+
+    for name, tensor in torch.load(file, map_location="cpu", mmap=True, weights_only=True).items():
+        yield name, tuple(tensor.shape), tensor.element_size()
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """An adapter's two matrices for each weight that it changes, and the factor on their product."""
+
+    a: dict[str, torch.Tensor]
+    b: dict[str, torch.Tensor]
+    scale: float
+
+    def product(self, name: str, device: str) -> torch.Tensor:
+        """What is added to a weight, in fp32."""
+        return self.scale * (self.b[name].to(device).float() @ self.a[name].to(device).float())
+
+    @classmethod
+    def read(cls, adapter: Path) -> Pairs:
+        """The pairs of an adapter folder, by the name of the weight in the base.
+
+        Raises:
+            FileNotFoundError: If it is no adapter.
+            ValueError: If it holds something that this does not fold in, naming it.
+        """
+        from safetensors.torch import load_file
+
+        if not (adapter / "adapter_config.json").is_file():
+            raise FileNotFoundError(
+                f"{adapter.parent} holds no adapter/ to fold in; full fine-tuning leaves model/ itself"
+            )
+        config = records.read_json(adapter / "adapter_config.json")
+        plain = {"peft_type": "LORA", "use_dora": False, "bias": "none", "fan_in_fan_out": False}
+        other = [f"{key}={config.get(key)!r}" for key, value in plain.items() if config.get(key, value) != value]
+        other += [f"{key}={config[key]!r}" for key in ("rank_pattern", "alpha_pattern") if config.get(key)]
+        sides: tuple[dict, dict] = ({}, {})
+        for key, tensor in load_file(adapter / "adapter_model.safetensors").items():
+            side = next((n for n, suffix in enumerate(SUFFIXES) if key.endswith(suffix)), None)
+            if side is None or not key.startswith(PREFIX):
+                other.append(key)
+            else:
+                sides[side][key.removeprefix(PREFIX).removesuffix(SUFFIXES[side]) + ".weight"] = tensor
+        if other or set(sides[0]) != set(sides[1]) or not sides[0]:
+            raise ValueError(f"{adapter}: expected pairs of plain LoRA matrices, found {', '.join(other) or 'halves'}")
+        root = config["r"] ** 0.5 if config.get("use_rslora") else config["r"]
+        return cls(*sides, scale=config["lora_alpha"] / root)
+
+
+def kept(description: RunDescription, compute: str) -> str:
+    """In what a run's model is kept: fp32 for the miniature, else the 16 bits it computed in, or bf16."""
+    return "fp32" if description.miniature else "fp16" if compute == "fp16" else "bf16"
+
+
+def base_folder(description: RunDescription) -> Path:
+    """The folder with the base's weights: its own, or the hub's cache on this machine."""
+    if Path(description.base_path).is_dir():
+        return Path(description.base_path)
+    from huggingface_hub import snapshot_download
+
+    def fetched(*patterns: str) -> Path:
+        found = snapshot_download(description.base, revision=description.revision or None, allow_patterns=patterns)
+        return Path(found)
+
+    folder = fetched("*.safetensors", "*.json", "tokenizer.model")
+    return folder if any(folder.glob("*.safetensors")) else fetched("*.bin", "*.json", "tokenizer.model")
+
+
+def needs(folder: Path, compute: str = "", shard_bytes: int = SHARD_BYTES) -> Needs:
+    """What merging a run takes, from the headers of its files alone.
+
+    Memory is one output file, the largest matrix as it is stored, in fp32 twice (itself and what is added) and in the
+    output's type, and the adapter.
+
+    Args:
+        folder: The run's folder.
+        compute: In what the run computed; read from its record where it is not given.
+        shard_bytes: The most that one output file holds.
+    """
+    description, compute = _run(Path(folder), compute)
+    stored = Stored(base_folder(description))
+    item = 4 if kept(description, compute) == "fp32" else 2
+    shards = _shards(stored.shapes, item, shard_bytes)
+    largest = max(map(_count, stored.shapes.values()))
+    adapter = sum(file.stat().st_size for file in (Path(folder) / "adapter").glob("*.safetensors"))
+    held = max(sum(_count(stored.shapes[name]) for name in shard) for shard in shards) * item
+    total = sum(map(_count, stored.shapes.values())) * item
+    return Needs(held + largest * (stored.item_bytes + 8 + item) + adapter, total, len(shards))
+
+
+def merge(folder: Path, compute: str = "", device: str = "cpu", shard_bytes: int = SHARD_BYTES) -> Path:
+    """The folder ``model/`` of a run whose adapter was folded into its base, which any server loads.
+
+    In 16 bit (fp32 for the miniature), without a quantisation, in safetensors of at most ``shard_bytes`` with their
+    index. Each weight is computed in fp32 and rounded once. What memory this takes says :func:`needs`.
+
+    Args:
+        folder: The run's folder, with ``run.json`` and ``adapter/``.
+        compute: In what the run computed; read from its record where it is not given.
+        device: Where matrices are quantised and multiplied, ``cpu`` or ``cuda``; a run on a card quantised there.
+        shard_bytes: The most that one output file holds.
+
+    Raises:
+        FileNotFoundError: If it holds no adapter, or the base no weights.
+        ValueError: If the adapter does not belong to this base.
+        OSError: If the disk has no room for it.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    description, compute = _run(folder, compute)
+    pairs, stored = Pairs.read(folder / "adapter"), Stored(base_folder(description))
+    model = _skeleton(stored, description)
+    _fits(pairs, stored, model, description)
+    item = 4 if kept(description, compute) == "fp32" else 2
+    shards = _shards(stored.shapes, item, shard_bytes)
+    free, total = shutil.disk_usage(folder).free, sum(map(_count, stored.shapes.values())) * item
+    if free < total:
+        raise OSError(f"{folder / 'model'} takes {total / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB left")
+    part = adapters.fresh_part(folder / "model")
+    stays, computed = adapters.dtype_of(kept(description, compute)), adapters.dtype_of(compute)
+    index: dict[str, str] = {}
+    for number, shard in enumerate(shards, 1):
+        file = "model.safetensors" if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
+        tensors = {}
+        for name in shard:
+            weight = stored.tensor(name).to(computed)
+            if name in pairs.a:
+                if description.method == "qlora":
+                    weight = there_and_back(weight.to(device))
+                weight = weight.to(device).float() + pairs.product(name, device)
+            if not torch.isfinite(weight).all():
+                raise ValueError(f"{name} is not finite after merging: the adapter or the base is damaged")
+            tensors[name] = weight.to(stays).to("cpu", copy=True).contiguous()
+            index[name] = file
+        save_file(tensors, part / file, metadata={"format": "pt"})
+    if len(shards) > 1:
+        records.write_json(
+            part / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": index}
+        )
+    from transformers import AutoTokenizer
+
+    config, tokenizer = model.config, AutoTokenizer.from_pretrained(folder / "adapter")
+    config.dtype, config.use_cache, config.architectures = stays, True, [type(model).__name__]
+    config.save_pretrained(part)
+    adapters.add_tokenizer(part, tokenizer, description)
+    adapters.generation_config(tokenizer).save_pretrained(part)
+    return adapters.put_in_place(part, folder / "model")
+
+
+def there_and_back(weight: torch.Tensor) -> torch.Tensor:
+    """A matrix quantised to nf4 with double quantisation and dequantised again: what a QLoRA layer multiplies by."""
+    from bitsandbytes import functional
+
+    stored, state = functional.quantize_4bit(weight.contiguous(), compress_statistics=True, quant_type="nf4")
+    return functional.dequantize_4bit(stored, state)
+
+
+def _run(folder: Path, compute: str) -> tuple[RunDescription, str]:
+    description = RunDescription.from_dict(records.read_json(folder / "run.json"))
+    if not compute:
+        if not (folder / "record.json").is_file():
+            raise FileNotFoundError(f"{folder} holds no record.json: the run has not finished")
+        compute = records.read_json(folder / "record.json")["environment"]["dtype"]
+    return description, compute
+
+
+def _skeleton(stored: Stored, description: RunDescription) -> Any:
+    """The model with shapes and without weights."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(stored.folder)
+    if getattr(config, "quantization_config", None) is not None:
+        raise ValueError(f"{description.base} is stored quantised; an adapter is folded into a base of 16 or 32 bits")
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config)
+
+
+def _fits(pairs: Pairs, stored: Stored, model: Any, description: RunDescription) -> None:
+    """Nothing, if the base is whole and each pair has its matrix in it; for QLoRA, if each 4-bit matrix has its pair.
+
+    Raises:
+        ValueError: Naming the first that differ.
+    """
+    from torch import nn
+
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    tied = set(getattr(model, "all_tied_weights_keys", None) or {})
+    absent = sorted(name for name in wanted if name not in stored.shapes and name not in tied)
+    foreign = sorted(name for name in stored.shapes if name not in wanted)
+    if absent or foreign:
+        raise ValueError(f"the weights of {description.base} are not those of its config.json: "
+                         f"missing {absent[:3]}, unknown {foreign[:3]}")  # fmt: skip
+    for name in pairs.a:
+        shape = (pairs.b[name].shape[0], pairs.a[name].shape[1])
+        if stored.shapes.get(name) != shape:
+            raise ValueError(f"the adapter changes {name} of shape {shape}, {description.base} holds "
+                             f"{stored.shapes.get(name, 'none')}: it was trained on another base")  # fmt: skip
+    if description.method == "qlora":
+        head = model.get_output_embeddings()
+        linear = {f"{name}.weight" for name, module in model.named_modules()
+                  if isinstance(module, nn.Linear) and module is not head}  # fmt: skip
+        if linear != set(pairs.a):
+            raise ValueError("a QLoRA run quantises and adapts all linear layers; without a pair: "
+                             f"{sorted(linear - set(pairs.a))[:3]}")  # fmt: skip
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    total = 1
+    for size in shape:
+        total *= size
+    return total
+
+
+def _shards(shapes: dict[str, tuple[int, ...]], item: int, limit: int) -> list[list[str]]:
+    """Names by output file, in their order; a tensor larger than a file has one of its own."""
+    shards: list[list[str]] = [[]]
+    used = 0
+    for name, shape in shapes.items():
+        size = _count(shape) * item
+        if shards[-1] and used + size > limit:
+            shards.append([])
+            used = 0
+        shards[-1].append(name)
+        used += size
+    return shards
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Merge the adapter of a finished run; 0 if that went well."""
+    parser = argparse.ArgumentParser(description="Fold a run's adapter into its base, one matrix at a time.")
+    parser.add_argument("folder", type=Path, help="a finished LoRA or QLoRA run, such as runs/train/NAME")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda where the run computed on a card")
+    parser.add_argument("--dry-run", action="store_true", help="say what it needs, and do nothing")
+    chosen = parser.parse_args(arguments)
+    began = time.monotonic()
+    try:
+        with quiet():
+            Pairs.read(chosen.folder / "adapter")
+            print(f"merging {chosen.folder} needs {needs(chosen.folder)}", flush=True)
+            if chosen.dry_run:
+                return 0
+            place = merge(chosen.folder, device=chosen.device)
+    except (FileNotFoundError, ValueError, OSError) as error:
+        print(f"not merged: {error}", file=sys.stderr)
+        return 1
+    written = sum(file.stat().st_size for file in place.glob("*.safetensors"))
+    print(f"{place}: {written / 1e9:.2f} GB, merged in {time.monotonic() - began:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
