@@ -15,6 +15,7 @@ from mammoth_utils.curation.sources import SOURCES, paper_name
 from mammoth_utils.scales import MIXTURES
 
 KEPT, DROPPED, UNFILTERED = "mathinstruct.jsonl", "dropped.jsonl", "unfiltered.jsonl"
+COLUMNS = ("source", "kind", "instruction", "output")  # what a row must hold, as text, to be trained on
 # Table 5 adds the sources of GSM8K, MATH, Camel-Math and AQuA-RAT one after another, of either kind.
 GROWING = {
     "G": ("GSM8K", "GSM8K-RFT"),
@@ -44,12 +45,12 @@ def rows_of(mixture: str) -> Callable[[dict[str, Any]], bool]:
     if mixture not in MIXTURES:
         raise ValueError(f"unknown mixture {mixture!r}; known: {', '.join(MIXTURES)}")
     if mixture in ("cot", "pot"):
-        return lambda row: row["kind"] == mixture
+        return lambda row: row.get("kind") == mixture
     if mixture in GROWING:
-        return lambda row: paper_name(row["source"]).rsplit(" (", 1)[0] in GROWING[mixture]
+        return lambda row: paper_name(str(row.get("source"))).rsplit(" (", 1)[0] in GROWING[mixture]
     if mixture == "existing":
         existing = {name for name, source in SOURCES.items() if not source.new}
-        return lambda row: paper_name(row["source"]) in existing
+        return lambda row: paper_name(str(row.get("source"))) in existing
     return lambda row: True
 
 
@@ -63,9 +64,16 @@ def read(folder: Path, mixture: str, seed: int) -> list[dict[str, Any]]:
 
     Raises:
         FileNotFoundError: If the folder holds no finished curation, naming the command that makes it.
-        ValueError: If the mixture is unknown, or holds no row.
+        ValueError: If the mixture is unknown or holds no row, or a row lacks one of ``COLUMNS``.
     """
-    return list(stream(folder, mixture, seed))
+    rows = list(stream(folder, mixture, seed))
+    for row in rows:
+        if absent := [column for column in COLUMNS if not isinstance(row.get(column), str)]:
+            raise ValueError(
+                f"a row of {folder} has no {', '.join(absent)}: {json.dumps(row)[:120]}; expected text in each of "
+                f"{', '.join(COLUMNS)}. Make the data set again: {command(Path(folder).name)}"
+            )
+    return rows
 
 
 def stream(folder: Path, mixture: str, seed: int) -> Iterator[dict[str, Any]]:
@@ -92,11 +100,14 @@ def stream(folder: Path, mixture: str, seed: int) -> Iterator[dict[str, Any]]:
     files = [(KEPT, kept)] + ([(UNFILTERED, wanted)] if mixture == "unfiltered" else [])
     for which, (name, chosen) in enumerate(files):
         for offset, row in _lines(folder / name):
-            held[row["source"]] += 1
+            held[str(row.get("source"))] += 1
             if chosen(row):
                 places.append(offset << 1 | which)
     if not places:
-        raise ValueError(f"mixture {mixture!r} holds no row of {folder}; its sources: {', '.join(held) or 'none'}")
+        hint = "another mixture would hold some" if held else f"make it again: {command(folder.name)}"
+        raise ValueError(
+            f"mixture {mixture!r} holds no row of {folder}; its sources: {', '.join(held) or 'none'}; {hint}"
+        )
     random.Random(f"mixture/{seed}").shuffle(places)
     return _at(places, [folder / name for name, _ in files])
 
@@ -139,21 +150,39 @@ def command(dataset: str) -> str:
     return f"papermill notebooks/curate.ipynb runs/curate-{dataset}.ipynb {tail}"
 
 
-def ensure(dataset: str) -> Path:
-    """The folder of a curated data set; the miniature's is made if it is not there.
+def ensure(dataset: str, say: Callable[[str], None] = lambda line: None) -> Path:
+    """The folder of a curated data set; the miniature's and the release's are made if they are not there.
+
+    The release is the local copy in the data folder, or the hub's at the pinned commit with its content checked; to
+    curate it takes minutes.
+
+    Args:
+        dataset: ``miniature``, ``release``, or the name of a folder below ``runs/curate``.
+        say: Called with a line at each stage while the release is curated.
 
     Raises:
-        FileNotFoundError: If another data set is not there, naming the command that makes it.
+        FileNotFoundError: If another data set is not there, naming the command that makes it, or the release is
+            neither here nor to be fetched.
     """
-    if dataset in ("miniature", "auto"):
+    dataset = "miniature" if dataset == "auto" else dataset
+    folder = paths.run_dir("curate", dataset)
+    finished = (folder / "record.json").is_file()
+    # The miniature's follows an edit of the code that makes it; a real one that stands is taken as it is.
+    if dataset == "miniature" or (dataset == "release" and not finished):
         from mammoth_utils.curation.description import describe
         from mammoth_utils.curation.stage import curate
 
-        description = describe(dataset="miniature")
-        curate(description)
+        description = describe(dataset=dataset)
+        if dataset == "release":
+            say(f"no data set in runs/curate/{dataset} yet: curating the release, which takes minutes when it is whole")
+        try:
+            curate(description, say=say if dataset == "release" else None)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{error}\nthen this line, or the one that asked, makes it: {command(dataset)}"
+            ) from error
         return description.folder
-    folder = paths.run_dir("curate", dataset)
-    if not (folder / "record.json").is_file():
+    if not finished:
         raise FileNotFoundError(
             f"expected the data set {dataset!r} in {folder}, found none; make it: {command(dataset)}"
         )
