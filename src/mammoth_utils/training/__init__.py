@@ -6,28 +6,38 @@ from mammoth_utils.training.adapters import load_tokenizer
 from mammoth_utils.training.checkpoints import last_complete
 from mammoth_utils.training.describe import RunDescription, describe
 from mammoth_utils.training.encoding import marked
+from mammoth_utils.training.fetching import BaseModelError, fetch, found
 from mammoth_utils.training.finetune import finetune
-from mammoth_utils.training.guards import NotReadyError, ready
-from mammoth_utils.training.launch import cluster_lines, train
-from mammoth_utils.training.live import LiveCurve
+from mammoth_utils.training.launch import cluster_lines, prepare, train
+from mammoth_utils.training.live import LiveCurve, StatusLine
 from mammoth_utils.training.merging import merge
 from mammoth_utils.training.planner import cost_table, gpus, plan, trainable_share
+from mammoth_utils.training.ready import NotReadyError, ready
+from mammoth_utils.training.recipe import evaluation, recipe_table, steps
 
 __all__ = [
+    "BaseModelError",
     "LiveCurve",
     "NotReadyError",
     "RunDescription",
+    "StatusLine",
     "cluster_lines",
     "cost_table",
     "describe",
+    "evaluation",
+    "fetch",
     "finetune",
+    "found",
     "gpus",
     "last_complete",
     "load_tokenizer",
     "marked",
     "merge",
     "plan",
+    "prepare",
     "ready",
+    "recipe_table",
+    "steps",
     "train",
     "trainable_share",
 ]

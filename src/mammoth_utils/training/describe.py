@@ -271,21 +271,6 @@ def describe(
     )
 
 
-def recipe_table(description: RunDescription) -> list[dict[str, Any]]:
-    """A row per setting of a run: its value here, and whose it is: the paper's, the authors' code's, ours or asked for.
-
-    A value that departs from the scale's recipe was asked for, and its row says what the recipe has.
-    """
-    rows = []
-    for row in scales.recipe_table(description.size, description.family, description.method):
-        field, recipe = row.pop("field"), row["value"]
-        value = getattr(description, field) if field else recipe
-        if value != recipe:
-            row |= {"value": value, "whose": "asked for", "why": f"the recipe has {recipe!r} ({row['whose']})"}
-        rows.append(row)
-    return rows
-
-
 def _dataset(dataset: str, scale: scales.Scale) -> str:
     """The data set's name, ``auto`` resolved."""
     if dataset == "auto":

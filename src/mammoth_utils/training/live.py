@@ -1,43 +1,103 @@
-"""A curve that is drawn anew on the page while its run goes on."""
+"""What a page shows while its run goes on: a curve that is drawn anew and one line that says how it stands.
+
+Both replace themselves, so an executed page holds their last state only. Papermill saves the page while a cell runs
+(every half minute, or ``--autosave-cell-every`` seconds), so the file that it writes can be looked at meanwhile.
+"""
 
 from __future__ import annotations
 
 import io
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from mammoth_utils import records
 
+WORKER_LINES = 3
+
+
+class StatusLine:
+    """One line on a page that the next one replaces; call it with a text.
+
+    Args:
+        text: Shown at first.
+        every_s: Seconds between two changes; what comes sooner is kept for :meth:`last`.
+    """
+
+    def __init__(self, text: str = "", every_s: float = 1.0) -> None:
+        from IPython.display import display
+
+        self.every_s, self._text, self._shown = every_s, text, time.monotonic()
+        self._handle = display(_Plain(text), display_id=True)
+
+    def __call__(self, text: str) -> None:
+        self._text = text
+        if time.monotonic() - self._shown >= self.every_s:
+            self.last()
+
+    def last(self) -> None:
+        """Show the text that came last."""
+        if self._handle is not None:  # None outside a page
+            self._handle.update(_Plain(self._text))
+        self._shown = time.monotonic()
+
+
+class _Plain:
+    """A text that shows itself as it is, in a fixed-width font."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
 
 class LiveCurve:
-    """One place on a page that shows the points so far; give it to ``train`` as ``on_step``.
+    """A picture of the points so far above a line of step, loss, speed, memory and time left.
 
-    The picture replaces itself, so that an executed page holds the last one only.
+    Give it to ``train`` as ``on_step``, and its :meth:`line` as ``on_line``.
 
     Args:
         draw: Makes a matplotlib figure of the points.
+        steps: Optimiser steps of the run, for the time that is left; 0 where it is not known.
         every_s: Seconds between two pictures; drawing one takes about a fifth of a second from the run.
     """
 
-    def __init__(self, draw: Callable[[list[dict[str, float]]], Any], every_s: float = 5.0) -> None:
+    def __init__(self, draw: Callable[[list[dict[str, float]]], Any], steps: int = 0, every_s: float = 5.0) -> None:
         from IPython.display import Markdown, display
 
-        self.draw, self.every_s = draw, every_s
+        self.draw, self.steps, self.every_s = draw, steps, every_s
         self.points: list[dict[str, float]] = []
+        self._lines: deque[str] = deque(maxlen=WORKER_LINES)
         self._drawn = time.monotonic()
         self._handle = display(Markdown("*The first steps are on their way.*"), display_id=True)
+        self._status = StatusLine("no step yet")
 
     def __call__(self, point: dict[str, float]) -> None:
         self.points.append(point)
+        self._status(self._said())
         if time.monotonic() - self._drawn >= self.every_s:
             self._show()
+
+    def line(self, text: str) -> None:
+        """Show a line of torchrun's workers below the status until others follow; ``train.log`` keeps them all."""
+        self._lines.append(text.rstrip()[:160])
+        self._status(self._said())
 
     def show(self, file: Path) -> None:
         """Draw the whole curve of a run from its ``curve.jsonl``, also of one that was finished before."""
         self.points = list(records.read_jsonl(file))
+        self.steps = int(self.points[-1]["step"])
+        self._lines.clear()
         self._show()
+        self._status(self._said())
+        self._status.last()
+
+    def _said(self) -> str:
+        here = status(self.points, self.steps) if self.points else "no step yet"
+        return "\n".join([here, *self._lines])
 
     def _show(self) -> None:
         from IPython.display import SVG
@@ -46,6 +106,38 @@ class LiveCurve:
         figure, picture = self.draw(self.points), io.StringIO()
         figure.savefig(picture, format="svg", bbox_inches="tight")
         pyplot.close(figure)  # the inline backend would show it a second time
-        if self._handle is not None:  # None outside a page
+        if self._handle is not None:
             self._handle.update(SVG(picture.getvalue()))
         self._drawn = time.monotonic()
+
+
+def status(points: list[dict[str, float]], steps: int = 0) -> str:
+    """How a run stands after its last point: step, loss, tokens a second, memory, and the time that is left.
+
+    The speed is that of the last tenth of the points, and of at least two, since the first step warms caches up.
+
+    Args:
+        points: The curve so far.
+        steps: Steps of the whole run, or 0.
+    """
+    last = points[-1]
+    before = points[-min(len(points), max(2, 1 + len(points) // 10))]
+    seconds = last["seconds"] - before["seconds"]
+    parts = [f"step {last['step']:,.0f}" + (f" of {steps:,}" if steps else ""), f"loss {last['loss']:.3f}"]
+    if seconds > 0:
+        parts.append(f"{(last['tokens'] - before['tokens']) / seconds:,.0f} tokens/s")
+    if "memory_gib" in last:
+        parts.append(f"{last['memory_gib']:.1f} GiB at most")
+    if steps and steps <= last["step"]:
+        parts.append(f"all of it in {duration(last['seconds'])}")
+    elif steps and seconds > 0 and last["step"] > before["step"]:
+        left = (steps - last["step"]) * seconds / (last["step"] - before["step"])
+        parts.append(f"about {duration(left)} left")
+    return " · ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit that fits: ``42 s``, ``3.5 min``, ``7.2 h``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

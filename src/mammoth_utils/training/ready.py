@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mammoth_utils import paths, scales
-from mammoth_utils.training import architectures, bases, planner
+from mammoth_utils.training import architectures, bases, fetching, planner
 from mammoth_utils.training.describe import RunDescription
 
 LIBRARIES = {
@@ -160,8 +160,8 @@ def _weights(description: RunDescription) -> tuple[_Finding, int]:
     if snapshot is not None and not bases.lacking(snapshot):
         return _Finding(True, f"base model {base} at {snapshot.name} in the hub's cache"), 0
     try:
-        found = bases.look(base, description.revision)
-    except bases.BaseModelError as error:
+        found = fetching.look(base, description.revision)
+    except fetching.BaseModelError as error:
         return _Finding(False, f"the weights of {base}: {error}"), 0
     held = sum(size for path, (size, _) in found.files.items() if snapshot and (snapshot / path).is_file())
     return _Finding(
