@@ -6,15 +6,16 @@ import contextlib
 import http.client
 import random
 import socket
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlsplit
+
+from local_server import serving
 
 from mammoth_utils.curation.sending import INTENT_HEADER
 
@@ -83,25 +84,9 @@ class Proxy:
 def between(upstream: str, rates: dict[str, float] = RATES, delay_s: float = 0.02, slow_s: float = 1.0
             ) -> Iterator[Proxy]:  # fmt: skip
     """A proxy on a free port, stopped at the end of the block."""
-    server = _Server(("127.0.0.1", 0), _Handler)
-    server.proxy = Proxy(f"http://127.0.0.1:{server.server_address[1]}/v1", upstream, rates, delay_s, slow_s)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(_Handler) as server:
+        server.proxy = Proxy(f"{server.url}/v1", upstream, rates, delay_s, slow_s)
         yield server.proxy
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing where the client is gone, which is what these tests do to it; anything else is printed."""
-        if not isinstance(sys.exception(), ConnectionError):
-            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

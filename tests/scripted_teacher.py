@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.message import Message
 from email.parser import BytesParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from local_server import serving
 
 Reply = tuple[int, Any, dict[str, str]]  # status, JSON or bytes, headers
 
@@ -118,17 +120,9 @@ class Scripted:
 @contextlib.contextmanager
 def scripted(answer: Callable[[dict[str, Any]], Reply]) -> Iterator[Scripted]:
     """An endpoint on a free port, stopped at the end of the block."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads = True
-    server.scripted = Scripted(f"http://127.0.0.1:{server.server_address[1]}/v1", answer)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(_Handler) as server:
+        server.scripted = Scripted(f"{server.url}/v1", answer)
         yield server.scripted
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

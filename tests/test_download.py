@@ -9,10 +9,10 @@ import io
 import json
 import os
 import tarfile
-import threading
 from pathlib import Path
 
 import pytest
+from local_server import serving
 
 from mammoth_utils import records
 from mammoth_utils.curation import download
@@ -42,11 +42,8 @@ def upstream(tmp_path):
         def log_message(self, *args):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield root, f"http://127.0.0.1:{server.server_address[1]}"
-    server.shutdown()
-    server.server_close()
+    with serving(Quiet) as server:
+        yield root, server.url
 
 
 def item(*homes: str, sha256: str | None = None, name: str = "eval/x.jsonl", made: bytes = MADE) -> Item:
