@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from completion_files import generated
 
 from mammoth_utils.grading import Summary, grade_file, score_file
 from mammoth_utils.grading.completions import CompletionsError, is_python, program_text
@@ -175,17 +176,6 @@ def peak_bytes(path: Path) -> tuple[int, int]:
         return tracemalloc.get_traced_memory()[1], counted
     finally:
         tracemalloc.stop()
-
-
-def generated(path: Path, count: int) -> Path:
-    """A file of different completions, a few kilobytes a thousand rows when packed."""
-    with gzip.open(path, "wt", encoding="utf8", compresslevel=1) as file:
-        for at in range(count):
-            completion = f"There are {at} apples and {at % 7} pears. " * 8 + f"The answer is {at}."
-            row = {"benchmark": "gsm8k", "id": f"g/{at}", "kind": "cot", "question": "How many apples?",
-                   "completion": completion, "gold": str(at + at % 2)}  # fmt: skip
-            file.write(json.dumps(row) + "\n")
-    return path
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path):

@@ -137,3 +137,35 @@ def test_paths_are_found_from_any_folder_of_the_project(tmp_path, monkeypatch):
     monkeypatch.setenv("MAMMOTH_DATA_DIR", str(tmp_path / "nowhere"))
     with pytest.raises(FileNotFoundError, match="which is no folder"):
         paths.data()
+
+
+def test_a_committed_record_has_an_item_a_line(tmp_path):
+    record = {"page": "x", "at": {"a": {"b": {"c": {"d": [1, 2]}}}}, "rows": [{"id": "é", "marks": "10"}, [1, [2]]],
+              "none": {}, "empty": []}  # fmt: skip
+    file = records.write_items(tmp_path / "record.json", record)
+    assert records.read_json(file) == record
+    assert file.read_text(encoding="utf8").splitlines() == [
+        "{", ' "page": "x",', ' "at": {', '  "a": {', '   "b": {', '    "c": {"d":[1,2]}', "   }", "  }", " },",
+        ' "rows": [', "  {", '   "id": "é",', '   "marks": "10"', "  },", "  [1,[2]]", " ],",
+        ' "none": {},', ' "empty": []', "}",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["audit", "curate"])
+def test_the_committed_records_of_real_data_are_laid_out_by_that_function(name, tmp_path):
+    file = paths.records() / "real" / f"{name}.json"
+    again = records.write_items(tmp_path / "again.json", records.read_json(file))
+    assert again.read_bytes() == file.read_bytes()
+
+
+def test_an_error_of_the_rows_leaves_the_file_as_it_was(tmp_path):
+    file = records.write_jsonl(tmp_path / "rows.jsonl", [{"n": 1}])
+
+    def rows():
+        yield {"n": 2}
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        records.write_jsonl(file, rows())
+    assert list(records.read_jsonl(file)) == [{"n": 1}]
+    assert list(tmp_path.iterdir()) == [file]

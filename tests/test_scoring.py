@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
+import pandas
 import pytest
+from completion_files import generated
 
 from mammoth_utils import paths, records
-from mammoth_utils.evaluation import scoring, tables
+from mammoth_utils.evaluation import scoring, stored, tables
 from mammoth_utils.evaluation.description import describe
 from mammoth_utils.miniature import benchmarks as miniature
 from mammoth_utils.prompts import POT_TRIGGER
@@ -273,6 +276,37 @@ def test_benchmarks_that_a_stored_file_does_not_hold_are_named(tmp_path, model):
     file = records.write_jsonl(tmp_path / "one.jsonl", [row])
     with pytest.raises(ValueError, match="holds no completion of svamp; it holds gsm8k"):
         scoring.evaluate(describe(completions=str(file), benchmarks="svamp"))
+
+
+def peak_bytes(path):
+    """The most memory that Python held while a file was graded and shown as the page does, and the record."""
+    tracemalloc.start()
+    try:
+        record = scoring.evaluate(describe(completions=str(path)))
+        count = tables.summary(record)["differ"]
+        assert len(tables.differing(record)) == min(count, 300)
+        tables.table(record), tables.by_decoding(record), tables.fallbacks(record), tables.example(record)
+        return tracemalloc.get_traced_memory()[1], record
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_memory_of_the_page_does_not_grow_with_the_file(tmp_path, model, monkeypatch):
+    monkeypatch.setattr(stored, "NAMED", 100)
+    few, many = (generated(tmp_path / f"{count}.jsonl.gz", count) for count in (500, 4_000))
+    peak_bytes(generated(tmp_path / "first.jsonl.gz", 500))  # fills the caches, whose size is bounded
+    (small, _), (large, record) = peak_bytes(few), peak_bytes(many)
+    assert large < small + 500_000, (small, large)
+    items = record["benchmarks"]["gsm8k"]["items"]
+    assert items["corrected"] == "10" * 2_000, "a mark a row, whatever the length"
+    assert set(items) == {"published", "corrected", "kinds"}, "the ids of a long file stand beside its record alone"
+    assert [row["id"] for row in tables.attempts(record)] == [f"g/{at}" for at in range(4_000)]
+
+
+def test_a_long_list_of_differing_items_is_cut_and_says_so():
+    frame = pandas.DataFrame({"gold": ["1", "<2>"]})
+    assert "of them" not in tables.folded(frame, "2 problems", of=2).data
+    assert "2,000 problems (the first 2 of them)" in tables.folded(frame, "2,000 problems", of=2_000).data
 
 
 @pytest.mark.skipif(not os.environ.get("MAMMOTH_DATA_DIR"), reason="needs real stored outputs: set MAMMOTH_DATA_DIR")

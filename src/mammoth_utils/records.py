@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -11,7 +12,7 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from mammoth_utils import paths
 
@@ -26,14 +27,18 @@ class RunMismatchError(RuntimeError):
     """A folder holds another run than the one that was asked for."""
 
 
-def write_text(path: Path, text: str) -> Path:
-    """Write a file whole or not at all: a temporary file beside it, flushed, then renamed."""
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[TextIO]:
+    """A file to write that is there whole or not at all: a temporary file beside it, flushed, then renamed.
+
+    What the block raises takes the temporary file away and leaves the file that was there before.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf8", newline="\n") as file:
-            file.write(text)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
@@ -41,7 +46,13 @@ def write_text(path: Path, text: str) -> Path:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a file whole or not at all."""
+    with writing(path) as file:
+        file.write(text)
+    return Path(path)
 
 
 def write_json(path: Path, value: Any) -> Path:
@@ -63,8 +74,31 @@ def read_json(path: Path) -> Any:
 
 
 def write_jsonl(path: Path, rows: Iterable[dict]) -> Path:
-    """Write JSON Lines atomically."""
-    return write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    """Write JSON Lines atomically, one row held at a time; an error of the rows leaves no file."""
+    with writing(path) as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return Path(path)
+
+
+def write_items(path: Path, record: dict[str, Any]) -> Path:
+    """Write a record that is committed, atomically: an item a line, so that a change shows as the lines that changed.
+
+    Objects take a line for each key to the fourth level; lists of objects or lists take one for each item at any
+    level; what is left stands on one line.
+    """
+    return write_text(path, _items(record) + "\n")
+
+
+def _items(value: Any, depth: int = 0) -> str:
+    inner, outer = " " * (depth + 1), " " * depth
+    if isinstance(value, dict) and value and depth < 4:
+        lines = [f"{inner}{json.dumps(key, ensure_ascii=False)}: {_items(one, depth + 1)}"
+                 for key, one in value.items()]  # fmt: skip
+        return "{\n" + ",\n".join(lines) + f"\n{outer}}}"
+    if isinstance(value, list) and value and all(isinstance(one, list | dict) for one in value):
+        return "[\n" + ",\n".join(inner + _items(one, depth + 1) for one in value) + f"\n{outer}]"
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def read_jsonl(path: Path) -> Iterator[dict]:

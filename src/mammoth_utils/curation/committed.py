@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
-import json
 import os
 import re
 from collections import defaultdict
@@ -200,22 +199,6 @@ def _differing(one: Problem, other: Problem) -> str:
     return "; ".join(parts)[:60]
 
 
-def written(record: dict[str, Any], file: Path) -> Path:
-    """The record on disk, atomically: a source, a pair or a benchmark a line, so that a change shows where it is."""
-    return records.write_text(file, _laid_out(record) + "\n")
-
-
-def _laid_out(value: Any, depth: int = 0) -> str:
-    inner, pad = " " * (depth + 1), " " * depth
-    if isinstance(value, dict) and value and depth < 2:
-        lines = [f"{inner}{json.dumps(key, ensure_ascii=False)}: {_laid_out(one, depth + 1)}"
-                 for key, one in value.items()]  # fmt: skip
-        return "{\n" + ",\n".join(lines) + f"\n{pad}}}"
-    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
-        return "[\n" + ",\n".join(inner + _laid_out(one, 9) for one in value) + f"\n{pad}]"
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Rebuild from the real files and write what is committed of it."""
     from mammoth_utils.curation.stage import curate
@@ -232,7 +215,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if folder is None or not (folder / "eval").is_dir():
         parser.error(f"{chosen.data or 'data/'} has no eval/; `make data` fetches it, or name a folder with --data")
     description = describe("rebuild")
-    file = written(distilled(curate(description, say=lambda line: print(line, flush=True)), description), chosen.out)
+    made = curate(description, say=lambda line: print(line, flush=True))
+    file = records.write_items(chosen.out, distilled(made, description))
     print(f"wrote {chosen.out}, {file.stat().st_size / 1000:.0f} kB")
     return 0
 

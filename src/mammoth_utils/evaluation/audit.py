@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
-import json
 import tempfile
 import time
 from collections import Counter
@@ -286,21 +285,6 @@ def _inputs(world: str, names: Sequence[str], data_dir: Path | None, outputs: Se
     }
 
 
-def written(record: dict[str, Any], file: Path) -> Path:
-    """The record on disk, atomically: an item a line, so that a change shows as the lines that changed."""
-    return records.write_text(file, _laid_out(record) + "\n")
-
-
-def _laid_out(value: Any, indent: str = "") -> str:
-    inner = indent + " "
-    if isinstance(value, dict) and value and len(indent) < 4:
-        lines = [f"{inner}{json.dumps(key)}: {_laid_out(one, inner)}" for key, one in value.items()]
-        return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
-    if isinstance(value, list) and value and all(isinstance(one, list | dict) for one in value):
-        return "[\n" + ",\n".join(inner + _laid_out(one, inner) for one in value) + f"\n{indent}]"
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure the real sets and write the record."""
     parser = argparse.ArgumentParser(
@@ -315,7 +299,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if installed() is None:
         parser.error("the record holds verdicts of math-verify, which is not installed: pip install 'math-verify<0.10'")
     record = measure("real", data_dir=data_dir, say=lambda line: print(line, flush=True))
-    file = written(record, asked.out)
+    file = records.write_items(asked.out, record)
     print(f"wrote {asked.out}, {file.stat().st_size / 1000:.0f} kB, in {record['seconds']:.0f} s")
     return 0
 

@@ -141,7 +141,7 @@ def _real(data: Path | None, again: bool, say: Callable[[str], None]) -> tuple[d
         record = audit.committed()  # a folder that holds part of the files cannot give its figures
         return record, audit.stale(record, data), shipped
     record = audit.measure("real", data_dir=data, say=say)
-    audit.written(record, kept)
+    records.write_items(kept, record)
     return record, [], "measured in this run"
 
 

@@ -22,6 +22,7 @@ from mammoth_utils.rationale import Problem
 
 __all__ = ["Evaluation", "describe", "evaluate", "load_model", "score", "verdict_marks"]
 
+COUNTED = ("correct", "no_answer", "ungradable_gold")  # the outcomes that a record counts; the rest is incorrect
 MARKS = {"correct": "1", "incorrect": "0", "no_answer": "n", "ungradable_gold": "u"}
 # The rooms whose code decides a miniature record: a change in them makes it stale. A record of hours on a GPU is not
 # thrown away for that; it names its commit. Those that only audit benchmarks and other graders decide no verdict.
@@ -186,7 +187,7 @@ def score(
 
 def counts(outcomes: Sequence[str]) -> dict[str, int]:
     """How often each outcome that a record counts came."""
-    return {name: list(outcomes).count(name) for name in ("correct", "no_answer", "ungradable_gold")}
+    return {name: list(outcomes).count(name) for name in COUNTED}
 
 
 def verdict_marks(outcomes: Sequence[str]) -> str:

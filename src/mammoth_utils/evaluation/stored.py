@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +14,19 @@ from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.evaluation.attempts import RULES, TIMEOUT_S, summary
 from mammoth_utils.evaluation.decoding import public_name
 from mammoth_utils.evaluation.description import STORED, Evaluation
-from mammoth_utils.evaluation.scoring import CODE, claim, counts, verdict_marks
+from mammoth_utils.evaluation.scoring import CODE, COUNTED, claim, verdict_marks
 from mammoth_utils.grading.completions import Graded, grade_file, program_text
 from mammoth_utils.programs import isolation as confinement
+
+# Rows of one benchmark whose ids a record lists, beyond any benchmark's size. Of a longer file it keeps the verdicts,
+# three characters a row; its ids stand in attempts.jsonl, in the same order.
+NAMED = 100_000
 
 
 def grade_stored(description: Evaluation, isolation: str = "auto") -> dict[str, Any]:
     """The record of a stored file's completions under both rules; read if the same file was graded before.
+
+    The rows stream: a few hundred are held at a time, whatever the length of the file.
 
     ``benchmarks`` of the description, where it names some, says which rows count.
 
@@ -29,19 +38,12 @@ def grade_stored(description: Evaluation, isolation: str = "auto") -> dict[str, 
     inputs = {"completions": records.sha256(file), "code": records.code_fingerprint(*CODE)}
     if (finished := claim(description, inputs)) is not None:
         return finished
-    started, rows, found = time.perf_counter(), [], {}
-    for graded in grade_file(file, RULES, timeout_s=TIMEOUT_S, isolation=isolation):
-        name = canonical(graded.benchmark)
-        found.setdefault(name, [])
-        if name in (description.benchmarks or found):
-            found[name].append(row := _row(name, graded))
-            rows.append(row)
-    missing = [name for name in description.benchmarks if not found.get(name)]
-    if missing or not found:
-        held = ", ".join(found) or "no row"
-        raise ValueError(f"{file.name} holds no completion of {', '.join(missing) or 'any benchmark'}; it holds {held}")
-    entries = {name: _entry(name, part) for name, part in found.items() if part}
+    started = time.perf_counter()
+    counted: dict[str, _Counted] = {}
+    rows = _rows(file, description.benchmarks, isolation, counted)
     records.write_jsonl(description.folder / "attempts.jsonl", rows)
+    entries = {name: found.entry(name) for name, found in counted.items() if found.n}
+    total = sum(found.n for found in counted.values())
     held = confinement.describe(isolation)
     record = {
         "page": "evaluate",
@@ -53,14 +55,34 @@ def grade_stored(description: Evaluation, isolation: str = "auto") -> dict[str, 
         "benchmarks": entries,
         "decodings": {},
         "inputs": inputs,
-        "completions": len(rows),
-        "decoder": {"engine": STORED, "model": public_name(file), "rows": len(rows)},
+        "completions": total,
+        "decoder": {"engine": STORED, "model": public_name(file), "rows": total},
         "sandbox": {"level": held.level, "full": held.full, "summary": held.summary},
         "environment": records.environment(),
         "seconds": round(time.perf_counter() - started, 2),
     }
     records.write_record(description.folder, record)
     return records.read_json(description.folder / "record.json")
+
+
+def _rows(
+    file: Path, benchmarks: Sequence[str], isolation: str, counted: dict[str, _Counted]
+) -> Iterator[dict[str, Any]]:
+    """The rows that count, graded one after another and counted on their way.
+
+    Raises:
+        ValueError: At the end, if the file holds none of the benchmarks that were asked for.
+    """
+    for graded in grade_file(file, RULES, timeout_s=TIMEOUT_S, isolation=isolation):
+        name = canonical(graded.benchmark)
+        found = counted.setdefault(name, _Counted())
+        if not benchmarks or name in benchmarks:
+            found.add(row := _row(name, graded))
+            yield row
+    missing = [name for name in benchmarks if name not in counted]
+    if missing or not counted:
+        held = ", ".join(counted) or "no row"
+        raise ValueError(f"{file.name} holds no completion of {', '.join(missing) or 'any benchmark'}; it holds {held}")
 
 
 def canonical(name: str) -> str:
@@ -108,23 +130,38 @@ def _row(name: str, graded: Graded) -> dict[str, Any]:
     }
 
 
-def _entry(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """A benchmark's part of the record."""
-    try:
-        known = sets.info(name)
-        about = {"in_domain": known.in_domain, "choice": known.choice}
-    except ValueError:
-        about = {"in_domain": False, "choice": all(row["options"] for row in rows)}
-    outcomes = {rule: [row["decodings"][STORED][rule]["outcome"] for row in rows] for rule in RULES}
-    return {
-        "n": len(rows),
-        **about,
-        **{rule: counts(outcomes[rule]) for rule in RULES},
-        "items": {
-            "ids": [row["id"] for row in rows],
-            "families": [row["family"] for row in rows],
-            "fields": [row["field"] for row in rows],
-            **{rule: verdict_marks(outcomes[rule]) for rule in RULES},
-            "kinds": "".join(row["decodings"][STORED]["kind"] for row in rows),
-        },
-    }
+@dataclass
+class _Counted:
+    """What a record keeps of a benchmark's rows, gathered while they stream by: three characters a row, and names."""
+
+    n: int = 0
+    choice: bool = True
+    outcomes: dict[str, Counter[str]] = field(default_factory=lambda: {rule: Counter() for rule in RULES})
+    marks: dict[str, bytearray] = field(default_factory=lambda: {rule: bytearray() for rule in (*RULES, "kinds")})
+    named: dict[str, list[str]] = field(default_factory=lambda: {"ids": [], "families": [], "fields": []})
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Count a row of ``attempts.jsonl``."""
+        decoded = row["decodings"][STORED]
+        self.n += 1
+        self.choice &= bool(row["options"])
+        for rule in RULES:
+            outcome = decoded[rule]["outcome"]
+            self.outcomes[rule][outcome] += 1
+            self.marks[rule] += verdict_marks([outcome]).encode()
+        self.marks["kinds"] += decoded["kind"].encode()
+        if self.n > NAMED:
+            self.named = {}
+        for key, one in zip(self.named, ("id", "family", "field"), strict=False):
+            self.named[key].append(row[one])
+
+    def entry(self, name: str) -> dict[str, Any]:
+        """The benchmark's part of the record."""
+        try:
+            known = sets.info(name)
+            about = {"in_domain": known.in_domain, "choice": known.choice}
+        except ValueError:
+            about = {"in_domain": False, "choice": self.choice}
+        counts = {rule: {key: self.outcomes[rule][key] for key in COUNTED} for rule in RULES}
+        marks = {key: bytes(made).decode() for key, made in self.marks.items()}
+        return {"n": self.n, **about, **counts, "items": {**self.named, **marks}}

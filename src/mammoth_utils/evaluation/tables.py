@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,12 +138,12 @@ def verdicts(row: dict[str, Any], decoding: str) -> pandas.DataFrame:
     return pandas.DataFrame([{"rule": rule, "gold": row["gold"], **found[rule]} for rule in RULES]).set_index("rule")
 
 
-def folded(frame: pandas.DataFrame, title: str, most: int = 300) -> Any:
-    """A table that a reader opens with a click, for a notebook's output; a long one is cut, and says so."""
+def folded(frame: pandas.DataFrame, title: str, of: int) -> Any:
+    """A table that a reader opens with a click, for a notebook's output; where ``of`` are more rows, it says so."""
     from IPython.display import HTML
 
-    note = f" (the first {most} of {len(frame)})" if len(frame) > most else ""
-    body = frame.head(most).to_html(index=False, escape=True, border=0)
+    note = f" (the first {len(frame)} of them)" if of > len(frame) else ""
+    body = frame.to_html(index=False, escape=True, border=0)
     return HTML(f"<details><summary>{html.escape(title + note)}</summary>{body}</details>")
 
 
@@ -158,8 +159,13 @@ def attempts(record: dict[str, Any], folder: Path | None = None) -> Iterator[dic
     return records.read_jsonl(file)
 
 
-def differing(record: dict[str, Any], decoding: str = "", folder: Path | None = None) -> pandas.DataFrame:
-    """The items that one rule calls correct and the other does not, with both verdicts and their reasons."""
+def differing(
+    record: dict[str, Any], decoding: str = "", folder: Path | None = None, most: int = 300
+) -> pandas.DataFrame:
+    """The first items that one rule calls correct and the other does not, with both verdicts and their reasons.
+
+    How many there are in all is the sum of ``differ`` in `table`.
+    """
     import pandas
 
     way = decoding or record["decoding"]
@@ -179,6 +185,8 @@ def differing(record: dict[str, Any], decoding: str = "", folder: Path | None = 
                     },
                 }
             )
+        if len(rows) == most:
+            break
     names = [f"{rule} {part}" for part in ("answer", "outcome", "reason") for rule in RULES]
     return pandas.DataFrame(rows, columns=["benchmark", "question", "gold", *names])
 
@@ -199,7 +207,7 @@ def fallbacks(record: dict[str, Any], decoding: str = "", folder: Path | None = 
         if made[0]["kind"] != "pot":
             continue
         counted = found.setdefault(
-            row["benchmark"], {"programs": 0, "nothing": 0, "answered": 0, "right": 0, "fair": 0, "why": []}
+            row["benchmark"], {"programs": 0, "nothing": 0, "answered": 0, "right": 0, "fair": 0, "why": Counter()}
         )
         counted["programs"] += 1
         if len(made) < 2 or made[1]["kind"] != "cot":
@@ -209,7 +217,7 @@ def fallbacks(record: dict[str, Any], decoding: str = "", folder: Path | None = 
         counted["answered"] += made[1]["answers"]["published"] is not None
         counted["right"] += verdict["published"]["outcome"] == "correct"
         counted["fair"] += verdict["corrected"]["outcome"] == "correct"
-        counted["why"].append(made[0]["execution"]["status"] if made[0]["execution"] else "no program")
+        counted["why"][made[0]["execution"]["status"] if made[0]["execution"] else "no program"] += 1
     names = ("benchmark", "programs", "gave_nothing", "answered", "correct", "corrected", "why")
     rows = [
         (name, one["programs"], one["nothing"], one["answered"], one["right"], one["fair"], _tally(one["why"]))
@@ -218,6 +226,6 @@ def fallbacks(record: dict[str, Any], decoding: str = "", folder: Path | None = 
     return pandas.DataFrame(rows, columns=list(names))
 
 
-def _tally(words: list[str]) -> str:
-    shown = sorted(set(words), key=lambda word: (-words.count(word), word))
-    return ", ".join(f"{word} {words.count(word)}" for word in shown)
+def _tally(words: Counter[str]) -> str:
+    shown = sorted(words, key=lambda word: (-words[word], word))
+    return ", ".join(f"{word} {words[word]}" for word in shown)

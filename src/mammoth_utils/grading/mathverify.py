@@ -102,12 +102,12 @@ class MathVerify:
             child.stdin.write(question + "\n")
             child.stdin.flush()
             return json.loads(self._replies.get(timeout=self.limit_s))
-        except (queue.Empty, OSError, ValueError):
+        except (queue.Empty, OSError, ValueError) as error:
             # Hung, or died (of memory, say): an empty line marks the end of what a child that is gone has written.
-            hung = child.poll() is None
+            # Whether it still runs is no sign, since its end is seen here before the system has it among the ended.
             self._stop()
             self.killed += 1
-            return ["t", ""] if hung else ["e", "the process ended"]
+            return ["t", ""] if isinstance(error, queue.Empty) else ["e", "the process ended"]
 
     def _start(self) -> subprocess.Popen:
         kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "LANG") if name in os.environ}
