@@ -13,7 +13,7 @@ import pytest
 import tiny_base
 
 from mammoth_utils import paths, prompts, records
-from mammoth_utils.training import adapters, checkpoints, describe, encoding, finetune, guards, launch, planner
+from mammoth_utils.training import adapters, checkpoints, describe, encoding, finetune, guards, planner
 
 torch = pytest.importorskip("torch")
 
@@ -394,25 +394,7 @@ def test_an_empty_folder_has_no_checkpoint(tmp_path):
     assert checkpoints.last_complete(tmp_path / "nowhere") is None
 
 
-# ---- several processes
-
-
-@pytest.mark.long
-def test_two_processes_train_as_one_does(here, base):
-    rows, seen = tiny_base.rows(64), []
-    options = {"global_batch": 16, "max_length": 640}
-    alone = finetune(run(base, name="one", **options), rows)
-    two = launch.train(run(base, name="two", devices="2", **options), rows, seen.append)
-    assert two["environment"]["device"] == "2 x cpu"
-    assert two["packing"]["rows_per_step"] == alone["packing"]["rows_per_step"]
-    assert two["losses"]["last"] == pytest.approx(alone["losses"]["last"], abs=1e-3)
-    assert [point["step"] for point in seen] == [1, 6]
-
-
-@pytest.mark.long
-def test_a_workers_own_error_reaches_the_page(here, base):
-    with pytest.raises(RuntimeError, match="rope_theta is 10000"):
-        launch.train(run(base, devices="2", rope_theta=1e6), tiny_base.rows(8))
+# ---- the folder and the file
 
 
 @pytest.mark.long
@@ -424,13 +406,6 @@ def test_the_module_trains_the_run_of_a_file(here, base):
     command = [sys.executable, "-m", "mammoth_utils.training", str(description.folder / "run.json")]
     subprocess.run(command, check=True, timeout=300)
     assert records.read_json(description.folder / "record.json")["steps"] == 6
-
-
-def test_the_lines_for_a_cluster_name_module_and_file(tmp_path):
-    by_hand, slurm = launch.cluster_lines(tmp_path / "run.json", nodes=4)
-    assert by_hand.startswith("torchrun --nnodes 4 --nproc-per-node 8")
-    assert by_hand.endswith(f"-m mammoth_utils.training {tmp_path / 'run.json'}")
-    assert slurm == f"srun --nodes 4 --ntasks-per-node 1 {by_hand}"
 
 
 def test_a_second_process_waits_for_the_folder(tmp_path):

@@ -117,7 +117,7 @@ def _train(
 
     from mammoth_utils.training import trainer as trainers
 
-    started, folder = time.monotonic(), description.folder
+    started, folder, compute = time.monotonic(), description.folder, precision.compute
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     sharded = world > 1 and description.sharding == "fsdp2"
     say(folder, f"{description.name}: {description.method} ({description.method_reason}); {precision.reason}")
@@ -136,28 +136,29 @@ def _train(
         f"{layout.passes} passes each")  # fmt: skip
 
     # Before the model: the arguments tell transformers that FSDP will cut it, so that one rank alone loads it whole.
-    options = trainers.arguments(description, device, precision.compute, layout)
+    options = trainers.arguments(description, device, compute, layout)
     torch.manual_seed(description.seed)
-    model = adapters.load_model(description, precision.compute, device, sharded)
+    model = adapters.load_model(description, compute, device, sharded)
     guards.tokenizer_fits(tokenizer, model.get_input_embeddings().num_embeddings)
     drift, agree = None, None
-    if sharded:
-        shortest = min(examples[:1000], key=len)
-        agree = trainers.ShardsAgree(model, shortest, SHARDING_TOLERANCE)
-    else:
-        drift = guards.packed_equals_unpacked(model, examples[:CHECKED_EXAMPLES], guards.TOLERANCE[precision.compute])
-
+    last = checkpoints.last_complete(folder / "checkpoints", lambda line: say(folder, line))
     log = curve.Curve(folder / "curve.jsonl", on_step, write=rank == 0)
+    callbacks = [curve.recorder(log, description.checkpoint_minutes)]
+    if sharded:
+        agree = trainers.ShardsAgree(model, min(examples[:1000], key=len), SHARDING_TOLERANCE)
+        callbacks.append(agree)
+    else:
+        drift = guards.packed_equals_unpacked(model, examples[:CHECKED_EXAMPLES], guards.TOLERANCE[compute])
+        if last is None:
+            first = [[examples[index] for index in row] for row in layout.rows[: layout.rows_per_step]]
+            callbacks.append(trainers.StartsAsTheBase(model, first, guards.TOLERANCE[compute]))
     trainer = trainers.build(
-        description, model, tokenizer, examples, layout, options,
-        [curve.recorder(log, description.checkpoint_minutes), *([agree] if agree else [])],
-        lambda line: say(folder, line),
-    )  # fmt: skip
+        description, model, tokenizer, examples, layout, options, callbacks, lambda line: say(folder, line)
+    )
     if agree:
         agree.trainer = trainer
     trained, total = adapters.count(trainer.model)
 
-    last = checkpoints.last_complete(folder / "checkpoints", lambda line: say(folder, line))
     log.start(0 if last is None else int(last.name.split("-")[1]))
     if last is not None:
         before = checkpoints.processes(last)
@@ -167,23 +168,17 @@ def _train(
     training_seconds = time.monotonic() - started
 
     shards = trainers.gathered(trainers.shard_sizes(trainer))
-    left = results.finish(description, trainer, tokenizer, sharded, rank, total, precision.compute, examples, device)
+    left = results.finish(description, trainer, tokenizer, sharded, rank, total, compute, examples, device)
     if rank != 0:
         return {}
-    points = log.rows
     record = {
-        "world": description.world,
-        "page": "train",
-        "name": description.name,
-        "parameters": description.as_dict(),
-        "dataset": {
-            "name": description.dataset,
-            "mixture": description.mixture,
-            "rows": report.rows,
-            "sha256": rows_hash(rows),
-            "encoding": report.as_dict(),
+        **_inputs(description, rows, report),
+        **_outputs(log.rows, left),
+        "tokens": {
+            "mixture": report.tokens,
+            "supervised": report.supervised,
+            "seen": int(log.rows[-1]["tokens"]),
         },
-        "base": guards.base_identity(description),
         "model": {
             "folder": left.folders[0],
             "folders": left.folders,
@@ -193,13 +188,8 @@ def _train(
             "trainable_share": trained / total,
         },
         "environment": records.environment(
-            threads=torch.get_num_threads(), device=f"{world} x {device}", dtype=precision.compute
+            threads=torch.get_num_threads(), device=f"{world} x {device}", dtype=compute
         ),
-        "tokens": {
-            "mixture": report.tokens,
-            "supervised": report.supervised,
-            "seen": int(points[-1]["tokens"]),
-        },
         "packing": {
             "rows": len(layout.rows),
             "fill": layout.fill(description.max_length),
@@ -213,15 +203,40 @@ def _train(
         },
         "shards": shards,
         "steps": trainer.state.global_step,
-        "losses": {"first": points[0]["loss"], "last": curve.tail(points), "mean": curve.mean(points)},
-        "drift": left.drift,
-        "merging": left.merging,
-        "peak_memory_gib": points[-1]["memory_gib"],
         "training_seconds": training_seconds,
-        "tokens_per_second": points[-1]["tokens"] / max(points[-1]["seconds"], 1e-9),
         "seconds": time.monotonic() - started,
     }
     records.write_record(folder, record)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     say(folder, f"finished: {record['steps']} steps, {record['seconds']:.0f} s")
     return records.read_json(folder / "record.json")
+
+
+def _inputs(description: RunDescription, rows: list[dict], report: encoding.EncodingReport) -> dict[str, Any]:
+    """The part of the record that says what went into the run."""
+    return {
+        "world": description.world,
+        "page": "train",
+        "name": description.name,
+        "parameters": description.as_dict(),
+        "dataset": {
+            "name": description.dataset,
+            "mixture": description.mixture,
+            "rows": report.rows,
+            "sha256": rows_hash(rows),
+            "encoding": report.as_dict(),
+        },
+        "base": guards.base_identity(description),
+    }
+
+
+def _outputs(points: list[dict[str, float]], left: results.Left) -> dict[str, Any]:
+    """The part of the record that says what came of the run, from its curve and from what it left."""
+    end = points[-1]
+    return {
+        "losses": {"first": points[0]["loss"], "last": curve.tail(points), "mean": curve.mean(points)},
+        "drift": left.drift,
+        "merging": left.merging,
+        "peak_memory_gib": end["memory_gib"],
+        "tokens_per_second": end["tokens"] / max(end["seconds"], 1e-9),
+    }

@@ -144,7 +144,7 @@ def build(
     layout: batches.Layout,
     options: SFTConfig,
     callbacks: list[TrainerCallback],
-    say: Callable[[str], None],
+    say: Callable[[str], None] = print,
 ) -> PackedTrainer:
     """The trainer of a run, asserted to be what the description says.
 
@@ -160,6 +160,7 @@ def build(
         peft_config=adapters.lora_config(description),
         callbacks=callbacks,
     )
+    compute = "bf16" if options.bf16 else "fp16" if options.fp16 else "fp32"
     trainer.say = say
     trainer.remove_callback(PrinterCallback)
     found = trainer.model.config._attn_implementation
@@ -177,12 +178,14 @@ def build(
         # log-probabilities, and with them the loss, become multiples of 1/256 of themselves (measured: full, LoRA and
         # QLoRA then print the same loss to the last digit).
         trainer.accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy(
-            param_dtype=adapters.dtype_of("bf16" if options.bf16 else "fp16"),
+            param_dtype=adapters.dtype_of(compute),
             reduce_dtype=torch.float32,
             output_dtype=torch.float32,
         )
     if not options.fsdp and description.master_weights == "fp32":
         adapters.to_float(trainer.model)
+    guards.dtypes(trainer.model, description.method, compute, description.master_weights, bool(options.fsdp))
+    guards.padding(trainer.data_collator([trainer.train_dataset[0]]))
     return trainer
 
 
@@ -210,6 +213,18 @@ class ShardsAgree(TrainerCallback):
     def difference(self) -> float | None:
         """Nats by which cutting the model changed the loss; None where the run was resumed."""
         return None if self.after is None or self.before is None else abs(self.after - self.before)
+
+
+class StartsAsTheBase(TrainerCallback):
+    """Compares the trainer's loss of its first step, which is taken before any update, with the base model's own."""
+
+    def __init__(self, model: Any, rows: list[list[Example]], tolerance: float) -> None:
+        count = sum(len(example.answer) for row in rows for example in row)
+        self.expected, self.tolerance = sum(losses.row_loss(model, row) for row in rows) / count, tolerance
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict | None = None, **rest: Any) -> None:
+        if state.global_step == 1 and logs and "loss" in logs:
+            guards.first_loss(float(logs["loss"]), self.expected, self.tolerance)
 
 
 def shard_sizes(trainer: PackedTrainer) -> dict[str, int]:

@@ -1,0 +1,257 @@
+"""Several processes train as one does: data parallel and sharded, on one node and on two, killed and resumed."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import processes
+import pytest
+import tiny_base
+
+from mammoth_utils import records
+from mammoth_utils.training import checkpoints, describe, finetune, launch
+
+pytest.importorskip("torch")
+
+TESTS = Path(__file__).parent
+SHARDED = "fsdp_on_cpu"  # the worker that shards on a CPU, see there
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tiny_base.base(tmp_path_factory.mktemp("base") / "tiny", width=64)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return tmp_path
+
+
+def run(base, name, **changes):
+    """A run of 16 examples a step with a point of the curve at each."""
+    options = {"method": "full", "devices": "cpu", "max_steps": STEPS} | {
+        key: changes.pop(key) for key in ("method", "devices", "max_steps") if key in changes
+    }
+    description = describe("1m", base=str(base), max_length=640, learning_rate=5e-3, name=name, **options)
+    return dataclasses.replace(description, global_batch=16, logging_steps=1, **changes)
+
+
+def losses(description):
+    return [point["loss"] for point in records.read_jsonl(description.folder / "curve.jsonl")]
+
+
+@pytest.fixture(scope="module")
+def alone(base, tmp_path_factory):
+    """The losses of one process, by method; each is trained once."""
+    found = {}
+
+    def of(method):
+        if method not in found:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path_factory.mktemp("alone")))
+                description = run(base, "one", method=method)
+                finetune(description, tiny_base.rows(64))
+                found[method] = losses(description)
+        return found[method]
+
+    return of
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("count", [2, 4])
+def test_data_parallel_processes_have_the_losses_of_one(here, base, alone, count):
+    seen = []
+    description = run(base, "several", devices=str(count))
+    record = launch.train(description, tiny_base.rows(64), seen.append)
+    assert losses(description) == pytest.approx(alone("full"), abs=1e-3)
+    assert [point["step"] for point in seen] == list(range(1, STEPS + 1))
+    assert record["environment"]["device"] == f"{count} x cpu"
+    assert record["packing"]["rows_per_step"] % count == 0
+    assert record["packing"]["examples_per_step"] == 16
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("method", "count"), [("full", 2), ("full", 4), ("lora", 2), ("qlora", 2), ("qlora", 4)])
+def test_sharded_processes_have_the_losses_of_one_and_their_share_of_the_bytes(here, base, alone, method, count):
+    description = run(base, "sharded", method=method, devices=str(count), sharding="fsdp2")
+    record = launch.train(description, tiny_base.rows(64), module=SHARDED)
+    assert losses(description) == pytest.approx(alone(method), abs=1e-3)
+    assert record["packing"]["sharded_minus_whole_nats"] < 0.01
+    assert len(record["shards"]) == count
+    # The embedding of a 4-bit base is left whole by FSDP's wrapping of layers only where nothing of it is trained.
+    for part in ("weights", "optimiser"):
+        whole = record["shards"][0][f"{part}_whole"]
+        for shard in record["shards"]:
+            assert shard[part] <= 1.05 * whole / count, f"{part}: {shard[part]} bytes of {whole} on one of {count}"
+    assert sum(shard["optimiser"] for shard in record["shards"]) == record["shards"][0]["optimiser_whole"]
+
+
+@pytest.mark.long
+def test_sharding_on_a_cpu_is_refused_rather_than_run_as_data_parallel(here, base):
+    description = run(base, "refused", devices="2", sharding="fsdp2")
+    with pytest.raises(RuntimeError, match="is to be sharded by FSDP2 over 2 processes, accelerate runs"):
+        launch.train(description, tiny_base.rows(64))
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("method", ["full", "qlora"])
+def test_two_nodes_train_as_one_process_does_by_the_line_that_the_page_prints(here, base, alone, method):
+    description = run(base, "nodes", method=method, devices="2", sharding="fsdp2")
+    file = launch.prepare(description, tiny_base.rows(64))
+    line = launch.cluster_lines(file, nodes=2, per_node=1)[0]
+    assert line.startswith("torchrun --nnodes 2 --nproc-per-node 1 --rdzv-backend c10d --rdzv-endpoint $HEAD:29500")
+    # As typed on each node, but for a port that is free and the worker that shards on a CPU.
+    typed = line.replace(":29500", f":{free_port()}").replace(f"-m {launch.MODULE} ", f"-m {SHARDED} ")
+    environment = {**os.environ, "HEAD": "127.0.0.1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    agents = [
+        subprocess.Popen(
+            typed, shell=True, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for _ in range(2)
+    ]
+    said = [agent.communicate(timeout=300)[0] for agent in agents]
+    assert [agent.returncode for agent in agents] == [0, 0], said[0][-3000:]
+    record = records.read_json(description.folder / "record.json")
+    assert losses(description) == pytest.approx(alone(method), abs=1e-3)
+    assert [shard["weights"] < 0.6 * shard["weights_whole"] for shard in record["shards"]] == [True, True]
+
+
+def test_the_lines_for_a_cluster_name_nodes_module_and_file(tmp_path):
+    by_hand, slurm = launch.cluster_lines(tmp_path / "a" / "run.json", nodes=4)
+    assert by_hand.startswith("torchrun --nnodes 4 --nproc-per-node 8")
+    assert by_hand.endswith(f"-m mammoth_utils.training {tmp_path / 'a' / 'run.json'}")
+    assert "--rdzv-id a " in by_hand
+    assert "srun --nodes 4 --ntasks-per-node 1" in slurm
+    assert by_hand in slurm
+
+
+@pytest.mark.long
+def test_slurms_line_runs_as_it_stands_where_srun_starts_the_tasks(here, base, alone):
+    """``srun`` and ``scontrol`` are stood in for by a shell that starts as many tasks on this machine."""
+    description = run(base, "slurm", devices="2")
+    file = launch.prepare(description, tiny_base.rows(64))
+    line = launch.cluster_lines(file, nodes=2, per_node=1)[1].replace(":29500", f":{free_port()}")
+    tools = here / "bin"
+    tools.mkdir()
+    for name, text in {
+        "scontrol": '#!/bin/sh\n[ "$1 $2 $3" = "show hostnames node[1-2]" ] && printf "127.0.0.1\\nnode2\\n"\n',
+        "srun": '#!/bin/bash\n[ "$1 $2 $3 $4" = "--nodes 2 --ntasks-per-node 1" ] || exit 9\nshift 4\n'
+        '"$@" & "$@" & wait -n && wait -n\n',
+    }.items():
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    path = f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "SLURM_JOB_NODELIST": "node[1-2]"}
+    done = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    assert losses(description) == pytest.approx(alone("full"), abs=1e-3)
+
+
+def workers(rank: int, module: str) -> list[int]:
+    """This test's worker of that rank."""
+    found = []
+    for pid in processes.below(os.getpid()):
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if module.encode() in words and f"RANK={rank}".encode() in environment:
+            found.append(pid)
+    return found
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("method", ["full", "qlora"])
+def test_a_killed_worker_ends_the_run_and_the_next_start_goes_on_with_the_same_losses(here, base, method):
+    options = {"method": method, "devices": "2", "sharding": "fsdp2", "max_steps": 12, "checkpoint_minutes": 1e-9}
+    undisturbed, killed = run(base, "undisturbed", **options), run(base, "killed", **options)
+    rows = tiny_base.rows(64)
+    launch.train(undisturbed, rows, module=SHARDED)
+
+    def kill(point):
+        if point["step"] >= 5:
+            for pid in workers(1, SHARDED):
+                os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises(RuntimeError, match="training failed"):
+        launch.train(killed, rows, kill, module=SHARDED)
+    assert not workers(0, SHARDED), "the other workers end with the killed one"
+    last = checkpoints.last_complete(killed.folder / "checkpoints")
+    assert last is not None
+    assert len(checkpoints.numbered(killed.folder / "checkpoints")) <= 2
+    record = launch.train(killed, rows, module=SHARDED)
+    assert f"goes on from {last.name}" in (killed.folder / "train.log").read_text()
+    assert losses(killed) == losses(undisturbed)
+    assert record["model"]["hash"] == records.read_json(undisturbed.folder / "record.json")["model"]["hash"]
+
+
+@pytest.mark.long
+def test_a_sharded_checkpoint_with_a_shard_missing_or_cut_is_passed_over(here, base):
+    options = {"devices": "2", "sharding": "fsdp2", "checkpoint_minutes": 1e-9}
+
+    def stop(point):
+        if point["step"] >= 4:
+            raise KeyboardInterrupt
+
+    description = run(base, "stopped", **options)
+    with pytest.raises(KeyboardInterrupt):
+        launch.train(description, tiny_base.rows(64), stop, module=SHARDED)
+    place = description.folder / "checkpoints"
+    latest, before = checkpoints.numbered(place)
+    for part in ("pytorch_model_fsdp_0/__1_0.distcp", "optimizer_0/__0_0.distcp", "rng_state_1.pth"):
+        kept = shutil.copytree(place, here / "copy" / part.replace("/", "-"))
+        file = kept / latest.name / part
+        assert file.is_file()
+        file.write_bytes(file.read_bytes()[:-7])
+        assert checkpoints.last_complete(kept).name == before.name
+        file.unlink()
+        assert checkpoints.last_complete(kept).name == before.name
+    assert checkpoints.last_complete(place) == latest
+
+
+@pytest.mark.long
+def test_a_workers_own_traceback_reaches_the_page(here, base):
+    with pytest.raises(RuntimeError, match="rope_theta is 10000") as error:
+        launch.train(run(base, "failed", devices="2", rope_theta=1e6), tiny_base.rows(8))
+    assert "guards.py" in str(error.value)
+    assert "Traceback" in str(error.value)
+
+
+@pytest.mark.long
+def test_workers_end_with_a_page_that_was_killed(here, base):
+    description = run(base, "orphans", devices="2", max_steps=100_000)
+    records.write_json(here / "asked.json", description.as_dict())
+    code = (
+        "import sys, tiny_base; from mammoth_utils import records; from mammoth_utils.training import launch\n"
+        "from mammoth_utils.training.describe import RunDescription\n"
+        "description = RunDescription.from_dict(records.read_json(sys.argv[1]))\n"
+        "launch.train(description, tiny_base.rows(64), lambda point: print('step', flush=True))\n"
+    )
+    page = subprocess.Popen([sys.executable, "-c", code, str(here / "asked.json")], stdout=subprocess.PIPE, text=True)
+    assert page.stdout.readline() == "step\n"
+    left = processes.below(page.pid)
+    assert len(left) >= 3, "torchrun and two workers"
+    page.kill()
+    page.wait()
+    assert processes.gone(left, wait_s=60)
+    time.sleep(0.1)
+    assert not (description.folder / "record.json").exists()
