@@ -21,7 +21,8 @@ def load_tokenizer(description: RunDescription) -> Any:
     with importing():
         from transformers import AutoTokenizer
 
-    return prepare_tokenizer(AutoTokenizer.from_pretrained(description.base_path))
+    found = AutoTokenizer.from_pretrained(description.base_path, revision=description.revision or "main")
+    return prepare_tokenizer(found)
 
 
 def prepare_tokenizer(tokenizer: Any) -> Any:
@@ -75,9 +76,9 @@ def load_model(description: RunDescription, compute: str, device: str = "cpu", s
 
     from mammoth_utils.training.attention import register
 
-    config = AutoConfig.from_pretrained(description.base_path)
+    config = AutoConfig.from_pretrained(description.base_path, revision=description.revision or "main")
     guards.rope(config, description.rope_theta)
-    options: dict[str, Any] = {"attn_implementation": register()}
+    options: dict[str, Any] = {"attn_implementation": register(), "revision": description.revision or "main"}
     if description.method == "full":
         options["dtype"] = dtype_of(description.master_weights)
     else:
@@ -185,13 +186,14 @@ def add_tokenizer(folder: Path, tokenizer: Any, description: RunDescription) -> 
     """
     from transformers.utils import cached_file
 
-    side, tokenizer.padding_side = tokenizer.padding_side, "left"
-    try:
-        tokenizer.save_pretrained(folder)
-    finally:
-        tokenizer.padding_side = side
+    tokenizer.save_pretrained(folder)
+    config = records.read_json(folder / "tokenizer_config.json")
+    for key in ("is_local", "local_files_only", "name_or_path"):  # how this machine found it
+        config.pop(key, None)
+    records.write_json(folder / "tokenizer_config.json", config | {"padding_side": "left"})
     pieces = cached_file(
-        description.base_path, "tokenizer.model", local_files_only=True, _raise_exceptions_for_missing_entries=False,
+        description.base_path, "tokenizer.model", revision=description.revision or None, local_files_only=True,
+        _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,
     )  # fmt: skip
     if pieces is not None:
@@ -215,4 +217,5 @@ def point_to_base(adapter: Path, base: str) -> None:
     file = adapter / "adapter_config.json"
     config = json.loads(file.read_text(encoding="utf8"))
     config["base_model_name_or_path"] = base
+    config["target_modules"] = sorted(config["target_modules"])  # a set, written in another order each time
     records.write_json(file, config)

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 MERGED_UP_TO = 2_000_000_000  # adapters of bases up to this many parameters are folded in when the run ends
 CHECKED = 6  # examples whose loss is compared
 # Nats a token, the mean over the examples: by what rounding a matrix to that type once more was seen to move a loss,
-# with room. A model that lost something moves by far more: without its adapter by what was learnt, an adapter folded
-# into repacked 4-bit weights by 5 nats.
-TOLERANCE = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 3e-2}
+# with room (the most seen: 0.002 in bf16). A model that lost something moves by far more: one without its adapter by
+# what was learnt, one folded into repacked 4-bit weights by 5 nats.
+TOLERANCE = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 2e-2}
 
 
 class DriftError(ValueError):

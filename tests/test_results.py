@@ -1,0 +1,487 @@
+"""What a run leaves: models that any server loads, merged in little memory, and the same nets that were trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import tiny_base
+
+from mammoth_utils import paths, records
+from mammoth_utils.training import adapters, describe, encoding, finetune, guards, losses, merging, results
+
+torch = pytest.importorskip("torch")
+REPACKS = "avx512_bf16" in records.processor() or "amx_bf16" in records.processor()
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tiny_base.base(tmp_path_factory.mktemp("base") / "tiny", width=64)
+
+
+@pytest.fixture(scope="module")
+def examples():
+    return encoding.encode_rows(tiny_base.rows(6), tiny_base.tokenizer(), 1000)[0]
+
+
+def described(base, method: str, size: str = "1m", **changes):
+    """A run of the tiny base at a size's precision; ``7b`` keeps 16 bits as every real scale does."""
+    description = describe(size, method=method, base=str(base), devices="cpu", max_length=320, name="a")
+    return dataclasses.replace(description, lora_rank=4, lora_alpha=8.0, **changes)
+
+
+def adapted(description, compute: str = "bf16", strength: float = 0.05):
+    """The folder of a finished run whose adapter holds random numbers: what merging reads, without training."""
+    from peft import get_peft_model
+
+    torch.manual_seed(1)
+    model = adapters.load_model(description, compute)
+    model = get_peft_model(model, adapters.lora_config(description))
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            parameter.data = strength * torch.randn(parameter.shape)
+    target = adapters.save(description.folder / "adapter", model, adapters.load_tokenizer(description), description)
+    adapters.point_to_base(target, description.base_path)
+    records.write_json(description.folder / "run.json", description.as_dict())
+    records.write_json(description.folder / "record.json", {"environment": {"dtype": compute}})
+    return model.eval()
+
+
+def tensors(folder) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return {name: value for file in sorted(folder.glob("*.safetensors")) for name, value in load_file(file).items()}
+
+
+# ---- merging
+
+
+@pytest.mark.parametrize("size", ["1m", "7b"])
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+@pytest.mark.parametrize("compute", ["bf16", "fp32"])
+def test_merging_one_matrix_at_a_time_gives_what_peft_gives_with_all_in_memory(runs_dir, base, method, size, compute):
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    description = described(base, method, size)
+    adapted(description, compute)
+    place = merging.merge(description.folder)
+    options = {"dtype": adapters.dtype_of(compute)}
+    if method == "qlora":
+        options["quantization_config"] = adapters.quantisation(compute, sharded=False)
+    whole = AutoModelForCausalLM.from_pretrained(base, **options)
+    whole = (whole.dequantize() if method == "qlora" else whole).float()
+    whole = PeftModel.from_pretrained(whole, description.folder / "adapter").merge_and_unload().state_dict()
+    stays = torch.float32 if size == "1m" else torch.bfloat16
+    ours = tensors(place)
+    assert set(whole) - set(ours) <= {"lm_head.weight"}, "tied to the embedding"
+    for name, value in ours.items():
+        assert value.dtype == stays
+        assert torch.equal(value, whole[name].to(stays)), name
+
+
+def test_a_qlora_adapter_is_folded_into_the_dequantised_base_and_not_into_the_base(runs_dir, base):
+    folded = {}
+    for method in ("lora", "qlora"):
+        description = described(base, method)
+        adapted(description)
+        folded[method] = tensors(merging.merge(description.folder))["model.layers.0.mlp.up_proj.weight"]
+    stored = tensors(base)["model.layers.0.mlp.up_proj.weight"].bfloat16()
+    assert not torch.allclose(folded["lora"], folded["qlora"], atol=1e-3)
+    rounded = merging.there_and_back(stored).float() - stored.float()
+    assert torch.allclose(folded["qlora"] - folded["lora"], rounded, atol=1e-6)
+
+
+def test_a_merged_model_is_what_any_server_loads(runs_dir, base, tmp_path):
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+    pieces = shutil.copytree(base, tmp_path / "pieces")
+    (pieces / "tokenizer.model").write_bytes(b"sentencepiece")
+    description = described(pieces, "qlora", "7b")
+    adapted(description)
+    place = merging.merge(description.folder)
+    assert sorted(file.name for file in place.iterdir()) == [
+        "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer.model",
+        "tokenizer_config.json",
+    ]  # fmt: skip
+    config = records.read_json(place / "config.json")
+    assert "quantization_config" not in config
+    assert (config["dtype"], config["architectures"], config["use_cache"]) == ("bfloat16", ["LlamaForCausalLM"], True)
+    generation = GenerationConfig.from_pretrained(place)
+    assert (generation.eos_token_id, generation.bos_token_id, generation.pad_token_id) == (1, 0, 2)
+    assert generation.do_sample is False
+    tokenizer = AutoTokenizer.from_pretrained(place)
+    assert (tokenizer.eos_token, tokenizer.padding_side) == ("</s>", "left")
+    assert (place / "tokenizer.model").read_bytes() == b"sentencepiece"
+    model = AutoModelForCausalLM.from_pretrained(place, dtype="auto")
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+    assert not [text for text in place.glob("*.json") if str(tmp_path) in text.read_text()], "a path of this machine"
+
+
+def test_a_large_model_is_written_in_shards_with_their_index(runs_dir, base):
+    from transformers import AutoModelForCausalLM
+
+    description = described(base, "lora", "7b")
+    adapted(description)
+    one = tensors(merging.merge(description.folder))
+    place = merging.merge(description.folder, shard_bytes=40_000)
+    index = records.read_json(place / "model.safetensors.index.json")
+    files = sorted(file.name for file in place.glob("*.safetensors"))
+    assert len(files) > 3
+    assert files[0] == f"model-00001-of-{len(files):05}.safetensors"
+    assert set(index["weight_map"].values()) == set(files)
+    assert index["metadata"]["total_size"] == sum(v.numel() * v.element_size() for v in one.values())
+    assert set(index["weight_map"]) == set(one)
+    loaded = AutoModelForCausalLM.from_pretrained(place, dtype="auto").state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in one.items())
+
+
+@pytest.mark.parametrize("form", ["shards of safetensors", "torch's own files", "with old buffers", "an untied head"])
+def test_every_form_of_a_base_is_read(runs_dir, base, tmp_path, form):
+    from safetensors.torch import save_file
+    from transformers import AutoModelForCausalLM
+
+    there = shutil.copytree(base, tmp_path / "base")
+    held = tensors(base)
+    if form == "an untied head":
+        held["lm_head.weight"] = torch.randn_like(held["model.embed_tokens.weight"])
+        config = records.read_json(there / "config.json")
+        records.write_json(there / "config.json", config | {"tie_word_embeddings": False})
+        save_file(held, there / "model.safetensors", metadata={"format": "pt"})
+    elif form == "with old buffers":
+        extra = {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(8)}
+        save_file(held | extra, there / "model.safetensors", metadata={"format": "pt"})
+    elif form == "torch's own files":
+        (there / "model.safetensors").unlink()
+        torch.save(held, there / "pytorch_model.bin")
+    else:
+        model = AutoModelForCausalLM.from_pretrained(base)
+        (there / "model.safetensors").unlink()
+        model.save_pretrained(there, max_shard_size="100KB")
+        assert len(list(there.glob("*.safetensors"))) > 1
+    description = described(there, "lora")
+    adapted(description)
+    merged = tensors(merging.merge(description.folder))
+    assert set(merged) == set(held)
+    assert torch.equal(merged["model.embed_tokens.weight"], held["model.embed_tokens.weight"].bfloat16().float())
+    if form == "an untied head":
+        assert torch.equal(merged["lm_head.weight"], held["lm_head.weight"].bfloat16().float())
+
+
+def _no_adapter(description):
+    shutil.rmtree(description.folder / "adapter")
+
+
+def _unfinished(description):
+    (description.folder / "record.json").unlink()
+
+
+def _dora(description):
+    file = description.folder / "adapter" / "adapter_config.json"
+    records.write_json(file, records.read_json(file) | {"use_dora": True})
+
+
+def _edited(description, edit):
+    from safetensors.torch import save_file
+
+    file = description.folder / "adapter" / "adapter_model.safetensors"
+    held = tensors(file.parent)
+    edit(held)
+    save_file(held, file)
+
+
+def _half_a_pair(description):
+    _edited(description, lambda held: held.pop(next(name for name in held if "lora_A" in name)))
+
+
+def _a_matrix_without_its_pair(description):
+    _edited(description, lambda held: [held.pop(name) for name in list(held) if "layers.1.mlp.up" in name])
+
+
+def _another_base(description):
+    other = tiny_base.base(description.folder / "other", width=32)
+    file = description.folder / "run.json"
+    records.write_json(file, records.read_json(file) | {"base": str(other)})
+
+
+def _not_finite(description):
+    _edited(description, lambda held: held[next(iter(held))].fill_(float("nan")))
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (_no_adapter, "holds no adapter/ to fold in; full fine-tuning leaves model/ itself"),
+        (_unfinished, "holds no record.json: the run has not finished"),
+        (_dora, "expected pairs of plain LoRA matrices, found use_dora=True"),
+        (_half_a_pair, "expected pairs of plain LoRA matrices, found halves"),
+        (_a_matrix_without_its_pair, "a QLoRA run quantises and adapts all linear layers; without a pair: "
+                                     "['model.layers.1.mlp.up_proj.weight']"),
+        (_another_base, "it was trained on another base"),
+        (_not_finite, "is not finite after merging"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_merged_is_refused_and_leaves_no_model(runs_dir, base, damage, said):
+    description = described(base, "qlora")
+    adapted(description)
+    damage(description)
+    with pytest.raises((ValueError, FileNotFoundError)) as error:
+        merging.merge(description.folder)
+    assert said in str(error.value)
+    assert not (description.folder / "model").exists()
+
+
+def test_a_disk_without_room_is_said_before_anything_is_written(runs_dir, base, monkeypatch):
+    description = described(base, "lora")
+    adapted(description)
+    monkeypatch.setattr(merging.shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(1, 1, 1000))
+    with pytest.raises(OSError, match=r"takes 0\.00 GB, the disk has 0\.00 GB left"):
+        merging.merge(description.folder)
+    assert not list(description.folder.glob("model*"))
+
+
+def test_the_command_says_what_it_needs_and_merges(runs_dir, base, capsys):
+    description = described(base, "qlora", "7b")
+    adapted(description)
+    assert merging.main([str(description.folder), "--dry-run"]) == 0
+    assert "needs 0.6 GB of memory and 0.00 GB of disk for 1 file" in capsys.readouterr().out
+    assert not (description.folder / "model").exists()
+    assert merging.main([str(description.folder)]) == 0
+    assert (description.folder / "model" / "model.safetensors").is_file()
+    _no_adapter(description)
+    assert merging.main([str(description.folder)]) == 1
+    assert "not merged" in capsys.readouterr().err
+
+
+PEAK = """
+import resource, sys, pathlib
+from mammoth_utils.training import merging
+from transformers import AutoTokenizer, AutoModelForCausalLM
+import torch, bitsandbytes, peft
+folder = pathlib.Path(sys.argv[1])
+merging.there_and_back(torch.ones(64, 64))  # what the libraries hold once they have worked
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+merging.merge(folder, shard_bytes=int(sys.argv[2]))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+"""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_merging_takes_the_memory_that_it_says_and_far_less_than_the_model(runs_dir, tmp_path, method):
+    big = tiny_base.base(tmp_path / "big", width=1536, layers=8)  # 0.7 GB in fp32
+    description = described(big, method, "7b")
+    adapted(description)
+    shard = 30_000_000
+    said = merging.needs(description.folder, shard_bytes=shard)
+    command = [sys.executable, "-c", PEAK, str(description.folder), str(shard)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=600, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr
+    grown = int(done.stdout.split()[-1])
+    assert grown < 1.15 * said.memory + 30e6
+    assert grown < 0.5 * sum(file.stat().st_size for file in big.glob("*.safetensors"))
+    assert said.disk == sum(v.numel() * v.element_size() for v in tensors(description.folder / "model").values())
+
+
+# ---- drift
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory):
+    """A QLoRA run of the shipped base that learnt something: its folder and the losses of the trained net itself."""
+    measured, measure = [], results._trained
+
+    def kept(*given):
+        measured[:] = measure(*given)
+        return list(measured)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path_factory.mktemp("runs")))
+        patch.setattr(results, "_trained", kept)
+        description = describe("1m", method="qlora", max_steps=12, learning_rate=1e-2, name="a")
+        record = finetune(description, tiny_base.rows(16))
+        assert record["losses"]["last"] < record["losses"]["first"] - 1
+        return description.folder, measured
+
+
+@pytest.fixture
+def left(learnt, runs_dir):
+    """The run in a folder of the test's own, the trained net's losses, and the examples that they belong to."""
+    folder, trained = learnt
+    shutil.copytree(folder, runs_dir / "train" / "a")
+    description = describe("1m", method="qlora", max_steps=12, learning_rate=1e-2, name="a")
+    return description, trained, encoding.encode_rows(
+        tiny_base.rows(16), adapters.load_tokenizer(description), 1000
+    )[0]  # fmt: skip
+
+
+def test_what_a_run_leaves_gives_the_losses_of_the_net_that_was_trained(left):
+    description, trained, examples = left
+    told = results.drift(description, trained, examples, records.read_json(description.folder / "record.json")
+                         ["environment"]["dtype"])  # fmt: skip
+    assert told["examples"] == 6
+    assert told["adapter_nats"] == 0, "the same arithmetic"
+    assert 0 < told["model_nats"] < told["tolerance_nats"] / 4
+    assert told == records.read_json(description.folder / "record.json")["drift"]
+
+
+def _altered(description, factor: float) -> None:
+    """The merged model with so many times the adapter's product more."""
+    from safetensors.torch import save_file
+
+    place = description.folder / "model"
+    pairs, held = merging.Pairs.read(description.folder / "adapter"), tensors(place)
+    for name in pairs.a:
+        held[name] = held[name] + factor * pairs.product(name, "cpu")
+    save_file(held, place / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("mistake", "because"),
+    [
+        (lambda description: _altered(description, -1.0), "the adapter was not folded in"),
+        (lambda description: _altered(description, 1.0), "the adapter was folded in twice"),
+        (lambda description: _altered(description, -0.5), "alpha over rank was forgotten"),
+    ],
+)  # fmt: skip
+def test_a_model_that_is_not_the_trained_net_is_refused_with_the_mistakes_that_look_so(left, mistake, because):
+    description, trained, examples = left
+    mistake(description)
+    with pytest.raises(results.DriftError) as error:
+        results.drift(description, trained, examples, "bf16")
+    said = str(error.value)
+    assert f"{description.folder / 'model'} gives a loss of" in said, because
+    assert "more than the 0.02 of rounding" in said
+    assert "belongs into the 4-bit base dequantised" in said
+    assert "never into 4-bit layers, which hold repacked weights once they ran an evaluation pass" in said
+
+
+@pytest.mark.skipif(not REPACKS, reason="4-bit weights are repacked on processors with AVX512-BF16 alone")
+def test_an_adapter_folded_into_repacked_4_bit_layers_is_refused(runs_dir, base, tmp_path, examples):
+    from peft import PeftModel
+    from safetensors.torch import save_file
+
+    loud = shutil.copytree(base, tmp_path / "loud")  # the losses of a net of small random weights are all alike
+    save_file({name: 6 * value if value.dim() == 2 else value for name, value in tensors(base).items()},
+              loud / "model.safetensors", metadata={"format": "pt"})  # fmt: skip
+    description = described(loud, "qlora")
+    trained = results.mean_losses(adapted(description), examples)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(guards, "keep_four_bit", lambda model: 0)
+        model = adapters.load_model(description, "bf16")
+    model = PeftModel.from_pretrained(model, description.folder / "adapter")
+    losses.mean_loss(model, examples[:2])  # the pass in evaluation mode
+    merged = model.merge_and_unload().dequantize().float()
+    adapters.save(description.folder / "model", merged, adapters.load_tokenizer(description), description)
+    with pytest.raises(results.DriftError, match="never into 4-bit layers, which hold repacked weights"):
+        results.drift(description, trained, examples, "bf16")
+    merging.merge(description.folder)
+    assert results.drift(description, trained, examples, "bf16")["model_nats"] < 0.02
+
+
+def test_an_adapter_that_was_not_saved_whole_is_refused(left):
+    description, trained, examples = left
+    _edited(description, lambda held: [held[name].zero_() for name in held if "layers.1" in name])
+    with pytest.raises(
+        results.DriftError, match=r"adapter gives a loss of .* not saved whole, or is loaded on another"
+    ):
+        results.drift(description, trained, examples, "bf16")
+
+
+def test_an_adapter_on_another_base_than_its_own_is_refused(left):
+    description, trained, examples = left
+    with pytest.raises(results.DriftError, match="loaded on another base than it was trained on"):
+        results.drift(dataclasses.replace(description, base="coder-1m"), trained, examples, "bf16")
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "qlora"])
+@pytest.mark.parametrize("size", ["1m", pytest.param("7b", marks=pytest.mark.long)])
+def test_a_run_ends_with_the_proof_in_its_record(runs_dir, base, method, size):
+    description = described(base, method, size, max_steps=8, global_batch=4, learning_rate=5e-3)
+    description = description if method != "full" else dataclasses.replace(description, lora_rank=0, lora_alpha=0.0)
+    record = finetune(description, tiny_base.rows(8))
+    drift, folders = record["drift"], ["model"] if method == "full" else ["adapter", "model"]
+    assert record["model"]["folders"] == folders
+    assert drift["examples"] == 6
+    assert [name for name in ("adapter", "model") if f"{name}_nats" in drift] == folders
+    assert all(drift[f"{name}_nats"] <= drift["tolerance_nats"] for name in folders)
+    if method != "full":
+        assert record["merging"]["memory_bytes"] > record["merging"]["disk_bytes"]
+    held = {v.dtype for v in tensors(description.folder / "model").values()}
+    assert held == {torch.float32 if size == "1m" else torch.bfloat16}
+    said = records.read_json(description.folder / "model" / "config.json")["dtype"]
+    assert said == str(held.pop()).removeprefix("torch.")
+
+
+def test_a_large_base_is_left_unmerged_with_the_command_that_merges_it(runs_dir, base, monkeypatch):
+    monkeypatch.setattr(results, "MERGED_UP_TO", 1000)
+    record = finetune(described(base, "lora", max_steps=2, learning_rate=5e-3), tiny_base.rows(8))
+    folder = runs_dir / "train" / "a"
+    assert record["model"]["folders"] == ["adapter"]
+    assert record["drift"] is None
+    assert record["merging"]["command"] == f"python -m mammoth_utils.training.merging {folder}"
+    assert "GB of memory" in record["merging"]["needs"]
+    assert merging.main([str(folder)]) == 0
+    assert (folder / "model" / "model.safetensors").is_file()
+
+
+# ---- 4-bit weights on a CPU
+
+
+def qlora_run(base, name: str, evaluations: bool) -> dict:
+    """The record of a QLoRA run with passes in evaluation mode before and during it, or with none until its end."""
+    loaded, passes = [], []
+    sample = encoding.encode_rows(tiny_base.rows(2), tiny_base.tokenizer(), 1000)[0]
+    load = adapters.load_model
+
+    def keep(*given, **more):
+        loaded.append(load(*given, **more))
+        return loaded[-1]
+
+    def pass_in_evaluation(point):
+        if evaluations:
+            passes.append(losses.mean_loss(loaded[0], sample))
+
+    description = described(base, "qlora", max_steps=12, learning_rate=2e-2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adapters, "load_model", keep)
+        if not evaluations:
+            patch.setattr(guards, "packed_equals_unpacked", lambda *given: 0.0)
+        record = finetune(dataclasses.replace(description, name=name), tiny_base.rows(16), pass_in_evaluation)
+    assert len(passes) == (3 if evaluations else 0)
+    return record
+
+
+@pytest.fixture(scope="module")
+def undisturbed(base, tmp_path_factory):
+    """A QLoRA run without a pass in evaluation mode before its end, and the hash of its merged model."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path_factory.mktemp("runs")))
+        record = qlora_run(base, "undisturbed", False)
+        return record, merged_hash("undisturbed")
+
+
+def merged_hash(name: str) -> str:
+    return records.sha256(paths.run_dir("train", name) / "model" / "model.safetensors")
+
+
+def test_a_qlora_run_with_evaluation_passes_in_it_ends_as_one_without(runs_dir, base, undisturbed):
+    record = qlora_run(base, "disturbed", True)
+    assert record["losses"] == undisturbed[0]["losses"]
+    assert record["model"]["hash"] == undisturbed[0]["model"]["hash"]
+    assert merged_hash("disturbed") == undisturbed[1]
+    assert record["drift"] == undisturbed[0]["drift"]
+
+
+@pytest.mark.skipif(not REPACKS, reason="4-bit weights are repacked on processors with AVX512-BF16 alone")
+def test_without_the_guard_the_same_evaluation_passes_change_what_is_learnt(runs_dir, base, undisturbed, monkeypatch):
+    monkeypatch.setattr(guards, "keep_four_bit", lambda model: 0)
+    record = qlora_run(base, "disturbed", True)
+    assert record["model"]["hash"] != undisturbed[0]["model"]["hash"]
+    assert abs(record["losses"]["last"] - undisturbed[0]["losses"]["last"]) > 1e-3
