@@ -35,9 +35,20 @@ class Architecture:
         return self.heads * (self.head_dim or self.hidden // self.heads)
 
     @property
+    def matrices(self) -> tuple[tuple[int, int], ...]:
+        """Inputs and outputs of the seven matrices of one layer: queries, keys, values, output, gate, up, down."""
+        h, q, kv, i = self.hidden, self.queries, self.kv, self.intermediate
+        return (h, q), (h, kv), (h, kv), (q, h), (h, i), (h, i), (i, h)
+
+    @property
     def layer_matrices(self) -> int:
         """Weights of the seven matrices of one layer."""
-        return 2 * self.hidden * self.queries + 2 * self.hidden * self.kv + 3 * self.hidden * self.intermediate
+        return sum(inputs * outputs for inputs, outputs in self.matrices)
+
+    @property
+    def linear(self) -> int:
+        """Weights of the matrices of all layers: what 4 bits quantise and what adapters stand on."""
+        return self.layers * self.layer_matrices
 
     @property
     def embeddings(self) -> int:
@@ -53,12 +64,16 @@ class Architecture:
     @property
     def parameters(self) -> int:
         """All weights."""
-        return self.layers * self.layer_matrices + self.embeddings + self.norms
+        return self.linear + self.embeddings + self.norms
+
+    @property
+    def tensors(self) -> int:
+        """Tensors that hold the weights: matrices, norms, biases, embedding and head."""
+        return self.layers * (9 + (3 if self.qkv_bias else 0)) + 1 + (1 if self.tied else 2)
 
     def lora_parameters(self, rank: int) -> int:
         """Weights of adapters of that rank on all seven matrices of every layer."""
-        h, q, kv, i = self.hidden, self.queries, self.kv, self.intermediate
-        return self.layers * rank * ((h + q) + 2 * (h + kv) + (q + h) + 3 * (h + i))
+        return self.layers * rank * sum(inputs + outputs for inputs, outputs in self.matrices)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Architecture:

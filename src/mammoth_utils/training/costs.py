@@ -1,0 +1,97 @@
+"""What a run costs: operations a token, tokens a second, hours and dollars, from stated assumptions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mammoth_utils.training.architectures import Architecture
+from mammoth_utils.training.cards import PRICES_SEEN, Card
+from mammoth_utils.training.memory import METHODS
+
+# 190 M tokens are three epochs of 262,039 examples at a mean of about 243 tokens (a synthetic mean, not yet measured
+# on the release).
+PAPER_TOKENS = 190e6
+# A share of the peak that a well-packed run usually reaches. Of eight published runs of LoRA and QLoRA over two to
+# eight cards, counted the same way, the lowest is at 29 % and the highest at 64 % (training/literature.py).
+EFFICIENCY = 0.4
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Time and money of a run.
+
+    Attributes:
+        tokens_per_second: Over all cards.
+        hours: By the clock.
+        card_hours: Hours times cards.
+        dollars: Card-hours times the price; None where no price is known.
+        price: Dollars an hour of one card, or None.
+        said: Where the price is from, in words.
+    """
+
+    tokens_per_second: float
+    hours: float
+    card_hours: float
+    dollars: float | None
+    price: float | None
+    said: str
+
+
+def flops_per_token(architecture: Architecture, method: str, rank: int = 64, checkpointing: bool = True) -> float:
+    """Operations that one trained token takes.
+
+    Two a weight forward, two backward to the activations, two more to the weights where these are trained, and the
+    forward pass again under checkpointing: 8 a weight for ``full``, 6 for a frozen base. Attention itself is left
+    out: documents of 243 tokens make it half a per cent at 7B. The input embedding is counted though it multiplies
+    nothing, 2 % at 7B.
+
+    Raises:
+        ValueError: If the method is unknown.
+    """
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
+    again = 2 if checkpointing else 0
+    if method == "full":
+        return (6.0 + again) * architecture.parameters
+    return (4.0 + again) * architecture.parameters + (6.0 + again) * architecture.lora_parameters(rank)
+
+
+def cost(
+    architecture: Architecture,
+    method: str,
+    card: Card,
+    gpus: int = 1,
+    tokens: float = PAPER_TOKENS,
+    price: float | None = None,
+    rank: int = 64,
+    checkpointing: bool = True,
+    efficiency: float = EFFICIENCY,
+) -> Cost:
+    """Time and money of training on so many tokens.
+
+    Cards are taken to share the work without loss; a slow link between them is what the efficiency must hold.
+
+    Args:
+        architecture: The model's numbers.
+        method: ``full``, ``lora`` or ``qlora``.
+        card: What it runs on.
+        gpus: How many.
+        tokens: Tokens in all, every epoch counted.
+        price: Dollars an hour of one card; None takes the dated list's, and where that has none there are no dollars.
+        rank: Rank of the adapters.
+        checkpointing: Whether activations are made again.
+        efficiency: Share of the card's peak.
+
+    Raises:
+        ValueError: If the efficiency is no share, or the price negative.
+    """
+    if not 0 < efficiency <= 1:
+        raise ValueError(f"efficiency is {efficiency}; expected a share of the card's peak, above 0 and at most 1")
+    if price is not None and price < 0:
+        raise ValueError(f"price is {price}; expected dollars an hour of one card, or None for the list's")
+    speed = gpus * efficiency * card.peak_flops / flops_per_token(architecture, method, rank, checkpointing)
+    hours = tokens / speed / 3600
+    listed = card.price if price is None else price
+    said = "as given" if price is not None else f"as listed on {PRICES_SEEN}" if listed is not None else (
+        f"no price of {card.name} was seen: give one")  # fmt: skip
+    return Cost(speed, hours, hours * gpus, None if listed is None else hours * gpus * listed, listed, said)

@@ -1,0 +1,174 @@
+"""The bytes that a run holds, by part, from the architecture alone, without torch.
+
+Weights, gradients and optimiser states are exact. What the forward pass saves was fitted to torch's own hooks, term by
+term, on random shapes: the coefficients came out whole and the residue zero, since they count tensors. All of it is
+held against measured runs by :mod:`mammoth_utils.training.measured`; what no formula sees (the allocator's slack,
+NCCL's buffers) is why a card's stated memory should exceed the figure by a few per cent.
+"""
+
+from __future__ import annotations
+
+import math
+
+from mammoth_utils.training.architectures import Architecture
+
+GIB = 2**30
+METHODS = ("full", "lora", "qlora")
+PARTS = ("weights", "gradients", "optimiser", "activations", "logits", "extra")
+BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+DEVICES = ("cuda", "cpu")
+MASTERS = ("fp32", "bf16")
+
+CONTEXT = 1.5 * GIB  # CUDA's context and the libraries' workspaces
+PROCESS = 18_000_000  # a CPU process's trainer, data set and loader: the growth of a run on a net of 0.1M weights
+TILE_TOKENS, TILE_VOCABULARY = 4096, 32_768  # TRL scores the vocabulary in tiles of at most this size
+# In torch instead of one fused kernel the gradient of a tile holds it seven times in fp32 and once as booleans.
+TILE_ON_CPU = 7 * 4 + 1
+# bitsandbytes: half a byte a weight; one byte for each 64, and four for each 256 of these; two tables and an offset.
+BLOCK, NESTED_BLOCK, TABLES = 64, 256, 16 * 4 + 256 * 4 + 4
+
+
+def memory(
+    architecture: Architecture,
+    method: str,
+    tokens: int = 2048,
+    gpus: int = 1,
+    rank: int = 64,
+    adapter_bytes: int = 0,
+    *,
+    checkpointing: bool = True,
+    compute: str = "bf16",
+    master: str = "fp32",
+    dropout: float = 0.05,
+    device: str = "cuda",
+) -> dict[str, float]:
+    """Bytes that one device needs, by part, with AdamW, from the second pass of the second step on.
+
+    The sum takes all parts as held at once. Without checkpointing they are; with it the logits, one layer's
+    activations and the 16-bit copies follow each other, so that the sum exceeds the peak by the smaller of them.
+
+    Args:
+        architecture: The model's numbers.
+        method: ``full``: master weights and autocast. ``lora``: a base in the compute type. ``qlora``: a base in nf4
+            with double quantisation.
+        tokens: Tokens of one device pass, ``micro_batch * max_length``.
+        gpus: Cards that share weights, gradients and optimiser states (FSDP2); activations are each card's own.
+        rank: Rank of the adapters.
+        adapter_bytes: Bytes of one adapter weight: 4, or 2 for QLoRA over several cards, where TRL keeps bf16.
+        checkpointing: Whether a layer's activations are made again in the backward pass instead of kept.
+        compute: ``bf16``, ``fp16`` or ``fp32``.
+        master: What ``full`` keeps its weights in, ``fp32`` or ``bf16``.
+        dropout: In front of the adapters; any but 0 keeps the dropped inputs and their masks.
+        device: ``cuda`` or ``cpu``.
+
+    Returns:
+        Each of ``PARTS``. ``activations``: what the backward pass reads. ``logits``: tiles of scores and gradients of
+        the head. ``extra``: 16-bit copies or gathered layers, a dequantised matrix, CUDA's context.
+
+    Raises:
+        ValueError: If a name is unknown, naming the choices.
+    """
+    for what, value, known in (("method", method, METHODS), ("compute", compute, tuple(BYTES)),
+                               ("master", master, MASTERS), ("device", device, DEVICES)):  # fmt: skip
+        if value not in known:
+            raise ValueError(f"unknown {what} {value!r}; known: {', '.join(known)}")
+    if tokens < 1 or gpus < 1 or rank < 1:
+        raise ValueError(f"expected at least one token, GPU and rank, got {tokens}, {gpus} and {rank}")
+    a, width = architecture, BYTES[compute]
+    count, adapters = a.parameters, a.lora_parameters(rank)
+    if method == "full":
+        trained, each, tensors = count, BYTES[master], a.tensors
+        weights = float(each * count)
+    else:
+        trained, each, tensors = adapters, adapter_bytes or (2 if method == "qlora" and gpus > 1 else 4), 14 * a.layers
+        base = width * count if method == "lora" else four_bit(a) + width * (count - a.linear)
+        weights = float(base + each * adapters)
+    autocast = compute != "fp32" and (method != "full" or master == "fp32")
+    stream = each if method == "full" else width  # the residual stream has the embedding's type
+    layer, kept, outside = activations(a, method, rank, width, stream, dropout > 0, device)
+    held = (layer + a.layers * kept if checkpointing else a.layers * layer) + outside
+    return {
+        "weights": weights / gpus,
+        "gradients": each * trained / gpus,
+        "optimiser": (2.0 * each * trained + 4 * tensors) / gpus,
+        "activations": float(held * tokens),
+        "logits": float(logits(a, method, tokens, width, each, device)),
+        "extra": float(extra(a, method, gpus, width, adapters, autocast, device)),
+    }
+
+
+def four_bit(architecture: Architecture) -> int:
+    """Bytes of the layers' matrices in nf4 with double quantisation, their scales and tables included."""
+    total = 0
+    for inputs, outputs in architecture.matrices:
+        blocks = math.ceil(inputs * outputs / BLOCK)
+        total += math.ceil(inputs * outputs / 2) + blocks + 4 * math.ceil(blocks / NESTED_BLOCK) + TABLES
+    return architecture.layers * total
+
+
+def activations(
+    architecture: Architecture, method: str, rank: int, width: int, stream: int, dropout: bool, device: str
+) -> tuple[int, int, int]:
+    """Bytes a token that the backward pass reads: of one layer, of its input alone, and outside the layers.
+
+    Counted tensor by tensor as transformers' Llama saves them under autocast: two norms in fp32, the matrices' inputs,
+    queries, keys and values after rotation, the attention's output and its row sums, gate, up, their product.
+
+    Args:
+        architecture: The model's numbers.
+        method: Whether the matrices themselves are trained, so that their inputs are kept.
+        rank: Rank of the adapters.
+        width: Bytes of the compute type.
+        stream: Bytes of the residual stream's type.
+        dropout: Whether the adapters' inputs are dropped out.
+        device: On a card dropout keeps a byte a value as mask, on a CPU a number.
+    """
+    h, q, kv, i = architecture.hidden, architecture.queries, architecture.kv, architecture.intermediate
+    # Two norms in fp32, what they hand on to five matrices, queries, keys and values, the attention's row sums.
+    layer = 16 * h + 4 * width * i + 3 * width * q + 2 * width * kv + 4 * architecture.heads + 8
+    rotation = 2 * stream * (q // architecture.heads)
+    if method == "full":
+        wide = stream == 4  # in fp32 a norm keeps its result too, and under autocast the 16-bit copy of it
+        layer += (8 * h + (2 * h if width == 2 else 0)) if wide else 0
+        outside = (12 if wide else 8) * h + rotation + 25
+    else:
+        layer += (2 * h if width == 2 else 0) + 7 * width * rank
+        outside = (8 if stream == 4 else 6) * h + rotation + 17
+        if dropout:
+            layer += (width + (1 if device == "cuda" else width)) * (5 * h + q + i)
+    if device == "cuda" and kv < q:
+        layer += 2 * width * (q - kv)  # the variable-length kernel wants a key for each query head
+    return layer, stream * h, outside
+
+
+def logits(architecture: Architecture, method: str, tokens: int, width: int, each: int, device: str) -> int:
+    """Bytes of scoring the vocabulary: a tile, what its gradient takes, and the gradients of its two factors."""
+    a = architecture
+    rows, columns = min(tokens, TILE_TOKENS), min(a.vocabulary, TILE_VOCABULARY)
+    tile = width * rows * (TILE_VOCABULARY if device == "cuda" else columns)
+    if device == "cpu":
+        tile += TILE_ON_CPU * rows * columns
+    total = tile + 4 * a.hidden * tokens
+    if method == "full":
+        total += 4 * a.vocabulary * a.hidden  # made in fp32 beside the gradient that it is added to
+        total += width * columns * a.hidden if each > width else 0  # a tile of the head in the compute type
+    return total
+
+
+def extra(
+    architecture: Architecture, method: str, gpus: int, width: int, adapters: int, autocast: bool, device: str
+) -> float:
+    """Bytes of copies and of what stands beside the model."""
+    a = architecture
+    total = CONTEXT if device == "cuda" else float(PROCESS)
+    if gpus > 1:
+        layer = four_bit(a) / a.layers if method == "qlora" else float(width * a.layer_matrices)
+        total += 2 * layer + width * a.embeddings  # two layers gathered at a time; the root stays
+        total += 4.0 * a.layer_matrices if method == "full" else 0.0  # a layer's gradients before they are shared out
+    elif autocast:
+        total += width * (a.linear if method == "full" else adapters)  # copies that live as long as the forward pass
+    if method == "qlora":
+        total += width * max(inputs * outputs for inputs, outputs in a.matrices)  # dequantised one at a time
+        if device == "cpu":
+            total += width * a.linear  # pages of the weights' file, mapped as long as the embedding reads from it
+    return total
