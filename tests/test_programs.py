@@ -485,6 +485,14 @@ def test_a_child_that_outlives_its_program_is_ended_where_only_limits_hold(run):
     assert gone({int(execution.printed)})
 
 
+def test_a_file_is_no_larger_than_its_limit(run):
+    write = "with open('f', 'wb') as file:\n    file.write(bytes({size}))\nprint('written')"
+    assert run(write.format(size=2**20), file_mb=1).printed == "written\n"
+    ran = run(write.format(size=2**20 + 1), file_mb=1)
+    assert ran.status == "error"
+    assert "File too large" in ran.error
+
+
 # --- many programs ---
 
 
@@ -586,7 +594,9 @@ def test_a_sandbox_says_when_it_is_misused():
         sandbox.run("print(4)")
 
 
-@pytest.mark.parametrize("wrong", [{"timeout_s": 0}, {"memory_mb": -1}, {"workers": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"timeout_s": 0}, {"memory_mb": -1}, {"workers": 0}, {"file_mb": 0}, {"file_mb": 65}]
+)
 def test_limits_must_be_positive(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         run_programs(["print(1)"], **{"isolation": "auto", **wrong})

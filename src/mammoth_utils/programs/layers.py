@@ -228,7 +228,7 @@ def _same_for_all() -> bytes:
     return kernel.threads_only() + kernel.refusing(*NOT_IN_A_PROGRAM) + kernel.without("prctl", kernel.PR_SET_PDEATHSIG)
 
 
-def limit_program(timeout_s: float | None, address_space: int | None, level: str) -> None:
+def limit_program(timeout_s: float | None, address_space: int | None, level: str, file_mb: float = DISK_MB) -> None:
     """Set the resource limits of this process, that of one program or of those that share it.
 
     Args:
@@ -236,9 +236,11 @@ def limit_program(timeout_s: float | None, address_space: int | None, level: str
             whole seconds, stands behind in case the parent is gone. None where a timer ends each program instead.
         address_space: Bytes of address space in all, or None for no limit.
         level: One of ``namespaces``, ``landlock``, ``process``.
+        file_mb: MiB of a file.
     """
+    file_size = int(file_mb * 2**20)
     limits = {
-        resource.RLIMIT_FSIZE: (DISK_MB * 2**20, DISK_MB * 2**20),
+        resource.RLIMIT_FSIZE: (file_size, file_size),
         resource.RLIMIT_NOFILE: (OPEN_FILES, OPEN_FILES),
         resource.RLIMIT_CORE: (0, 0),
     }

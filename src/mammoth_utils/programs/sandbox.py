@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from mammoth_utils.programs import isolation as isolations
 from mammoth_utils.programs.execution import Execution, Program, cells_of, refusal
+from mammoth_utils.programs.layers import DISK_MB
 from mammoth_utils.programs.parents import SandboxError, WarmParent
 from mammoth_utils.programs.program import parent_for
 
@@ -60,6 +61,7 @@ class Sandbox:
         isolation: str = "full",
         wall_s: float | None = None,
         share: bool = True,
+        file_mb: float = DISK_MB,
     ) -> None:
         """A sandbox that holds the given limits; its workers start when the first program comes.
 
@@ -72,22 +74,25 @@ class Sandbox:
                 five seconds.
             share: Whether programs that a static check clears may share an interpreter, which is many times faster;
                 False gives each a process of its own.
+            file_mb: MiB of a file that a program writes; at most ``DISK_MB``, which is what its folder holds.
 
         Raises:
-            ValueError: If a limit is not positive or the isolation unknown.
+            ValueError: If a limit is not positive, a file may be larger than its folder, or the isolation is unknown.
             IsolationError: If the isolation cannot hold on this machine.
         """
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         workers = cores if workers is None else workers
         wall_s = WALL_FACTOR * timeout_s + WALL_SLACK_S if wall_s is None else wall_s
-        limits = {"timeout_s": timeout_s, "memory_mb": memory_mb, "workers": workers, "wall_s": wall_s}
-        for name, value in limits.items():
+        limits = {"timeout_s": timeout_s, "memory_mb": memory_mb, "wall_s": wall_s, "file_mb": file_mb}
+        for name, value in {**limits, "workers": workers}.items():
             if not value > 0:
                 raise ValueError(f"{name} must be positive, got {value!r}")
+        if file_mb > DISK_MB:
+            raise ValueError(f"file_mb must be at most {DISK_MB}, what a program's folder holds, got {file_mb!r}")
         self.level = isolations.resolve(isolation)
         if self.level == "process" and isolation != "process":
             warnings.warn(isolations.describe("process").summary, stacklevel=3)
-        self._limits = {"timeout_s": timeout_s, "memory_mb": int(memory_mb), "wall_s": wall_s, "share": bool(share)}
+        self._limits = {**limits, "memory_mb": int(memory_mb), "share": bool(share)}
         self._idle: list[dict[str, WarmParent]] = [
             {} for _ in range(int(workers))
         ]  # a slot holds a parent of each kind
@@ -279,6 +284,7 @@ def run_programs(
     wall_s: float | None = None,
     share: bool = True,
     progress: bool = False,
+    file_mb: float = DISK_MB,
 ) -> Iterator[Execution]:
     """The executions of programs, in their order, streamed; workers end with the iterator, or when it is abandoned.
 
@@ -295,8 +301,9 @@ def run_programs(
         wall_s: Seconds of elapsed time a program.
         share: Whether programs that a static check clears may share an interpreter.
         progress: Whether to show a bar with the programs done, on standard error.
+        file_mb: MiB of a file that a program writes. New processes are refused, so their number is no parameter.
     """
-    sandbox = Sandbox(timeout_s, memory_mb, workers, isolation, wall_s, share)
+    sandbox = Sandbox(timeout_s, memory_mb, workers, isolation, wall_s, share, file_mb)
 
     def executions() -> Iterator[Execution]:
         with sandbox:

@@ -201,7 +201,7 @@ def _be_the_program(task, level, ruleset, ceiling, out: int, report: int, nonce:
         layers.die_with_parent()
         os.dup2(out, 1)
         (kept,) = keep_only([report], ruleset, level)
-        layers.limit_program(task["timeout_s"], ceiling, level)
+        layers.limit_program(task["timeout_s"], ceiling, level, task["file_mb"])
         program.seed_everything()
         told = nonce + json.dumps(program.run(task["cells"], 1)).encode("ascii")
         while told:
