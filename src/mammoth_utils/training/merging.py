@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mammoth_utils import records
-from mammoth_utils.training import adapters
+from mammoth_utils.training import adapters, fetching
 from mammoth_utils.training.describe import RunDescription
 from mammoth_utils.training.quiet import quiet
 
@@ -140,20 +140,6 @@ def kept(description: RunDescription, compute: str) -> str:
     return "fp32" if description.miniature else "fp16" if compute == "fp16" else "bf16"
 
 
-def base_folder(description: RunDescription) -> Path:
-    """The folder with the base's weights: its own, or the hub's cache on this machine."""
-    if Path(description.base_path).is_dir():
-        return Path(description.base_path)
-    from huggingface_hub import snapshot_download
-
-    def fetched(*patterns: str) -> Path:
-        found = snapshot_download(description.base, revision=description.revision or None, allow_patterns=patterns)
-        return Path(found)
-
-    folder = fetched("*.safetensors", "*.json", "tokenizer.model")
-    return folder if any(folder.glob("*.safetensors")) else fetched("*.bin", "*.json", "tokenizer.model")
-
-
 def needs(folder: Path, compute: str = "", shard_bytes: int = SHARD_BYTES) -> Needs:
     """What merging a run takes, from the headers of its files alone.
 
@@ -166,7 +152,7 @@ def needs(folder: Path, compute: str = "", shard_bytes: int = SHARD_BYTES) -> Ne
         shard_bytes: The most that one output file holds.
     """
     description, compute = _run(Path(folder), compute)
-    stored = Stored(base_folder(description))
+    stored = Stored(fetching.fetch(description))
     item = 4 if kept(description, compute) == "fp32" else 2
     shards = _shards(stored.shapes, item, shard_bytes)
     largest = max(map(_count, stored.shapes.values()))
@@ -198,7 +184,7 @@ def merge(folder: Path, compute: str = "", device: str = "cpu", shard_bytes: int
 
     folder = Path(folder)
     description, compute = _run(folder, compute)
-    pairs, stored = Pairs.read(folder / "adapter"), Stored(base_folder(description))
+    pairs, stored = Pairs.read(folder / "adapter"), Stored(fetching.fetch(description))
     model = _skeleton(stored, description)
     _fits(pairs, stored, model, description)
     item = 4 if kept(description, compute) == "fp32" else 2
