@@ -20,7 +20,7 @@ from mammoth_utils import pages
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ROOT / "src" / "mammoth_utils"
-SHARED = {"rationale", "prompts", "scales", "records", "paths", "pages", "hub"}
+SHARED = {"rationale", "prompts", "scales", "records", "paths", "pages", "hub", "licences"}
 # Higher floors may import lower ones, and nothing its own floor's other rooms.
 FLOORS = {
     "report": 3, "evaluation": 2, "training": 2, "curation": 2, "grading": 1, "programs": 1, "miniature": 1,

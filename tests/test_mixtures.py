@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import random
-from collections import Counter
 
 import pytest
 import yaml
 
-from mammoth_utils import records
+from mammoth_utils import licences, records
 from mammoth_utils.curation import card, export, mixtures
 from mammoth_utils.curation.sources import MINI, NUMBER_COMPARISON, SOURCES
 from mammoth_utils.scales import MIXTURES
@@ -126,7 +125,7 @@ def test_an_export_loads_with_datasets_and_has_a_card(folder, tmp_path, monkeypa
 def test_a_real_card_says_which_licences_a_mixture_and_a_model_inherit(folder):
     rows = [{**row, "source": row["source"].removeprefix(MINI)} for row in mixtures.read(folder, "G+M+C", 0)]
     counts = export.Counts.of(rows)
-    assert card.licences(counts.sources) == Counter({"MIT": 12, "none listed": 3, "CC-BY-NC-4.0": 3})
+    assert licences.of_rows(counts.sources) == {"MIT": 12, "none listed": 3, "CC-BY-NC-4.0": 3}
     text = card.card(counts, "G+M+C", {}, {"dataset": "release"})
     assert "inherits: MIT (12 rows)" in text
     assert "forbids commercial use" in text
@@ -137,7 +136,8 @@ def test_a_real_card_says_which_licences_a_mixture_and_a_model_inherit(folder):
 
 def test_every_licence_of_the_table_has_its_terms():
     listed = {source.licence for source in (*SOURCES.values(), NUMBER_COMPARISON)}
-    assert listed <= set(card.TERMS)
+    assert listed <= set(licences.TERMS)
+    assert set(licences.SOURCES) == {*SOURCES, NUMBER_COMPARISON.name}
 
 
 def test_the_card_is_read_by_the_hubs_own_library(folder, tmp_path):

@@ -3,42 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from mammoth_utils.curation import mixtures
-from mammoth_utils.curation.release import KEYS, NUMBER_COMPARISON
+from mammoth_utils.curation.release import KEYS
 from mammoth_utils.curation.sources import MINI, SOURCES, paper_name
+from mammoth_utils.licences import OURS, TERMS, of_rows, of_source
 
 if TYPE_CHECKING:
     from mammoth_utils.curation.export import Counts
-
-UNSTATED = "not stated"
-OURS = "MIT"  # the project's own, under which the miniature's generated text stands
-# licence as Table 1 lists it: (the hub's tag, what it asks of who passes rows on, what of a model trained on them)
-TERMS: dict[str, tuple[str, str, str]] = {
-    "MIT": ("mit", "keep its notice", "no condition"),
-    "Apache-2.0": ("apache-2.0", "keep its notice and say what was changed", "no condition"),
-    "CC-BY-NC-4.0": ("cc-by-nc-4.0", "name the authors, say what was changed, no commercial use",
-                     "no commercial use, where a model counts as adapted material"),
-    "none listed": ("unknown", "nobody has given permission", "nobody has given permission"),
-    UNSTATED: ("unknown", "nobody has given permission", "nobody has given permission"),
-}  # fmt: skip
-
-
-def licences(sources: Counter[str]) -> dict[str, int]:
-    """Rows under each licence, the most frequent first; a source outside Table 1 counts as ``not stated``."""
-    found: Counter[str] = Counter()
-    for name, count in sources.items():
-        found[licence(name)] += count
-    return dict(found.most_common())
-
-
-def licence(source: str) -> str:
-    """The licence of a source's original, as Table 1 lists it."""
-    known = {**SOURCES, NUMBER_COMPARISON.name: NUMBER_COMPARISON}
-    name = paper_name(source)
-    return known[name].licence if name in known else UNSTATED
 
 
 def card(counts: Counts, mixture: str, files: dict[str, dict], description: dict[str, Any]) -> str:
@@ -66,7 +39,8 @@ def card(counts: Counts, mixture: str, files: dict[str, dict], description: dict
     if mini:
         lines += ["Every problem is generated; the names follow the paper's sources, the content does not.", ""]
     lines += ["| source | rows | licence of the original |", "|---|---|---|"]
-    lines += [f"| {name} | {counts.sources[name]:,} | {licence(name)} |" for name in sorted(counts.sources, key=_place)]
+    names = sorted(counts.sources, key=_place)
+    lines += [f"| {name} | {counts.sources[name]:,} | {of_source(name)} |" for name in names]
     lines += ["", "| rationales by | rows |", "|---|---|"]
     lines += [f"| {name} | {count:,} |" for name, count in counts.authors.most_common()]
     lines += ["", "## Licences", "", *_inherited(counts, mini)]
@@ -78,7 +52,7 @@ def card(counts: Counts, mixture: str, files: dict[str, dict], description: dict
 
 def _front(counts: Counts, title: str, mini: bool) -> list[str]:
     """The block that the hub reads: names, licences, size, and the columns and rows that a loader checks."""
-    tags = [TERMS[OURS][0]] if mini else list(dict.fromkeys(TERMS[name][0] for name in licences(counts.sources)))
+    tags = [TERMS[OURS][0]] if mini else list(dict.fromkeys(TERMS[name][0] for name in of_rows(counts.sources)))
     return [
         "---",
         f"pretty_name: {title}",
@@ -100,7 +74,7 @@ def _inherited(counts: Counts, mini: bool) -> list[str]:
     if mini:
         return [f"Generated text, under {OURS} as the code that makes it: none of the originals' licences binds these "
                 "rows or a model trained on them; they are listed for the names."]  # fmt: skip
-    found = licences(counts.sources)
+    found = of_rows(counts.sources)
     listed = ", ".join(f"{name} ({count:,} rows)" for name, count in found.items())
     lines = [f"The mixture, and a model trained on it, inherits: {listed}.", ""]
     lines += ["| licence | rows | to pass the rows on | to pass a model on |", "|---|---|---|---|"]

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from mammoth_utils import licences
 from mammoth_utils.curation.homes import HOMES, MATHINSTRUCT, Home, second
 from mammoth_utils.prompts import POT_TRIGGER
 from mammoth_utils.rationale import Problem, Rationale
@@ -27,7 +28,6 @@ class Source:
         validated: Whether the paper calls them validated; None where it says nothing (human rationales).
         new: Whether the paper made it (six are new, seven existed).
         rows_paper: The paper's sample count; rounded there.
-        licence: As the paper lists it.
         release_file: The value of ``source`` in the published MathInstruct.
         benchmark: Whose grading rule compares a program's output with the gold.
         fields: Fields of mathematics.
@@ -41,12 +41,16 @@ class Source:
     validated: bool | None
     new: bool
     rows_paper: int
-    licence: str
     release_file: str
     benchmark: str
     fields: str = NOT_FOUND
     fields_from: str = ""
     difficulty: str = ""
+
+    @property
+    def licence(self) -> str:
+        """As the paper lists it."""
+        return licences.of_source(self.name)
 
     @property
     def asks_teacher(self) -> bool:
@@ -73,38 +77,38 @@ class Source:
 _SEVEN = "algebra, counting & probability, geometry, intermediate algebra, number theory, prealgebra, precalculus"
 _THEOREMS = "mathematics, EE & CS, physics, finance"
 _ALL = (
-    Source("GSM8K (CoT)", "cot", "human", None, False, 7_000, "MIT", "data/CoT/gsm_train.json", "gsm8k",
+    Source("GSM8K (CoT)", "cot", "human", None, False, 7_000, "data/CoT/gsm_train.json", "gsm8k",
            "Pre-Algebra", "the paper", "grade school exam; 2 to 8 steps"),
-    Source("GSM8K-RFT (CoT)", "cot", "Llama", True, False, 28_000, "none listed", "data/CoT/gsm_rft.json", "gsm8k",
+    Source("GSM8K-RFT (CoT)", "cot", "Llama", True, False, 28_000, "data/CoT/gsm_rft.json", "gsm8k",
            "Pre-Algebra", "the paper", "GSM8K's questions"),
-    Source("AQuA-RAT (CoT)", "cot", "human", None, False, 90_000, "Apache-2.0", "data/CoT/aqua_rat.json", "aqua",
+    Source("AQuA-RAT (CoT)", "cot", "human", None, False, 90_000, "data/CoT/aqua_rat.json", "aqua",
            "algebraic word problems", "the set's own description"),
-    Source("MATH (CoT)", "cot", "human", None, False, 7_000, "MIT", "data/CoT/MATH_train.json", "math",
+    Source("MATH (CoT)", "cot", "human", None, False, 7_000, "data/CoT/MATH_train.json", "math",
            _SEVEN, "the set's key `type`", "competitions; the set's key `level`, 1 to 5"),
-    Source("TheoremQA (CoT)", "cot", "GPT-4", True, True, 600, "MIT", "data/CoT/TheoremQA.json", "theoremqa",
+    Source("TheoremQA (CoT)", "cot", "GPT-4", True, True, 600, "data/CoT/TheoremQA.json", "theoremqa",
            _THEOREMS, "the set's key `field`"),
-    Source("Camel-Math (CoT)", "cot", "GPT-4", False, False, 50_000, "CC-BY-NC-4.0", "data/CoT/math50k_camel.json",
+    Source("Camel-Math (CoT)", "cot", "GPT-4", False, False, 50_000, "data/CoT/math50k_camel.json",
            "math", "its topics", "the set's keys `topic` and `sub_topic`"),
-    Source("College-Math (CoT)", "cot", "GPT-4", False, True, 1_800, "MIT", "data/CoT/college_math.json",
+    Source("College-Math (CoT)", "cot", "GPT-4", False, True, 1_800, "data/CoT/college_math.json",
            "mmlu_math"),
-    Source("GSM8K (PoT)", "pot", "GPT-4", True, True, 14_000, "MIT", "data/PoT/gsm_gpt4.json", "gsm8k",
+    Source("GSM8K (PoT)", "pot", "GPT-4", True, True, 14_000, "data/PoT/gsm_gpt4.json", "gsm8k",
            "Pre-Algebra", "the paper", "GSM8K's questions"),
-    Source("AQuA-RAT (PoT)", "pot", "GPT-4", True, True, 9_700, "Apache-2.0", "data/PoT/aqua_rat_filtered.json",
+    Source("AQuA-RAT (PoT)", "pot", "GPT-4", True, True, 9_700, "data/PoT/aqua_rat_filtered.json",
            "aqua", "algebraic word problems", "the set's own description"),
-    Source("MATH (PoT)", "pot", "GPT-4", True, True, 7_000, "MIT", "data/PoT/MATH_train.json", "math",
+    Source("MATH (PoT)", "pot", "GPT-4", True, True, 7_000, "data/PoT/MATH_train.json", "math",
            _SEVEN, "the set's key `type`", "competitions; the set's key `level`, 1 to 5"),
-    Source("TheoremQA (PoT)", "pot", "GPT-4", True, True, 700, "MIT", "data/PoT/TheoremQA.json", "theoremqa",
+    Source("TheoremQA (PoT)", "pot", "GPT-4", True, True, 700, "data/PoT/TheoremQA.json", "theoremqa",
            _THEOREMS, "the set's key `field`"),
-    Source("MathQA (PoT)", "pot", "human", None, False, 25_000, "Apache-2.0", "data/PoT/mathqa.json", "numglue",
+    Source("MathQA (PoT)", "pot", "human", None, False, 25_000, "data/PoT/mathqa.json", "numglue",
            "gain, general, geometry, other, physics, probability", "Lila's categories"),
-    Source("NumGLUE (PoT)", "pot", "human", None, False, 13_000, "Apache-2.0", "data/PoT/numglue.json", "numglue",
+    Source("NumGLUE (PoT)", "pot", "human", None, False, 13_000, "data/PoT/numglue.json", "numglue",
            "arithmetic in text, by task types", "the set's own description"),
 )  # fmt: skip
 SOURCES: dict[str, Source] = {source.name: source for source in _ALL}
 
 # The release has a fourteenth `source` value that no table of the paper mentions.
 NUMBER_COMPARISON = Source(
-    "number_comparison (CoT)", "cot", "not stated", None, True, 0, "not stated", "data/CoT/number_comparison.json",
+    "number_comparison (CoT)", "cot", "not stated", None, True, 0, "data/CoT/number_comparison.json",
     "numglue",
 )  # fmt: skip
 
