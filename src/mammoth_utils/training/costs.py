@@ -11,8 +11,8 @@ from mammoth_utils.training.memory import METHODS
 # 190 M tokens are three epochs of 262,039 examples at a mean of about 243 tokens (a synthetic mean, not yet measured
 # on the release).
 PAPER_TOKENS = 190e6
-# A share of the peak that a well-packed run usually reaches. Of eight published runs of LoRA and QLoRA over two to
-# eight cards, counted the same way, the lowest is at 29 % and the highest at 64 % (training/literature.py).
+# A cautious share of the peak: ten published runs of LoRA and QLoRA over two to eight cards, counted the same way,
+# reached 33 to 70 % (training/literature.py). None was measured here.
 EFFICIENCY = 0.4
 
 

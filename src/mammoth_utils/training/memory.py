@@ -17,6 +17,7 @@ METHODS = ("full", "lora", "qlora")
 PARTS = ("weights", "gradients", "optimiser", "activations", "logits", "extra")
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 DEVICES = ("cuda", "cpu")
+MASK = {"cuda": 1, "cpu": 4}  # bytes a value of a dropout's mask: booleans, or numbers of the adapters' own type
 MASTERS = ("fp32", "bf16")
 
 CONTEXT = 1.5 * GIB  # CUDA's context and the libraries' workspaces
@@ -84,15 +85,18 @@ def memory(
         base = width * count if method == "lora" else four_bit(a) + width * (count - a.linear)
         weights = float(base + each * adapters)
     autocast = compute != "fp32" and (method != "full" or master == "fp32")
-    stream = each if method == "full" else width  # the residual stream has the embedding's type
+    # The residual stream has the embedding's type, which is the compute type where FSDP2 gathers it.
+    stream = each if method == "full" and gpus == 1 else width
     layer, kept, outside = activations(a, method, rank, width, stream, dropout > 0, device)
     held = (layer + a.layers * kept if checkpointing else a.layers * layer) + outside
+    if method != "full" and not checkpointing:  # nothing before the first adapter asks for a gradient
+        held -= 4 * a.hidden + 4 + (3 * MASK[device] * a.hidden if dropout > 0 else 0)
     return {
         "weights": weights / gpus,
         "gradients": each * trained / gpus,
         "optimiser": (2.0 * each * trained + 4 * tensors) / gpus,
         "activations": float(held * tokens),
-        "logits": float(logits(a, method, tokens, width, each, device)),
+        "logits": float(logits(a, method, tokens, width, stream, device)),
         "extra": float(extra(a, method, gpus, width, adapters, autocast, device)),
     }
 
@@ -121,7 +125,7 @@ def activations(
         width: Bytes of the compute type.
         stream: Bytes of the residual stream's type.
         dropout: Whether the adapters' inputs are dropped out.
-        device: On a card dropout keeps a byte a value as mask, on a CPU a number.
+        device: On a card the mask of a dropout takes a byte a value, on a CPU four.
     """
     h, q, kv, i = architecture.hidden, architecture.queries, architecture.kv, architecture.intermediate
     # Two norms in fp32, what they hand on to five matrices, queries, keys and values, the attention's row sums.
@@ -135,13 +139,15 @@ def activations(
         layer += (2 * h if width == 2 else 0) + 7 * width * rank
         outside = (8 if stream == 4 else 6) * h + rotation + 17
         if dropout:
-            layer += (width + (1 if device == "cuda" else width)) * (5 * h + q + i)
+            layer += MASK[device] * (5 * h + q + i)
+            # Without a copy in the compute type, what was dropped out is kept besides, in place of what it came from.
+            layer += 4 * (3 * h) if width == 4 else 0
     if device == "cuda" and kv < q:
         layer += 2 * width * (q - kv)  # the variable-length kernel wants a key for each query head
     return layer, stream * h, outside
 
 
-def logits(architecture: Architecture, method: str, tokens: int, width: int, each: int, device: str) -> int:
+def logits(architecture: Architecture, method: str, tokens: int, width: int, stream: int, device: str) -> int:
     """Bytes of scoring the vocabulary: a tile, what its gradient takes, and the gradients of its two factors."""
     a = architecture
     rows, columns = min(tokens, TILE_TOKENS), min(a.vocabulary, TILE_VOCABULARY)
@@ -151,7 +157,7 @@ def logits(architecture: Architecture, method: str, tokens: int, width: int, eac
     total = tile + 4 * a.hidden * tokens
     if method == "full":
         total += 4 * a.vocabulary * a.hidden  # made in fp32 beside the gradient that it is added to
-        total += width * columns * a.hidden if each > width else 0  # a tile of the head in the compute type
+        total += width * columns * a.hidden if stream > width else 0  # a tile of the head in the compute type
     return total
 
 
@@ -164,7 +170,8 @@ def extra(
     if gpus > 1:
         layer = four_bit(a) / a.layers if method == "qlora" else float(width * a.layer_matrices)
         total += 2 * layer + width * a.embeddings  # two layers gathered at a time; the root stays
-        total += 4.0 * a.layer_matrices if method == "full" else 0.0  # a layer's gradients before they are shared out
+        # A layer's gradients in the compute type, and in fp32 as they are summed over the cards.
+        total += (width + 4.0) * a.layer_matrices if method == "full" else 0.0
     elif autocast:
         total += width * (a.linear if method == "full" else adapters)  # copies that live as long as the forward pass
     if method == "qlora":

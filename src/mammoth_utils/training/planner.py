@@ -1,9 +1,4 @@
-"""The planner: how much memory a run needs and which method fits, from the architecture alone, without torch.
-
-The formulas were checked on tiny models: parameters, gradients and AdamW states to the byte, saved activations
-against torch's own hooks. What they leave out (the allocator's slack, NCCL's buffers) is the few per cent by which
-a card's stated memory should exceed the figure.
-"""
+"""The planner: before anything is loaded, what a run needs, what fits, what would fit, and what it costs. No torch."""
 
 from __future__ import annotations
 
@@ -14,20 +9,22 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mammoth_utils import scales
+from mammoth_utils.training import costs
 from mammoth_utils.training.architectures import ARCHITECTURES, Architecture, architecture_of
+from mammoth_utils.training.cards import CARDS, card
+from mammoth_utils.training.memory import GIB, METHODS, PARTS, memory
 
-GIB = 2**30
-CONTEXT = 1.5 * GIB  # CUDA's context and the libraries' workspaces
-LOGITS = 0.25 * GIB  # TRL scores the vocabulary in tiles of about this size
 CPU_PARAMETERS = 300_000_000  # beyond this a step on a CPU takes minutes, and a run months
 GPU_COUNTS = (1, 2, 4, 8, 16, 32, 64)
-METHODS = ("full", "lora", "qlora")
+LENGTHS = (2048, 1024, 512)  # what advice tries; below 512 a twentieth of MathInstruct's examples no longer fits
+MOST_TOKENS = 1 << 20  # of one device pass, where the search for the largest micro-batch ends
+SMALL_CARD = 24e9 / GIB
+SIZES_GB = sorted({one.gb for one in CARDS.values()})
 
-# For the hours: 190 M tokens are three epochs of 262,039 examples at a mean of about 243 tokens (a synthetic mean,
-# not yet measured on the release), and 40 % of a card's bf16 peak is a usual share for a well-packed run.
-PAPER_TOKENS = 190e6
-EFFICIENCY = 0.4
-PEAK_FLOPS = {"A100": 312e12, "H100": 989e12}
+__all__ = [
+    "CPU_PARAMETERS", "GIB", "METHODS", "PARTS", "Advice", "Gpu", "PlanRow", "advice", "choose", "cost_table", "gpus",
+    "largest_micro_batch", "memory", "plan", "plan_row", "trainable_share",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,8 +46,9 @@ class PlanRow:
         weights: The base's weights and the adapter's; fp32 master weights for ``full``.
         gradients: Of what is trained.
         optimiser: AdamW's two moments.
-        activations: Kept for the backward pass, with checkpointing.
-        extra: 16-bit copies or gathered layers, logits, CUDA's context.
+        activations: Kept for the backward pass.
+        logits: Tiles of scores and the gradients of the head.
+        extra: 16-bit copies or gathered layers, CUDA's context.
         total: The sum.
         fits: Whether ``total`` is at most ``gpu_gib``.
         fewest: The fewest cards of this memory that would do; None beyond 64.
@@ -63,6 +61,7 @@ class PlanRow:
     gradients: float
     optimiser: float
     activations: float
+    logits: float
     extra: float
     total: float
     fits: bool
@@ -73,80 +72,132 @@ class PlanRow:
         return asdict(self)
 
 
-def memory(
-    architecture: Architecture, method: str, tokens: int = 2048, gpus: int = 1, rank: int = 64, adapter_bytes: int = 0
-) -> dict[str, float]:
-    """Bytes that one GPU needs, by part, with activation checkpointing and AdamW.
+@dataclass(frozen=True)
+class Advice:
+    """Whether a run fits its cards, and what would make it fit.
 
-    Args:
-        architecture: The model's numbers.
-        method: ``full``: fp32 master weights and autocast. ``lora``: a 16-bit base. ``qlora``: a base in nf4 with
-            double quantisation: half a byte a weight, one byte and 4/256 for every 64 weights' scales.
-        tokens: Tokens of one device pass, ``micro_batch * max_length``.
-        gpus: Cards that share weights, gradients and optimiser states (FSDP2); activations are each card's own.
-        rank: Rank of the adapters.
-        adapter_bytes: Bytes of one adapter weight: 4, or 2 for QLoRA over several cards, where TRL keeps bf16.
-
-    Raises:
-        ValueError: If the method is unknown.
+    Attributes:
+        fits: Whether it does.
+        sentence: What it needs, what the cards have, and where it does not fit, what would help.
+        largest_micro_batch: Rows of ``max_length`` that one pass can hold; 0 where not even one fits.
+        remedies: What would make it fit, as parameters of the page say it; empty where it fits, or nothing helps.
+        row: The plan behind it.
     """
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
-    a = architecture
-    count, lora = a.parameters, a.lora_parameters(rank)
-    per_weight = adapter_bytes or (2 if method == "qlora" and gpus > 1 else 4)
-    linear = a.layers * a.layer_matrices
-    if method == "full":
-        weights, trained, per_weight = 4.0 * count, count, 4
-    elif method == "lora":
-        weights, trained = 2.0 * count + per_weight * lora, lora
-    else:
-        scaled = linear / 64 * (1 + 4 / 256)
-        weights, trained = 0.5 * linear + scaled + 2.0 * (a.embeddings + a.norms) + per_weight * lora, lora
-    # Per token: what one layer keeps for its backward pass, and the input of every layer under checkpointing.
-    shared = 4 * a.kv + 8 * a.intermediate + 4 * a.heads + 8
-    layer = (30 * a.hidden + shared) if method == "full" else (24 * a.hidden + shared + 14 * rank)
-    kept = (4 if method == "full" else 2) * a.hidden * a.layers
-    extra = CONTEXT + min(LOGITS, 10.0 * tokens * a.vocabulary)
-    if gpus > 1:
-        layer_bytes = linear / a.layers * (0.52 if method == "qlora" else 2.0)
-        extra += 2 * layer_bytes + 2.0 * a.embeddings
-        extra += 4.0 * linear / a.layers if method == "full" else 0.0
-    elif method == "full":
-        extra += 2.0 * count  # autocast's 16-bit copies live for the whole step
-    if method == "qlora":
-        extra += 2.0 * a.hidden * a.intermediate  # one matrix at a time is dequantised
-    return {
-        "weights": weights / gpus,
-        "gradients": per_weight * trained / gpus,
-        "optimiser": 2.0 * per_weight * trained / gpus,
-        "activations": float((layer + kept) * tokens),
-        "extra": extra,
-    }
+
+    fits: bool
+    sentence: str
+    largest_micro_batch: int
+    remedies: tuple[str, ...]
+    row: PlanRow
 
 
-def plan_row(architecture: Architecture, method: str, tokens: int, gpus: int, gpu_gib: float, rank: int) -> PlanRow:
-    """One method on so many cards of that memory."""
-    parts = {key: value / GIB for key, value in memory(architecture, method, tokens, gpus, rank).items()}
+def plan_row(
+    architecture: Architecture, method: str, tokens: int, gpus: int, gpu_gib: float, rank: int, **how: Any
+) -> PlanRow:
+    """One method on so many cards of that memory; ``how`` are the keyword arguments of :func:`memory`."""
+    parts = {key: value / GIB for key, value in memory(architecture, method, tokens, gpus, rank, **how).items()}
     total = sum(parts.values())
-    needs = {n: sum(memory(architecture, method, tokens, n, rank).values()) / GIB for n in GPU_COUNTS}
+    needs = {n: sum(memory(architecture, method, tokens, n, rank, **how).values()) / GIB for n in GPU_COUNTS}
     fewest = next((n for n in GPU_COUNTS if needs[n] <= gpu_gib), None)
     return PlanRow(method, gpus, gpu_gib, **parts, total=total, fits=total <= gpu_gib, fewest=fewest)
 
 
-def plan(description: Any, gpus: int = 1, gpu_gib: float = 24e9 / GIB) -> list[PlanRow]:
+def plan(description: Any, gpus: int = 1, gpu_gib: float = SMALL_CARD, checkpointing: bool = True) -> list[PlanRow]:
     """What each method needs for this run, the paper's way first.
 
     Args:
         description: A run description; its base's ``config.json`` is read where the base is a folder.
         gpus: Cards.
         gpu_gib: Memory of one card in GiB; an "80 GB" card has 74.5 by the maker's count.
+        checkpointing: Whether activations are made again in the backward pass, as the runs of this book do.
     """
+    architecture, tokens, rank, how = _run(description)
+    return [plan_row(architecture, m, tokens, gpus, gpu_gib, rank, checkpointing=checkpointing, **how) for m in METHODS]
+
+
+def _run(description: Any) -> tuple[Architecture, int, int, dict[str, Any]]:
+    """Architecture, tokens of a pass, rank, and what else of a description decides its memory."""
     scale = scales.scale(description.size, description.family)
-    architecture = architecture_of(scale, description.base)
-    tokens = description.max_length * description.micro_batch
     rank = description.lora_rank or scale.recipe.lora_rank
-    return [plan_row(architecture, method, tokens, gpus, gpu_gib, rank) for method in METHODS]
+    tokens = description.max_length * description.micro_batch
+    how = {"master": getattr(description, "master_weights", "fp32")}
+    return architecture_of(scale, description.base), tokens, rank, how
+
+
+def largest_micro_batch(
+    architecture: Architecture, method: str, max_length: int, gpus: int, gpu_gib: float, rank: int, **how: Any
+) -> int:
+    """The most rows of ``max_length`` that one device pass can hold; 0 where not even one fits."""
+
+    def fits(count: int) -> bool:
+        return sum(memory(architecture, method, count * max_length, gpus, rank, **how).values()) <= gpu_gib * GIB
+
+    low, high = 0, max(1, MOST_TOKENS // max_length)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
+
+
+def advice(description: Any, gpus: int = 1, gib: float = SMALL_CARD, checkpointing: bool = True) -> Advice:
+    """Whether a run fits its cards, in a sentence that says what would make it fit where it does not.
+
+    Args:
+        description: A run description.
+        gpus: Cards that share the run (FSDP2).
+        gib: Memory of one card in GiB.
+        checkpointing: Whether activations are made again in the backward pass.
+    """
+    architecture, tokens, rank, how = _run(description)
+    method, length = description.method, description.max_length
+    how["checkpointing"] = checkpointing
+    row = plan_row(architecture, method, tokens, gpus, gib, rank, **how)
+    largest = largest_micro_batch(architecture, method, length, gpus, gib, rank, **how)
+    where = "this card has" if gpus == 1 else f"each of these {gpus} cards has"
+    said = f"{description.size} {method} needs {_gib(row.total)} GiB, {where} {_gib(gib)}"
+    if row.fits:
+        more = f"; a micro_batch of up to {largest} fits" if largest > description.micro_batch else ""
+        return Advice(True, said + more, largest, (), row)
+    remedies = tuple(_remedies(description, row, largest, gpus, gib, checkpointing))
+    helps = "use " + _or(remedies) if remedies else "nothing on at most 64 such cards makes it fit; take larger cards"
+    return Advice(False, f"{said}: {helps}", largest, remedies, row)
+
+
+def _remedies(description: Any, row: PlanRow, largest: int, gpus: int, gib: float, checkpointing: bool) -> list[str]:
+    """What would make a run fit, the least change first."""
+    architecture, tokens, rank, how = _run(description)
+    found = []
+    if largest:
+        found.append(f"micro_batch {largest}")
+    if not checkpointing and plan_row(architecture, row.method, tokens, gpus, gib, rank, **how).fits:
+        found.append("activation checkpointing")
+    how["checkpointing"] = checkpointing
+    if not largest:
+        for length in (one for one in LENGTHS if one < description.max_length):
+            if plan_row(architecture, row.method, length, gpus, gib, rank, **how).fits:
+                found.append(f"max_length {length}")
+                break
+    for method in METHODS[METHODS.index(row.method) + 1 :]:
+        other = plan_row(architecture, method, tokens, gpus, gib, rank, **how)
+        if other.fits:
+            found.append(f"method {method} ({_gib(other.total)} GiB)")
+    if row.fewest is not None and row.fewest > gpus:
+        found.append(f"{row.fewest} such cards")
+    if gpus == 1 and (larger := next((gb for gb in SIZES_GB if gb * 1e9 / GIB >= max(row.total, gib)), None)):
+        found.append(f"a card of {larger:g} GB")
+    for method in METHODS[METHODS.index(row.method) + 1 :] if not found else ():
+        other = plan_row(architecture, method, tokens, gpus, gib, rank, **how)
+        if other.fewest is not None:
+            found.append(f"method {method} on {other.fewest} such cards")
+    return found
+
+
+def _gib(value: float) -> str:
+    return f"{value:.1f}" if value < 10 else f"{value:.0f}"
+
+
+def _or(parts: tuple[str, ...]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} or {parts[-1]}"
 
 
 def gpus() -> list[Gpu]:
@@ -198,7 +249,8 @@ def choose(scale: scales.Scale, method: str, base: str, tokens: int, devices: st
             before = f" ({'; '.join(said)})" if said else ""
             return row.method, f"{row.method} needs {row.total:.0f} GiB on each of {have}{before}"
         said.append(f"{row.method} would need {row.total:.0f} GiB")
-    return "qlora", f"nothing fits {have}: {'; '.join(said)}"
+    carry = f"; {row.fewest} such cards carry QLoRA" if row.fewest else ""
+    return "qlora", f"nothing fits {have}: {'; '.join(said)}{carry}"
 
 
 def trainable_share(description: Any) -> dict[str, Any]:
@@ -211,27 +263,31 @@ def trainable_share(description: Any) -> dict[str, Any]:
             "share": trained / whole}  # fmt: skip
 
 
-def cost_table(gpu: str = "H100", gpu_gib: float = 80e9 / GIB) -> list[dict[str, Any]]:
+def cost_table(gpu: str = "H100", gpu_gib: float = 0.0) -> list[dict[str, Any]]:
     """A row per real scale: GiB on one card for each method, cards for full fine-tuning, hours of one card, and disk.
 
-    Hours are those of the paper's three epochs, from ``8 N`` operations a token (6 N and the forward pass repeated
-    by checkpointing) at ``EFFICIENCY`` of the card's peak; an estimate, not a measurement. Disk is two checkpoints of
-    a full run (12 bytes a weight each), the base and the result in 16 bit.
+    Hours are those of the paper's three epochs by full fine-tuning, from :mod:`mammoth_utils.training.costs`; an
+    estimate, not a measurement. Disk is two checkpoints of a full run (12 bytes a weight each), the base and the
+    result in 16 bit.
+
+    Args:
+        gpu: Whose peak the hours are reckoned with.
+        gpu_gib: Memory of one card; 0 takes the maker's.
 
     Raises:
-        ValueError: If the card's peak is not known, naming the choices.
+        ValueError: If the card is unknown, naming the choices.
     """
-    if gpu not in PEAK_FLOPS:
-        raise ValueError(f"unknown gpu {gpu!r}; known: {', '.join(PEAK_FLOPS)}")
+    one = card(gpu)
     rows = []
     for (size, family), architecture in ARCHITECTURES.items():
         recipe = scales.scale(size, family).recipe
-        plans = {m: plan_row(architecture, m, recipe.max_length, 1, gpu_gib, recipe.lora_rank) for m in METHODS}
-        seconds = 8 * architecture.parameters * PAPER_TOKENS / (EFFICIENCY * PEAK_FLOPS[gpu])
+        rank, gib = recipe.lora_rank, gpu_gib or one.gib
+        plans = {m: plan_row(architecture, m, recipe.max_length, 1, gib, rank) for m in METHODS}
         rows.append(
             {"size": size, "family": family, "parameters": architecture.parameters}
             | {method: round(row.total) for method, row in plans.items()}
-            | {"cards for full": plans["full"].fewest, "hours of one card": round(seconds / 3600)}
+            | {"cards for full": plans["full"].fewest}
+            | {"hours of one card": round(costs.cost(architecture, "full", one).hours)}
             | {"disk (GB)": round(28 * architecture.parameters / 1e9)}
         )
     return rows
