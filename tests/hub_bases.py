@@ -14,6 +14,8 @@ from typing import Any
 
 import tiny_base
 
+from mammoth_utils.curation import rehearsal
+
 VOCABULARY = 32_000
 # As published, but for width and depth: layers, heads, keys, rope_theta, positions.
 SHAPES: dict[str, tuple[int, int, int, float, int]] = {
@@ -26,14 +28,15 @@ WIDTH = 64
 
 
 def vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Pieces of a vocabulary of Llama 2's size, and the merges that make those which the tests' texts need."""
+    """Pieces of a vocabulary of Llama 2's size, and the merges of those that the tests' texts and releases need."""
     from tokenizers import Tokenizer, models, normalizers, trainers
 
     specials = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
     made = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    trainer = trainers.BpeTrainer(vocab_size=700, special_tokens=specials, show_progress=False)
-    made.train_from_iterator([word for text in tiny_base.TEXTS * 20 for word in text.split(" ")], trainer)
+    trainer = trainers.BpeTrainer(vocab_size=1500, special_tokens=specials, show_progress=False)
+    texts = tiny_base.TEXTS * 20 + [row["instruction"] + " " + row["output"] for row, _ in rehearsal.rows(300)]
+    made.train_from_iterator([word for text in texts for word in text.split(" ")], trainer)
     held = json.loads(made.to_str())["model"]
     pieces, merges = dict(held["vocab"]), [tuple(pair) for pair in held["merges"]]
     for number in range(VOCABULARY - len(pieces)):  # pieces that no merge makes: rows of the embedding, never used

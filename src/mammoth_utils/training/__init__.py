@@ -11,7 +11,7 @@ from mammoth_utils.training.finetune import finetune
 from mammoth_utils.training.launch import cluster_lines, prepare, train
 from mammoth_utils.training.live import LiveCurve, StatusLine
 from mammoth_utils.training.merging import merge
-from mammoth_utils.training.planner import cost_table, gpus, plan, trainable_share
+from mammoth_utils.training.planner import advice, cost_table, gpus, plan, trainable_share
 from mammoth_utils.training.ready import NotReadyError, ready
 from mammoth_utils.training.recipe import evaluation, recipe_table, steps
 
@@ -21,6 +21,7 @@ __all__ = [
     "NotReadyError",
     "RunDescription",
     "StatusLine",
+    "advice",
     "cluster_lines",
     "cost_table",
     "describe",

@@ -87,7 +87,8 @@ def look(name: str, revision: str = "") -> Listing:
     found = listing(name, revision)
     try:
         with without_bars():
-            huggingface_hub.hf_hub_download(name, "config.json", revision=found.commit, etag_timeout=15)
+            # By the name that was asked for, so that the cache knows which commit a branch was.
+            huggingface_hub.hf_hub_download(name, "config.json", revision=revision or None, etag_timeout=15)
     except Exception as error:
         raise BaseModelError(explained(error, name, revision)) from error
     return found
@@ -148,8 +149,9 @@ def fetch(description: RunDescription, say: Callable[[str], None] = lambda line:
     pool = futures.ThreadPoolExecutor(1)
     with without_bars():
         job = pool.submit(
-            huggingface_hub.snapshot_download, name, revision=needed.commit, allow_patterns=list(needed.files)
-        )
+            huggingface_hub.snapshot_download, name, revision=description.revision or None,
+            allow_patterns=list(needed.files),
+        )  # fmt: skip
         pool.shutdown(wait=False)  # an interrupted page does not wait for gigabytes
         while not futures.wait([job], timeout=EVERY_S).done:
             now = _held(blobs)

@@ -93,8 +93,7 @@ def _device(description: RunDescription, architecture: architectures.Architectur
     cards = cards[:asked]
     smallest = min(card.gib for card in cards)
     shares = asked if description.sharding == "fsdp2" else 1
-    rows = {row.method: row for row in planner.plan(description, shares, smallest)}
-    row = rows[description.method]
+    advice = planner.advice(description, shares, smallest, checkpointing=not description.miniature)
     old = _without_bf16(cards)
     if old and description.sharding == "fsdp2":
         return _Finding(
@@ -102,16 +101,10 @@ def _device(description: RunDescription, architecture: architectures.Architectur
             f"bf16: {old} has none, and the loss scaling that fp16 needs is not tested on weights cut over cards; use "
             "-p sharding none, or -p devices 1",
         )
-    if row.fits:
-        half = f"; it has no bf16, so the run computes in fp16 with loss scaling ({old})" if old else ""
-        return _Finding(True, f"{row.method} needs {row.total:.1f} of the {smallest:.0f} GiB of {cards[0].name}{half}")
-    fitting = [m for m in planner.METHODS if rows[m].fits]
-    advice = f"use method={' or '.join(fitting)}" if fitting else "a smaller max_length or more cards would help"
-    return _unless_forced(
-        description,
-        f"memory: {row.method} needs {row.total:.0f} GiB on each of {asked} cards, they have {smallest:.0f}; {advice}"
-        + (f"; {row.fewest} such cards carry {row.method}" if row.fewest else ""),
-    )
+    if advice.fits:
+        half = f"; {old} has no bf16, so the run computes in fp16 with loss scaling" if old else ""
+        return _Finding(True, f"{cards[0].name}: {advice.sentence}{half}")
+    return _unless_forced(description, f"memory: {advice.sentence}")
 
 
 def _unless_forced(description: RunDescription, said: str) -> _Finding:
@@ -153,7 +146,8 @@ def _weights(description: RunDescription) -> tuple[_Finding, int]:
         if lacking:
             made = " (made by `python -m mammoth_utils.miniature.pretraining`)" if description.miniature else ""
             return _Finding(False, f"the base model: {folder} holds no {', no '.join(lacking)}{made}"), 0
-        return _Finding(True, f"base model in {folder}"), 0
+        inside = folder.is_relative_to(paths.root())
+        return _Finding(True, f"base model in {folder.relative_to(paths.root()) if inside else folder}"), 0
     if base.startswith((".", "~", os.sep)) or base.count("/") != 1:
         return _Finding(False, f"the base model: {base!r} is neither a folder here nor a hub name like owner/name"), 0
     snapshot = bases.cached(base, description.revision)
