@@ -97,7 +97,7 @@ def test_13b_without_a_gpu_or_weights_fails_in_seconds_and_says_how_to_get_both(
 def test_a_card_that_is_too_small_is_told_what_fits(here, base, monkeypatch):
     monkeypatch.setattr(planner, "gpus", lambda: [planner.Gpu("RTX", 24.0)])
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(guards.NotReadyError, match="full needs 222 GiB.*use method=qlora"):
+    with pytest.raises(guards.NotReadyError, match="full needs 222 GiB.*use method qlora"):
         guards.ready(describe("13b", method="full"))
 
 
