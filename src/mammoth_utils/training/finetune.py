@@ -10,7 +10,18 @@ from collections.abc import Callable
 from typing import Any
 
 from mammoth_utils import records
-from mammoth_utils.training import adapters, batches, checkpoints, curve, encoding, guards, planner, results, trackers
+from mammoth_utils.training import (
+    adapters,
+    batches,
+    card,
+    checkpoints,
+    curve,
+    encoding,
+    guards,
+    planner,
+    results,
+    trackers,
+)
 from mammoth_utils.training.describe import RunDescription
 from mammoth_utils.training.folder import alone, claim, rows_hash, say
 from mammoth_utils.training.quiet import quiet
@@ -206,6 +217,7 @@ def _train(
         "training_seconds": training_seconds,
         "seconds": time.monotonic() - started,
     }
+    card.write(folder, record)
     records.write_record(folder, record)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     say(folder, f"finished: {record['steps']} steps, {record['seconds']:.0f} s")

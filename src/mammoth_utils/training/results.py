@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mammoth_utils.training import adapters, losses, merging
+from mammoth_utils.training import adapters, checkpoints, losses, merging
 from mammoth_utils.training.encoding import Example
 
 if TYPE_CHECKING:
@@ -108,7 +108,8 @@ def finish(
     began, needs = time.monotonic(), merging.needs(folder, compute)
     merging.merge(folder, compute, device)
     measured = None if trained is None else drift(description, trained, examples, compute, device)
-    told = {"seconds": time.monotonic() - began, "memory_bytes": needs.memory, "disk_bytes": needs.disk}
+    told = {"seconds": time.monotonic() - began, "memory_bytes": needs.memory, "disk_bytes": needs.disk,
+            "hash": checkpoints.weights_hash(folder / "model")}  # fmt: skip
     return Left(["adapter", "model"], measured, told)
 
 

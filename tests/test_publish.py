@@ -1,0 +1,283 @@
+"""A trained model on the hub, against a server that speaks its file API: what is sent, refused, and comes back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+from pathlib import Path
+
+import hub_server
+import pytest
+import tiny_base
+import yaml
+from test_hub import python
+
+from mammoth_utils import licences, prompts, records
+from mammoth_utils.curation import release
+from mammoth_utils.training import card, describe, finetune, publish
+
+BASE, OURS = "meta-llama/Llama-2-7b-hf", "someone/mammoth-test"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A finished run for each method under the name of a real scale, of a base of a few thousand weights."""
+    place = tmp_path_factory.mktemp("published")
+    base = tiny_base.base(place / "tiny")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MAMMOTH_RUNS_DIR", str(place / "runs"))
+        for method in ("full", "qlora"):
+            description = describe("7b", method=method, base=str(base), devices="cpu", max_length=320, max_steps=2,
+                                   learning_rate=1e-3, name=method)  # fmt: skip
+            finetune(dataclasses.replace(description, global_batch=4), tiny_base.rows(8))
+    return place / "runs" / "train", base
+
+
+@pytest.fixture
+def served(runs):
+    with hub_server.serve() as hub:
+        files = {file.name: file.read_bytes() for file in runs[1].iterdir()}
+        hub.holds(BASE, files, kind="model")
+        yield hub
+
+
+def command(served, folder: Path, *arguments: str, token: str = ""):
+    code = (
+        f"import sys\nfrom mammoth_utils.training import publish\nsys.exit(publish.main({list(map(str, arguments))!r}))"
+    )
+    return python(served, folder, code, **({"HF_TOKEN": token} if token else {}))
+
+
+LOSS = """
+import json, sys, torch
+name, kind, row = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {given}
+from transformers import AutoModelForCausalLM, AutoTokenizer
+if kind == "adapter":
+    from peft import AutoPeftModelForCausalLM as AutoModelForCausalLM
+tokenizer = AutoTokenizer.from_pretrained(name)
+model = AutoModelForCausalLM.from_pretrained(name, dtype="auto").eval()
+ids = tokenizer(row, return_tensors="pt").input_ids
+print(json.dumps([model(input_ids=ids, labels=ids).loss.item(), str(model.dtype), tokenizer.padding_side,
+                  model.generation_config.eos_token_id]))
+"""
+
+
+def read_back(served, folder: Path, name: str, kind: str) -> list:
+    row = tiny_base.rows(2)[1]
+    given = repr((name, kind, prompts.alpaca(row["instruction"]) + row["output"]))
+    done = python(served, folder, LOSS.replace("{given}", given), HF_TOKEN=served.token)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("method", "kind"), [("full", "model"), ("qlora", "model"), ("qlora", "adapter")])
+def test_what_a_run_left_is_published_as_one_commit_checked_and_loaded_back(served, runs, tmp_path, method, kind):
+    folder = runs[0] / method
+    flags = ["--adapter", "--base", BASE] if kind == "adapter" else ["--base", BASE]
+    done = command(served, tmp_path, folder, OURS, *flags, token=served.token)
+    assert done.returncode == 0, done.stderr
+    there = served.repositories[OURS]
+    assert (there.kind, there.private) == ("model", True)
+    assert there.messages == ["initial commit", f"{method}: {kind}"], "one commit"
+    assert f"at commit {there.head}" in done.stdout
+    assert served.token not in done.stdout + done.stderr
+    sent = there.commits[there.head]
+    ours = {file.name for file in (folder / kind).iterdir()}
+    assert set(sent) == ours | {".gitattributes", "README.md", "LICENSE.md", "record.json"}
+    for name in ours - {"README.md", "adapter_config.json"}:
+        assert sent[name] == (folder / kind / name).read_bytes()
+    for name, content in sent.items():
+        if not name.endswith(".safetensors"):
+            assert str(runs[0].parent).encode() not in content, f"{name} names a path of this machine"
+    if kind == "adapter":
+        config = json.loads(sent["adapter_config.json"])
+        assert config["base_model_name_or_path"] == BASE
+        here = records.read_json(folder / kind / "adapter_config.json")
+        assert here["base_model_name_or_path"] == str(runs[1]), "here it still loads from the folder"
+    loss, dtype, side, end = read_back(served, tmp_path, OURS, kind)
+    assert loss == pytest.approx(read_back(served, tmp_path, str(folder / kind), kind)[0], abs=1e-5)
+    assert (side, end) == ("left", 1)
+    assert dtype == ("torch.bfloat16" if kind == "model" else "torch.float32")
+
+
+@pytest.mark.long
+def test_the_same_model_published_again_makes_no_new_commit(served, runs, tmp_path):
+    for _ in range(2):
+        done = command(served, tmp_path, runs[0] / "qlora", OURS, "--base", BASE, "--public", token=served.token)
+        assert done.returncode == 0, done.stderr
+    assert len(served.repositories[OURS].commits) == 2
+    assert not served.repositories[OURS].private
+
+
+def test_nothing_is_published_without_a_token_and_nothing_asked_in_a_dry_run(served, runs, tmp_path):
+    done = command(served, tmp_path, runs[0] / "full", OURS)
+    assert done.returncode == 1
+    assert "nobody is signed in; a token that may write is read from HF_TOKEN" in done.stderr
+    assert OURS not in served.repositories
+    served.asked.clear()
+    dry = command(served, tmp_path, runs[0] / "full", OURS, "--dry-run", token=served.token)
+    assert dry.returncode == 0
+    assert "model.safetensors: " in dry.stdout
+    assert "nothing was uploaded" in dry.stdout
+    assert not served.asked
+
+
+def test_a_token_that_may_not_write_is_told_with_the_hubs_own_words(served, runs, tmp_path):
+    done = command(served, tmp_path, runs[0] / "full", OURS, token="hf_of_another")
+    assert done.returncode == 1
+    assert "Invalid username or password" in done.stderr
+    assert "hf_of_another" not in done.stderr
+
+
+def _unfinished(folder):
+    (folder / "record.json").unlink()
+
+
+def _changed(folder):
+    file = folder / "model" / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+
+
+def _emptied(folder):
+    shutil.rmtree(folder / "adapter")
+    shutil.rmtree(folder / "model")
+
+
+def _unmerged(folder):
+    shutil.rmtree(folder / "model")
+
+
+def _names_a_place(folder):
+    file = folder / "model" / "config.json"
+    records.write_json(file, records.read_json(file) | {"_name_or_path": str(folder.parent / "base")})
+
+
+@pytest.mark.parametrize(
+    ("damage", "kind", "base", "said"),
+    [
+        (_unfinished, "model", "", "holds no record.json: the run has not finished"),
+        (_changed, "model", "", "they were changed after the run"),
+        (_emptied, "auto", "", "holds neither model/ nor adapter/ with safetensors"),
+        (_unmerged, "model", "", "`python -m mammoth_utils.training.merging"),
+        (_names_a_place, "model", "", "config.json names "),
+        (lambda folder: None, "adapter", "", "say --base OWNER/NAME, or publish the merged model"),
+        (lambda folder: None, "weights", "", "holds no weights/, only model and adapter"),
+    ],
+)
+def test_what_should_not_be_published_is_refused_before_the_hub_is_asked(
+    runs, tmp_path, monkeypatch, damage, kind, base, said
+):
+    monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
+    folder = shutil.copytree(runs[0] / "qlora", tmp_path / "runs" / "train" / "qlora")
+    damage(folder)
+    with pytest.raises((FileNotFoundError, ValueError)) as error:
+        publish.publish(folder, OURS, kind, base)
+    assert said in str(error.value)
+
+
+def test_a_name_without_an_owner_is_refused(runs):
+    with pytest.raises(ValueError, match="expected OWNER/NAME, got 'mine'"):
+        publish.publish(runs[0] / "full", "mine", dry_run=True)
+
+
+# ---- the card
+
+
+@pytest.fixture
+def record(runs):
+    return records.read_json(runs[0] / "qlora" / "record.json")
+
+
+def front(text: str) -> dict:
+    return yaml.safe_load(text.split("---\n")[1])
+
+
+def test_the_card_is_what_the_hub_reads(record):
+    from huggingface_hub import ModelCard
+
+    text = card.texts(record, "adapter", OURS, BASE)["README.md"]
+    told = ModelCard(text)
+    assert told.data.base_model == BASE
+    assert told.data.library_name == "peft"
+    assert told.data.pipeline_tag == "text-generation"
+    assert front(text) == {
+        "language": ["en"], "license": "other", "license_name": "inherited-from-base-and-data",
+        "license_link": "LICENSE.md", "library_name": "peft", "pipeline_tag": "text-generation", "base_model": BASE,
+        "base_model_relation": "adapter", "datasets": ["TIGER-Lab/MathInstruct"],
+        "tags": ["math", "chain-of-thought", "program-of-thought", "qlora"],
+    }  # fmt: skip
+    assert card.RELEASE == release.HUB_NAME
+
+
+def test_the_card_says_what_was_trained_and_how_it_went(record):
+    text = card.texts(record, "model", OURS, BASE)["README.md"]
+    for said in (
+        f"{record['losses']['first']:.3f} at first, {record['losses']['last']:.3f} over the last tenth",
+        f"{record['model']['trained']:,} of {record['model']['parameters']:,}",
+        "2 steps of 4.0 examples, AdamW, peak rate 0.001, cosine, 3% warm-up, seed 0",
+        "| mini-cot | 4 |",
+        "the dequantised 4-bit base, the net that was trained",
+        "The paper trained all weights; an adapter is a cheaper relative",
+        f"-p size 7b -p family llama -p model {OURS}",
+        record["model"]["hash"],
+    ):
+        assert said in text, said
+
+
+def test_the_template_of_the_card_is_the_trainings_to_the_byte_and_its_lines_run(runs, capsys):
+    text = (runs[0] / "full" / "model" / "README.md").read_text()
+    block = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
+    space: dict = {}
+    exec(block.replace("name = 'full'", f"name = {str(runs[0] / 'full' / 'model')!r}"), space)
+    assert space["template"] == prompts.ALPACA
+    assert space["trigger"] == prompts.POT_TRIGGER
+    question = space["question"]
+    assert (
+        space["asked"].input_ids[0].tolist()
+        == space["tokenizer"](prompts.alpaca(prompts.pot_instruction(question))).input_ids
+    )
+    assert capsys.readouterr().out
+
+
+def sourced(record: dict, *names: str, world: str = "real", base: str = BASE) -> dict:
+    changed = json.loads(json.dumps(record))
+    changed["dataset"]["encoding"]["sources"] = {name: 10 for name in names}
+    changed["world"], changed["parameters"]["base"] = world, base
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("sources", "base", "world", "tag", "because"),
+    [
+        (["GSM8K (PoT)", "AQuA-RAT (CoT)"], "meta-llama/Llama-2-7b-hf", "real", "llama2", "notices do not bind more"),
+        (["GSM8K (PoT)"], "Qwen/Qwen2.5-0.5B", "real", "apache-2.0", "the base's own"),
+        (["MATH (CoT)", "Camel-Math (CoT)"], "Qwen/Qwen2.5-0.5B", "real", "cc-by-nc-4.0", "the data's binds the model"),
+        (["Camel-Math (CoT)"], "meta-llama/Llama-2-7b-hf", "real", "other", "two that bind"),
+        (["GSM8K-RFT (CoT)"], "Qwen/Qwen2.5-0.5B", "real", "other", "nobody has given permission"),
+        (["GSM8K (PoT)"], "someone/a-base", "real", "other", "a base whose licence is not known here"),
+        (["mini-Camel-Math (CoT)"], "llama-1m", "miniature", "mit", "generated text under a borrowed name"),
+    ],
+)
+def test_a_model_inherits_the_licences_of_its_base_and_of_its_data(record, sources, base, world, tag, because):
+    told = card.texts(sourced(record, *sources, world=world, base=base), "model", OURS)
+    assert front(told["README.md"])["license"] == tag, because
+    if world == "real":
+        assert licences.of_base(base)[1] in told["LICENSE.md"]
+        for name in sources:
+            assert f"| the data | {licences.of_source(name)} | 10 |" in told["LICENSE.md"]
+    else:
+        assert "base_model" not in front(told["README.md"])
+        assert "A miniature" in told["README.md"]
+
+
+def test_every_run_leaves_its_card_beside_its_weights(runs):
+    for place in (runs[0] / "full" / "model", runs[0] / "qlora" / "model", runs[0] / "qlora" / "adapter"):
+        text = (place / "README.md").read_text()
+        assert front(text)["library_name"] == ("peft" if place.name == "adapter" else "transformers")
+        assert str(runs[1]) not in text + (place / "record.json").read_text()
+        assert (place / "LICENSE.md").read_text().startswith("# Licences\n")
