@@ -213,8 +213,8 @@ def test_dollars_are_card_hours_times_the_price_and_an_unknown_price_is_said():
     none = costs.cost(SEVEN, "full", cards.card("T4"))
     assert none.dollars is None
     assert none.price is None
-    assert "no price of T4 was seen" in none.said
-    assert costs.cost(SEVEN, "full", cards.card("T4"), price=0.5).said == "as given"
+    assert "no price of a T4 was seen" in none.said
+    assert costs.cost(SEVEN, "full", cards.card("T4"), price=0.5).said == "0.50 an hour of one T4, as given"
 
 
 def test_a_frozen_base_takes_three_quarters_of_the_operations_and_checkpointing_a_forward_pass_more():

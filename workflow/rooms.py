@@ -20,6 +20,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "train": (*TRAINING, *DRAWING),
     "evaluate": (*EVALUATION, *DRAWING),
     "audit": (*EVALUATION, "report"),
+    "hardware": (*SHARED, "training", "report"),
     "main_results": (*SHARED, *WORLD, "report"),
     "ablations": (*SHARED, *WORLD, "report"),
     # The groups of models draw nothing, so that a figure's colour looks at no model again.

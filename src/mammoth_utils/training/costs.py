@@ -91,7 +91,14 @@ def cost(
         raise ValueError(f"price is {price}; expected dollars an hour of one card, or None for the list's")
     speed = gpus * efficiency * card.peak_flops / flops_per_token(architecture, method, rank, checkpointing)
     hours = tokens / speed / 3600
-    listed = card.price if price is None else price
-    said = "as given" if price is not None else f"as listed on {PRICES_SEEN}" if listed is not None else (
-        f"no price of {card.name} was seen: give one")  # fmt: skip
-    return Cost(speed, hours, hours * gpus, None if listed is None else hours * gpus * listed, listed, said)
+    hourly, said = priced(card, price)
+    return Cost(speed, hours, hours * gpus, None if hourly is None else hours * gpus * hourly, hourly, said)
+
+
+def priced(card: Card, price: float | None = None) -> tuple[float | None, str]:
+    """Dollars an hour of one card, or None where none are known, and where they are from."""
+    if price is not None:
+        return price, f"{price:.2f} an hour of one {card.name}, as given"
+    if card.price is None:
+        return None, f"no price of a {card.name} was seen, so that none is reckoned: give one"
+    return card.price, f"{card.price:.2f} an hour of one {card.name}, as listed on {PRICES_SEEN}"
