@@ -1,0 +1,298 @@
+"""Readiness: what a run lacks on a machine is said within seconds, with what to do about it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import time
+from collections import namedtuple
+
+import hub_bases
+import pytest
+import tiny_base
+
+from mammoth_utils import paths, prompts, records
+from mammoth_utils.curation import mixtures, release
+from mammoth_utils.training import (
+    NotReadyError,
+    adapters,
+    architectures,
+    bases,
+    describe,
+    encoding,
+    finetune,
+    guards,
+    planner,
+    ready,
+)
+from mammoth_utils.training.describe import RunDescription
+from mammoth_utils.training.folder import claim
+from mammoth_utils.training.ready import _bytes_written
+
+pytest.importorskip("torch")
+LLAMA = "meta-llama/Llama-2-7b-hf"
+
+
+@pytest.fixture(scope="module")
+def seven(tmp_path_factory):
+    """A 7b of small width in a folder that MAMMOTH_BASES may name."""
+    root = tmp_path_factory.mktemp("bases")
+    hub_bases.write(root / LLAMA, "7b")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
+    monkeypatch.delenv("MAMMOTH_BASES", raising=False)
+    monkeypatch.setattr(planner, "gpus", list)
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def seconds():
+    """Every case ends within seconds; the models that some of them load are a few thousand weights."""
+    began = time.monotonic()
+    yield
+    assert time.monotonic() - began < 60, "an error that takes this long is found too late"
+
+
+def refused(description: RunDescription) -> str:
+    with pytest.raises(NotReadyError) as error:
+        ready(description)
+    return str(error.value)
+
+
+# --- where a base lies --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", ["owner/name", "owner--name"])
+def test_a_folder_of_bases_is_named_once_for_every_size(seven, here, monkeypatch, layout):
+    root = seven
+    if layout == "owner--name":
+        root = here / "bases"
+        shutil.copytree(seven / LLAMA, root / LLAMA.replace("/", "--"))
+    assert describe("7b").base_path == LLAMA, "without the variable the name is the hub's"
+    monkeypatch.setenv("MAMMOTH_BASES", str(root))
+    description = describe("7b", method="lora")
+    assert description.base == LLAMA, "what a run is does not depend on where this machine keeps it"
+    assert description.base_path == str((root / layout.replace("owner/name", LLAMA).replace(
+        "owner--name", LLAMA.replace("/", "--"))).resolve())  # fmt: skip
+    assert any("base model in" in line for line in ready(description))
+    assert architectures.architecture_of(planner.scales.scale("7b"), description.base).hidden == hub_bases.WIDTH
+    assert describe("13b").base_path == "meta-llama/Llama-2-13b-hf", "one that the folder does not hold"
+
+
+def test_a_variable_that_names_no_folder_is_no_fallback(here, monkeypatch):
+    monkeypatch.setenv("MAMMOTH_BASES", str(here / "nowhere"))
+    with pytest.raises(FileNotFoundError, match="MAMMOTH_BASES names .*nowhere, which is no folder"):
+        _ = describe("7b").base_path
+
+
+@pytest.mark.parametrize(("absent", "said"), [
+    ("model-00002-of-00003.safetensors", "holds no model-00002-of-00003.safetensors"),
+    ("config.json", "holds no config.json"),
+    ("tokenizer.*", "holds no tokenizer.json or tokenizer.model"),
+    ("model*", "holds no *.safetensors or pytorch_model*.bin"),
+])  # fmt: skip
+def test_a_folder_that_is_not_whole_is_told_what_it_lacks(seven, here, absent, said):
+    folder = shutil.copytree(seven / LLAMA, here / "base")
+    for file in folder.glob(absent):
+        file.unlink()
+    assert said in refused(describe("7b", base=str(folder), method="full"))
+
+
+def test_a_base_is_known_by_its_content_and_a_hubs_by_its_commit(seven, here, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(here / "hub"))
+    pinned = describe("7b")
+    assert bases.base_identity(pinned) == {"name": LLAMA, "revision": pinned.revision}
+    assert bases.base_identity(describe("7b", revision="main")) == {"name": LLAMA, "revision": None}
+    monkeypatch.setenv("MAMMOTH_BASES", str(seven))
+    assert len(bases.base_identity(pinned)["sha256"]) == 64
+
+
+# --- what a machine lacks -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("method", "absent", "words"), [
+    ("qlora", "bitsandbytes", ["bitsandbytes, which method=qlora imports", "pip install -e '.[train]'",
+                               "-p method lora needs no bitsandbytes"]),
+    ("lora", "peft", ["peft, which method=lora imports", "pip install -e '.[train]'"]),
+    ("full", "trl", ["trl, which method=full imports"]),
+])  # fmt: skip
+def test_a_method_without_its_library_says_how_to_get_it(seven, monkeypatch, method, absent, words):
+    there = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == absent else there(name, *a))
+    said = refused(describe("7b", base=str(seven / LLAMA), method=method))
+    assert all(word in said for word in words), said
+    with pytest.raises(NotReadyError, match=absent):
+        finetune(describe("7b", base=str(seven / LLAMA), method=method), tiny_base.rows(4))
+
+
+def test_a_tracker_that_is_not_installed_is_named_and_none_is_needed(seven, monkeypatch):
+    there = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "wandb" else there(name, *a))
+    base = str(seven / LLAMA)
+    assert "`pip install wandb`, or leave it out of trackers" in refused(describe("7b", base=base, trackers="wandb"))
+    assert ready(describe("7b", base=base))
+
+
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.mark.parametrize(("free", "minutes", "words"), [
+    (1_000_000, 30, ["disk: 0.16 GB for the model and its checkpoints", "has 0.00", "MAMMOTH_RUNS_DIR",
+                     "-p checkpoint_minutes 0 keeps no checkpoint"]),
+    (1_000_000, 0, ["disk: 0.01 GB for the model and its checkpoints", "MAMMOTH_RUNS_DIR"]),
+])  # fmt: skip
+def test_a_disk_without_room_says_how_much_is_needed_and_free(seven, monkeypatch, free, minutes, words):
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(10**9, 10**9 - free, free))
+    said = refused(describe("7b", base=str(seven / LLAMA), method="full", checkpoint_minutes=minutes))
+    assert all(word in said for word in words), said
+
+
+def test_what_a_run_writes_follows_from_its_method():
+    seven = architectures.ARCHITECTURES["7b", "llama"]
+    full = _bytes_written(describe("7b", method="full"), seven)
+    assert full == 2 * seven.parameters + 3 * 12 * seven.parameters, "two checkpoints and the one being written"
+    assert _bytes_written(describe("7b", method="full", checkpoint_minutes=0), seven) == 2 * seven.parameters
+    lora = seven.lora_parameters(64)
+    assert _bytes_written(describe("7b", method="qlora"), seven) == 4 * lora + 3 * 12 * lora, "no merged model at 7B"
+
+
+@pytest.mark.parametrize(("size", "method", "cards", "words"), [
+    ("13b", "full", [24.0], ["13b full needs 222 GiB, this card has 24", "method qlora", "-p force true"]),
+    ("70b", "qlora", [24.0], ["70b qlora needs", "such cards", "-p force true"]),
+    ("13b", "full", [], ["an NVIDIA GPU: 13b has 13,015,864,320 parameters", "nvidia-smi lists none here",
+                         "-p force true"]),
+])  # fmt: skip
+def test_a_run_that_cannot_fit_is_refused_with_what_would_and_starts_if_it_is_forced(
+    seven, monkeypatch, size, method, cards, words
+):
+    monkeypatch.setattr(planner, "gpus", lambda: [planner.Gpu("RTX 4090", gib) for gib in cards])
+    monkeypatch.setattr(bases, "lacking", lambda place: [])
+    monkeypatch.setattr(bases, "cached", lambda name, revision="": paths.Path("snapshot"))
+    monkeypatch.setattr(bases, "config", lambda base, revision="": None)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(10**14, 0, 10**14))
+    said = refused(describe(size, method=method))
+    assert all(word in said for word in words), said
+    lines = ready(describe(size, method=method, force=True))
+    assert any(line.startswith("warning: ") and "since force=true" in line for line in lines)
+
+
+@pytest.mark.parametrize(("card", "capability", "sharding", "words"), [
+    ("Tesla T4", 7.5, "none", ["Tesla T4 has no bf16, so the run computes in fp16 with loss scaling"]),
+    ("Tesla V100", 7.0, "none", ["fp16 with loss scaling"]),
+    ("NVIDIA A10G", 8.6, "none", ["NVIDIA A10G: 7b qlora needs"]),
+])  # fmt: skip
+def test_cards_without_bf16_are_told_from_others(seven, monkeypatch, card, capability, sharding, words):
+    program = _nvidia_smi(seven, f"{card}, {capability}")
+    monkeypatch.setenv("PATH", f"{program}:/usr/bin:/bin")
+    monkeypatch.setattr(planner, "gpus", lambda: [planner.Gpu(card, 15.0)])
+    lines = ready(describe("7b", base=str(seven / LLAMA), method="qlora", sharding=sharding))
+    assert all(any(word in line for line in lines) for word in words), lines
+    assert any("fp16" in line for line in lines) == (capability < 8)
+
+
+def test_cards_without_bf16_are_refused_where_weights_are_cut(seven, monkeypatch):
+    monkeypatch.setenv("PATH", f"{_nvidia_smi(seven, 'Tesla V100, 7.0')}:/usr/bin:/bin")
+    monkeypatch.setattr(planner, "gpus", lambda: [planner.Gpu("Tesla V100", 32.0)] * 2)
+    said = refused(describe("7b", base=str(seven / LLAMA), method="qlora"))
+    assert "bf16: Tesla V100 has none" in said
+    assert "-p sharding none, or -p devices 1" in said
+
+
+def _nvidia_smi(folder, line):
+    program = folder / line.split(",")[0].replace(" ", "") / "nvidia-smi"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f"#!/bin/sh\necho '{line}'\n")
+    program.chmod(0o755)
+    return program.parent
+
+
+# --- what a run is told and does not keep ---------------------------------------------------------------------------
+
+
+def test_force_is_no_part_of_what_a_run_is(seven, monkeypatch):
+    base = str(seven / LLAMA)
+    forced, plain = describe("7b", base=base, force=True), describe("7b", base=base)
+    assert forced.as_dict() == plain.as_dict()
+    assert claim(plain, tiny_base.rows(4)) is None
+    assert claim(forced, tiny_base.rows(4)) is None, "the same folder, the same run"
+    stored = records.read_json(plain.folder / "run.json")
+    assert not RunDescription.from_dict(stored).force
+    monkeypatch.setenv("MAMMOTH_FORCE", "1")
+    assert RunDescription.from_dict(stored).force, "as a page tells the workers that it starts"
+
+
+# --- the data -----------------------------------------------------------------------------------------------------
+
+
+def _curated(name: str, rows: list[dict]) -> None:
+    folder = paths.run_dir("curate", name)
+    records.write_jsonl(folder / mixtures.KEPT, rows)
+    records.write_json(folder / "record.json", {})
+
+
+def test_an_empty_data_set_says_how_to_make_it_again():
+    _curated("mine", [])
+    with pytest.raises(
+        ValueError, match="holds no row of .*mine.*sources: none; make it again: papermill .*-p name mine"
+    ):
+        mixtures.read(mixtures.ensure("mine"), "hybrid", 0)
+
+
+@pytest.mark.parametrize("column", mixtures.COLUMNS)
+def test_a_missing_column_is_named_with_those_expected(column):
+    row = {"source": "GSM8K (CoT)", "kind": "cot", "instruction": "a", "output": "b", "author": ""}
+    del row[column]
+    _curated("mine", [row])
+    with pytest.raises(
+        ValueError, match=f"has no {column}.*expected text in each of source, kind, instruction, output"
+    ):
+        mixtures.read(mixtures.ensure("mine"), "hybrid", 0)
+
+
+def test_a_release_that_is_empty_or_lacks_a_column_ends_before_anything_is_executed(here, monkeypatch):
+    file = here / release.FILE
+    file.parent.mkdir(parents=True)
+    monkeypatch.setenv("MAMMOTH_DATA_DIR", str(here))
+    file.write_text("[]")
+    with pytest.raises(FileNotFoundError, match=r"(?s)the release holds no row of .*-p dataset release"):
+        mixtures.ensure("release")
+    file.write_text(json.dumps([{"source": "data/CoT/gsm_train.json", "instruction": "a"}]))
+    with pytest.raises(ValueError, match="row 0 lacks output"):
+        mixtures.ensure("release")
+
+
+def test_a_release_that_is_nowhere_says_where_to_put_it(here, monkeypatch):
+    monkeypatch.setenv("MAMMOTH_DATA_DIR", str(here))
+    with pytest.raises(FileNotFoundError, match="download MathInstruct.json .212 MB. of TIGER-Lab/MathInstruct"):
+        mixtures.ensure("release")
+
+
+# --- the tokenizer ------------------------------------------------------------------------------------------------
+
+
+def test_a_tokenizer_without_a_padding_token_gets_one_that_adds_no_row(seven):
+    from transformers import AutoTokenizer
+
+    bare = AutoTokenizer.from_pretrained(seven / LLAMA)
+    assert bare.pad_token_id is None, "as Llama 2's"
+    with pytest.raises(ValueError, match="no padding token; adapters.prepare_tokenizer gives it one"):
+        guards.tokenizer_fits(bare, hub_bases.VOCABULARY)
+    tokenizer = adapters.load_tokenizer(describe("7b", base=str(seven / LLAMA)))
+    assert tokenizer.pad_token == "<unk>"
+    assert len(tokenizer) == hub_bases.VOCABULARY, "no row is added, as the authors did"
+    guards.tokenizer_fits(tokenizer, hub_bases.VOCABULARY)
+
+
+def test_rationales_round_trip_behind_their_prompts_under_a_sentencepiece_like_tokenizer(seven):
+    tokenizer = adapters.load_tokenizer(describe("7b", base=str(seven / LLAMA)))
+    for row in tiny_base.rows(6):
+        prompt, answer = encoding.encode(prompts.alpaca(row["instruction"]), row["output"], tokenizer)
+        assert prompt == tokenizer(prompts.alpaca(row["instruction"])).input_ids
+        whole = tokenizer.decode([*prompt, *answer[:-1]], skip_special_tokens=True)
+        assert whole.strip() == prompts.alpaca(row["instruction"]) + row["output"]
+        assert answer[-1] == tokenizer.eos_token_id
