@@ -23,6 +23,7 @@ from mammoth_utils.training import (
     trackers,
 )
 from mammoth_utils.training.describe import RunDescription
+from mammoth_utils.training.fetching import fetch
 from mammoth_utils.training.folder import alone, claim, rows_hash, say
 from mammoth_utils.training.quiet import quiet
 
@@ -64,6 +65,8 @@ def finetune(
         trackers.check(description)
         for line in guards.ready(description):
             say(folder, line)
+        if not inside:
+            fetch(description, lambda line: say(folder, line))
         return _run(description, rows, on_step or (lambda row: None))
 
 

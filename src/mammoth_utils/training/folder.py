@@ -51,6 +51,8 @@ def claim(description: RunDescription, rows: list[dict[str, Any]], resume: bool 
         before = records.read_json(there)
         # Why a method was taken is a remark: `full` asked for and `full` chosen by `auto` are one run.
         wanted["method_reason"] = before.get("method_reason", description.method_reason)
+        if inputs["base"].get("revision", "") is None:  # the newest was asked for, and is not in this machine's cache
+            inputs["base"] = before.get("inputs", {}).get("base", inputs["base"])
         lines = records.differences(before, json.loads(json.dumps({"schema": records.SCHEMA, **wanted})))
         changed = bool(lines) and all(line.startswith("inputs.") for line in lines)
         if not resume and not (lines and not changed):

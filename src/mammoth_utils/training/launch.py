@@ -16,7 +16,8 @@ from typing import Any
 
 from mammoth_utils import records
 from mammoth_utils.training import guards, planner
-from mammoth_utils.training.describe import RunDescription
+from mammoth_utils.training.describe import FORCE_VARIABLE, RunDescription
+from mammoth_utils.training.fetching import fetch
 from mammoth_utils.training.finetune import finetune
 from mammoth_utils.training.folder import alone, claim, say
 
@@ -58,7 +59,8 @@ def train(
             return finished
         for line in guards.ready(description):
             say(description.folder, line)
-        _torchrun(description.folder / "run.json", count, on_step, on_line, module)
+        fetch(description, lambda line: say(description.folder, line))
+        _torchrun(description.folder / "run.json", count, on_step, on_line, module, description.force)
         return records.read_json(description.folder / "record.json")
 
 
@@ -110,12 +112,15 @@ def _torchrun(
     on_step: Callable[[dict[str, float]], None] | None,
     on_line: Callable[[str], None] | None,
     module: str,
+    force: bool,
 ) -> None:
     """Run the workers, keep their lines in ``train.log``, follow their curve, and bring their error here."""
     folder = run_json.parent
     package = str(Path(__file__).resolve().parents[2])
     search = os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH", "")) if part)
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": search, PAGE: str(os.getpid())}
+    if force:
+        environment[FORCE_VARIABLE] = "1"
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     if not (folder / "checkpoints").is_dir():  # nothing to go on from: the old points would be shown as this run's
         (folder / "curve.jsonl").unlink(missing_ok=True)
