@@ -88,14 +88,14 @@ def _piece(name: str, number: int) -> bytes:
     return b"\x0a" + bytes([len(inside)]) + inside
 
 
-def write(folder: Path, size: str, seed: int = 0) -> Path:
+def write(folder: Path, size: str, seed: int = 0, width: int = WIDTH) -> Path:
     """A folder with a base model of that size at small width, as a clone of its hub's repository holds it."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     layers, heads, keys, theta, positions = SHAPES[size]
     config = LlamaConfig(
-        vocab_size=VOCABULARY, hidden_size=WIDTH, intermediate_size=11 * WIDTH // 4, num_hidden_layers=layers,
+        vocab_size=VOCABULARY, hidden_size=width, intermediate_size=11 * width // 4, num_hidden_layers=layers,
         num_attention_heads=heads, num_key_value_heads=keys, max_position_embeddings=positions, rms_norm_eps=1e-5,
         bos_token_id=1, eos_token_id=2, tie_word_embeddings=False, rope_theta=theta,
     )  # fmt: skip

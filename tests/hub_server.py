@@ -16,8 +16,10 @@ import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from local_server import serving
 
 LARGE = (".parquet", "MathInstruct.json", "train.json", ".safetensors", ".bin", "tokenizer.model")
 GATED = "Access to {} {} is restricted. You must have access to it and be authenticated to access it."
@@ -95,18 +97,9 @@ class Hub:
 @contextmanager
 def serve() -> Iterator[Hub]:
     """A hub on a free port of this machine's loopback, stopped at the end of the block."""
-    servers = [ThreadingHTTPServer(("127.0.0.1", 0), _Handler) for _ in range(2)]
-    hub = Hub(*(f"http://127.0.0.1:{server.server_address[1]}" for server in servers))
-    for server in servers:
-        server.daemon_threads = True
-        server.hub = hub  # type: ignore[attr-defined]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield hub
-    finally:
-        for server in servers:
-            server.shutdown()
-            server.server_close()
+    with serving(_Handler) as hub, serving(_Handler) as store:
+        hub.hub = store.hub = Hub(hub.url, store.url)  # type: ignore[attr-defined]
+        yield hub.hub
 
 
 class _Refused(Exception):
@@ -190,7 +183,15 @@ class _Handler(BaseHTTPRequestHandler):
         held = self.hub.repositories[name]
         self._json({"_id": "0" * 24, "id": name, "author": name.split("/")[0], "sha": oid, "private": held.private,
                     "gated": "auto" if held.gated else False, "disabled": False, "downloads": 0, "likes": 0, "tags": [],
-                    "siblings": [{"rfilename": path} for path in files]})  # fmt: skip
+                    "siblings": [self._sibling(path, content) for path, content in files.items()]})  # fmt: skip
+
+    def _sibling(self, path: str, content: bytes) -> dict[str, Any]:
+        """A file as a repository's own entry lists it; its size only where ``blobs`` is asked for."""
+        if "blobs=true" not in self.path.lower():
+            return {"rfilename": path}
+        entry = self._entry(path, content)
+        lfs = {"sha256": entry["lfs"]["oid"], "size": len(content), "pointerSize": 130} if "lfs" in entry else None
+        return {"rfilename": path, "size": len(content), "blobId": entry["oid"], **({"lfs": lfs} if lfs else {})}
 
     def _entry(self, path: str, content: bytes) -> dict[str, Any]:
         entry: dict[str, Any] = {"type": "file", "path": path, "size": len(content), "oid": git_oid(content)}
