@@ -87,7 +87,7 @@ def test_what_a_run_left_is_published_as_one_commit_checked_and_loaded_back(serv
     sent = there.commits[there.head]
     ours = {file.name for file in (folder / kind).iterdir()}
     assert set(sent) == ours | {".gitattributes", "README.md", "LICENSE.md", "record.json"}
-    for name in ours - {"README.md", "adapter_config.json"}:
+    for name in ours - {"README.md", "LICENSE.md", "record.json", "adapter_config.json"}:  # these name the base
         assert sent[name] == (folder / kind / name).read_bytes()
     for name, content in sent.items():
         if not name.endswith(".safetensors"):
@@ -233,7 +233,8 @@ def test_the_template_of_the_card_is_the_trainings_to_the_byte_and_its_lines_run
     text = (runs[0] / "full" / "model" / "README.md").read_text()
     block = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
     space: dict = {}
-    exec(block.replace("name = 'full'", f"name = {str(runs[0] / 'full' / 'model')!r}"), space)
+    assert "name = 'runs/train/full/model'" in block
+    exec(block.replace("runs/train/full/model", str(runs[0] / "full" / "model")), space)
     assert space["template"] == prompts.ALPACA
     assert space["trigger"] == prompts.POT_TRIGGER
     question = space["question"]
@@ -242,6 +243,17 @@ def test_the_template_of_the_card_is_the_trainings_to_the_byte_and_its_lines_run
         == space["tokenizer"](prompts.alpaca(prompts.pot_instruction(question))).input_ids
     )
     assert capsys.readouterr().out
+
+
+def test_the_lines_of_an_adapters_card_load_it_on_the_base_as_it_was_trained(runs):
+    text = (runs[0] / "qlora" / "adapter" / "README.md").read_text()
+    block = re.search(r"```python\n(.*?)```", text, re.DOTALL)[1]
+    space: dict = {}
+    exec(block.replace("runs/train/qlora/adapter", str(runs[0] / "qlora" / "adapter")), space)
+    held = [module for module in space["model"].modules() if type(module).__module__.startswith("bitsandbytes")]
+    assert len(held) == 14
+    assert not any(module.support_avx512bf16_for_cpu for module in held)
+    assert "its base, quantised to nf4 and dequantised again" in text
 
 
 def sourced(record: dict, *names: str, world: str = "real", base: str = BASE) -> dict:

@@ -40,7 +40,7 @@ def texts(record: dict[str, Any], kind: str, name: str = "", base: str = "") -> 
     Args:
         record: The run's record.
         kind: ``model`` or ``adapter``.
-        name: ``owner/name`` on the hub, for the lines that load it; the run's own name otherwise.
+        name: ``owner/name`` on the hub, for the lines that load it; the run's folder in the project otherwise.
         base: Hub name of the base, where the run trained one from a folder.
 
     Raises:
@@ -51,7 +51,7 @@ def texts(record: dict[str, Any], kind: str, name: str = "", base: str = "") -> 
     base = base or hub_base(record)
     told = public(record, base)
     return {
-        CARD: _card(told, kind, name or record["name"], base),
+        CARD: _card(told, kind, name or f"runs/train/{record['name']}/{kind}", base),
         LICENCE: _licences(told, base),
         RECORD: json.dumps(told, indent=1, ensure_ascii=False) + "\n",
     }
@@ -61,6 +61,7 @@ def public(record: dict[str, Any], base: str = "") -> dict[str, Any]:
     """A record without what belongs to one machine: the base by its name, and no path of a folder."""
     shown = base or Path(record["parameters"]["base"]).name
     return {
+        "schema": records.SCHEMA,
         **record,
         "parameters": {**record["parameters"], "base": shown},
         "base": {**record["base"], "name": shown},
@@ -77,7 +78,7 @@ def _card(record: dict[str, Any], kind: str, name: str, base: str) -> str:
         yaml.safe_dump(_front(record, kind, base), sort_keys=False, allow_unicode=True).rstrip("\n"),
         "---",
         "",
-        f"# {name.split('/')[-1]}",
+        f"# {name.split('/')[-1] if name.count('/') == 1 else record['name']}",
         "",
         f"`{parameters['base']}` fine-tuned on rationales in prose (CoT) and in programs (PoT), after {PAPER}. "
         + _what_it_is(record, kind),
@@ -86,7 +87,7 @@ def _card(record: dict[str, Any], kind: str, name: str, base: str) -> str:
     if mini:
         lines += ["**A miniature**: under four million weights, trained on generated problems so that the whole of the "
                   "paper's argument runs on a laptop. It answers nothing outside that world.", ""]  # fmt: skip
-    lines += ["## How to ask it", "", *_asking(kind, name, base, record["parameters"]["method"])]
+    lines += ["## How to ask it", "", *_asking(record, kind, name, base)]
     lines += ["", "## What was trained, on what", "", "| | |", "|---|---|"]
     rows = {
         "weights trained": f"{record['model']['trained']:,} of {record['model']['parameters']:,}"
@@ -188,7 +189,7 @@ def _adapter(parameters: dict[str, Any]) -> str:
             f"{parameters['lora_dropout']:g}{base}")  # fmt: skip
 
 
-def _asking(kind: str, name: str, base: str, method: str) -> list[str]:
+def _asking(record: dict[str, Any], kind: str, name: str, base: str) -> list[str]:
     """The template to the byte, the trigger, and lines that run as they stand."""
     loads = [
         "from transformers import AutoModelForCausalLM, AutoTokenizer",
@@ -200,12 +201,18 @@ def _asking(kind: str, name: str, base: str, method: str) -> list[str]:
     if kind == "adapter":
         loads[0] = "from peft import AutoPeftModelForCausalLM\nfrom transformers import AutoTokenizer"
         loads[-1] = 'model = AutoPeftModelForCausalLM.from_pretrained(name, dtype="auto")'
-        if method == "qlora":  # on the base in 4 bit, as it was trained
+        if record["parameters"]["method"] == "qlora":  # on the base in 4 bit, as it was trained
+            computed = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}[record["environment"]["dtype"]]
             loads[0] = loads[0].replace("AutoTokenizer", "AutoTokenizer, BitsAndBytesConfig")
             loads[-1:] = [
-                'how = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True}',
-                "nf4 = BitsAndBytesConfig(**how)",
-                "model = AutoPeftModelForCausalLM.from_pretrained(name, quantization_config=nf4)",
+                "nf4 = BitsAndBytesConfig(",
+                '    load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,',
+                f'    bnb_4bit_compute_dtype="{computed}",',
+                ")",
+                f'model = AutoPeftModelForCausalLM.from_pretrained(name, dtype="{computed}", quantization_config=nf4)',
+                "for layer in model.modules():  # on a CPU the first pass would repack the 4-bit weights",
+                '    if hasattr(layer, "support_avx512bf16_for_cpu"):',
+                "        layer.support_avx512bf16_for_cpu = False",
             ]
     return [
         "One template, exact to the byte: nothing follows `### Response:`, not even a space. A program is asked for by "
@@ -234,12 +241,14 @@ def _asking(kind: str, name: str, base: str, method: str) -> list[str]:
 
 def _evaluating(record: dict[str, Any], kind: str, name: str) -> list[str]:
     parameters = record["parameters"]
-    out = name.split("/")[-1]
-    line = (f"papermill notebooks/evaluate.ipynb runs/evaluate-{out}.ipynb -p size {parameters['size']} -p family "
-            f"{parameters['family']} -p model {name}")  # fmt: skip
-    said = "The project's page asks the benchmarks' questions, program first, and grades under two rules:"
+    said, place = "The project's page asks the benchmarks' questions, program first, and grades under two rules:", name
     if kind == "adapter":
-        said = "Merge it (`python -m mammoth_utils.training.merging`); the project's page then grades under two rules:"
+        into = "its base, quantised to nf4 and dequantised again" if parameters["method"] == "qlora" else "its base"
+        said = (f"Fold it into {into} (`python -m mammoth_utils.training.merging` does so for a run's folder) and "
+                "give the project's page that model, which is then graded under two rules:")  # fmt: skip
+        place = f"runs/train/{record['name']}/model"
+    line = (f"papermill notebooks/evaluate.ipynb runs/evaluate-{record['name']}.ipynb -p size {parameters['size']} "
+            f"-p family {parameters['family']} -p model {place}")  # fmt: skip
     return [said, "", "```", line, "```"]
 
 

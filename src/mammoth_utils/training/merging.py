@@ -12,7 +12,7 @@ import argparse
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,15 +21,14 @@ from mammoth_utils import records
 from mammoth_utils.training import adapters, fetching
 from mammoth_utils.training.describe import RunDescription
 from mammoth_utils.training.quiet import quiet
+from mammoth_utils.training.stored import Stored
 
 if TYPE_CHECKING:
     import torch
 
 SHARD_BYTES = 2_000_000_000
 LIBRARIES = 600_000_000  # what torch, transformers and bitsandbytes hold before anything is read
-BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 PREFIX, SUFFIXES = "base_model.model.", (".lora_A.weight", ".lora_B.weight")
-NOT_LEARNT = "rotary_emb.inv_freq"  # stored by old versions of transformers, computed by new ones
 
 
 @dataclass(frozen=True)
@@ -45,51 +44,6 @@ class Needs:
             f"{(self.memory + LIBRARIES) / 1e9:.1f} GB of memory and {self.disk / 1e9:.2f} GB of disk "
             f"for {self.shards} file{'s' if self.shards > 1 else ''}"
         )
-
-
-class Stored:
-    """The tensors of a model on disk by name, read one at a time: safetensors, or torch's own files, mapped."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self._files = Path(folder), {}
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self.item_bytes = 0
-        names = sorted(self.folder.glob("*.safetensors")) or sorted(self.folder.glob("pytorch_model*.bin"))
-        if not names:
-            raise FileNotFoundError(f"{folder} holds neither *.safetensors nor pytorch_model*.bin")
-        for file in names:
-            for name, shape, item in _headers(file):
-                if not name.endswith(NOT_LEARNT):
-                    self._files[name], self.shapes[name] = file, shape
-                    self.item_bytes = max(self.item_bytes, item)
-
-    def tensor(self, name: str) -> torch.Tensor:
-        """One tensor; what it maps is let go with it."""
-        file = self._files[name]
-        if file.suffix == ".safetensors":
-            from safetensors import safe_open
-
-            with safe_open(file, "pt") as opened:
-                return opened.get_tensor(name)
-        import torch
-
-        return torch.load(file, map_location="cpu", mmap=True, weights_only=True)[name]
-
-
-def _headers(file: Path) -> Iterator[tuple[str, tuple[int, ...], int]]:
-    """Name, shape and bytes per weight of a file's tensors, without reading them."""
-    if file.suffix == ".safetensors":
-        from safetensors import safe_open
-
-        with safe_open(file, "pt") as opened:
-            for name in opened.keys():  # noqa: SIM118
-                part = opened.get_slice(name)
-                yield name, tuple(part.get_shape()), BYTES.get(part.get_dtype(), 1)
-        return
-    import torch
-
-    for name, tensor in torch.load(file, map_location="cpu", mmap=True, weights_only=True).items():
-        yield name, tuple(tensor.shape), tensor.element_size()
 
 
 @dataclass(frozen=True)
