@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 NAME = "packed"
+VARLEN_CAPABILITY = (8, 0)  # flash attention's, which the kernel is
 
 
 def packed_attention(
@@ -26,8 +28,11 @@ def packed_attention(
 ) -> tuple[Tensor, None]:
     """Causal attention within each document of one flattened row.
 
-    On CUDA in 16 bit this is torch's own variable-length kernel; elsewhere one call of SDPA per document, which on a
-    CPU is over twice as fast as one call with a block mask, since the mask's empty blocks are computed too.
+    On a card of compute capability 8.0 or more, in 16 bit, this is torch's own variable-length kernel. Elsewhere it is
+    one call of SDPA per document: on older cards (T4, V100), which that kernel does not know, and on a CPU, where it is
+    over twice as fast as one call with a block mask, since the mask's empty blocks are computed too, and computes in
+    fp32, whose backward pass takes a CPU less than half the time of 16 bit. Which one is decided once for each device;
+    ``guards.packed_equals_unpacked`` runs whichever it is before a run begins.
 
     Args:
         module: The attention layer that calls.
@@ -56,15 +61,37 @@ def packed_attention(
     if dropout:
         raise ValueError(f"attention 'packed' has no dropout; the model asks for {dropout}")
     groups = query.shape[1] // key.shape[1]
-    if query.is_cuda and query.dtype in (torch.float16, torch.bfloat16):
+    if value.dtype in (torch.float16, torch.bfloat16) and has_varlen(value.device):
+        # Beside fp32 weights autocast gives 16-bit values, but the rotary embedding turns queries and keys to fp32.
+        query, key = query.to(value.dtype), key.to(value.dtype)
         return _varlen(query, key, value, cu_seq_lens_q, max_length_q, scaling, groups), None
-    lengths = cu_seq_lens_q.diff().tolist()
+    return _by_document(query, key, value, cu_seq_lens_q.diff().tolist(), scaling, groups), None
+
+
+@cache
+def has_varlen(device: torch.device) -> bool:
+    """Whether a device has the variable-length kernel: cards from Ampere on (compute capability 8.0), no CPU."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= VARLEN_CAPABILITY
+
+
+def _by_document(
+    query: Tensor, key: Tensor, value: Tensor, lengths: list[int], scaling: float | None, groups: int
+) -> Tensor:
+    """One call of SDPA per document."""
+    dtype, device = value.dtype, value.device.type
+    wide = torch.float32 if device == "cpu" else dtype
+    query, key, value = query.to(wide), key.to(wide), value.to(wide)
+    if (
+        groups > 1 and device != "cpu"
+    ):  # the kernels of older cards share no heads: SDPA would fall back to plain multiplications
+        key, value, groups = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1), 1
     parts = zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
-    attended = [
-        F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling, enable_gqa=groups > 1)
-        for q, k, v in parts
-    ]
-    return torch.cat(attended, 2).transpose(1, 2), None
+    with torch.autocast(device, enabled=False):  # it would cast back to 16 bit
+        attended = [
+            F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling, enable_gqa=groups > 1)
+            for q, k, v in parts
+        ]
+    return torch.cat(attended, 2).transpose(1, 2).to(dtype)
 
 
 def _varlen(

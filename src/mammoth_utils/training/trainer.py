@@ -14,7 +14,7 @@ import torch.distributed as distributed
 from transformers import PrinterCallback, Trainer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from mammoth_utils.training import adapters, batches, checkpoints, guards, losses
+from mammoth_utils.training import adapters, batches, checkpoints, guards, head, losses
 from mammoth_utils.training.attention import NAME
 from mammoth_utils.training.describe import RunDescription
 from mammoth_utils.training.encoding import Example
@@ -27,6 +27,23 @@ class PackedTrainer(SFTTrainer):
     """
 
     say: Callable[[str], None] = staticmethod(print)
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """TRL's loss; on a CPU without the scores of positions that have no label (see ``head``)."""
+        row = self.args.per_device_train_batch_size * self.args.max_length
+        fits = head.fits(self.args.device.type, row, self.model.config.vocab_size)
+        if return_outputs or num_items_in_batch is None or not (fits and self.model.training):
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        loss = head.summed_loss(model, inputs) / torch.as_tensor(num_items_in_batch).clamp(min=1)
+        # The count is that of all processes, and their gradients are averaged.
+        if self.args.average_tokens_across_devices:
+            loss = loss * self.accelerator.num_processes
+        tokens = torch.tensor(inputs["input_ids"].numel())
+        self._total_train_tokens += int(self.accelerator.gather_for_metrics(tokens).sum())
+        self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
+        return loss
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         place = Path(self.args.output_dir)
