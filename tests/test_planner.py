@@ -144,7 +144,8 @@ def test_logits_are_a_part_of_their_own_and_a_tile_at_most():
     wide = architectures.Architecture(4096, 32, 32, 8, 14_336, 128_256)
     tile = 2 * 4096 * 32_768
     parts = planner.memory(wide, "lora", 16_384)
-    assert parts["logits"] == tile + 4 * 4096 * 16_384
+    assert parts["logits"] == tile + (4 * 4096 + 2 * 4096 + 13) * 16_384
+    assert planner.memory(wide, "lora", 16_384, labels=0.5)["logits"] < parts["logits"]
 
 
 def test_nf4_counts_scales_scales_of_scales_and_tables_matrix_by_matrix():

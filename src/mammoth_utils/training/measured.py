@@ -21,7 +21,7 @@ from typing import Any
 
 from mammoth_utils import paths, records
 from mammoth_utils.training.architectures import Architecture
-from mammoth_utils.training.memory import METHODS, memory
+from mammoth_utils.training.memory import BYTES, METHODS, activations, head, memory
 
 COMMITTED = Path("real") / "hardware.json"
 COMMAND = "python -m mammoth_utils.training.measured"
@@ -100,9 +100,9 @@ def measure(case: dict[str, Any], folder: Path) -> dict[str, Any]:
     seen = _child({key: value for key, value in case.items() if key != "shape"} | {"base": str(base)}, folder)
     return {
         **case,
-        **{key: seen[key] for key in ("tokens", "rank", "dropout")},
+        **{key: seen[key] for key in ("tokens", "labels", "rank", "dropout")},
         "held": {key: seen["held"][key] for key in EXACT},
-        **{key: seen["most"][key] for key in ("saved", "copies", "inputs")},
+        **{key: seen["most"][key] for key in ("saved", "copies")},
         "growth": max(seen["growth"]),
     }
 
@@ -125,7 +125,20 @@ def predicted(case: dict[str, Any]) -> dict[str, float]:
     return memory(
         architecture(case["shape"]), case["method"], case["tokens"], rank=case["rank"] or 1,
         checkpointing=case["checkpointing"], compute=case["compute"], dropout=case["dropout"], device="cpu",
+        labels=case["labels"] / case["tokens"],
     )  # fmt: skip
+
+
+def predicted_saved(case: dict[str, Any]) -> float:
+    """The bytes that a forward pass saves by the planner: all activations, or the layers' inputs, and the head's."""
+    a, method, width, tokens = architecture(case["shape"]), case["method"], BYTES[case["compute"]], case["tokens"]
+    stream = 4 if method == "full" else width
+    kept_by_head, _ = head(a, method, tokens, width, stream, "cpu", case["labels"] / tokens)
+    if not case["checkpointing"]:
+        return predicted(case)["activations"] + kept_by_head
+    _, inputs, outside = activations(a, method, case["rank"], width, stream, case["dropout"] > 0, "cpu")
+    rotation = 2 * stream * (a.queries // a.heads)  # saved inside the layers alone, and made again with them
+    return (a.layers * inputs + outside - rotation) * tokens + kept_by_head
 
 
 def compare(case: dict[str, Any]) -> dict[str, Any]:
@@ -133,16 +146,9 @@ def compare(case: dict[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``exact``: whether weights, gradients and optimiser states agree to the byte. ``saved`` and ``peak``: the
-        planner's figure over the measured one, less one; ``saved`` is None under checkpointing, where the trainer
-        saves the layers' inputs alone, and these (``inputs``) are compared instead.
+        planner's figure over the measured one, less one.
     """
-    parts = predicted(case)
-    wanted = {key: parts[key] for key in EXACT}
-    a = architecture(case["shape"])
-    inputs = None
-    if case["checkpointing"]:
-        each = 4 if case["method"] == "full" or case["compute"] == "fp32" else 2
-        inputs = each * a.hidden * a.layers * case["tokens"] / case["inputs"] - 1
+    parts, a = predicted(case), architecture(case["shape"])
     return {
         "shape": case["shape"],
         "parameters": a.parameters,
@@ -150,9 +156,8 @@ def compare(case: dict[str, Any]) -> dict[str, Any]:
         "checkpointing": case["checkpointing"],
         "compute": case["compute"],
         "tokens": case["tokens"],
-        "exact": wanted == case["held"],
-        "saved": None if case["checkpointing"] else parts["activations"] / case["saved"] - 1,
-        "inputs": inputs,
+        "exact": {key: parts[key] for key in EXACT} == case["held"],
+        "saved": predicted_saved(case) / case["saved"] - 1,
         "planned": sum(parts.values()),
         "measured": case["growth"],
         "peak": sum(parts.values()) / case["growth"] - 1,
@@ -203,14 +208,10 @@ def record(
             beside = compare(found)
             say(f"{case['shape']:<16} {case['method']:<6} {case['compute']} "
                 f"{'recomputed' if case['checkpointing'] else 'kept':<10} exact: {beside['exact']}, saved: "
-                f"{_share(beside['saved'])}, inputs: {_share(beside['inputs'])}, peak: {_share(beside['peak'])} "
+                f"{100 * beside['saved']:+.1f} %, peak: {100 * beside['peak']:+.1f} % "
                 f"of {found['growth'] / 1e6:.0f} MB")  # fmt: skip
             records.write_json(file, made)
     return made
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:+.1f} %"
 
 
 def main() -> None:

@@ -108,7 +108,6 @@ class Watch:
         self.shapes: set[tuple[int, ...]] = set()
         self.saved: dict[int, int] = {}
         self.copies: dict[int, int] = {}
-        self.inputs: dict[int, int] = {}
         self.most: dict[str, int] = {}
         self.held: dict[str, int] = {}
 
@@ -129,16 +128,12 @@ class Watch:
 
     def _enter(self, module: Any, args: tuple) -> None:
         import torch
-        from transformers.modeling_layers import GradientCheckpointingLayer
 
         if not torch.is_grad_enabled():
             return
         if hasattr(module, "get_input_embeddings") and hasattr(module, "config") and self._outermost(module):
             self._keep()
-            self.saved, self.copies, self.inputs = {}, {}, {}
-        elif isinstance(module, GradientCheckpointingLayer) and args and module.gradient_checkpointing:
-            storage = args[0].untyped_storage()
-            self.inputs[storage.data_ptr()] = storage.nbytes()
+            self.saved, self.copies = {}, {}
 
     def _outermost(self, module: Any) -> bool:
         if self.model is None or any(one is self.model for one in module.modules()):
@@ -159,7 +154,7 @@ class Watch:
 
     def _keep(self) -> None:
         """Hold on to the counts of the pass before, if they are the largest so far."""
-        for name in ("saved", "copies", "inputs"):
+        for name in ("saved", "copies"):
             self.most[name] = max(self.most.get(name, 0), sum(getattr(self, name).values()))
 
     def _stepped(self, optimiser: Any, args: tuple, kwargs: dict) -> None:
@@ -189,7 +184,8 @@ def run(case: Case, name: str, watch: Watch | None = None) -> dict[str, Any]:
 
     description = describe(case.size, method=case.method, base=case.base, max_length=case.max_length, max_steps=STEPS,
                            devices="cpu", name=name)  # fmt: skip
-    per_row = case.max_length // tokens_of_a_row(description.base_path)
+    tokens, labels = lengths(description.base_path)
+    per_row = case.max_length // tokens
     description = dataclasses.replace(
         description,
         # The world decides on checkpointing: the miniature keeps what larger models recompute.
@@ -214,6 +210,7 @@ def run(case: Case, name: str, watch: Watch | None = None) -> dict[str, Any]:
         raise RuntimeError(f"expected a point of the curve after each of {STEPS} steps, got {len(peaks)}")
     return {
         "tokens": int(seen[-1]) // (PASSES * STEPS),
+        "labels": per_row * labels,
         "rank": description.lora_rank,
         "dropout": description.lora_dropout,
         "growth": [peak - before for peak in peaks],
@@ -221,14 +218,14 @@ def run(case: Case, name: str, watch: Watch | None = None) -> dict[str, Any]:
     }
 
 
-def tokens_of_a_row(base: str) -> int:
-    """Tokens of one of :func:`rows`, its end included."""
+def lengths(base: str) -> tuple[int, int]:
+    """Tokens of one of :func:`rows`, and how many of them the loss sees."""
     from transformers import AutoTokenizer
 
     from mammoth_utils.training import encoding
 
     examples, _ = encoding.encode_rows(rows(1), AutoTokenizer.from_pretrained(base), 2048)
-    return len(examples[0])
+    return len(examples[0]), len(examples[0].answer)
 
 
 def main() -> None:

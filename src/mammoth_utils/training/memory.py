@@ -25,6 +25,8 @@ PROCESS = 18_000_000  # a CPU process's trainer, data set and loader: the growth
 TILE_TOKENS, TILE_VOCABULARY = 4096, 32_768  # TRL scores the vocabulary in tiles of at most this size
 # In torch instead of one fused kernel the gradient of a tile holds it seven times in fp32 and once as booleans.
 TILE_ON_CPU = 7 * 4 + 1
+# On a CPU the labels' scores alone are built, and whole, where those of a full row are within this (training/head.py).
+WHOLE_BYTES, WHOLE_ROOM = 10, 2**28
 # bitsandbytes: half a byte a weight; one byte for each 64, and four for each 256 of these; two tables and an offset.
 BLOCK, NESTED_BLOCK, TABLES = 64, 256, 16 * 4 + 256 * 4 + 4
 
@@ -42,6 +44,7 @@ def memory(
     master: str = "fp32",
     dropout: float = 0.05,
     device: str = "cuda",
+    labels: float = 1.0,
 ) -> dict[str, float]:
     """Bytes that one device needs, by part, with AdamW, from the second pass of the second step on.
 
@@ -61,10 +64,11 @@ def memory(
         master: What ``full`` keeps its weights in, ``fp32`` or ``bf16``.
         dropout: In front of the adapters; any but 0 keeps the dropped inputs and their masks.
         device: ``cuda`` or ``cpu``.
+        labels: Share of the tokens that the loss sees; all of them is the safe side.
 
     Returns:
-        Each of ``PARTS``. ``activations``: what the backward pass reads. ``logits``: tiles of scores and gradients of
-        the head. ``extra``: 16-bit copies or gathered layers, a dequantised matrix, CUDA's context.
+        Each of ``PARTS``. ``activations``: what the backward pass reads, up to the head. ``logits``: the head's own,
+        its scores and their gradients. ``extra``: 16-bit copies or gathered layers, a dequantised matrix, the context.
 
     Raises:
         ValueError: If a name is unknown, naming the choices.
@@ -75,6 +79,8 @@ def memory(
             raise ValueError(f"unknown {what} {value!r}; known: {', '.join(known)}")
     if tokens < 1 or gpus < 1 or rank < 1:
         raise ValueError(f"expected at least one token, GPU and rank, got {tokens}, {gpus} and {rank}")
+    if not 0 < labels <= 1:
+        raise ValueError(f"labels is {labels}; expected the share of tokens that the loss sees, above 0 and at most 1")
     a, width = architecture, BYTES[compute]
     count, adapters = a.parameters, a.lora_parameters(rank)
     if method == "full":
@@ -96,8 +102,8 @@ def memory(
         "gradients": each * trained / gpus,
         "optimiser": (2.0 * each * trained + 4 * tensors) / gpus,
         "activations": float(held * tokens),
-        "logits": float(logits(a, method, tokens, width, stream, device)),
-        "extra": float(extra(a, method, gpus, width, adapters, autocast, device)),
+        "logits": float(sum(head(a, method, tokens, width, stream, device, labels))),
+        "extra": float(extra(a, method, gpus, width, adapters, autocast, device, whole_head(a, tokens, device))),
     }
 
 
@@ -128,16 +134,19 @@ def activations(
         device: On a card the mask of a dropout takes a byte a value, on a CPU four.
     """
     h, q, kv, i = architecture.hidden, architecture.queries, architecture.kv, architecture.intermediate
-    # Two norms in fp32, what they hand on to five matrices, queries, keys and values, the attention's row sums.
-    layer = 16 * h + 4 * width * i + 3 * width * q + 2 * width * kv + 4 * architecture.heads + 8
-    rotation = 2 * stream * (q // architecture.heads)
+    # Two norms in fp32, what they hand on to five matrices, gate and up, the attention's row sums.
+    layer = 16 * h + 4 * width * i + 4 * architecture.heads + 8
+    # Queries, keys, values and what comes of them, in fp32 on a CPU; then the input of the last matrix.
+    each = 4 if device == "cpu" else width
+    layer += each * (2 * q + 2 * kv) + width * q
+    outside = 2 * stream * (q // architecture.heads)  # the rotation's sines and cosines
     if method == "full":
         wide = stream == 4  # in fp32 a norm keeps its result too, and under autocast the 16-bit copy of it
         layer += (8 * h + (2 * h if width == 2 else 0)) if wide else 0
-        outside = (12 if wide else 8) * h + rotation + 25
+        outside += (8 if wide else 6) * h + 12
     else:
         layer += (2 * h if width == 2 else 0) + 7 * width * rank
-        outside = (8 if stream == 4 else 6) * h + rotation + 17
+        outside += 4 * h + 4
         if dropout:
             layer += MASK[device] * (5 * h + q + i)
             # Without a copy in the compute type, what was dropped out is kept besides, in place of what it came from.
@@ -147,24 +156,44 @@ def activations(
     return layer, stream * h, outside
 
 
-def logits(architecture: Architecture, method: str, tokens: int, width: int, stream: int, device: str) -> int:
-    """Bytes of scoring the vocabulary: a tile, what its gradient takes, and the gradients of its two factors."""
-    a = architecture
-    rows, columns = min(tokens, TILE_TOKENS), min(a.vocabulary, TILE_VOCABULARY)
-    tile = width * rows * (TILE_VOCABULARY if device == "cuda" else columns)
+def whole_head(architecture: Architecture, tokens: int, device: str) -> bool:
+    """Whether the scores of a pass are built whole (``training.head``) instead of in TRL's tiles."""
+    return device == "cpu" and tokens * architecture.vocabulary * WHOLE_BYTES <= WHOLE_ROOM
+
+
+def head(
+    architecture: Architecture, method: str, tokens: int, width: int, stream: int, device: str, labels: float = 1.0
+) -> tuple[float, float]:
+    """Bytes that the head saves for the backward pass, and those that come and go while it scores the vocabulary."""
+    h, words = architecture.hidden, architecture.vocabulary
+    seen = labels * tokens
+    if whole_head(architecture, tokens, device):
+        saved = seen * (4 * words + 16 + (width * h if method == "full" else 0))
+        # Two more such tables in the backward pass, and the weights' gradient in the compute type and in fp32.
+        passing = 8.0 * seen * words + ((4 + (width if width < 4 else 0)) * words * h if method == "full" else 0)
+        return saved, passing
+    scored = seen if device == "cuda" else tokens  # without Triton every position is scored
+    rows, columns = min(scored, TILE_TOKENS), min(words, TILE_VOCABULARY)
+    passing = width * rows * (TILE_VOCABULARY if device == "cuda" else columns) + 4.0 * h * scored
     if device == "cpu":
-        tile += TILE_ON_CPU * rows * columns
-    total = tile + 4 * a.hidden * tokens
+        passing += TILE_ON_CPU * rows * columns
     if method == "full":
-        total += 4 * a.vocabulary * a.hidden  # made in fp32 beside the gradient that it is added to
-        total += width * columns * a.hidden if stream > width else 0  # a tile of the head in the compute type
-    return total
+        passing += 4 * words * h  # the weights' gradient, beside the one that it is added to
+        passing += width * columns * h if stream > width else 0  # a tile of the weights in the compute type
+    return (stream * h + 13) * scored, passing
 
 
 def extra(
-    architecture: Architecture, method: str, gpus: int, width: int, adapters: int, autocast: bool, device: str
+    architecture: Architecture,
+    method: str,
+    gpus: int,
+    width: int,
+    adapters: int,
+    autocast: bool,
+    device: str,
+    whole: bool = False,
 ) -> float:
-    """Bytes of copies and of what stands beside the model."""
+    """Bytes of copies and of what stands beside the model; ``whole``: the head is copied too."""
     a = architecture
     total = CONTEXT if device == "cuda" else float(PROCESS)
     if gpus > 1:
@@ -173,7 +202,8 @@ def extra(
         # A layer's gradients in the compute type, and in fp32 as they are summed over the cards.
         total += (width + 4.0) * a.layer_matrices if method == "full" else 0.0
     elif autocast:
-        total += width * (a.linear if method == "full" else adapters)  # copies that live as long as the forward pass
+        # Copies that live as long as the forward pass, or without checkpointing until they were read backward.
+        total += width * (a.linear + (a.vocabulary * a.hidden if whole else 0) if method == "full" else adapters)
     if method == "qlora":
         total += width * max(inputs * outputs for inputs, outputs in a.matrices)  # dequantised one at a time
         if device == "cpu":
