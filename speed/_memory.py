@@ -1,15 +1,16 @@
-"""The memory of a command and all it starts, measured while it runs."""
+"""The memory and the processor time of a command and all it starts, measured while it runs."""
 
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-EVERY_S = 0.1
+EVERY_S = 0.25  # to read what a large process holds takes the kernel milliseconds
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Ran:
         seconds: How long it took.
         peak_mb: The largest memory that it and its descendants held together, shared pages counted once (PSS); None
             where the system does not say (it is read from ``/proc``).
+        processor_s: Processor time that it and its descendants took.
+        others_s: Processor time that everybody else took meanwhile on this machine; None where the system does not say.
     """
 
     returncode: int
@@ -30,6 +33,13 @@ class Ran:
     stderr: str
     seconds: float
     peak_mb: float | None
+    processor_s: float
+    others_s: float | None
+
+    @property
+    def least_s(self) -> float:
+        """Seconds without what others can have cost: a second of a processor in others' hands delays by one at most."""
+        return self.seconds - (self.others_s or 0.0)
 
 
 def run(command: Sequence[str], folder: Path, timeout_s: float = 1800, **environment: str) -> Ran:
@@ -46,6 +56,7 @@ def run(command: Sequence[str], folder: Path, timeout_s: float = 1800, **environ
     """
     out, err = folder / "stdout", folder / "stderr"
     started, peak = time.monotonic(), 0.0
+    busy, own, theirs = _busy_s(), _taken_s(), _taken_s(resource.RUSAGE_CHILDREN)
     with open(out, "w", encoding="utf8") as printed, open(err, "w", encoding="utf8") as complained:
         process = subprocess.Popen(command, stdout=printed, stderr=complained, env={**os.environ, **environment})
         while process.poll() is None:
@@ -56,7 +67,28 @@ def run(command: Sequence[str], folder: Path, timeout_s: float = 1800, **environ
                 raise TimeoutError(f"{' '.join(command)} did not end in {timeout_s} s: {err.read_text()[-500:]}")
             time.sleep(EVERY_S)
     seconds = time.monotonic() - started
-    return Ran(process.returncode, out.read_text(), err.read_text(), seconds, peak or None)
+    took = _taken_s(resource.RUSAGE_CHILDREN) - theirs
+    others = None if busy is None else max(0.0, _busy_s() - busy - took - (_taken_s() - own))
+    return Ran(process.returncode, out.read_text(), err.read_text(), seconds, peak or None, took, others)
+
+
+def _taken_s(whose: int = resource.RUSAGE_SELF) -> float:
+    usage = resource.getrusage(whose)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _busy_s() -> float | None:
+    """Seconds for which this machine's processors have worked since it started, all together; None where not told.
+
+    What a host took away from a virtual machine counts as work, of others.
+    """
+    try:
+        user, nice, system, _, _, irq, softirq, stolen, *_ = map(
+            int, Path("/proc/stat").read_text().split("\n")[0].split()[1:]
+        )
+    except OSError:
+        return None
+    return (user + nice + system + irq + softirq + stolen) / os.sysconf("SC_CLK_TCK")
 
 
 def held_mb(process: int) -> float:
