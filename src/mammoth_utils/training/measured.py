@@ -46,7 +46,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "llama-14m": _llama(384, 6, 6, 6, 1024, 4096, False),
     "llama-21m-deep": _llama(256, 24, 4, 2, 768, 8192, True),
     "qwen-37m": _llama(448, 8, 7, 1, 2432, 16_000, True, model_type="qwen2"),
-    "llama-62m-wide": _llama(1024, 4, 16, 4, 2816, 8000, False),
+    "llama-61m-wide": _llama(1024, 4, 16, 4, 2816, 8000, False),
     "qwen-90m-words": _llama(512, 8, 8, 2, 1408, 65_536, False, model_type="qwen2"),
     "llama-124m": _llama(768, 14, 12, 12, 2048, 32_000, True),
     "llama-154m": _llama(1024, 12, 16, 8, 2816, 12_000, True),

@@ -1,0 +1,77 @@
+"""The page on hardware: its figures show every plan and every measurement, and refuse to show nothing."""
+
+from __future__ import annotations
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import pandas
+import pytest
+
+from mammoth_utils.report import hardware as figures
+from mammoth_utils.training import hardware, measured
+from mammoth_utils.training.memory import PARTS
+
+
+def words(figure):
+    figure.canvas.draw()
+    return [
+        text.get_text() for axis in figure.axes for text in (*axis.texts, *axis.get_yticklabels(), axis.xaxis.label)
+    ]
+
+
+def plans(gpu="H100", gpus=1):
+    machine = hardware.Machine.of(gpu, gpus, 0, 2048, 1, True)
+    return pandas.DataFrame(hardware.scale_table(machine)), machine
+
+
+def test_every_plan_has_a_bar_of_its_parts_and_its_total_written_on():
+    frame, machine = plans()
+    figure = figures.memory_parts(frame, machine.card.gib, str(machine))
+    axis = figure.axes[0]
+    assert len(axis.patches) == len(frame) * len(PARTS)
+    for number, row in enumerate(frame.to_dict("records")):
+        bar = axis.patches[number * len(PARTS) : (number + 1) * len(PARTS)]
+        assert sum(part.get_width() for part in bar) == pytest.approx(row["total"])
+    shown = words(figure)
+    assert "1,165 GiB" in shown, "a bar beyond the axis carries its length"
+    assert " 75 GiB" in shown, "the card's memory"
+    assert "70b llama qlora" in shown
+    assert any("n = 27 plans" in text for text in shown)
+
+
+def test_a_bar_that_is_cut_keeps_its_text_inside_the_axis():
+    frame, machine = plans("T4")
+    figure = figures.memory_parts(frame, machine.card.gib, str(machine))
+    figure.canvas.draw()
+    axis = figure.axes[0]
+    right = axis.get_xlim()[1]
+    assert right >= figures.SHOWN * machine.card.gib * 0.999
+    assert all(text.get_position()[0] <= right for text in axis.texts)
+
+
+def test_the_parts_of_the_figure_are_the_planners():
+    assert tuple(figures.PARTS) == PARTS
+    assert len(set(figures.PARTS.values())) == len(PARTS)
+
+
+def test_every_measurement_has_a_mark_and_the_band_is_the_bound():
+    frame = pandas.DataFrame(hardware.measured_table(measured.committed()))
+    figure = figures.planned_against_measured(frame, 15)
+    axis = figure.axes[0]
+    marks = [line for line in axis.lines if line.get_marker() in figures.MARKERS.values()]
+    assert sorted(line.get_xdata()[0] for line in marks) == sorted(frame["peak, %"])
+    assert set(frame["net"]) <= set(words(figure))
+    assert any(f"n = {len(frame)} runs" in text for text in words(figure))
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [lambda: figures.memory_parts(pandas.DataFrame(), 80, "H100"),
+     lambda: figures.planned_against_measured(pandas.DataFrame(), 15)],
+    ids=["parts", "measured"],
+)  # fmt: skip
+def test_a_figure_of_nothing_is_refused(draw):
+    with pytest.raises(ValueError, match="needs at least one run, got none"):
+        draw()
