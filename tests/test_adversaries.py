@@ -302,7 +302,7 @@ from pathlib import Path
 from mammoth_utils.programs import run_programs
 from tests.processes import below
 
-count, killed, every_s = int(sys.argv[1]), [0], 1.0
+count, killed, given, every_s = int(sys.argv[1]), [0], [0], 1.0
 hostile = [
     ("import math\\nmath.sqrt = None\\nans = {n}", "ok"), ("import os\\nos._exit(3)", "error"),
     ("import os\\nos.kill(os.getpid(), 9)", "crashed"), ("x = bytearray(8 * 2 ** 30)", "memory"),
@@ -320,7 +320,10 @@ def program(n):
 
 def kill():
     while True:
+        before = given[0]
         time.sleep(every_s)
+        while given[0] == before:  # on a busy machine a worker may need longer to start; it gets to answer once
+            time.sleep(0.01)
         workers = sorted(below(os.getpid()))
         if workers:
             killed[0] += 1
@@ -334,6 +337,7 @@ wrong, done, memory = [], 0, []
 limits = {"timeout_s": 0.5, "memory_mb": 256, "workers": 2, "isolation": "auto"}
 for n, one in enumerate(run_programs(map(program, range(count)), **limits)):
     done += 1
+    given[0] += 1
     if n % 50 == 7:
         expected = hostile[n // 50 % len(hostile)][1]
         if one.status != expected or (expected == "ok" and one.value != str(n)):

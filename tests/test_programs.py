@@ -10,12 +10,14 @@ import sys
 import tempfile
 import textwrap
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from processes import below, children, gone
 
-from mammoth_utils.programs import Sandbox, SandboxError, frames, isolation, run_program, run_programs, watch
+from mammoth_utils.programs import Sandbox, SandboxError, frames, isolation, parents, run_program, run_programs, watch
+from mammoth_utils.programs import sandbox as sandbox_room
 
 STRONG = [level for level in isolation.FULL if isolation.attempt(level)[0] is not None]
 needs_full = pytest.mark.skipif(not STRONG, reason="neither namespaces nor Landlock can be had on this machine")
@@ -523,6 +525,46 @@ def test_an_abandoned_iterator_leaves_no_process():
     assert started
     del executions
     assert gone(started)
+
+
+def killing_at_the_start(monkeypatch, times: int, which: str) -> list[int]:
+    """Let the first workers be killed while they import: their guard's process, or its child's."""
+    started, killed = parents.WarmParent.__init__, []
+
+    def start(self, kind, level):
+        started(self, kind, level)
+        if len(killed) == times:
+            return
+        made, until = set(), 0.0
+        while time.monotonic() < until or not made:  # what helps to make a namespace comes and goes
+            if (now := below(self._process.pid)) != made:
+                made, until = now, time.monotonic() + 0.05
+            time.sleep(0.001)
+        killed.append(self._process.pid if which == "guard" else min(made))
+        os.kill(killed[-1], signal.SIGKILL)
+
+    monkeypatch.setattr(parents.WarmParent, "__init__", start)
+    return killed
+
+
+@needs_linux
+@pytest.mark.parametrize("level", [*STRONG, "process"])
+@pytest.mark.parametrize("which", ["guard", "child"])
+def test_workers_that_are_killed_while_they_start_cost_no_program_an_attempt(level, which, monkeypatch):
+    times = sandbox_room.ATTEMPTS + 2
+    killed = killing_at_the_start(monkeypatch, times, which)
+    ran = list(run_programs([f"import sympy\nprint({n})" for n in range(3)], workers=1, isolation=level))
+    assert [one.printed for one in ran] == ["0\n", "1\n", "2\n"]
+    assert len(killed) == times
+
+
+@needs_linux
+def test_workers_that_are_always_killed_while_they_start_are_told_and_not_started_for_ever(monkeypatch):
+    monkeypatch.setattr(sandbox_room, "STARTS", 4)
+    killed = killing_at_the_start(monkeypatch, 1000, "child")
+    with pytest.raises(SandboxError, match="4 workers in a row were ended while they started"):
+        list(run_programs(["import sympy"], workers=1, isolation="auto"))
+    assert len(killed) == 4
 
 
 @needs_linux

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 
 from mammoth_utils.programs.layers import DISK_MB, PROCESSES
-from mammoth_utils.programs.parents import SandboxError, WarmParent
+from mammoth_utils.programs.parents import STARTS, SandboxError, WarmParent
 
 LEVELS = ("namespaces", "landlock", "process")
 FULL = ("namespaces", "landlock")  # levels that hold against a program that means harm
@@ -58,17 +58,23 @@ class IsolationReport:
 def attempt(level: str) -> tuple[dict | None, str]:
     """What a worker at this level says of itself, or None and the reason why there can be none here.
 
-    A worker is started and closed again, once in the life of this process.
+    A worker is started and closed again, once in the life of this process; one that was killed meanwhile, by somebody
+    or for want of memory, says nothing about the level, so another is started.
     """
-    parent = None
-    try:
-        parent = WarmParent("bare", level)
-        return parent.wait_until_ready(), ""
-    except SandboxError as error:
-        return None, str(error)
-    finally:
-        if parent is not None:
-            parent.close()
+    reason = ""
+    for _ in range(STARTS):
+        parent = None
+        try:
+            parent = WarmParent("bare", level)
+            return parent.wait_until_ready(), ""
+        except SandboxError as error:
+            reason = str(error)
+            if parent is None or not parent.killed:
+                break
+        finally:
+            if parent is not None:
+                parent.close()
+    return None, reason
 
 
 def resolve(isolation: str) -> str:

@@ -25,6 +25,7 @@ main()
 # Not -I, which would ignore the hash seed: -P and -s and -S, and an environment of ours, leave out the same.
 FLAGS = ("-P", "-s", "-S", "-B", "-X", "utf8", "-W", "ignore")
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+STARTS = 20  # workers in a row that may be killed while they start
 NEEDED_TO_START = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # some installations of Python find libpython by these
 
 

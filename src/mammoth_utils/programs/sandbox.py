@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from mammoth_utils.programs import isolation as isolations
 from mammoth_utils.programs.execution import Execution, Program, cells_of, refusal
 from mammoth_utils.programs.layers import DISK_MB
-from mammoth_utils.programs.parents import SandboxError, WarmParent
+from mammoth_utils.programs.parents import STARTS, SandboxError, WarmParent
 from mammoth_utils.programs.program import parent_for
 
 AHEAD = 2000  # programs that may run while one before them is still running
@@ -97,6 +97,7 @@ class Sandbox:
             {} for _ in range(int(workers))
         ]  # a slot holds a parent of each kind
         self._busy: dict[WarmParent, _Batch] = {}
+        self._lost_starts = 0  # in a row
         self._pace: dict[str, float] = {}  # seconds a program of each kind, as measured
         self._lock = threading.Lock()
         self._closed = False
@@ -172,12 +173,19 @@ class Sandbox:
                     for index, fields in results:
                         done[index] = Execution(**fields, isolation=self.level)
                         del batch.jobs[index]
+                        self._lost_starts = 0
                     if not gone:
                         if not batch.jobs:
                             self._finish(parent, selector)
                         continue
+                    # Ended from outside before it was ready: no fault of a program, and no attempt at one.
+                    unstarted = parent.hello is None and time.monotonic() < batch.deadline
                     words = self._drop(parent, selector)
+                    self._lost_starts += unstarted
+                    if self._lost_starts == STARTS:
+                        raise SandboxError(f"{STARTS} workers in a row were ended while they started")
                     for job in reversed(batch.jobs.values()):
+                        job.attempts -= unstarted
                         if job.attempts < ATTEMPTS:
                             waiting.appendleft(job)
                         elif words:  # a worker's own error, not a kill from outside

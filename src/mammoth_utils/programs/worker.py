@@ -44,42 +44,58 @@ def main() -> NoReturn:
         layers.adopt_orphans()
         stranger = layers.enter_namespaces() if level == "namespaces" else False
         watched = [traces.end_of(caller)]  # before the fork: a caller that is gone by then is noticed all the same
+        here, held = os.pipe()  # the guard holds one end for as long as it lives
         child = os.fork()
         if child == 0:
-            _be_the_parent(settings, level, stranger, scratch)
+            os.close(held)
+            _be_the_parent(settings, level, stranger, scratch, here)
+        os.close(here)
     except OSError as error:
         frames.write(1, {"ok": False, "reason": str(error)})
         traces.remove(scratch)
         os._exit(0)
     os.close(0)
     os.close(1)
+    status = None
     try:
-        _wait_for_either([*watched, traces.end_of(child)], caller, child)
+        status = _wait_for_either([*watched, traces.end_of(child)], caller, child)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
         traces.sweep(level if level != "namespaces" else "landlock")
         traces.remove(scratch)
+    if status is not None and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        # Ended from outside, and so are we: the caller tells a worker that was killed from one that failed.
+        os.kill(os.getpid(), signal.SIGKILL)
     os._exit(0)
 
 
-def _wait_for_either(descriptors: list[int | None], caller: int, child: int) -> None:
+def _wait_for_either(descriptors: list[int | None], caller: int, child: int) -> int | None:
+    """The child's wait status, once it has ended; None once the caller is gone and the child is not."""
     if None not in descriptors:
         select.select(descriptors, [], [])
-        return
-    while os.getppid() == caller and os.waitpid(child, os.WNOHANG)[0] == 0:
+        return _status(child)
+    while os.getppid() == caller:
+        if (status := _status(child)) is not None:
+            return status
         time.sleep(0.1)
+    return None
+
+
+def _status(child: int) -> int | None:
+    ended, status = os.waitpid(child, os.WNOHANG)
+    return status if ended else None
 
 
 # --- the warm parent ---
 
 
-def _be_the_parent(settings: dict, level: str, stranger: bool, scratch: str) -> NoReturn:
+def _be_the_parent(settings: dict, level: str, stranger: bool, scratch: str, guard: int) -> NoReturn:
     """Turn this process into the warm parent; an error of ours goes to standard error, which the caller reads."""
     code = 1
     try:
         with contextlib.suppress(BrokenPipeError):  # the caller has gone, which is how this ends
-            _serve(settings, level, stranger, scratch)
+            _serve(settings, level, stranger, scratch, guard)
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -87,7 +103,7 @@ def _be_the_parent(settings: dict, level: str, stranger: bool, scratch: str) -> 
         os._exit(code)
 
 
-def _serve(settings: dict, level: str, stranger: bool, scratch: str) -> None:
+def _serve(settings: dict, level: str, stranger: bool, scratch: str, guard: int) -> None:
     """Build the layers, import, say what holds, and run programs until the pipe closes."""
     incoming, outgoing = _move_channel()
     statm = _open_or_none("/proc/self/statm")
@@ -118,6 +134,9 @@ def _serve(settings: dict, level: str, stranger: bool, scratch: str) -> None:
     except OSError as error:
         frames.write(outgoing, {"ok": False, "reason": str(error)})
         return
+    if select.select([guard], [], [], 0)[0]:
+        return  # the guard ended before the kernel was told to end this process with it
+    os.close(guard)
     os.chdir(scratch)
     os.environ.clear()
     sys.set_int_max_str_digits(0)  # a product of ten thousand digits is an answer, and time is limited anyhow
@@ -150,26 +169,22 @@ def _results(batch: dict, neighbours: Neighbours, level: str, descriptors: dict)
         level: One of ``namespaces``, ``landlock``, ``process``.
         descriptors: Of the warm parent.
     """
-    waiting = list(batch["programs"])
-    while waiting:
-        alone = [waiting[0][0]]
-        if batch["share"]:
-            settled = neighbours.run(waiting, batch)
-            alone = settled.alone
-            if settled.results:
-                yield [[index, fields | {"process": "shared"}] for index, fields in settled.results]
-            done = {index for index, _ in settled.results}
-        else:
-            done = set()
-        for index, cells in waiting:
-            if index in alone:
-                task = batch | {"cells": cells}
-                fields = watch.run(task, level, descriptors, neighbours.pid)
-                if fields["status"] == "crashed" and fields["error"] == watch.KILLED:
-                    # By its own hand or by another's, such as that of a machine short of memory: once more will tell.
-                    fields = watch.run(task, level, descriptors, neighbours.pid)
-                yield [[index, fields | {"process": "own"}]]
-        waiting = [one for one in waiting if one[0] not in done and one[0] not in alone]
+    waiting, alone = list(batch["programs"]), []
+    while waiting and batch["share"]:
+        settled = neighbours.run(waiting, batch)
+        if settled.results:
+            yield [[index, fields | {"process": "shared"}] for index, fields in settled.results]
+        done = {index for index, _ in settled.results}
+        alone += [one for one in waiting if one[0] in settled.alone]
+        waiting = [one for one in waiting if one[0] not in done and one[0] not in settled.alone]
+    # Behind all that share: one that takes its whole time must not keep the answers of those that take none.
+    for index, cells in sorted(alone) or waiting:
+        task = batch | {"cells": cells}
+        fields = watch.run(task, level, descriptors, neighbours.pid)
+        if fields["status"] == "crashed" and fields["error"] == watch.KILLED:
+            # By its own hand or by another's, such as that of a machine short of memory: once more will tell.
+            fields = watch.run(task, level, descriptors, neighbours.pid)
+        yield [[index, fields | {"process": "own"}]]
 
 
 def _move_channel() -> tuple[int, int]:
