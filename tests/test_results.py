@@ -11,7 +11,7 @@ import sys
 import pytest
 import tiny_base
 
-from mammoth_utils import paths, records
+from mammoth_utils import paths, prompts, records
 from mammoth_utils.training import adapters, describe, encoding, finetune, guards, losses, merging, results
 
 torch = pytest.importorskip("torch")
@@ -101,6 +101,8 @@ def test_a_merged_model_is_what_any_server_loads(runs_dir, base, tmp_path):
 
     pieces = shutil.copytree(base, tmp_path / "pieces")
     (pieces / "tokenizer.model").write_bytes(b"sentencepiece")
+    settings = records.read_json(pieces / "tokenizer_config.json")
+    records.write_json(pieces / "tokenizer_config.json", settings | {"chat_template": "{{ 'the base asks so' }}"})
     description = described(pieces, "qlora", "7b")
     adapted(description)
     place = merging.merge(description.folder)
@@ -116,10 +118,30 @@ def test_a_merged_model_is_what_any_server_loads(runs_dir, base, tmp_path):
     assert generation.do_sample is False
     tokenizer = AutoTokenizer.from_pretrained(place)
     assert (tokenizer.eos_token, tokenizer.padding_side) == ("</s>", "left")
-    assert (place / "tokenizer.model").read_bytes() == b"sentencepiece"
+    for name in ("tokenizer.json", "tokenizer.model"):
+        assert (place / name).read_bytes() == (pieces / name).read_bytes(), "the base's own, as servers know it"
     model = AutoModelForCausalLM.from_pretrained(place, dtype="auto")
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
     assert not [text for text in place.glob("*.json") if str(tmp_path) in text.read_text()], "a path of this machine"
+
+
+@pytest.mark.parametrize("start", [True, False])
+def test_a_servers_chat_gives_the_prompt_that_was_trained_on(runs_dir, base, tmp_path, start):
+    from transformers import AutoTokenizer
+
+    there = shutil.copytree(base, tmp_path / "base")
+    if not start:  # a tokenizer that puts nothing in front, as Qwen's
+        tokenizer = records.read_json(there / "tokenizer.json")
+        records.write_json(there / "tokenizer.json", tokenizer | {"post_processor": None})
+    description = described(there, "lora")
+    adapted(description)
+    tokenizer = AutoTokenizer.from_pretrained(merging.merge(description.folder))
+    question = "What is 7 plus 5?\n{{ 1 }}" + prompts.POT_TRIGGER
+    asked = tokenizer.apply_chat_template([{"role": "user", "content": question}], return_dict=False)
+    assert asked == tokenizer(prompts.alpaca(question)).input_ids
+    assert (asked[0] == tokenizer.bos_token_id) is start
+    with pytest.raises(Exception, match="expected one message, of the user"):
+        tokenizer.apply_chat_template([{"role": "system", "content": "You are a poet."}])
 
 
 def test_a_large_model_is_written_in_shards_with_their_index(runs_dir, base):

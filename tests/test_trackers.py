@@ -10,9 +10,10 @@ import textwrap
 import types
 
 import pytest
+import tiny_base
 
 from mammoth_utils import records
-from mammoth_utils.training import trackers
+from mammoth_utils.training import adapters, finetune, trackers
 from mammoth_utils.training.describe import TRACKERS, describe
 
 RECORD = {
@@ -217,6 +218,47 @@ def test_the_versions_are_those_of_the_extra(root):
 
     extras = tomllib.loads((root / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert sorted(extras["track"]) == sorted(trackers.PIP.values())
+
+
+# ---- within a run
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tiny_base.base(tmp_path_factory.mktemp("base") / "tiny")
+
+
+def run(base, names: str):
+    description = describe("1m", base=str(base), max_length=320, max_steps=12, learning_rate=1e-3, name="a")
+    return dataclasses.replace(description, trackers=names)
+
+
+def test_a_run_sends_the_very_points_of_its_curve_and_its_record(fakes, base, runs_dir):
+    record = finetune(run(base, "wandb,trackio"), tiny_base.rows(8))
+    curve = [(row["step"], row["loss"]) for row in records.read_jsonl(runs_dir / "train" / "a" / "curve.jsonl")]
+    assert [step for step, _ in curve] == [1, 10, 12]
+    for name in ("wandb", "trackio"):
+        assert losses(fakes[name]) == curve
+        sent = {label: value for entry in fakes[name] for label, value in _values(entry).items()}
+        assert sent["summary/losses/last"] == record["losses"]["last"]
+        assert sent["summary/drift/model_nats"] == record["drift"]["model_nats"]
+    assert fakes["wandb"][-1] == ("closed", 0)
+
+
+def test_a_run_that_dies_closes_its_trackers(fakes, base):
+    def die(point):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(run(base, "wandb"), tiny_base.rows(8), die)
+    assert fakes["wandb"][-1] == ("closed", 1)
+
+
+def test_a_run_whose_tracker_is_missing_is_refused_before_anything_is_loaded(base, runs_dir, monkeypatch):
+    monkeypatch.setattr(trackers, "_installed", lambda name: False)
+    monkeypatch.setattr(adapters, "load_tokenizer", lambda description: pytest.fail("something was loaded"))
+    with pytest.raises(trackers.MissingTrackerError, match="pip install 'trackio"):
+        finetune(run(base, "trackio"), tiny_base.rows(8))
 
 
 # ---- the real ones, where they are installed: pip install -e '.[track]'

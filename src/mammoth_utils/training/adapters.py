@@ -8,12 +8,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from mammoth_utils import records
+from mammoth_utils import prompts, records
 from mammoth_utils.training import guards
 from mammoth_utils.training.describe import RunDescription
 from mammoth_utils.training.quiet import importing
 
 TARGETS = "all-linear"  # every matrix but the embeddings and the head, as the QLoRA paper found necessary
+
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.json", "merges.txt",
+)  # fmt: skip
 
 
 def load_tokenizer(description: RunDescription) -> Any:
@@ -180,24 +185,39 @@ def _state_dtype(folder: Path) -> None:
 
 
 def add_tokenizer(folder: Path, tokenizer: Any, description: RunDescription) -> None:
-    """The tokenizer's files in a folder, padding on the left as decoding needs; with SentencePiece's own file.
+    """The tokenizer's files in a folder: the base's own where it has them, as every server and converter knows them.
 
-    llama.cpp converts a SentencePiece vocabulary from ``tokenizer.model``, which transformers no longer writes.
+    What this transformers would write names classes that older ones do not have, and no ``tokenizer.model``, from which
+    llama.cpp converts a SentencePiece vocabulary. Settings gain the padding token, padding on the left as decoding
+    needs, and a chat template that gives the training's prompt; the base's own would ask what was never trained.
     """
     from transformers.utils import cached_file
 
     tokenizer.save_pretrained(folder)
+    for name in TOKENIZER_FILES:
+        found = cached_file(
+            description.base_path, name, revision=description.revision or None, local_files_only=True,
+            _raise_exceptions_for_missing_entries=False, _raise_exceptions_for_connection_errors=False,
+        )  # fmt: skip
+        if found is not None:
+            shutil.copyfile(found, folder / name)
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
     config = records.read_json(folder / "tokenizer_config.json")
-    for key in ("is_local", "local_files_only", "name_or_path"):  # how this machine found it
+    for key in ("is_local", "local_files_only", "name_or_path"):  # how a machine found it
         config.pop(key, None)
-    records.write_json(folder / "tokenizer_config.json", config | {"padding_side": "left"})
-    pieces = cached_file(
-        description.base_path, "tokenizer.model", revision=description.revision or None, local_files_only=True,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
+    own = {"pad_token": tokenizer.pad_token, "padding_side": "left", "chat_template": chat_template(tokenizer)}
+    records.write_json(folder / "tokenizer_config.json", config | own)
+
+
+def chat_template(tokenizer: Any) -> str:
+    """A template by which a server's chat gives one question the very prompt that was trained on."""
+    start = tokenizer("x").input_ids[0] == tokenizer.bos_token_id
+    before, after = ("{{ " + json.dumps(part) + " }}" for part in (prompts.ALPACA_HEADER, prompts.ALPACA_RESPONSE))
+    refused = "{{ raise_exception('expected one message, of the user: the question') }}"
+    return (
+        "{% if messages | length != 1 or messages[0]['role'] != 'user' %}" + refused + "{% endif %}"
+        + ("{{ bos_token }}" if start else "") + before + "{{ messages[0]['content'] }}" + after
     )  # fmt: skip
-    if pieces is not None:
-        shutil.copyfile(pieces, folder / "tokenizer.model")
 
 
 def generation_config(tokenizer: Any) -> Any:
