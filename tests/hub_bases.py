@@ -14,7 +14,7 @@ from typing import Any
 
 import tiny_base
 
-from mammoth_utils.curation import rehearsal
+from mammoth_utils.curation import rehearsal, release
 
 VOCABULARY = 32_000
 # As published, but for width and depth: layers, heads, keys, rope_theta, positions.
@@ -118,6 +118,17 @@ def files(folder: Path) -> dict[str, bytes]:
     held = {file.name: file.read_bytes() for file in sorted(folder.iterdir()) if file.is_file()}
     return held | {"README.md": b"# a base model\n", "pytorch_model.bin.index.json": b"{}", "LICENSE.txt": b"...\n",
                    "pytorch_model-00001-of-00002.bin": b"the same weights once more" * 1000}  # fmt: skip
+
+
+def small_release(file: Path, rows_a_source: int = 6) -> None:
+    """A release of the shortest rows of a synthetic one, some of every source."""
+    held: dict[str, list[dict]] = {}
+    for row in sorted(
+        (row for row, _ in rehearsal.rows(3000)), key=lambda row: len(row["instruction"] + row["output"])
+    ):
+        held.setdefault(row["source"], []).append({key: row[key] for key in release.KEYS})
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps([row for rows in held.values() for row in rows[:rows_a_source]]))
 
 
 def _json(file: Path, value: Any) -> None:

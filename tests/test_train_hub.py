@@ -18,7 +18,7 @@ import hub_server
 import pytest
 
 from mammoth_utils import records, scales
-from mammoth_utils.curation import rehearsal, release
+from mammoth_utils.curation import release
 
 ROOT = Path(__file__).resolve().parent.parent
 THIRTEEN = scales.scale("13b")
@@ -173,8 +173,8 @@ def test_what_the_hub_does_not_give_is_told_in_seconds_with_what_to_do(
 @pytest.mark.long
 def test_from_an_empty_cache_the_command_of_this_project_trains_by_hub_name(served, files, tmp_path):
     """``papermill notebooks/train.ipynb runs/train-13b.ipynb -p size 13b``, unchanged, with a token and a cut."""
-    rehearsal.write(tmp_path / "MathInstruct.json", 40)
-    content = (tmp_path / "MathInstruct.json").read_bytes()
+    hub_bases.small_release(tmp_path / "made" / "MathInstruct.json", 3)
+    content = (tmp_path / "made" / "MathInstruct.json").read_bytes()
     served.holds(release.HUB_NAME, {release.HUB_FILE: content}, release.REVISION)
     served.repositories[THIRTEEN.base].gated = True
     served.cut, served.cut_after = 3, 11 << 20

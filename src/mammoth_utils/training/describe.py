@@ -14,6 +14,7 @@ from mammoth_utils import paths, scales
 from mammoth_utils.training import bases, planner
 
 MAX_SEED = 2**31 - 1
+SAID = ("force", "nodes")  # what a page is told and a run is not
 FORCE_VARIABLE = "MAMMOTH_FORCE"  # "1" tells processes that another one starts what `force` tells a page
 CHECKPOINT_MINUTES = 30.0
 MAX_LEFT_OUT = 0.05  # share of the rows that may be too long, empty or hold special tokens before a run is refused
@@ -59,8 +60,9 @@ class RunDescription:
         checkpoint_minutes: Minutes between checkpoints; 0 keeps none, and a killed run starts again.
         trackers: Where the curve goes besides ``curve.jsonl``, comma-separated; empty for nowhere.
         logging_steps: Optimiser steps between two points of the curve.
-        force: Start although the planner says that it cannot fit. A word to this machine, no part of what the run
-            is: ``run.json`` does not hold it.
+        force: Start although the planner says that it cannot fit. Like ``nodes`` a word to the page that starts the
+            run, no part of what it is: ``run.json`` does not hold it.
+        nodes: Machines that share the run; with more than one they are started by hand or by a cluster's scheduler.
     """
 
     name: str
@@ -94,6 +96,7 @@ class RunDescription:
     logging_steps: int
     trackers: str
     force: bool = False
+    nodes: int = 1
 
     @property
     def folder(self) -> Path:
@@ -115,7 +118,7 @@ class RunDescription:
 
     def as_dict(self) -> dict[str, Any]:
         """Every value that makes the run what it is, by name, as JSON holds it."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name != "force"}
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in SAID}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> RunDescription:
@@ -124,7 +127,7 @@ class RunDescription:
         Raises:
             ValueError: If a value is missing, naming it.
         """
-        names = [field.name for field in dataclasses.fields(cls) if field.name != "force"]
+        names = [field.name for field in dataclasses.fields(cls) if field.name not in SAID]
         missing = [name for name in names if name not in values]
         if missing:
             raise ValueError(f"a run description needs {', '.join(names)}; missing here: {', '.join(missing)}")
@@ -152,6 +155,7 @@ def describe(
     checkpoint_minutes: float = CHECKPOINT_MINUTES,
     trackers: str = "",
     force: bool = False,
+    nodes: int = 1,
 ) -> RunDescription:
     """The resolved description of a run; zero, an empty text and ``auto`` take the scale's recipe.
 
@@ -176,11 +180,12 @@ def describe(
         name: The run's folder; without it the name follows from the parameters, and a value that departs from the
             recipe is part of it, as in ``llama-1m-hybrid-full-s0-max_steps20``.
         revision: Commit, tag or branch of the base on its hub; empty takes the scale's.
-        sharding: ``auto`` is ``fsdp2`` on several GPUs, else ``none``.
+        sharding: ``auto`` is ``fsdp2`` on several GPUs or nodes, else ``none``.
         master_weights: ``fp32``, or ``bf16`` for full fine-tuning at half the memory, which loses most updates.
         checkpoint_minutes: Minutes between checkpoints; 0 keeps none.
         trackers: Any of ``tensorboard``, ``trackio`` and ``wandb``, comma-separated.
         force: Start although the planner says that it cannot fit.
+        nodes: Machines that share the run; ``devices`` are those of each.
 
     Raises:
         ValueError: If a value is unknown or out of range, naming what was expected and the choices.
@@ -199,6 +204,7 @@ def describe(
     _whole("max_steps", max_steps, 0, 10_000_000)
     _whole("max_length", max_length, 0, 1 << 20)
     _whole("micro_batch", micro_batch, 0, 4096)
+    _whole("nodes", nodes, 1, 4096)
     if max_length and max_length < 32:
         raise ValueError(
             f"max_length is {max_length} tokens; expected at least 32, since the prompt alone needs as many"
@@ -220,7 +226,7 @@ def describe(
         raise ValueError(f"master_weights={master_weights} is for method=full; {chosen} trains fp32 adapters")
     if sharding == "auto":
         several = devices not in ("cpu", "1") and not (scale.miniature and devices == "auto")
-        sharding = "fsdp2" if several and len(planner.gpus()) > 1 else "none"
+        sharding = "fsdp2" if nodes > 1 or (several and len(planner.gpus()) > 1) else "none"
     usual = recipe.rate(chosen)
     pinned = scale.revision if source == scale.base else ""
     peak = learning_rate or usual
@@ -268,6 +274,7 @@ def describe(
         logging_steps=10,
         trackers=trackers,
         force=force,
+        nodes=nodes,
     )
 
 

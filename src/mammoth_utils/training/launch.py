@@ -38,6 +38,8 @@ def train(
 ) -> dict[str, Any]:
     """The record of a run on as many devices as it asks for: ``finetune`` here, or ``torchrun`` on the same folder.
 
+    A run of several nodes is prepared, and waited for until the lines of ``cluster_lines`` have been started on them.
+
     Args:
         description: The run.
         rows: The mixture.
@@ -50,6 +52,8 @@ def train(
         NotReadyError: If weights, a GPU or disk are missing.
         RuntimeError: If a worker failed, with the last lines that it wrote, its own traceback among them.
     """
+    if description.nodes > 1:
+        return _elsewhere(description, rows, on_step, resume, on_line)
     count, cards = devices(description)
     if count == 1 and cards <= 1:
         return finetune(description, rows, on_step, resume)
@@ -62,6 +66,26 @@ def train(
         fetch(description, lambda line: say(description.folder, line))
         _torchrun(description.folder / "run.json", count, on_step, on_line, module, description.force)
         return records.read_json(description.folder / "record.json")
+
+
+def _elsewhere(
+    description: RunDescription,
+    rows: list[dict[str, Any]],
+    on_step: Callable[[dict[str, float]], None] | None,
+    resume: bool,
+    on_line: Callable[[str], None] | None,
+) -> dict[str, Any]:
+    """The record of a run that other nodes train: prepared here, and followed until they are done."""
+    folder = prepare(description, rows, resume).parent
+    if on_line is not None:
+        on_line(f"prepared for {description.nodes} nodes; what they do shows here once their lines are started")
+    seen, ended = 0, False
+    while not ended:
+        ended = (folder / "record.json").is_file()  # before the last look at the curve, which is written first
+        if on_step is not None:
+            seen = _follow(folder / "curve.jsonl", seen, on_step)
+        time.sleep(0 if ended else 0.5)
+    return records.read_json(folder / "record.json")
 
 
 def prepare(description: RunDescription, rows: list[dict[str, Any]], resume: bool = True) -> Path:

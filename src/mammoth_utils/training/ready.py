@@ -75,6 +75,10 @@ def _device(description: RunDescription, architecture: architectures.Architectur
     """Whether the cards, or the processor, of this machine carry the run."""
     count, size = architecture.parameters, description.size
     cards = [] if description.devices == "cpu" else planner.gpus()
+    if description.nodes > 1 and not cards:
+        return _Finding(
+            True, f"the cards of {description.nodes} nodes are not seen from here; each node looks at its own"
+        )
     if not cards or (description.miniature and description.devices == "auto"):
         if count <= planner.CPU_PARAMETERS:
             return _Finding(True, f"{count:,} parameters train on the CPU")
@@ -92,7 +96,10 @@ def _device(description: RunDescription, architecture: architectures.Architectur
         return _Finding(False, f"{asked} GPUs, as devices={asked} asks; this machine has {len(cards)}")
     cards = cards[:asked]
     smallest = min(card.gib for card in cards)
-    shares = asked if description.sharding == "fsdp2" else 1
+    world = int(
+        os.environ.get("WORLD_SIZE", asked * description.nodes)
+    )  # torchrun tells each process how many there are
+    shares = world if description.sharding == "fsdp2" else 1
     advice = planner.advice(description, shares, smallest, checkpointing=not description.miniature)
     old = _without_bf16(cards)
     if old and description.sharding == "fsdp2":
