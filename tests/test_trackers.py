@@ -7,6 +7,7 @@ import json
 import socket
 import sys
 import textwrap
+import time
 import types
 
 import pytest
@@ -282,6 +283,7 @@ def twice(name: str) -> None:
     with trackers.open(described(name)) as told:
         for point in points(1, 10, 20):
             told(point)
+    time.sleep(1.1)  # wandb names an offline run's folder by the second in which it began
     with trackers.open(described(name)) as told:
         for point in points(1, 10, 20, 30):
             told(point)
