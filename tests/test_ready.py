@@ -14,6 +14,7 @@ import tiny_base
 
 from mammoth_utils import paths, prompts, records
 from mammoth_utils.curation import mixtures, release
+from mammoth_utils.evaluation import decoding
 from mammoth_utils.training import (
     NotReadyError,
     adapters,
@@ -82,6 +83,7 @@ def test_a_folder_of_bases_is_named_once_for_every_size(seven, here, monkeypatch
     assert any("base model in" in line for line in ready(description))
     assert architectures.architecture_of(planner.scales.scale("7b"), description.base).hidden == hub_bases.WIDTH
     assert describe("13b").base_path == "meta-llama/Llama-2-13b-hf", "one that the folder does not hold"
+    assert decoding.local_path(LLAMA) == description.base_path, "an adapter is evaluated on the same folder"
 
 
 def test_a_variable_that_names_no_folder_is_no_fallback(here, monkeypatch):

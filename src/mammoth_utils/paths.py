@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+
+BASES_VARIABLE = "MAMMOTH_BASES"  # names a folder that holds base models under their hub names
 
 
 def root(start: Path | None = None) -> Path:
@@ -49,6 +52,22 @@ def data() -> Path | None:
         return Path(named).resolve()
     fetched = root() / "data"
     return fetched if fetched.is_dir() else None
+
+
+def base_folder(name: str) -> Path | None:
+    """The folder of a hub's model below ``MAMMOTH_BASES``, as ``owner/name`` or ``owner--name``; None where none is.
+
+    Raises:
+        FileNotFoundError: If ``MAMMOTH_BASES`` names no folder.
+    """
+    named = os.environ.get(BASES_VARIABLE, "").strip()
+    if not named or not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        return None
+    place = Path(named).expanduser()
+    if not place.is_dir():
+        raise FileNotFoundError(f"{BASES_VARIABLE} names {named}, which is no folder")
+    places = (place / name, place / name.replace("/", "--"))
+    return next((one.resolve() for one in places if (one / "config.json").is_file()), None)
 
 
 def records() -> Path:

@@ -65,7 +65,7 @@ def is_endpoint(model: str | Path) -> bool:
 
 
 def local_path(model: str | Path) -> str:
-    """A model's folder where it is one (here, in the project or among the shipped bases), else its hub name.
+    """A model's folder where it is one (here, in the project, shipped, or below ``MAMMOTH_BASES``), else its hub name.
 
     Raises:
         FileNotFoundError: If the name looks like a path and nothing is there.
@@ -77,6 +77,8 @@ def local_path(model: str | Path) -> str:
         for folder in (paths.root() / name, paths.miniature_models() / name):
             if folder.is_dir():
                 return str(existing(folder))
+    if (folder := paths.base_folder(name)) is not None:
+        return str(existing(folder))
     if name.startswith((".", "/", "~", "runs/", "models/")) or name.count("/") != 1:
         raise FileNotFoundError(
             f"expected a model's folder, a hub name such as meta-llama/Llama-2-7b-hf or an endpoint such as "

@@ -6,18 +6,16 @@ A base is a folder, a hub's name, or a hub's name that ``MAMMOTH_BASES`` holds a
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mammoth_utils import records
+from mammoth_utils import paths, records
 from mammoth_utils.training.quiet import importing
 
 if TYPE_CHECKING:
     from mammoth_utils.training.describe import RunDescription
 
-BASES_VARIABLE = "MAMMOTH_BASES"
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
 NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -32,14 +30,7 @@ def folder(base: str) -> Path | None:
     path = Path(base).expanduser()
     if base and path.is_dir():
         return path.resolve()
-    named = os.environ.get(BASES_VARIABLE, "").strip()
-    if not named or not NAME.fullmatch(base):
-        return None
-    root = Path(named).expanduser()
-    if not root.is_dir():
-        raise FileNotFoundError(f"{BASES_VARIABLE} names {named}, which is no folder")
-    places = (root / base, root / base.replace("/", "--"))
-    return next((place.resolve() for place in places if (place / "config.json").is_file()), None)
+    return paths.base_folder(base)
 
 
 def cached(name: str, revision: str = "") -> Path | None:

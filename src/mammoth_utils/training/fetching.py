@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mammoth_utils import records, scales
-from mammoth_utils.training.bases import BASES_VARIABLE, NAME, WEIGHT_FILES, cached, folder, lacking
+from mammoth_utils.paths import BASES_VARIABLE
+from mammoth_utils.training.bases import NAME, WEIGHT_FILES, cached, folder, lacking
 from mammoth_utils.training.describe import RunDescription
 from mammoth_utils.training.quiet import importing, without_bars
 
