@@ -21,7 +21,7 @@ MASK = {"cuda": 1, "cpu": 4}  # bytes a value of a dropout's mask: booleans, or 
 MASTERS = ("fp32", "bf16")
 
 CONTEXT = 1.5 * GIB  # CUDA's context and the libraries' workspaces
-PROCESS = 18_000_000  # a CPU process's trainer, data set and loader: the growth of a run on a net of 0.1M weights
+PROCESS = 11_000_000  # a CPU process's trainer, data set and loader: runs on a net of 0.1M weights leave 10 to 14 MB
 TILE_TOKENS, TILE_VOCABULARY = 4096, 32_768  # TRL scores the vocabulary in tiles of at most this size
 # In torch instead of one fused kernel the gradient of a tile holds it seven times in fp32 and once as booleans.
 TILE_ON_CPU = 7 * 4 + 1
