@@ -198,6 +198,16 @@ def test_every_remedy_of_advice_does_what_it_says(size, method, gb):
         assert after.fits, f"{remedy}: {after.sentence}"
 
 
+def test_cards_that_each_hold_the_whole_run_need_its_gradients_twice_and_are_told_to_share():
+    one, many = (planner.memory(SEVEN, "full", replicas=replicas) for replicas in (1, 8))
+    assert many["extra"] - one["extra"] == one["gradients"]
+    said = planner.advice(describe("7b", method="full", devices="cpu"), gib=80e9 / planner.GIB, replicas=8)
+    assert said.sentence.startswith("7b full needs 142 GiB, each of these 8 cards has 75: use method lora")
+    assert "sharding fsdp2" in said.remedies
+    with pytest.raises(ValueError, match="cards that share a run or cards that each hold it, got 2 and 2"):
+        planner.memory(SEVEN, "full", gpus=2, replicas=2)
+
+
 def test_the_largest_micro_batch_fits_and_one_more_does_not():
     gib = 24e9 / planner.GIB
     largest = planner.largest_micro_batch(SEVEN, "qlora", 2048, 1, gib, 64)

@@ -214,8 +214,9 @@ def record(
                 f"{100 * beside['saved']:+.1f} %, peak: {100 * beside['peak']:+.1f} % "
                 f"of {found['growth'] / 1e6:.0f} MB")  # fmt: skip
             records.write_json(file, made)
-        if made["cases"]:
-            largest = max((c for c in made["cases"] if c["shape"] in (MINIATURE, *WHOLE)), key=lambda c: c["growth"])
+        small = [case for case in made["cases"] if case["shape"] in (MINIATURE, *WHOLE)]
+        if small:
+            largest = max(small, key=lambda case: case["growth"])
             told = {key: largest[key] for key in KEYS}
             say(f"{told['shape']} {told['method']} with the allocator's defaults")
             made["allocator_default"] = {**told, "growth": measure(told, Path(scratch), {})["growth"]}

@@ -45,6 +45,7 @@ def memory(
     dropout: float = 0.05,
     device: str = "cuda",
     labels: float = 1.0,
+    replicas: int = 1,
 ) -> dict[str, float]:
     """Bytes that one device needs, by part, with AdamW, from the second pass of the second step on.
 
@@ -65,6 +66,8 @@ def memory(
         dropout: In front of the adapters; any but 0 keeps the dropped inputs and their masks.
         device: ``cuda`` or ``cpu``.
         labels: Share of the tokens that the loss sees; all of them is the safe side.
+        replicas: Cards that each hold all of it (DDP, without sharding); beside others a card sums its gradients in
+            buckets as large as they are.
 
     Returns:
         Each of ``PARTS``. ``activations``: what the backward pass reads, up to the head. ``logits``: the head's own,
@@ -79,6 +82,8 @@ def memory(
             raise ValueError(f"unknown {what} {value!r}; known: {', '.join(known)}")
     if tokens < 1 or gpus < 1 or rank < 1:
         raise ValueError(f"expected at least one token, GPU and rank, got {tokens}, {gpus} and {rank}")
+    if replicas < 1 or (replicas > 1 and gpus > 1):
+        raise ValueError(f"expected cards that share a run or cards that each hold it, got {gpus} and {replicas}")
     if not 0 < labels <= 1:
         raise ValueError(f"labels is {labels}; expected the share of tokens that the loss sees, above 0 and at most 1")
     a, width = architecture, BYTES[compute]
@@ -103,7 +108,8 @@ def memory(
         "optimiser": (2.0 * each * trained + 4 * tensors) / gpus,
         "activations": float(held * tokens),
         "logits": float(sum(head(a, method, tokens, width, stream, device, labels))),
-        "extra": float(extra(a, method, gpus, width, adapters, autocast, device, whole_head(a, tokens, device))),
+        "extra": float(extra(a, method, gpus, width, adapters, autocast, device, whole_head(a, tokens, device)))
+        + (each * trained if replicas > 1 else 0.0),
     }
 
 

@@ -97,7 +97,8 @@ def plan_row(
     """One method on so many cards of that memory; ``how`` are the keyword arguments of :func:`memory`."""
     parts = {key: value / GIB for key, value in memory(architecture, method, tokens, gpus, rank, **how).items()}
     total = sum(parts.values())
-    needs = {n: sum(memory(architecture, method, tokens, n, rank, **how).values()) / GIB for n in GPU_COUNTS}
+    shared = how | {"replicas": 1}
+    needs = {n: sum(memory(architecture, method, tokens, n, rank, **shared).values()) / GIB for n in GPU_COUNTS}
     fewest = next((n for n in GPU_COUNTS if needs[n] <= gpu_gib), None)
     return PlanRow(method, gpus, gpu_gib, **parts, total=total, fits=total <= gpu_gib, fewest=fewest)
 
@@ -139,7 +140,9 @@ def largest_micro_batch(
     return low
 
 
-def advice(description: Any, gpus: int = 1, gib: float = SMALL_CARD, checkpointing: bool = True) -> Advice:
+def advice(
+    description: Any, gpus: int = 1, gib: float = SMALL_CARD, checkpointing: bool = True, replicas: int = 1
+) -> Advice:
     """Whether a run fits its cards, in a sentence that says what would make it fit where it does not.
 
     Args:
@@ -147,31 +150,34 @@ def advice(description: Any, gpus: int = 1, gib: float = SMALL_CARD, checkpointi
         gpus: Cards that share the run (FSDP2).
         gib: Memory of one card in GiB.
         checkpointing: Whether activations are made again in the backward pass.
+        replicas: Cards that each hold the whole run instead (DDP).
     """
     architecture, tokens, rank, how = _run(description)
     method, length = description.method, description.max_length
-    how["checkpointing"] = checkpointing
+    how |= {"checkpointing": checkpointing, "replicas": replicas}
     row = plan_row(architecture, method, tokens, gpus, gib, rank, **how)
     largest = largest_micro_batch(architecture, method, length, gpus, gib, rank, **how)
-    where = "this card has" if gpus == 1 else f"each of these {gpus} cards has"
+    where = "this card has" if gpus == replicas == 1 else f"each of these {max(gpus, replicas)} cards has"
     said = f"{description.size} {method} needs {_gib(row.total)} GiB, {where} {_gib(gib)}"
     if row.fits:
         more = f"; a micro_batch of up to {largest} fits" if largest > description.micro_batch else ""
         return Advice(True, said + more, largest, (), row)
-    remedies = tuple(_remedies(description, row, largest, gpus, gib, checkpointing))
+    remedies = tuple(_remedies(description, row, largest, gpus, gib, how))
     helps = "use " + _or(remedies) if remedies else "nothing on at most 64 such cards makes it fit; take larger cards"
     return Advice(False, f"{said}: {helps}", largest, remedies, row)
 
 
-def _remedies(description: Any, row: PlanRow, largest: int, gpus: int, gib: float, checkpointing: bool) -> list[str]:
+def _remedies(
+    description: Any, row: PlanRow, largest: int, gpus: int, gib: float, how: dict[str, Any]
+) -> list[str]:  # fmt: skip
     """What would make a run fit, the least change first."""
-    architecture, tokens, rank, how = _run(description)
+    architecture, tokens, rank, _ = _run(description)
     found = []
     if largest:
         found.append(f"micro_batch {largest}")
-    if not checkpointing and plan_row(architecture, row.method, tokens, gpus, gib, rank, **how).fits:
+    again = how | {"checkpointing": True}
+    if not how["checkpointing"] and plan_row(architecture, row.method, tokens, gpus, gib, rank, **again).fits:
         found.append("activation checkpointing")
-    how["checkpointing"] = checkpointing
     if not largest:
         for length in (one for one in LENGTHS if one < description.max_length):
             if plan_row(architecture, row.method, length, gpus, gib, rank, **how).fits:
@@ -181,7 +187,10 @@ def _remedies(description: Any, row: PlanRow, largest: int, gpus: int, gib: floa
         other = plan_row(architecture, method, tokens, gpus, gib, rank, **how)
         if other.fits:
             found.append(f"method {method} ({_gib(other.total)} GiB)")
-    if row.fewest is not None and row.fewest > gpus:
+    replicas, shared = how["replicas"], how | {"replicas": 1}
+    if replicas > 1 and plan_row(architecture, row.method, tokens, replicas, gib, rank, **shared).fits:
+        found.append("sharding fsdp2")
+    elif row.fewest is not None and row.fewest > max(gpus, replicas):
         found.append(f"{row.fewest} such cards")
     if gpus == 1 and (larger := next((gb for gb in SIZES_GB if gb * 1e9 / GIB >= max(row.total, gib)), None)):
         found.append(f"a card of {larger:g} GB")
