@@ -219,7 +219,10 @@ def _shared_rows(one: Scale, method: str) -> list[tuple[str, str, Any, str, str]
     rate, batch = stated, stated
     if adapter and not small:
         rate = (OURS, f"about ten times the full rate, as {_REGRET} finds at every rank")
-        batch = (OURS, f"a quarter of the full batch: adapters bear large batches less well at any rank ({_REGRET})")
+        batch = (
+            OURS,
+            f"a quarter of the full batch: adapters bear large batches less well at any rank, as {_REGRET} finds",
+        )
     length = (OURS, "the paper says none; copies of train.py have 512, 1,500 and 2,048, and cut what is longer")
     decay = (SCRIPT, "the README's commands")
     return [

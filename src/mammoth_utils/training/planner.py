@@ -122,7 +122,7 @@ def _run(description: Any) -> tuple[Architecture, int, int, dict[str, Any]]:
     rank = description.lora_rank or scale.recipe.lora_rank
     tokens = description.max_length * description.micro_batch
     how = {"master": getattr(description, "master_weights", "fp32")}
-    return architecture_of(scale, description.base), tokens, rank, how
+    return architecture_of(scale, description.base, description.revision), tokens, rank, how
 
 
 def largest_micro_batch(
