@@ -14,7 +14,7 @@ import tiny_base
 import yaml
 from test_hub import python
 
-from mammoth_utils import licences, prompts, records
+from mammoth_utils import licences, prompts, records, scales
 from mammoth_utils.curation import release
 from mammoth_utils.training import card, describe, finetune, publish
 
@@ -39,7 +39,7 @@ def runs(tmp_path_factory):
 def served(runs):
     with hub_server.serve() as hub:
         files = {file.name: file.read_bytes() for file in runs[1].iterdir()}
-        hub.holds(BASE, files, kind="model")
+        hub.holds(BASE, files, scales.scale("7b", "llama").revision, kind="model")
         yield hub
 
 
@@ -101,6 +101,31 @@ def test_what_a_run_left_is_published_as_one_commit_checked_and_loaded_back(serv
     assert loss == pytest.approx(read_back(served, tmp_path, str(folder / kind), kind)[0], abs=1e-5)
     assert (side, end) == ("left", 1)
     assert dtype == ("torch.bfloat16" if kind == "model" else "torch.float32")
+
+
+BY_NAME = """
+import sys
+sys.path.insert(0, {tests!r})
+import dataclasses, tiny_base
+from mammoth_utils.training import describe, finetune, publish
+description = describe("7b", method="lora", devices="cpu", max_length=320, max_steps=2, name="by-name")
+finetune(dataclasses.replace(description, global_batch=4), tiny_base.rows(8))
+sys.exit(publish.main([str(description.folder), {name!r}, "--adapter"]))
+"""
+
+
+@pytest.mark.long
+def test_an_adapter_of_a_base_from_the_hub_names_it_with_its_commit(served, tmp_path):
+    commit = served.repositories[BASE].head
+    code = BY_NAME.format(tests=str(Path(__file__).parent), name=OURS)
+    done = python(served, tmp_path, code, HF_TOKEN=served.token)
+    assert done.returncode == 0, done.stderr
+    sent = served.repositories[OURS].commits[served.repositories[OURS].head]
+    config = json.loads(sent["adapter_config.json"])
+    assert (config["base_model_name_or_path"], config["revision"]) == (BASE, commit)
+    assert front(sent["README.md"].decode())["base_model"] == BASE
+    assert "its use policy binds" in sent["LICENSE.md"].decode()
+    assert read_back(served, tmp_path, OURS, "adapter")[0] > 0
 
 
 @pytest.mark.long
@@ -268,6 +293,8 @@ def sourced(record: dict, *names: str, world: str = "real", base: str = BASE) ->
     [
         (["GSM8K (PoT)", "AQuA-RAT (CoT)"], "meta-llama/Llama-2-7b-hf", "real", "llama2", "notices do not bind more"),
         (["GSM8K (PoT)"], "Qwen/Qwen2.5-0.5B", "real", "apache-2.0", "the base's own"),
+        (["GSM8K (PoT)"], "NousResearch/Llama-2-7b-hf", "real", "llama2", "a copy has the original's"),
+        (["GSM8K (PoT)"], "Qwen/Qwen2.5-3B", "real", "other", "another of the owner's models, under other terms"),
         (["MATH (CoT)", "Camel-Math (CoT)"], "Qwen/Qwen2.5-0.5B", "real", "cc-by-nc-4.0", "the data's binds the model"),
         (["Camel-Math (CoT)"], "meta-llama/Llama-2-7b-hf", "real", "other", "two that bind"),
         (["GSM8K-RFT (CoT)"], "Qwen/Qwen2.5-0.5B", "real", "other", "nobody has given permission"),

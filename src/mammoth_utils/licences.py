@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mammoth_utils import scales
+
 UNSTATED = "not stated"
 OURS = "MIT"  # the project's own, under which the miniature's generated text and its base models stand
 # licence as it is listed: (the hub's tag, what it asks of who passes rows on, what of a model trained on them)
@@ -28,10 +30,8 @@ _LLAMA2 = (
     "model writes may not improve other language models",
 )
 _APACHE = ("apache-2.0", "Apache-2.0: keep its notice and say what was changed")
-# Owners of base models on the hub: the licence's tag there, and what it asks of who passes a tuned model on.
-BASES: dict[str, tuple[str, str]] = {
-    "meta-llama/": _LLAMA2, "codellama/": _LLAMA2, "mistralai/": _APACHE, "Qwen/": _APACHE,
-}  # fmt: skip
+# Of the base models of the scales, by family: the licence's tag on the hub, and what it asks of who passes a model on.
+FAMILIES: dict[str, tuple[str, str]] = {"llama": _LLAMA2, "coder": _LLAMA2, "qwen": _APACHE, "mistral": _APACHE}
 
 
 def of_source(name: str) -> str:
@@ -51,6 +51,11 @@ def of_rows(sources: Mapping[str, int]) -> dict[str, int]:
 
 
 def of_base(name: str) -> tuple[str, str]:
-    """The hub's tag of a base model's licence and what it asks, by the owner of its hub name; unknown for others."""
-    return next((terms for owner, terms in BASES.items() if name.startswith(owner)),
-                ("unknown", "not known here: look at the base's own page"))  # fmt: skip
+    """The hub's tag of a base model's licence and what it asks; unknown for a base that no scale has.
+
+    An owner's other models may stand under other terms, so that the whole name decides. A copy has the original's.
+    """
+    for one in scales.SCALES.values():
+        if not one.miniature and name in (one.base, *one.copies):
+            return FAMILIES[one.family]
+    return "unknown", "not known here: look at the base's own page"
