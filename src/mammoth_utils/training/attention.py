@@ -61,9 +61,9 @@ def packed_attention(
     if dropout:
         raise ValueError(f"attention 'packed' has no dropout; the model asks for {dropout}")
     groups = query.shape[1] // key.shape[1]
+    # Beside fp32 weights autocast gives 16-bit values, but the rotary embedding turns queries and keys to fp32.
+    query, key = query.to(value.dtype), key.to(value.dtype)
     if value.dtype in (torch.float16, torch.bfloat16) and has_varlen(value.device):
-        # Beside fp32 weights autocast gives 16-bit values, but the rotary embedding turns queries and keys to fp32.
-        query, key = query.to(value.dtype), key.to(value.dtype)
         return _varlen(query, key, value, cu_seq_lens_q, max_length_q, scaling, groups), None
     return _by_document(query, key, value, cu_seq_lens_q.diff().tolist(), scaling, groups), None
 
@@ -79,11 +79,9 @@ def _by_document(
 ) -> Tensor:
     """One call of SDPA per document."""
     dtype, device = value.dtype, value.device.type
-    wide = torch.float32 if device == "cpu" else dtype
-    query, key, value = query.to(wide), key.to(wide), value.to(wide)
-    if (
-        groups > 1 and device != "cpu"
-    ):  # the kernels of older cards share no heads: SDPA would fall back to plain multiplications
+    if device == "cpu":
+        query, key, value = query.float(), key.float(), value.float()
+    elif groups > 1:  # the kernels of older cards share no heads: SDPA would fall back to plain multiplications
         key, value, groups = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1), 1
     parts = zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
     with torch.autocast(device, enabled=False):  # it would cast back to 16 bit
