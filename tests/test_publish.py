@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
 import shutil
+import types
 from pathlib import Path
 
 import hub_server
@@ -14,7 +16,7 @@ import tiny_base
 import yaml
 from test_hub import python
 
-from mammoth_utils import licences, prompts, records, scales
+from mammoth_utils import hub, licences, prompts, records, scales
 from mammoth_utils.curation import release
 from mammoth_utils.training import card, describe, finetune, publish
 
@@ -37,10 +39,10 @@ def runs(tmp_path_factory):
 
 @pytest.fixture
 def served(runs):
-    with hub_server.serve() as hub:
+    with hub_server.serve() as running:
         files = {file.name: file.read_bytes() for file in runs[1].iterdir()}
-        hub.holds(BASE, files, scales.scale("7b", "llama").revision, kind="model")
-        yield hub
+        running.holds(BASE, files, scales.scale("7b", "llama").revision, kind="model")
+        yield running
 
 
 def command(served, folder: Path, *arguments: str, token: str = ""):
@@ -208,6 +210,35 @@ def test_what_should_not_be_published_is_refused_before_the_hub_is_asked(
 def test_a_name_without_an_owner_is_refused(runs):
     with pytest.raises(ValueError, match="expected OWNER/NAME, got 'mine'"):
         publish.publish(runs[0] / "full", "mine", dry_run=True)
+
+
+def entry(size: int = 5, blob_id: str = "b6fc4c620b67d95f953a5c1c1230aaab5db5a1b0", lfs: str = ""):
+    """What the hub lists of a file that holds ``hello``."""
+    return types.SimpleNamespace(size=size, blob_id=blob_id, lfs=types.SimpleNamespace(sha256=lfs) if lfs else None)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (entry(), ""),
+        (entry(lfs=hub_server.sha256(b"hello")), ""),
+        (None, "is not there as it was sent"),
+        (entry(size=4), "is not there as it was sent"),
+        (entry(blob_id="0" * 40), "has git's id 0000"),
+        (entry(lfs="1" * 64), "has SHA-256 1111"),
+    ],
+)
+def test_another_content_on_the_hub_than_was_sent_is_refused(tmp_path, found, said):
+    (tmp_path / "file").write_bytes(b"hello")
+    for content in (b"hello", tmp_path / "file"):
+        sent = {"bytes": 5, "sha256": hub_server.sha256(b"hello")}
+        with pytest.raises(hub.HubError, match=said) if said else contextlib.nullcontext():
+            hub._same("page", "config.json", content, sent, found)
+
+
+def test_a_kind_that_the_hub_does_not_have_is_refused():
+    with pytest.raises(ValueError, match="unknown kind 'space'; known: dataset, model"):
+        hub.upload(OURS, {}, "space", "message")
 
 
 # ---- the card
