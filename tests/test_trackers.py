@@ -256,7 +256,7 @@ def test_a_run_that_dies_closes_its_trackers(fakes, base):
 
 
 def test_a_run_whose_tracker_is_missing_is_refused_before_anything_is_loaded(base, runs_dir, monkeypatch):
-    monkeypatch.setattr(trackers, "_installed", lambda name: False)
+    monkeypatch.setattr(trackers, "installed", lambda name: False)
     monkeypatch.setattr(adapters, "load_tokenizer", lambda description: pytest.fail("something was loaded"))
     with pytest.raises(trackers.MissingTrackerError, match="pip install 'trackio"):
         finetune(run(base, "trackio"), tiny_base.rows(8))

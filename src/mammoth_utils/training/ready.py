@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mammoth_utils import paths, scales
-from mammoth_utils.training import architectures, bases, fetching, planner
+from mammoth_utils.training import architectures, bases, fetching, planner, trackers
 from mammoth_utils.training.describe import RunDescription
 
 LIBRARIES = {
@@ -57,17 +56,17 @@ def ready(description: RunDescription) -> list[str]:
 
 def _libraries(description: RunDescription) -> _Finding:
     """Whether what the method imports is installed, and the trackers that were asked for."""
-    trackers = [name for name in description.trackers.split(",") if name]
-    wanted = (*LIBRARIES[description.method], *trackers)
-    absent = [name for name in wanted if importlib.util.find_spec(name) is None]
+    asked = trackers.chosen(description)
+    wanted = (*LIBRARIES[description.method], *asked)
+    absent = [name for name in wanted if not trackers.installed(name)]
     if not absent:
         return _Finding(True, f"{', '.join(wanted)} are installed")
     advice = []
-    if set(absent) - set(trackers):
+    if set(absent) - set(asked):
         advice.append("`pip install -e '.[train]'` installs them")
     if absent == ["bitsandbytes"]:
         advice.append("-p method lora needs no bitsandbytes")
-    advice += [f"`pip install {name}`, or leave it out of trackers" for name in absent if name in trackers]
+    advice += [f"`pip install {name}`, or leave it out of trackers" for name in absent if name in asked]
     return _Finding(False, f"{', '.join(absent)}, which method={description.method} imports: {'; '.join(advice)}")
 
 

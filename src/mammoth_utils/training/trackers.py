@@ -55,7 +55,7 @@ def check(description: RunDescription) -> list[str]:
             a run of hours must not find out at its first point.
     """
     names = chosen(description)
-    missing = [name for name in names if not _installed(name)]
+    missing = [name for name in names if not installed(name)]
     if missing:
         lines = " ".join(f"'{PIP[name]}'" for name in missing)
         raise MissingTrackerError(
@@ -66,7 +66,7 @@ def check(description: RunDescription) -> list[str]:
     return names
 
 
-def _installed(name: str) -> bool:
+def installed(name: str) -> bool:
     """Whether a package can be imported; a folder of that name, as wandb leaves one, is found and is none."""
     found = importlib.util.find_spec(name)
     return found is not None and found.origin is not None
