@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -9,8 +10,8 @@ import threading
 import pytest
 import tiny_base
 
-from mammoth_utils import pages, paths, records
-from mammoth_utils.training import batches, describe, evaluation, live, planner, ready, steps, train
+from mammoth_utils import pages, paths, prompts, records
+from mammoth_utils.training import batches, describe, evaluation, live, planner, ready, recipe, steps, train
 
 
 def points(*seconds: float, every: int = 10, tokens: float = 1000.0) -> list[dict[str, float]]:
@@ -156,6 +157,35 @@ def test_the_steps_that_a_page_counts_down_are_those_that_the_run_lays_out(rows,
     description = describe("1m", **given)
     layout = batches.lay_out([50] * rows, 1280, description.global_batch, description.epochs, description.max_steps)
     assert steps(description, rows) == layout.steps
+
+
+@pytest.mark.parametrize(("name", "gib", "expected"), [
+    ("NVIDIA H100 80GB HBM3", 79.6, "H100"),
+    ("NVIDIA A100-SXM4-40GB", 39.4, "A100 40GB"),
+    ("NVIDIA A100 80GB PCIe", 79.2, "A100 80GB"),
+    ("Tesla T4", 14.6, "T4"),
+    ("Tesla V100-SXM2-32GB", 31.7, "V100 32GB"),
+    ("NVIDIA L40S", 44.6, "L40S"),  # not the L4, whose name begins like it
+    ("NVIDIA GeForce RTX 4090", 23.5, "RTX 4090"),
+    ("NVIDIA GeForce GTX 1080", 8.0, None),
+])  # fmt: skip
+def test_a_drivers_name_finds_the_card_whose_peak_is_known(name, gib, expected):
+    found = recipe.card_like(planner.Gpu(name, gib))
+    assert (found and found.name) == expected
+
+
+def test_the_outlook_counts_tokens_and_on_a_known_card_hours_and_dollars(monkeypatch):
+    tokenizer, rows = tiny_base.tokenizer(), tiny_base.rows(500)
+    monkeypatch.setattr(planner, "gpus", list)
+    plain = recipe.outlook(describe("7b", method="full"), rows, tokenizer)
+    mean = int(re.search(r"^1,500 examples of (\d+) tokens, .* in 12 steps$", plain)[1])
+    assert mean == pytest.approx(sum(len(tokenizer(prompts.alpaca(r["instruction"]) + r["output"]).input_ids) + 1
+                                     for r in rows) / 500, rel=0.02)  # fmt: skip
+    monkeypatch.setattr(planner, "gpus", lambda: [planner.Gpu("NVIDIA H100 80GB HBM3", 79.6)] * 8)
+    said = recipe.outlook(describe("7b", method="full", max_steps=6000), rows, tokenizer)
+    hours = float(re.search(r"768,000 examples .* about ([\d.]+) hours on 8 x H100 at 40% of their peak", said)[1])
+    assert hours == pytest.approx(8 * 6.738e9 * mean * 768_000 / (8 * 0.4 * 989e12) / 3600, abs=0.051)
+    assert "dollars at 2.69 an hour of one H100, as listed on" in said
 
 
 @pytest.mark.parametrize(("given", "expected"), [

@@ -13,7 +13,7 @@ from mammoth_utils.training.live import LiveCurve, StatusLine
 from mammoth_utils.training.merging import merge
 from mammoth_utils.training.planner import advice, cost_table, gpus, plan, trainable_share
 from mammoth_utils.training.ready import NotReadyError, ready
-from mammoth_utils.training.recipe import evaluation, recipe_table, steps
+from mammoth_utils.training.recipe import evaluation, outlook, recipe_table, steps
 
 __all__ = [
     "BaseModelError",
@@ -34,6 +34,7 @@ __all__ = [
     "load_tokenizer",
     "marked",
     "merge",
+    "outlook",
     "plan",
     "prepare",
     "ready",

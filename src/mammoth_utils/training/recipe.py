@@ -1,11 +1,16 @@
-"""What a page says of a run before and after it: whose its settings are, how long it is, and what evaluates it."""
+"""What a page says of a run before and after it: whose its settings are, how long it takes, and what evaluates it."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Any
 
-from mammoth_utils import paths, scales
+from mammoth_utils import paths, prompts, scales
+from mammoth_utils.training import architectures, cards, costs, planner
 from mammoth_utils.training.describe import RunDescription, describe
+
+SAMPLE = 300  # rows whose tokens are counted; they are in a random order
 
 
 def recipe_table(description: RunDescription) -> list[dict[str, Any]]:
@@ -41,3 +46,45 @@ def evaluation(description: RunDescription) -> dict[str, Any]:
     place = description.folder
     inside = place.is_relative_to(paths.root())
     return {**found, "model": str(place.relative_to(paths.root()) if inside else place)}
+
+
+def outlook(description: RunDescription, rows: Sequence[dict[str, Any]], tokenizer: Any) -> str:
+    """How much a run reads and, on cards that the planner knows, how long that takes and what it costs, in a sentence.
+
+    The tokens follow from a sample of the rows; hours from a stated share of the cards' peak. An estimate.
+
+    Args:
+        description: The run.
+        rows: The mixture, in a random order.
+        tokenizer: The base model's.
+    """
+    texts = [prompts.alpaca(row["instruction"]) + row["output"] for row in rows[:SAMPLE]]
+    mean = 1 + sum(map(len, tokenizer(texts).input_ids)) / len(texts)
+    count = steps(description, len(rows))
+    examples = count * description.global_batch if description.max_steps else description.epochs * len(rows)
+    tokens = mean * examples
+    said = f"{examples:,} examples of {mean:,.0f} tokens, {tokens / 1e6:,.2f} million tokens in {count:,} steps"
+    listed = [] if description.devices == "cpu" or description.miniature else planner.gpus()
+    listed = listed if description.devices in ("auto", "cpu") else listed[: int(description.devices)]
+    known = card_like(listed[0]) if listed else None
+    if known is None:
+        return said
+    scale = scales.scale(description.size, description.family)
+    architecture = architectures.architecture_of(scale, description.base, description.revision)
+    many = len(listed) * description.nodes
+    cost = costs.cost(architecture, description.method, known, many, tokens, rank=description.lora_rank)
+    money = "" if cost.dollars is None else f", {cost.dollars:,.0f} dollars at {cost.said}"
+    return (
+        f"{said}; about {cost.hours:,.1f} hours on {many} x {known.name} at {costs.EFFICIENCY:.0%} of their peak, an "
+        f"estimate{money}"
+    )
+
+
+def card_like(gpu: planner.Gpu) -> cards.Card | None:
+    """The card of the planner's list that a driver's name and memory mean, or None: ``NVIDIA H100 80GB HBM3``."""
+
+    def named(card: cards.Card) -> bool:
+        words = [word for word in card.name.split() if not re.fullmatch(r"\d+GB", word)]
+        return all(re.search(rf"\b{word}\b", gpu.name) for word in words)
+
+    return min(filter(named, cards.CARDS.values()), key=lambda card: abs(card.gib - gpu.gib), default=None)
