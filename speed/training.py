@@ -36,21 +36,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 import torch
-from _trainers import (
-    BATCH,
-    GROUPED,
-    OURS,
-    PADDED,
-    TRL,
-    Case,
-    Ran,
-    Setting,
-    config_of,
-    mathinstruct_like,
-    miniature_rationales,
-    model_of,
-    run,
-)
+from _nets import config_of, mathinstruct_like, miniature_rationales
+from _trainers import BATCH, GROUPED, OURS, PADDED, TRL, Case, Ran, Setting, model_of, run
 
 from mammoth_utils import paths
 from mammoth_utils.training import adapters, architectures, guards
