@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -57,14 +57,13 @@ def memory_parts(frame: pd.DataFrame, limit: float, card: str) -> Figure:
 
 
 @style.styled
-def planned_against_measured(frame: pd.DataFrame, within: float, labels: Mapping[str, str] | None = None) -> Figure:
+def planned_against_measured(frame: pd.DataFrame, within: float) -> Figure:
     """How far the planned peak lies from each measured one, in per cent, by net and method.
 
     Args:
         frame: Columns ``net``, ``method``, ``activations``, ``computes in`` and ``peak, %``. Filled marks are runs
-            that make activations again, hollow ones those that keep them; fp32 runs are smaller.
+            that make activations again, hollow ones those that keep them; marks of fp32 runs are smaller.
         within: The bound in per cent, drawn as a band.
-        labels: Names of the nets on the axis; by default their own.
 
     Raises:
         ValueError: If there is no row.
@@ -75,17 +74,16 @@ def planned_against_measured(frame: pd.DataFrame, within: float, labels: Mapping
     figure, (axis,) = style.panels([len(nets)], row=0.42)
     axis.axvspan(-within, within, color="#EEEEEE", zorder=0)
     axis.axvline(0, color="black", linewidth=0.8)
-    shown: set[str] = set()
     colours = dict(zip(MARKERS, ("#332288", "#CC6677", "#44AA99"), strict=True))
     for row in frame.to_dict("records"):
         method, again = row["method"], row["activations"] == "made again"
         shift = (list(MARKERS).index(method) - 1) * 0.22
         axis.plot([row["peak, %"]], [nets.index(row["net"]) + shift], MARKERS[method], color=colours[method],
-                  markerfacecolor=colours[method] if again else "white", linestyle="none",
-                  markersize=6 if row["computes in"] == "bf16" else 4,
-                  label=None if method in shown or not again else method)  # fmt: skip
-        shown |= {method} if again else set()
-    style.rows(axis, [(labels or {}).get(name, name) for name in nets], "")
+                  markerfacecolor=colours[method] if again else "white",
+                  markersize=6 if row["computes in"] == "bf16" else 4)  # fmt: skip
+    for method in dict.fromkeys(frame["method"]):
+        axis.plot([], [], MARKERS[method], color=colours[method], label=method)
+    style.rows(axis, nets, "")
     reach = max(1.15 * within, 1.1 * float(frame["peak, %"].abs().max()))
     axis.set_xlim(-reach, reach)
     axis.set_xlabel(f"planned over measured growth of the peak, less one, %\n(n = {len(frame)} runs; "
