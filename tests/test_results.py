@@ -353,6 +353,24 @@ def test_what_a_run_leaves_gives_the_losses_of_the_net_that_was_trained(left):
     assert told == records.read_json(description.folder / "record.json")["drift"]
 
 
+def test_adapter_and_merged_model_write_the_same_answers(left):
+    description, _, _ = left
+    computed = records.read_json(description.folder / "record.json")["environment"]["dtype"]
+    tokenizer, written = adapters.load_tokenizer(description), {}
+    for load in (results._reloaded_adapter, results._reloaded_model):
+        model = load(description, computed, "cpu")
+        model.set_attn_implementation("sdpa")
+        written[load.__name__] = [
+            tokenizer.decode(model.generate(**tokenizer(prompts.alpaca(row["instruction"]), return_tensors="pt"),
+                                            max_new_tokens=60, do_sample=False)[0], skip_special_tokens=True)
+            for row in tiny_base.rows(4)
+        ]  # fmt: skip
+    adapter, merged = written.values()
+    # Rounding decides where two tokens are as likely, and another processor rounds otherwise.
+    assert sum(one == other for one, other in zip(adapter, merged, strict=True)) >= 3
+    assert all("The answer is" in text or "print" in text for text in merged), "it learnt to answer"
+
+
 def _altered(description, factor: float) -> None:
     """The merged model with so many times the adapter's product more."""
     from safetensors.torch import save_file
