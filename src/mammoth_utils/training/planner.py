@@ -181,7 +181,7 @@ def _remedies(
     if not largest:
         for length in (one for one in LENGTHS if one < description.max_length):
             if plan_row(architecture, row.method, length, gpus, gib, rank, **how).fits:
-                found.append(f"max_length {length}")
+                found.append(f"max_length {length}" + (" with micro_batch 1" if description.micro_batch > 1 else ""))
                 break
     for method in METHODS[METHODS.index(row.method) + 1 :]:
         other = plan_row(architecture, method, tokens, gpus, gib, rank, **how)
