@@ -44,7 +44,7 @@ def run(base, name, **changes):
     options = {"method": "full", "devices": "cpu", "max_steps": STEPS} | {
         key: changes.pop(key) for key in ("method", "devices", "max_steps") if key in changes
     }
-    description = describe("1m", base=str(base), max_length=640, learning_rate=5e-3, name=name, **options)
+    description = describe("1m", base=str(base), max_length=640, learning_rate=2e-3, name=name, **options)
     return dataclasses.replace(description, global_batch=16, logging_steps=1, **changes)
 
 
