@@ -52,6 +52,7 @@ def environment(served, folder: Path, **given: str) -> dict[str, str]:
 FETCH = """
 import json, sys
 from mammoth_utils import training
+from mammoth_utils.evaluation import decoding
 from mammoth_utils.training import bases
 base, revision = sys.argv[1:] if len(sys.argv) > 1 else ("", "")
 found = training.found("13b", "auto", base, revision)
@@ -59,7 +60,8 @@ description = training.describe("13b", base=base, revision=revision, method="lor
 lines, said = training.ready(description), []
 place = training.fetch(description, said.append)
 told = {"found": found, "ready": lines, "said": said, "files": sorted(file.name for file in place.iterdir()),
-        "identity": bases.base_identity(description), "rank": description.lora_rank,
+        "identity": bases.base_identity(description), "place": str(place),
+        "evaluated": decoding.at_revision(description.base, description.revision),
         "share": training.trainable_share(description)}
 print(json.dumps(told))
 """
@@ -98,6 +100,7 @@ def test_a_base_is_fetched_by_name_at_its_pinned_commit_and_once(served, files, 
     assert any("GB of it to be fetched" in line for line in told["ready"])
     assert any("GB of disk for the base model" in line for line in told["ready"])
     assert any("parameters train on the CPU" in line for line in told["ready"]), "the planner read the base's own shape"
+    assert told["evaluated"] == told["place"], "an adapter is evaluated on the commit that it was trained on"
     assert not served.leaked
     asked = len(served.asked)
     again = fetched(served, tmp_path)

@@ -87,6 +87,19 @@ def local_path(model: str | Path) -> str:
     return name
 
 
+def at_revision(base: str, revision: str) -> str:
+    """The base that a run was trained on: its snapshot in the hub's cache where that is here, else its name.
+
+    By its name alone the hub would give the newest, which may have become another than the one that the run names.
+    """
+    if not revision or base.count("/") != 1 or Path(base).is_dir() or paths.base_folder(base) is not None:
+        return base
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(base, "config.json", revision=revision)
+    return str(Path(found).parent) if isinstance(found, str) else base
+
+
 def existing(folder: str | Path) -> Path:
     """A folder that holds weights.
 
@@ -113,7 +126,9 @@ def weights_hash(model: str | Path, adapter: str | Path | None = None) -> str:
         return records.fingerprint({"endpoint": str(model)})
     name = local_path(model)
     parts: list[Any] = []
-    if Path(name).is_dir():
+    if Path(name).parent.name == "snapshots":  # the hub's cache, which names a folder by its commit
+        parts.append((Path(name).parent.parent.name, Path(name).name))
+    elif Path(name).is_dir():
         parts += [(file.name, records.sha256(file)) for file in weight_files(Path(name))]
     else:
         from huggingface_hub import try_to_load_from_cache
@@ -122,7 +137,8 @@ def weights_hash(model: str | Path, adapter: str | Path | None = None) -> str:
         parts.append((name, Path(cached).parent.name if isinstance(cached, str) else "not in the cache"))
     if adapter is not None:
         parts += [("adapter/" + file.name, records.sha256(file)) for file in weight_files(existing(adapter))]
-    return parts[0][1] if len(parts) == 1 and Path(name).is_dir() else records.fingerprint(parts)
+    one_file = len(parts) == 1 and (Path(name) / str(parts[0][0])).is_file()
+    return parts[0][1] if one_file else records.fingerprint(parts)
 
 
 class LocalDecoder:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mammoth_utils import paths, records
 from mammoth_utils.evaluation import benchmarks as sets
-from mammoth_utils.evaluation.decoding import existing, is_endpoint, local_path, public_name, weight_files
+from mammoth_utils.evaluation.decoding import at_revision, existing, is_endpoint, local_path, public_name, weight_files
 from mammoth_utils.evaluation.hybrid import DECODINGS
 from mammoth_utils.scales import METHODS, MIXTURES, scale
 
@@ -241,7 +241,8 @@ def given(model: str) -> _Found:
     if weight_files(folder / "model"):
         return _Found(folder.name, str(folder / "model"), "", base, run["method"])
     existing(folder / "adapter")
-    return _Found(folder.name, base, str(folder / "adapter"), base, run["method"])
+    place = at_revision(base, run.get("revision", ""))
+    return _Found(folder.name, place, str(folder / "adapter"), base, run["method"])
 
 
 def _base(base: str, miniature: bool, name: str) -> _Found:
