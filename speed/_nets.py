@@ -1,4 +1,4 @@
-"""Nets and rationales for speed runs: the miniature's own, and random ones as large as asked, as long as MathInstruct's."""
+"""Nets and rationales of speed runs: the miniature's, and random ones, as large as asked, as long as MathInstruct's."""
 
 from __future__ import annotations
 
