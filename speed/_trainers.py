@@ -164,7 +164,7 @@ def _shared(setting: Setting, case: Case, seed: int, accumulation: int) -> dict[
         "warmup_steps": recipe.warmup,
         "weight_decay": recipe.weight_decay,
         "max_grad_norm": 1.0,
-        "optim": case.optimiser or ("adamw_torch_fused" if setting.device == "cuda" else "adamw_torch"),
+        "optim": case.optimiser or "adamw_torch_fused",
         "logging_steps": recipe.logging_steps,
         "save_strategy": "no",
         "bf16": setting.compute == "bf16",
