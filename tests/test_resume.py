@@ -152,9 +152,9 @@ def test_an_error_that_is_not_the_disks_ends_the_run(here, monkeypatch):
     assert not checkpoints.numbered(run("a", base=str(base), max_steps=4).folder / "checkpoints")
 
 
-def test_checkpoints_hold_weights_as_safetensors_only(here):
-    base = tiny_base.base(here / "tiny")
-    description = run("a", base=str(base), max_steps=6)
+def stopped(here):
+    """A run that was interrupted in its fifth step, with checkpoints of the third and fourth."""
+    description = run("a", base=str(tiny_base.base(here / "tiny")), max_steps=6)
 
     def stop(point):
         if point["step"] == 5:
@@ -162,6 +162,11 @@ def test_checkpoints_hold_weights_as_safetensors_only(here):
 
     with pytest.raises(KeyboardInterrupt):
         finetune(description, tiny_base.rows(24), stop)
+    return description
+
+
+def test_checkpoints_hold_weights_as_safetensors_only(here):
+    description = stopped(here)
     kept = checkpoints.numbered(description.folder / "checkpoints")
     assert [folder.name for folder in kept] == ["checkpoint-4", "checkpoint-3"]
     for folder in kept:
@@ -174,15 +179,7 @@ def test_checkpoints_hold_weights_as_safetensors_only(here):
 
 def test_half_a_checkpoint_under_its_final_name_is_passed_over(here):
     """As an older program, or a copy that broke off, may leave it: every file, but no list of them."""
-    base = tiny_base.base(here / "tiny")
-    description = run("a", base=str(base), max_steps=6)
-
-    def stop(point):
-        if point["step"] == 5:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        finetune(description, tiny_base.rows(24), stop)
+    description = stopped(here)
     (description.folder / "checkpoints" / "checkpoint-4" / checkpoints.MANIFEST).unlink()
     finetune(description, tiny_base.rows(24))
     log = (description.folder / "train.log").read_text()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,19 @@ def upload(
     for one, content in files.items():
         _same(page, one, content, told[one], there.get(one))
     return {"name": name, "page": page, "private": private, "commit": commit.oid, "files": told}
+
+
+def command(publish: Callable[[], dict[str, Any]]) -> int:
+    """Publish as a command line does: print what was sent and where it is, or why nothing was; the exit status."""
+    try:
+        done = publish()
+    except (FileNotFoundError, ValueError, HubError) as error:
+        print(f"not published: {error}", file=sys.stderr)
+        return 1
+    for file, entry in done["files"].items():
+        print(f"{file}: {entry['bytes']:,} bytes, sha256 {entry['sha256']}")
+    print(f"{done['page']} at commit {done['commit']}" if done["commit"] else "dry run: nothing was uploaded")
+    return 0
 
 
 def _same(page: str, name: str, content: Path | bytes, sent: dict[str, Any], found: Any) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from mammoth_utils import records
 from mammoth_utils.curation.release import REVISION, Origin
-from mammoth_utils.hub import HubError, upload
+from mammoth_utils.hub import HubError, command, upload
 
 REVISION_VARIABLE = "MAMMOTH_RELEASE_REVISION"
 CARD, FILES = "README.md", ("README.md", "train.json", "data/train.parquet")
@@ -121,15 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--public", action="store_true", help="let everybody see a new data set; private otherwise")
     parser.add_argument("--dry-run", action="store_true", help="say what would be uploaded, and ask the hub nothing")
     chosen = parser.parse_args(arguments)
-    try:
-        told = publish(chosen.folder, chosen.name, not chosen.public, chosen.dry_run)
-    except (FileNotFoundError, ValueError, HubError) as error:
-        print(f"not published: {error}", file=sys.stderr)
-        return 1
-    for file, entry in told["files"].items():
-        print(f"{file}: {entry['bytes']:,} bytes, sha256 {entry['sha256']}")
-    print(f"{told['page']} at commit {told['commit']}" if told["commit"] else "dry run: nothing was uploaded")
-    return 0
+    return command(lambda: publish(chosen.folder, chosen.name, not chosen.public, chosen.dry_run))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import paths, prompts, records
-from mammoth_utils.hub import HubError, upload
+from mammoth_utils.hub import HubError, command, upload
 from mammoth_utils.training import card, checkpoints
 from mammoth_utils.training.quiet import quiet
 
@@ -149,17 +149,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seen.add_argument("--private", action="store_true", help="let its owner alone see a new one (default)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be uploaded, and ask the hub nothing")
     chosen = parser.parse_args(arguments)
-    try:
-        told = publish(
-            chosen.folder, chosen.name, chosen.kind or "auto", chosen.base, not chosen.public, chosen.dry_run
-        )
-    except (FileNotFoundError, ValueError, HubError) as error:
-        print(f"not published: {error}", file=sys.stderr)
-        return 1
-    for file, entry in told["files"].items():
-        print(f"{file}: {entry['bytes']:,} bytes, sha256 {entry['sha256']}")
-    print(f"{told['page']} at commit {told['commit']}" if told["commit"] else "dry run: nothing was uploaded")
-    return 0
+    kind = chosen.kind or "auto"
+    return command(lambda: publish(chosen.folder, chosen.name, kind, chosen.base, not chosen.public, chosen.dry_run))
 
 
 if __name__ == "__main__":
