@@ -67,15 +67,16 @@ def test_a_run_that_fails_says_how_it_ended(tmp_path):
 def test_cases_that_were_measured_before_are_kept_and_the_record_is_written_after_each(tmp_path, monkeypatch):
     kept, asked = RECORD["cases"][0], []
 
-    def measure(case, folder):
-        asked.append(case)
-        assert len(records.read_json(tmp_path / "r.json")["cases"]) == 1, "the case before is on disk already"
+    def measure(case, folder, allocator=measured.ALLOCATOR):
+        asked.append((case, allocator))
+        assert records.read_json(tmp_path / "r.json")["cases"], "the case before is on disk already"
         return {**RECORD["cases"][1], **case}
 
     monkeypatch.setattr(measured, "measure", measure)
     wanted = measured.cases()[:2]
     made = measured.record(wanted, tmp_path / "r.json", [kept], say=lambda line: None)
-    assert asked == wanted[1:]
+    default = {key: made["allocator_default"][key] for key in measured.KEYS}
+    assert asked == [(wanted[1], measured.ALLOCATOR), (default, {})], "the largest is measured with the defaults too"
     assert records.read_json(tmp_path / "r.json")["cases"] == made["cases"]
 
 
