@@ -198,6 +198,13 @@ def test_every_remedy_of_advice_does_what_it_says(size, method, gb):
         assert after.fits, f"{remedy}: {after.sentence}"
 
 
+def test_without_checkpointing_the_advice_is_to_switch_it_on_and_how_many_cards_that_takes():
+    described = describe("13b", method="full", devices="cpu")
+    said = planner.advice(described, 2, 24e9 / planner.GIB, checkpointing=False)
+    assert said.remedies[0] == "activation checkpointing on 16 such cards"
+    assert planner.advice(described, 16, 24e9 / planner.GIB).fits
+
+
 def test_cards_that_each_hold_the_whole_run_need_its_gradients_twice_and_are_told_to_share():
     one, many = (planner.memory(SEVEN, "full", replicas=replicas) for replicas in (1, 8))
     assert many["extra"] - one["extra"] == one["gradients"]
@@ -275,6 +282,11 @@ def test_the_page_advises_on_exactly_what_does_not_fit():
     advised = {(r["size"], r["family"], r["method"]): r["advice"] for r in hardware.advice_table(machine)}
     assert set(advised) == short
     assert all("use " in text for text in advised.values())
+
+
+def test_a_card_without_bf16_is_named_as_such():
+    assert str(hardware.Machine.of("T4", 1, 0, 2048, 1, True)) == "1 x T4, 14.9 GiB each, no bf16"
+    assert str(hardware.Machine.of("H100", 2, 0, 2048, 1, True)) == "2 x H100, 74.5 GiB each"
 
 
 @pytest.mark.parametrize("wrong", [{"gpus": 0}, {"max_length": 0}, {"micro_batch": 0}])

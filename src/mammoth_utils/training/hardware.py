@@ -48,7 +48,7 @@ class Machine:
         return cls(card(gpu), gpus, price or None, max_length, micro_batch, checkpointing)
 
     def __str__(self) -> str:
-        return f"{self.gpus} x {self.card.name}, {self.card.gib:.1f} GiB each"
+        return f"{self.gpus} x {self.card.name}, {self.card.gib:.1f} GiB each" + ("" if self.card.bf16 else ", no bf16")
 
 
 def scale_table(machine: Machine) -> list[dict[str, Any]]:

@@ -194,10 +194,12 @@ def _remedies(
         found.append(f"{row.fewest} such cards")
     if gpus == 1 and (larger := next((gb for gb in SIZES_GB if gb * 1e9 / GIB >= max(row.total, gib)), None)):
         found.append(f"a card of {larger:g} GB")
-    for method in METHODS[METHODS.index(row.method) + 1 :] if not found else ():
-        other = plan_row(architecture, method, tokens, gpus, gib, rank, **how)
-        if other.fewest is not None:
-            found.append(f"method {method} on {other.fewest} such cards")
+    for method in METHODS[METHODS.index(row.method) :] if not found else ():
+        other = plan_row(architecture, method, tokens, gpus, gib, rank, **again)
+        changes = [f"method {method}"] if method != row.method else []
+        changes += [] if how["checkpointing"] else ["activation checkpointing"]
+        if changes and other.fewest is not None:
+            found.append(f"{' with '.join(changes)} on {other.fewest} such cards")
     return found
 
 
