@@ -98,10 +98,11 @@ def _device(description: RunDescription, architecture: architectures.Architectur
     world = int(
         os.environ.get("WORLD_SIZE", asked * description.nodes)
     )  # torchrun tells each process how many there are
-    shares = world if description.sharding == "fsdp2" else 1
-    advice = planner.advice(description, shares, smallest, checkpointing=not description.miniature)
+    sharded = description.sharding == "fsdp2"
+    shares, replicas = (world, 1) if sharded else (1, world)
+    advice = planner.advice(description, shares, smallest, not description.miniature, replicas)
     old = _without_bf16(cards)
-    if old and description.sharding == "fsdp2":
+    if old and sharded:
         return _Finding(
             False,
             f"bf16: {old} has none, and the loss scaling that fp16 needs is not tested on weights cut over cards; use "

@@ -169,7 +169,8 @@ def drift(
 _MISTAKES = {
     "adapter": "The adapter was not saved whole, or is loaded on another base than it was trained on: for qlora that "
     "is the base in nf4, and 4-bit layers on a CPU must not be repacked (guards.keep_four_bit)",
-    "model": "Weights were lost or rounded twice on the way; or the adapter was folded into another base than it was "
+    "model": "Weights were lost or rounded twice on the way; or the run was so short that 16 bit, in which real sizes "
+    "are kept, hold no step as small as its update; or the adapter was folded into another base than it was "
     "trained on: a QLoRA adapter belongs into the 4-bit base dequantised, and never into 4-bit layers, which hold "
     "repacked weights once they ran an evaluation pass (7.5 nats)",
 }
