@@ -6,6 +6,7 @@ processes have GPUs it shards by torch's own FSDP2, over gloo, and everything be
 
 from __future__ import annotations
 
+import os
 import runpy
 
 from accelerate import state
@@ -21,6 +22,11 @@ def _with_gpus(self, *arguments, **options):
 
 
 state.PartialState.__init__ = _with_gpus
+
+if os.environ.get("MAMMOTH_TEST_FP32"):
+    from mammoth_utils.training import guards
+
+    guards.precision = lambda device: guards.Precision("fp32", "asked for by a test")
 
 if __name__ == "__main__":
     runpy.run_module("mammoth_utils.training", run_name="__main__")

@@ -17,7 +17,7 @@ import pytest
 import tiny_base
 
 from mammoth_utils import records
-from mammoth_utils.training import checkpoints, describe, finetune, launch
+from mammoth_utils.training import checkpoints, describe, finetune, guards, launch
 
 pytest.importorskip("torch")
 
@@ -54,19 +54,28 @@ def losses(description):
 
 @pytest.fixture(scope="module")
 def alone(base, tmp_path_factory):
-    """The losses of one process, by method; each is trained once."""
+    """The losses of one process, by method and precision; each is trained once."""
     found = {}
 
-    def of(method):
-        if method not in found:
+    def of(method, precision=""):
+        if (method, precision) not in found:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path_factory.mktemp("alone")))
+                if precision:
+                    patch.setattr(guards, "precision", lambda device: guards.Precision(precision, "asked by a test"))
                 description = run(base, "one", method=method)
                 finetune(description, tiny_base.rows(64))
-                found[method] = losses(description)
-        return found[method]
+                found[method, precision] = losses(description)
+        return found[method, precision]
 
     return of
+
+
+@pytest.fixture
+def exact(monkeypatch):
+    """Workers compute in fp32: in 16 bit a sharded model keeps the residual stream in it, one process does not."""
+    monkeypatch.setenv("MAMMOTH_TEST_FP32", "1")
+    return "fp32"
 
 
 @pytest.mark.long
@@ -84,10 +93,10 @@ def test_data_parallel_processes_have_the_losses_of_one(here, base, alone, count
 
 @pytest.mark.long
 @pytest.mark.parametrize(("method", "count"), [("full", 2), ("full", 4), ("lora", 2), ("qlora", 2), ("qlora", 4)])
-def test_sharded_processes_have_the_losses_of_one_and_their_share_of_the_bytes(here, base, alone, method, count):
+def test_sharded_processes_have_the_losses_of_one_and_their_share_of_the_bytes(here, base, alone, exact, method, count):
     description = run(base, "sharded", method=method, devices=str(count), sharding="fsdp2")
     record = launch.train(description, tiny_base.rows(64), module=SHARDED)
-    assert losses(description) == pytest.approx(alone(method), abs=1e-3)
+    assert losses(description) == pytest.approx(alone(method, exact), abs=1e-3)
     assert record["packing"]["sharded_minus_whole_nats"] < 0.01
     assert len(record["shards"]) == count
     # The embedding of a 4-bit base is left whole by FSDP's wrapping of layers only where nothing of it is trained.
@@ -96,6 +105,15 @@ def test_sharded_processes_have_the_losses_of_one_and_their_share_of_the_bytes(h
         for shard in record["shards"]:
             assert shard[part] <= 1.05 * whole / count, f"{part}: {shard[part]} bytes of {whole} on one of {count}"
     assert sum(shard["optimiser"] for shard in record["shards"]) == record["shards"][0]["optimiser_whole"]
+
+
+@pytest.mark.long
+def test_sharded_losses_in_the_type_of_the_processor_are_those_of_one_process_within_its_rounding(here, base, alone):
+    """In bf16 up to 0.0012 were seen in six steps; with losses and gradients summed in 16 bit 0.009 in the first."""
+    description = run(base, "sharded", devices="2", sharding="fsdp2")
+    launch.train(description, tiny_base.rows(64), module=SHARDED)
+    assert losses(description)[0] == pytest.approx(alone("full")[0], abs=1e-3)
+    assert losses(description) == pytest.approx(alone("full"), abs=4e-3)
 
 
 @pytest.mark.long
@@ -113,7 +131,7 @@ def free_port() -> int:
 
 @pytest.mark.long
 @pytest.mark.parametrize("method", ["full", "qlora"])
-def test_two_nodes_train_as_one_process_does_by_the_line_that_the_page_prints(here, base, alone, method):
+def test_two_nodes_train_as_one_process_does_by_the_line_that_the_page_prints(here, base, alone, exact, method):
     description = run(base, "nodes", method=method, devices="2", sharding="fsdp2")
     file = launch.prepare(description, tiny_base.rows(64))
     line = launch.cluster_lines(file, nodes=2, per_node=1)[0]
@@ -130,7 +148,7 @@ def test_two_nodes_train_as_one_process_does_by_the_line_that_the_page_prints(he
     said = [agent.communicate(timeout=300)[0] for agent in agents]
     assert [agent.returncode for agent in agents] == [0, 0], said[0][-3000:]
     record = records.read_json(description.folder / "record.json")
-    assert losses(description) == pytest.approx(alone(method), abs=1e-3)
+    assert losses(description) == pytest.approx(alone(method, exact), abs=1e-3)
     assert [shard["weights"] < 0.6 * shard["weights_whole"] for shard in record["shards"]] == [True, True]
 
 

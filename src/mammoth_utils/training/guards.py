@@ -231,7 +231,7 @@ def dtypes(model: Any, method: str, compute: str, master_weights: str = "fp32", 
         method: ``full``, ``lora`` or ``qlora``.
         compute: ``bf16``, ``fp16`` or ``fp32``.
         master_weights: ``bf16`` where 16 bit was asked for.
-        sharded: Whether FSDP2 cuts the model; adapters of a 4-bit base then stay in 16 bit, as the trainer makes them.
+        sharded: Whether FSDP2 cuts the model; adapters of a 4-bit base then stay in bf16, as the trainer makes them.
 
     Raises:
         ValueError: Naming the first weight at fault, its type and the one expected.
@@ -241,7 +241,7 @@ def dtypes(model: Any, method: str, compute: str, master_weights: str = "fp32", 
     for name, parameter in model.named_parameters():
         kind = str(parameter.dtype)
         if parameter.requires_grad:
-            if kind != trained and not (sharded and method == "qlora" and kind == names[compute]):
+            if kind != trained and not (sharded and method == "qlora" and kind == names["bf16"]):
                 raise ValueError(
                     f"{name} is trained in {kind}, expected {trained}: in 16 bit most updates of these rates are lost; "
                     "-p master_weights bf16 asks for that"
