@@ -200,7 +200,7 @@ def workers(rank: int, module: str) -> list[int]:
 @pytest.mark.long
 @pytest.mark.parametrize("method", ["full", "qlora"])
 def test_a_killed_worker_ends_the_run_and_the_next_start_goes_on_with_the_same_losses(here, base, method):
-    options = {"method": method, "devices": "2", "sharding": "fsdp2", "max_steps": 12, "checkpoint_minutes": 1e-9}
+    options = {"method": method, "devices": "2", "sharding": "fsdp2", "max_steps": 40, "checkpoint_minutes": 1e-9}
     undisturbed, killed = run(base, "undisturbed", **options), run(base, "killed", **options)
     rows = tiny_base.rows(64)
     launch.train(undisturbed, rows, module=SHARDED)
@@ -215,7 +215,7 @@ def test_a_killed_worker_ends_the_run_and_the_next_start_goes_on_with_the_same_l
     assert not workers(0, SHARDED), "the other workers end with the killed one"
     last = checkpoints.last_complete(killed.folder / "checkpoints")
     assert last is not None
-    assert len(checkpoints.numbered(killed.folder / "checkpoints")) <= 2
+    assert len(checkpoints.numbered(killed.folder / "checkpoints")) <= 3, "two, and one that was just renamed"
     record = launch.train(killed, rows, module=SHARDED)
     assert f"goes on from {last.name}" in (killed.folder / "train.log").read_text()
     assert losses(killed) == losses(undisturbed)
@@ -224,7 +224,7 @@ def test_a_killed_worker_ends_the_run_and_the_next_start_goes_on_with_the_same_l
 
 @pytest.mark.long
 def test_a_sharded_checkpoint_with_a_shard_missing_or_cut_is_passed_over(here, base):
-    options = {"devices": "2", "sharding": "fsdp2", "checkpoint_minutes": 1e-9}
+    options = {"devices": "2", "sharding": "fsdp2", "checkpoint_minutes": 1e-9, "max_steps": 200}
 
     def stop(point):
         if point["step"] >= 4:
@@ -234,7 +234,7 @@ def test_a_sharded_checkpoint_with_a_shard_missing_or_cut_is_passed_over(here, b
     with pytest.raises(KeyboardInterrupt):
         launch.train(description, tiny_base.rows(64), stop, module=SHARDED)
     place = description.folder / "checkpoints"
-    latest, before = checkpoints.numbered(place)
+    latest, before = checkpoints.numbered(place)[:2]
     for part in ("pytorch_model_fsdp_0/__1_0.distcp", "optimizer_0/__0_0.distcp", "rng_state_1.pth"):
         kept = shutil.copytree(place, here / "copy" / part.replace("/", "-"))
         file = kept / latest.name / part
