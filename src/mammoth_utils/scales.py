@@ -79,8 +79,8 @@ class Scale:
     copies: tuple[str, ...] = ()
 
 
-# The miniature's recipe was chosen on the development split (notes in book/miniature.md): 8 x 160 = 1,280
-# tokens a step hold about thirteen examples, one epoch.
+# The miniature's recipe was chosen on the development split (book/miniature.md): thirteen examples a step, about 1,280
+# tokens, one epoch. A row holds the longest such step, so that a step is one pass.
 _MINI = Recipe(
     2e-3, 4e-3, 13, 13, 1, max_length=2048, warmup=0.05, weight_decay=0.01, lora_rank=16, lora_alpha=32.0,
     lora_dropout=0.0, origin="miniature",
