@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mammoth_utils import prompts, records
+from mammoth_utils.training import losses
 from mammoth_utils.training.bases import base_identity
-from mammoth_utils.training.encoding import IGNORE_INDEX, Example, columns
+from mammoth_utils.training.encoding import IGNORE_INDEX, Example
 from mammoth_utils.training.ready import NotReadyError, ready
 
 __all__ = [
@@ -137,28 +138,8 @@ def packed_equals_unpacked(model: Any, examples: list[Example], tolerance: float
     Raises:
         ValueError: If it exceeds the tolerance: documents see each other, and the run would train something else.
     """
-    import torch
-
-    from mammoth_utils.training.attention import row_inputs
-
-    def total(row: list[Example]) -> float:
-        data = {key: values[0] for key, values in columns([row]).items()}
-        ids = torch.tensor([data["input_ids"]], device=model.device)
-        target = torch.tensor([data["labels"]], device=model.device)
-        logits = model(input_ids=ids, **row_inputs(data["seq_lengths"], model.device)).logits
-        return torch.nn.functional.cross_entropy(
-            logits[0, :-1].float(), target[0, 1:], ignore_index=IGNORE_INDEX, reduction="sum"
-        ).item()
-
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            count = sum(len(example.answer) for example in examples)
-            apart = sum(total([example]) for example in examples) / count
-            together = total(examples) / count
-    finally:
-        model.train(training)
+    apart = losses.mean_loss(model, examples)
+    together = losses.row_loss(model, examples) / sum(len(example.answer) for example in examples)
     difference = abs(together - apart)
     if not difference <= tolerance:
         raise ValueError(

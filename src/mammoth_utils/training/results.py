@@ -44,13 +44,6 @@ class Left:
     merging: dict[str, Any] | None = None
 
 
-def leave(
-    description: RunDescription, trainer: Any, tokenizer: Any, sharded: bool, rank: int, total: int, compute: str
-) -> list[str]:
-    """Names of the folders that a run left, the one that was trained first; nothing is loaded again to be compared."""
-    return finish(description, trainer, tokenizer, sharded, rank, total, compute, []).folders
-
-
 def finish(
     description: RunDescription,
     trainer: Any,
