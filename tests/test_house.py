@@ -97,6 +97,15 @@ def test_a_room_is_one_sitting():
     assert not {name: lines for name, lines in long.items() if lines > 350}
 
 
+def test_no_script_hides_a_module_from_what_it_imports():
+    """A script's own folder comes first on its path: a file ``html.py`` there is what the library's ``import html`` gets."""
+    taken = set(sys.stdlib_module_names) | set(importlib.metadata.packages_distributions())
+    scripts = [file for folder in ("workflow", "speed", "tests", "book") for file in (ROOT / folder).glob("*.py")]
+    assert len(scripts) > 20
+    hiding = [str(file.relative_to(ROOT)) for file in scripts if file.stem in taken]
+    assert not hiding, f"{hiding}: give each a name that no module of Python or of the environment has"
+
+
 def test_no_room_is_called_utils_or_helpers():
     assert not [file for file in sources() if file.stem in ("utils", "helpers", "misc", "common")]
 

@@ -157,6 +157,14 @@ def test_the_check_passes_a_whole_page(tmp_path, monkeypatch):
     assert check_book.faults(html, runs) == []
 
 
+@pytest.mark.parametrize("script", sorted(file.name for file in (ROOT / "workflow").glob("*.py")))
+def test_a_script_loads_as_it_is_started(script):
+    """In a process of its own: what an earlier import of the tests has loaded hides a clash of names."""
+    load = f"import sys, runpy; sys.path[0] = 'workflow'; runpy.run_path('workflow/{script}', run_name='loaded')"
+    ran = run(sys.executable, "-c", load)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+
+
 def test_two_records_are_compared_item_by_item():
     def record(published):
         return {"benchmarks": {"mini-gsm8k": {"items": {"ids": ["a", "b"], "published": published, "corrected": "11"}}}}
