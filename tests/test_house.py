@@ -98,7 +98,7 @@ def test_a_room_is_one_sitting():
 
 
 def test_no_script_hides_a_module_from_what_it_imports():
-    """A script's folder comes first on its path: a file ``html.py`` there is what the library's ``import html`` gets."""
+    """A script's folder is first on its path: a file ``html.py`` there is what the library's ``import html`` gets."""
     taken = set(sys.stdlib_module_names) | set(importlib.metadata.packages_distributions())
     scripts = [file for folder in ("workflow", "speed", "tests", "book") for file in (ROOT / folder).glob("*.py")]
     assert len(scripts) > 20
