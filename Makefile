@@ -20,7 +20,7 @@ setup:  ## make .venv (done by every other target too)
 book: setup  ## train the miniature, execute the pages, build _build/html
 	@$(PYTHON) workflow/book.py --cores $(CORES)
 
-book-full: setup  ## the same with every seed and size of the miniature (hours)
+book-full: setup  ## the same with every seed and size of the miniature (about 20 minutes)
 	@MAMMOTH_GRID=$${MAMMOTH_GRID:-workflow/grids/full.yaml} $(PYTHON) workflow/book.py --cores $(CORES)
 
 check-record: setup  ## make RECORD=records/... again and print the difference

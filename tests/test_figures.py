@@ -49,6 +49,11 @@ def test_the_main_figure_parts_the_domains_and_says_n_seeds_and_interval():
     assert len(markers(figure)) == 9 * 4
 
 
+def test_the_main_figure_counts_the_seeds_of_what_was_trained():
+    again = [record("hybrid", 0.7, seed=1), record("pot", 0.6, "pot", seed=1), record("cot", 0.3, "cot", seed=1)]
+    assert "2 seeds" in words(figures.main_figure([*RECORDS, *again])), "an untuned base has no seed to repeat"
+
+
 def test_no_miniature_accuracy_shares_an_axis_with_a_published_one():
     ours = words(figures.main_figure(RECORDS)) + words(figures.growing_mixtures(figures.mixtures_frame(RECORDS)))
     theirs = words(figures.decodings(published.decodings())) + words(figures.published_main(published.main_results()))

@@ -49,7 +49,8 @@ def main_figure(records: Iterable[Measured | Mapping[str, Any]], size: str = "1m
                     style.dot(axis, method, interval, row + shift, label=row == 0 and axis is axes[0])
         style.rows(axis, names, title)
     counts = {one["n"] for one in held.values()}
-    seeds = min(len(found) for found in filled.values())
+    # An untuned base has no seed: what was trained says how many there are.
+    seeds = min((len(found) for method, found in filled.items() if method != "none"), default=1)
     style.finish(
         axes,
         f"correct, % (n = {style.span(counts)} problems a set, {style.count(seeds, 'seed')};\nbars: 95 % intervals)",
