@@ -47,6 +47,7 @@ class Scripted:
         fail_after_creating: So many creations are done and then answered with a cut connection.
         polls: How often a batch is still in progress before it ends.
         end: The status in which batches end.
+        lines: What becomes of the lines of a batch's results on their way into its files.
     """
 
     base_url: str
@@ -59,6 +60,7 @@ class Scripted:
     fail_after_creating: int = 0
     polls: int = 1
     end: str = "completed"
+    lines: Callable[[list[str]], list[str]] = list
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def chat(self, body: dict[str, Any]) -> Reply:
@@ -113,7 +115,7 @@ class Scripted:
         for key, rows in (("output_file_id", good), ("error_file_id", bad)):
             if rows:
                 batch[key] = f"{name}-{key}"
-                self.files[batch[key]] = "\n".join(rows[::-1]).encode()  # in another order than asked
+                self.files[batch[key]] = "\n".join(self.lines(rows[::-1])).encode()  # in another order than asked
         return 200, batch, {}
 
 

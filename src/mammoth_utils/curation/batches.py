@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -176,15 +177,21 @@ def _fetch(patient: Any, batch: dict[str, Any], teacher: Teacher, store: Store, 
     bodies = {row["custom_id"]: row["body"] for row in records.read_jsonl(file)}
     names = list(store.learned(teacher.key, before=batch["made"]))
     waiting = {one["request"]: one for one in store.intents_of(batch["name"]) if one["outcome"] is None}
-    again = False
+    again, unreadable = False, 0
     for result in filter(None, (state.output_file_id, state.error_file_id)):
-        for line in patient.files.content(result).text.splitlines():
-            row = json.loads(line)
-            intent = waiting.pop(row["custom_id"], None)
-            if intent is not None:  # else stored before a kill
-                again |= _keep(row, bodies[row["custom_id"]], intent, names, teacher, store, budget)
-    for intent in waiting.values():  # neither answered nor charged
-        store.end(intent["intent"], UNSENT if state.status == "failed" else REFUSED, f"batch {state.status}")
+        for line in patient.files.content(result).content.decode("utf8", "replace").split("\n"):
+            if not line.strip():
+                continue
+            row = _row(line)
+            intent = waiting.pop(row.get("custom_id", ""), None)  # none: stored before a kill
+            unreadable += "custom_id" not in row
+            if intent is not None:
+                again |= _keep(row, bodies[intent["request"]], intent, names, teacher, store, budget)
+    for intent in waiting.values():
+        if unreadable:  # one of those lines may be its answer
+            again |= _lose(intent, "malformed line", store, budget)
+        else:  # neither answered nor charged
+            store.end(intent["intent"], UNSENT if state.status == "failed" else REFUSED, f"batch {state.status}")
     store.save_batch(batch | {"state": FETCHED})
     file.unlink(missing_ok=True)
     if state.status == "failed":
@@ -193,28 +200,56 @@ def _fetch(patient: Any, batch: dict[str, Any], teacher: Teacher, store: Store, 
     return again or state.status == "expired"
 
 
+def _row(line: str) -> dict[str, Any]:
+    """A line of a batch's results; of one that is no JSON object what can be read: the name of its request, if any.
+
+    Only a line feed ends a line: an answer may hold what Unicode calls a line separator as it stands.
+    """
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError:
+        row = None
+    if isinstance(row, dict) and isinstance(row.get("custom_id"), str):
+        return row
+    named = re.search(r'"custom_id"\s*:\s*"([^"\\]+)"', line)
+    return {"custom_id": named[1]} if named else {}
+
+
+def _lose(intent: dict[str, Any], reason: str, store: Store, budget: Budget) -> bool:
+    """Note that an answer may have been given, and charged, that is not to be had; asking again may help."""
+    store.end(intent["intent"], LOST, reason)
+    budget.count(intent["intent"], intent["most_usd"])
+    return True
+
+
 def _keep(
     row: dict[str, Any], body: Body, intent: dict[str, Any], names: list[str], teacher: Teacher, store: Store,
     budget: Budget,
 ) -> bool:  # fmt: skip
     """Store one line's answer, or note why it holds none; whether asking again may help."""
-    response = row.get("response") or {}
-    status, content = response.get("status_code", 0), response.get("body") or {}
-    if row.get("error") or status != 200:
-        said = row.get("error") or content.get("error") or {}
-        message = str(said.get("message") or said.get("code") or "no reason given")
+    if not {"response", "error"} & set(row):
+        return _lose(intent, "malformed line", store, budget)
+    response, wrong = _dict(row.get("response")), row.get("error")
+    status, content = response.get("status_code"), response.get("body")
+    status = status if isinstance(status, int) else 0
+    if wrong or status != 200:
+        said = wrong or _dict(content).get("error") or content
+        message = sending.message_of(said) or "no reason given"
         store.end(intent["intent"], REFUSED, f"status {status}: {message[:300]}" if status else message[:300])
-        name = sending.wanted_adaptation(message, said.get("param"), names) if status in (400, 422) else None
+        parameter = _dict(said).get("param")
+        name = sending.wanted_adaptation(message, parameter, names) if status in (400, 422) else None
         if name is not None:
             store.learn(teacher.key, name, message)
         return name is not None or status == 429 or status >= 500
     try:
         answer = sending.read_completion(content, teacher.most_tokens(body["messages"]))
     except ValueError:
-        store.end(intent["intent"], LOST, "malformed answer")
-        budget.count(intent["intent"], intent["most_usd"])
-        return True
+        return _lose(intent, "malformed answer", store, budget)
     answer = sending.priced(answer, teacher, names)
     store.put(intent["request"], body, answer, intent["intent"])
     budget.count(intent["request"], answer["dollars"])
     return False
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -89,6 +89,15 @@ def open_client(teacher: Teacher) -> Any:
     return openai.OpenAI(api_key=key, base_url=teacher.base_url, max_retries=0, timeout=teacher.timeout_s)
 
 
+def message_of(said: Any) -> str:
+    """The words of a refusal, which most endpoints put into an object and some send as they are."""
+    if isinstance(said, dict):
+        said = said.get("error", said)
+    if isinstance(said, dict):
+        said = said.get("message") or said.get("detail") or said.get("code")
+    return str(said or "")
+
+
 def failed(reason: str) -> dict[str, Any]:
     """What stands for an answer that did not come; it is not stored."""
     return {"text": None, "prompt_tokens": 0, "completion_tokens": 0, "finish": "", "error": reason}
@@ -214,7 +223,7 @@ class Sender:
         """What a status of 400 or more means for the request."""
         said = error.body if isinstance(error.body, dict) else {}
         said = said.get("error", said) if isinstance(said.get("error", said), dict) else said
-        message, code = str(said.get("message") or error.message), str(said.get("code") or "")
+        message, code = message_of(error.body) or error.message, str(said.get("code") or "")
         status = error.status_code
         reason = failed(f"status {status}: {message[:300]}")
         if status in (400, 422):
