@@ -63,6 +63,18 @@ def test_every_mixture_has_a_meaning():
     assert set(mixtures.MEANING) == set(MIXTURES)
 
 
+def test_what_a_teacher_wrote_in_prose_stands_once_in_the_unfiltered_mixture(folder):
+    """As in a rebuild, where a teacher writes prose of TheoremQA and College-Math besides the programs."""
+    kept, unfiltered = (list(records.read_jsonl(folder / name)) for name in (mixtures.KEPT, mixtures.UNFILTERED))
+    prose = one_row("College-Math (CoT)", 9, "teacher:m")
+    records.write_jsonl(folder / mixtures.KEPT, [*kept, prose])
+    records.write_jsonl(folder / mixtures.UNFILTERED, [*unfiltered, prose])
+    keys = [row["key"] for row in mixtures.read(folder, "unfiltered", 0)]
+    assert keys.count(prose["key"]) == 1
+    assert len(keys) == len(set(keys)) == EXPECTED["unfiltered"] + 1
+    assert mixtures.sizes([*kept, prose], [*unfiltered, prose])["unfiltered"] == len(keys)
+
+
 def test_growing_mixtures_hold_the_ones_before():
     growing = list(mixtures.GROWING.values())
     assert all(set(small) < set(large) for small, large in zip(growing, growing[1:], strict=False))

@@ -94,9 +94,8 @@ def stream(folder: Path, mixture: str, seed: int) -> Iterator[dict[str, Any]]:
             f"expected a finished curation in {folder}, found none; make it: {command(folder.name)}"
         )
     kept, places, held = wanted, array("Q"), Counter()
-    if mixture == "unfiltered":
-        asked = {name for name, source in SOURCES.items() if source.asks_teacher}
-        kept = lambda row: wanted(row) and not _by_teacher(row, asked)  # noqa: E731
+    if mixture == "unfiltered":  # the other file has every row that a teacher wrote, prose too
+        kept = lambda row: wanted(row) and not _by_teacher(row)  # noqa: E731
     files = [(KEPT, kept)] + ([(UNFILTERED, wanted)] if mixture == "unfiltered" else [])
     for which, (name, chosen) in enumerate(files):
         for offset, row in _lines(folder / name):
@@ -140,8 +139,9 @@ def _at(places: array[int], files: list[Path]) -> Iterator[dict[str, Any]]:
             file.close()
 
 
-def _by_teacher(row: dict[str, Any], asked: set[str]) -> bool:
-    return paper_name(row["source"]) in asked and row["author"].startswith("teacher:")
+def _by_teacher(row: dict[str, Any]) -> bool:
+    """Whether the row is one of ``UNFILTERED`` too, which holds what a teacher wrote, programs and prose."""
+    return row["author"].startswith("teacher:")
 
 
 def command(dataset: str) -> str:
@@ -192,11 +192,10 @@ def ensure(dataset: str, say: Callable[[str], None] = lambda line: None) -> Path
 def sizes(kept: Iterable[dict[str, Any]], unfiltered: Iterable[dict[str, Any]]) -> dict[str, int]:
     """Rows of every mixture; each row is looked at once."""
     wanted = {mixture: rows_of(mixture) for mixture in MIXTURES if mixture != "unfiltered"}
-    asked = {name for name, source in SOURCES.items() if source.asks_teacher}
     counts = dict.fromkeys((*wanted, "unfiltered"), 0)
     for row in kept:
         for mixture, belongs in wanted.items():
             counts[mixture] += belongs(row)
-        counts["unfiltered"] += not _by_teacher(row, asked)
+        counts["unfiltered"] += not _by_teacher(row)
     counts["unfiltered"] += sum(1 for _ in unfiltered)
     return counts
