@@ -257,6 +257,12 @@ def test_math_verify_answers_from_a_process_of_its_own_and_remembers(tmp_path):
     assert "math_verify" not in sys.modules
 
 
+def test_a_stored_verdict_may_hold_any_of_unicodes_line_ends(tmp_path):
+    store = tmp_path / "verdicts.jsonl"
+    store.write_text('["a", "1", "x\u2028y\u2029z\x85"]\n["torn", "1"', encoding="utf8")
+    assert mathverify._stored(store) == [("a", ["1", "x\u2028y\u2029z\x85"])]
+
+
 @needs_math_verify
 def test_a_question_on_which_math_verify_hangs_costs_its_time_limit_and_no_more():
     took = []

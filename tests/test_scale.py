@@ -196,6 +196,16 @@ def test_rows_of_other_origins_take_the_same_way(tmp_path):
     assert [row["instruction"] for row in scale.kept(tmp_path / "out")] == [row["instruction"] for row in rows[:2]]
 
 
+@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85", "\x0c", "\x1c", "\r"], ids=ascii)
+def test_a_row_may_hold_any_of_unicodes_line_ends(tmp_path, sign):
+    row = {"source": "web", "kind": "cot", "instruction": f"What is{sign}2 + 3?", "output": f"It is{sign}5."}
+    file = records.write_jsonl(tmp_path / "web.jsonl", [row, {**row, "instruction": f"What is{sign}2 + 4?"}])
+    scale.audit(file, tmp_path / "out", Settings(form="rows", worlds=("miniature",)), workers=1)
+    kept = list(scale.kept(tmp_path / "out"))
+    assert [one["instruction"] for one in kept] == [row["instruction"], f"What is{sign}2 + 4?"]
+    assert kept[0]["output"] == row["output"]
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [

@@ -212,7 +212,8 @@ def _of_bucket(shards: list[Path], bucket: int) -> Iterator[Rationale]:
             continue
         with open(counts.with_suffix(".rows"), "rb") as file:
             file.seek(place[0])
-            for line in file.read(place[1] - place[0]).decode().splitlines():
+            # Not ``splitlines``: a row's text may hold U+2028, U+2029 or U+0085, which JSON writes as they are.
+            for line in file.read(place[1] - place[0]).decode().split("\n")[:-1]:
                 row = json.loads(line)
                 yield Rationale(**{**row, "problem": Problem(**row["problem"])})
 

@@ -147,7 +147,7 @@ def _stored(store: Path) -> list[tuple[str, list[str]]]:
     if not store.is_file():
         return []
     found = []
-    for line in store.read_text(encoding="utf8").splitlines():
+    for line in store.read_text(encoding="utf8").split("\n"):  # a verdict's text may hold Unicode's other line ends
         try:
             key, mark, read = json.loads(line)
         except ValueError:
