@@ -220,21 +220,3 @@ def test_a_prompt_holds_the_problem_as_it_is_asked_braces_included():
 def test_an_unknown_prompt_names_those_there_are():
     with pytest.raises(ValueError, match="known: cot_theorem, pot, pot_choice"):
         prompt("pto")
-
-
-@pytest.mark.parametrize(
-    ("message", "expected", "because"),
-    [
-        ("Sure.\n```python\nx = 1\nprint(x)\n```\nDone.", "x = 1\nprint(x)", "a fenced block"),
-        ("```\nprint(1)\n```", "print(1)", "a fence without a language"),
-        ("```python\nprint(1)", "print(1)", "an answer that was cut before its fence closed"),
-        ("```python\nprint(1)\n```\nBetter:\n```python\nprint(2)\n```", "print(2)", "the last block is the final word"),
-        ("```python\nprint((1)\n```", "print((1)", "a broken program is for the execution to refuse"),
-        ("x = 2\nprint(x)", "x = 2\nprint(x)", "a message that is nothing but Python"),
-        ("The answer is 7.", None, "prose"),
-        ("seven", None, "one word parses as Python and is no program"),
-        ("", None, "an empty message"),
-    ],
-)
-def test_the_program_in_a_message(message, expected, because):
-    assert synthesis.program(message) == expected, because

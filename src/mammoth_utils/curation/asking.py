@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from mammoth_utils import paths
-from mammoth_utils.curation import self_instruct, synthesis
+from mammoth_utils.curation import messages, self_instruct, synthesis
 from mammoth_utils.curation.description import MINIATURE, Curation
 from mammoth_utils.curation.filters import Dropped
 from mammoth_utils.curation.sources import Loaded, load
@@ -93,8 +93,8 @@ def asked(
                 if row is not None:
                     rows.append(row)
                     continue
-                nothing = "no program" if prompt.kind == "pot" else "no answer in the prose"
-                reason = nothing if answer.text else answer.error or "no answer"
+                said = answer.text is not None
+                reason = messages.why_not(answer.text or "", prompt.kind, answer.finish) if said else answer.error
                 empty = Rationale(answer.problem, prompt.kind, answer.text or "", entry.name, AUTHOR + teacher.model)
                 dropped.append(Dropped(empty, "teacher", reason))
     return rows, dropped, ledger

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import ast
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from mammoth_utils import records
-from mammoth_utils.curation import batches, sending
+from mammoth_utils.curation import batches, messages, sending
 from mammoth_utils.curation.ledger import Budget
+from mammoth_utils.curation.messages import program, prose
 from mammoth_utils.curation.prompt_files import SUBSETS, Prompt, prompt, prompt_for
 from mammoth_utils.curation.sending import API_KEY, OVER_BUDGET
 from mammoth_utils.curation.store import Store
 from mammoth_utils.curation.teachers import Teacher
-from mammoth_utils.prompts import ANSWER_TRIGGER
 from mammoth_utils.rationale import Problem, Rationale
 
 __all__ = ["API_KEY", "OVER_BUDGET", "SUBSETS", "Answer", "Plan", "Prompt", "Store", "ask", "plan", "program",
            "prompt", "prompt_for", "prose", "rationale", "request_body", "request_key"]  # fmt: skip
 
 CHARACTERS_PER_TOKEN = 4  # a rough rule for English, where no stored answer of the model says better
-
-_FENCE = re.compile(r"```[ \t]*(?:python|py|Python)?[ \t]*\n(.*?)(?:\n```|```|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -209,35 +205,9 @@ def _characters(body: dict[str, Any]) -> int:
     return sum(len(message["content"]) for message in body["messages"])
 
 
-def program(text: str) -> str | None:
-    """The program in a teacher's message: its last fenced block, else the message if it is Python as it stands.
-
-    A fenced block that does not parse is still a program: that it fails is for the execution to say.
-    """
-    blocks = [block.strip("\n") for block in _FENCE.findall(text) if block.strip()]
-    if blocks:
-        return blocks[-1]
-    try:
-        body = ast.parse(text).body
-    except (SyntaxError, ValueError):
-        return None
-    bare = text.strip()
-    return bare if body and ("print(" in bare or "ans" in bare or "\n" in bare) else None
-
-
-def prose(text: str) -> str | None:
-    """The chain of thought in a teacher's message; None where it never says ``The answer is``.
-
-    Whether it is the right answer is for the comparison with the gold to say.
-    """
-    bare = text.strip()
-    return bare if ANSWER_TRIGGER.strip().lower() in bare.lower() else None
-
-
 def rationale(answer: Answer, source: str, teacher: Teacher, asked: Prompt) -> Rationale | None:
     """The answer as a rationale with its history, of the kind that was asked for; None where it holds none."""
-    read = program if asked.kind == "pot" else prose
-    text = read(answer.text) if answer.text is not None else None
+    text = messages.read(answer.text, asked.kind) if answer.text is not None else None
     if text is None:
         return None
     history: dict[str, Any] = {"request": answer.request, "prompt": asked.label}
