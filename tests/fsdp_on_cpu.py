@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import signal
 
 from accelerate import state
 from accelerate.utils import DistributedType
@@ -27,6 +28,29 @@ if os.environ.get("MAMMOTH_TEST_FP32"):
     from mammoth_utils.training import guards
 
     guards.precision = lambda device: guards.Precision("fp32", "asked for by a test")
+
+if os.environ.get("MAMMOTH_TEST_DIES_AFTER"):
+    from mammoth_utils.training import curve
+
+    _add = curve.Curve.add
+
+    def _last(self, step, *arguments):
+        _add(self, step, *arguments)
+        if step == int(os.environ["MAMMOTH_TEST_DIES_AFTER"]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    curve.Curve.add = _last
+
+if os.environ.get("MAMMOTH_TEST_KEEPS_ACTIVATIONS"):
+    from mammoth_utils.training import trainer
+
+    _config = trainer.SFTConfig
+
+    def _keeping(**options):
+        options["fsdp_config"]["activation_checkpointing"] = False
+        return _config(**options | {"activation_checkpointing": False})
+
+    trainer.SFTConfig = _keeping
 
 if __name__ == "__main__":
     runpy.run_module("mammoth_utils.training", run_name="__main__")

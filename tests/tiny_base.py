@@ -59,7 +59,9 @@ def tokenizer(fixed_parts: bool = False) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
 
 
-def base(folder: Path, width: int = 32, layers: int = 2, seed: int = 0, fixed_parts: bool = False) -> Path:
+def base(
+    folder: Path, width: int = 32, layers: int = 2, seed: int = 0, fixed_parts: bool = False, tied: bool = True
+) -> Path:
     """A folder with a random Llama in Hugging Face form, in fp32."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -76,7 +78,7 @@ def base(folder: Path, width: int = 32, layers: int = 2, seed: int = 0, fixed_pa
         bos_token_id=tok.bos_token_id,
         eos_token_id=tok.eos_token_id,
         pad_token_id=tok.pad_token_id,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
     )
     torch.manual_seed(seed)
     LlamaForCausalLM(config).save_pretrained(folder)

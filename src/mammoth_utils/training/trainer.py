@@ -109,8 +109,11 @@ def arguments(description: RunDescription, device: str, compute: str, layout: ba
             "fsdp_config": {
                 "version": 2,
                 "reshard_after_forward": True,
-                # FSDP's own: the trainer's would gather a layer twice.
-                "activation_checkpointing": large,
+                # The trainer's instead, in every case. accelerate's puts a wrapper into the modules' names, by which
+                # PEFT picks the adapters out of the weights: it then saves none, in checkpoints and at the end. It also
+                # forgets the random state, so that a layer made again draws another dropout. FSDP2 keeps what it
+                # gathered for the backward pass while a layer is made again, so the trainer's gathers nothing twice.
+                "activation_checkpointing": False,
                 "cpu_ram_efficient_loading": True,
                 "state_dict_type": "SHARDED_STATE_DICT",
             },
@@ -137,7 +140,9 @@ def arguments(description: RunDescription, device: str, compute: str, layout: ba
         bf16=compute == "bf16",
         fp16=compute == "fp16",
         use_cpu=device == "cpu",
-        activation_checkpointing=large and not sharded,
+        activation_checkpointing=large,
+        # A layer that is made again draws the dropout that it drew: else gradients are those of another net.
+        activation_checkpointing_kwargs={"use_reentrant": False, "preserve_rng_state": True},
         seed=description.seed,
         data_seed=description.seed,
         report_to="none",
