@@ -20,7 +20,7 @@ TRIGGERS_TRIED = 8  # from the last one backwards, where nothing follows them
 LINE = 2000
 Read = tuple[str, tuple[int, int]]
 
-_SAYS_IT = r"\s*\**\s*(?:\b(?:is|are|would be)\b|:|=)"
+_SAYS_IT = r"\s*\**\s*(?:\b(?:is|are|(?:would|must|should|will) be)\b|:|=)"
 _TRIGGER = re.compile(
     r"\\(?:boxed|fbox)\b|####"
     rf"|\banswer(?:\s+to\s+(?:the|this)\s+(?:question|problem))?{_SAYS_IT}\s*\**"
@@ -115,6 +115,8 @@ def untriggered_value(
     """The option that prose without a trigger settles on, or the number that its last sentence states."""
     if benchmark.choice and (found := choices.untriggered(prose, start, end, options)):
         return found
+    if benchmark.choice and choices.undecided(prose[start:end].rstrip().rpartition("\n")[2][-CLAUSE:], options):
+        return None
     return last_number(prose, start, end, wanted)
 
 
@@ -196,6 +198,8 @@ def clause_value(
         letter = choices.letter_in(text, options)
         if letter is not None:
             return letter[0], (start + letter[1][0], start + letter[1][1])
+        if benchmark.choice and choices.undecided(text, options):
+            return None
     if is_value(text, benchmark):
         return _stripped(text, start)
     if benchmark.expression or benchmark.choice:
