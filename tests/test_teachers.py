@@ -115,6 +115,44 @@ def test_a_refused_problem_does_not_stop_the_others(store):
     assert answers[2].error == "status 400: The content was filtered"
 
 
+def refusing(body):
+    """Refuses every third problem for what it says."""
+    number = int(body["messages"][1]["content"].split("What is ")[1].split(" ")[0])
+    return (400, refusal("content policy"), {}) if number % 3 == 0 else fine(body)
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_problems_that_are_always_refused_do_not_end_a_second_run(store, batch):
+    with scripted(refusing) as served:
+        who = Teacher(served.base_url, "m", concurrency=1, batch=batch)
+        first = ask(problems(45), who, store, Budget(0))
+        assert sum(answer.refused for answer in first) == 15
+        again = ask(problems(45), who, store, Budget(0))
+    assert [answer.text for answer in again] == [answer.text for answer in first]
+    assert len(served.bodies) == 45 + 15
+
+
+def test_outages_in_a_row_end_a_run_and_a_refusal_between_them_shows_that_the_endpoint_is_there(store, monkeypatch):
+    monkeypatch.setattr(sending, "RETRIES", 0)
+
+    def broken(body):
+        status, *rest = refusing(body)
+        return (500, refusal("out of order"), {}) if status == 200 else (status, *rest)
+
+    with scripted(broken) as served:
+        who = Teacher(served.base_url, "m", concurrency=1)
+        assert not any(answer.text for answer in ask(problems(40), who, store, Budget(0)))
+        with pytest.raises(TeacherError, match="failed 12 times in a row, last with 'status 500"):
+            ask([one for one in problems(40) if int(one.id[2:]) % 3], who, store, Budget(0))
+
+
+def test_a_model_that_refuses_whatever_it_is_asked_is_given_up(store):
+    with scripted(lambda body: (400, refusal("max_tokens is too large"), {})) as served:
+        with pytest.raises(TeacherError, match="refused all of 100 requests.*too large"):
+            ask(problems(300), Teacher(served.base_url, "m"), store, Budget(0))
+        assert len(served.bodies) < 300
+
+
 # --- limits and waits ---------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,9 @@ from mammoth_utils.curation.teachers import Teacher, TeacherError
 API_KEY = "OPENAI_API_KEY"
 INTENT_HEADER = "X-Client-Request-Id"  # the intent's name, by which an endpoint's log and ours can be compared
 RETRIES = 8  # of one request
-GIVE_UP_AFTER = 12  # requests in a row that failed for good: the endpoint is down, and asking on would not help
+GIVE_UP_AFTER = 12  # requests in a row that failed after every retry: the endpoint is down, asking on would not help
+ALL_REFUSED = 100  # requests of a model that never answered, each refused by itself: the settings cannot be right
+TRANSIENT = (408, 409, 425, 429)  # statuses below 500 after which the same request may be answered
 OVER_BUDGET = "the budget would be passed"
 STOPPED = "the run ended first"
 
@@ -96,6 +98,12 @@ def message_of(said: Any) -> str:
     if isinstance(said, dict):
         said = said.get("message") or said.get("detail") or said.get("code")
     return str(said or "")
+
+
+def for_good(error: str) -> bool:
+    """Whether an endpoint refuses a request whenever it is asked, such as for its content; an outage passes."""
+    found = re.match(r"status (4\d\d)\b", error)
+    return bool(found) and int(found[1]) not in TRANSIENT
 
 
 def failed(reason: str) -> dict[str, Any]:
@@ -241,7 +249,7 @@ class Sender:
             ) from error
         if status in (401, 403, 404, 405):
             raise TeacherError(f"{self.teacher.base_url} refuses {self.teacher.model!r}: {error}") from error
-        if status not in (408, 409, 425, 429) and status < 500:
+        if status not in TRANSIENT and status < 500:
             return reason, None
         asked = pacing.retry_after_s(error.response.headers)
         if asked is not None and asked > pacing.LONGEST_RETRY_AFTER_S:
@@ -267,7 +275,7 @@ def send(
         TeacherError: If the endpoint refuses whatever is asked, or is down.
     """
     answers: dict[str, dict[str, Any]] = {}
-    in_a_row = 0
+    in_a_row, refused, answered = 0, 0, store.has_answered(teacher.key)
     client = open_client(teacher)
     sender = Sender(teacher, store, budget, client)
     with client, ThreadPoolExecutor(teacher.concurrency, thread_name_prefix="teacher") as pool:
@@ -278,12 +286,16 @@ def send(
                 if answer["error"] == STOPPED:
                     continue  # another request failed for all, and its error is on the way
                 answers[futures[future]] = answer
-                without = answer["text"] is None and answer["error"] != OVER_BUDGET
-                in_a_row = in_a_row + 1 if without else 0
-                if in_a_row >= GIVE_UP_AFTER:
+                answered |= answer["text"] is not None
+                if for_good(answer["error"]):  # of this one request: the endpoint is there
+                    in_a_row, refused = 0, refused + 1
+                else:
+                    in_a_row = in_a_row + 1 if answer["text"] is None and answer["error"] != OVER_BUDGET else 0
+                if in_a_row >= GIVE_UP_AFTER or (refused >= ALL_REFUSED and not answered):
+                    how = f"failed {in_a_row} times in a row" if in_a_row else f"refused all of {refused} requests"
                     raise TeacherError(
-                        f"{teacher.base_url} failed {in_a_row} times in a row, last with {answer['error']!r}; the "
-                        "answers so far are stored, the same command goes on from there"
+                        f"{teacher.base_url} {how}, last with {answer['error']!r}; the answers so far are stored, the "
+                        "same command goes on from there"
                     )
                 on_answer()
         except BaseException:

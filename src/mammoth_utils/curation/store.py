@@ -149,6 +149,11 @@ class Store:
         pairs = [(json.loads(row["body"]), json.loads(row["answer"])) for row in rows]
         return [pair for pair in pairs if pair[0].get("model") == model]
 
+    def has_answered(self, teacher: str) -> bool:
+        """Whether a teacher ever answered."""
+        query = "SELECT 1 FROM intents WHERE teacher = ? AND outcome = ? LIMIT 1"
+        return bool(self._read(query, teacher, ANSWERED))
+
     def learn(self, teacher: str, name: str, said: str) -> None:
         """Keep that a teacher wants its requests adapted, in its own words."""
         with self._lock, self._database:

@@ -56,6 +56,11 @@ class Answer:
     adapted: tuple[str, ...] = ()
     sample: int = 0
 
+    @property
+    def refused(self) -> bool:
+        """Whether there is no answer because the endpoint refuses this request, whenever it is asked."""
+        return self.text is None and sending.for_good(self.error)
+
 
 def request_body(problem: Problem, teacher: Teacher, asked: Prompt, sample: int = 0) -> dict[str, Any]:
     """The body of the chat request; further samples carry a seed of their own, which tells them apart."""
