@@ -22,6 +22,7 @@ _DROPPED = re.compile(
 _TEXTS = re.compile(
     r"\\(?:text|textbf|textit|textrm|mbox|mathrm|mathbf|mathit|mathsf|operatorname|emph|boldsymbol)\b\*?"
 )
+_ONE_LETTER = {"m": "meters", "g": "grams", "s": "seconds", "h": "hours", "l": "liters"}
 
 
 def _time_of_day(hour: str, minutes: str | None, half: str) -> str:
@@ -114,7 +115,10 @@ def without_text_commands(text: str) -> str:
         inside = unwrapped(text, found.end())
         if inside is None:
             continue
-        parts.append(text[at : found.start()] + " " + text[inside[0] : inside[1]] + " ")
+        held = text[inside[0] : inside[1]]
+        if text[: found.start()].strip():  # 2\\pi\\text{ m} is a length, 2\\pi m a product
+            held = _ONE_LETTER.get(held.strip(), held)
+        parts.append(text[at : found.start()] + f" {held} ")
         at = inside[1] + 1
     return "".join(parts) + text[at:]
 

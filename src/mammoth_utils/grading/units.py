@@ -17,7 +17,7 @@ def _units() -> dict[str, tuple[str, Fraction]]:
         ("length", "1/100", "cm cms centimeter centimeters centimetre centimetres"),
         ("length", "1/1000", "mm millimeter millimeters millimetre millimetres"),
         ("length", "1000", "km kms kilometer kilometers kilometre kilometres"),
-        ("length", "0.0254", "inch inches"),
+        ("length", "0.0254", "in inch inches"),
         ("length", "0.3048", "ft foot feet"),
         ("length", "0.9144", "yd yard yards"),
         ("length", "1609.344", "mi mile miles"),
@@ -60,7 +60,7 @@ DOLLAR = ("money^1", Fraction(1))
 SCALE_WORDS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _QUANTITY = re.compile(
     r"(?P<number>[-+]?\s*(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?:\s*/\s*\d+|\s+\d+\s*/\s*\d+)?|.*?\bpi|.*?[\d})\]])"
-    r"(?P<gap>\s*)(?P<words>[A-Za-z][A-Za-z.' -]*?(?:\s*/\s*[A-Za-z]+)?)(?P<power>\s*\^\s*\{?\s*\d\s*\}?)?\s*"
+    r"(?P<gap>\s*)(?P<words>(?!pi\b)[A-Za-z][A-Za-z.' -]*?(?:\s*/\s*[A-Za-z]+)?)(?P<power>\s*\^\s*\{?\s*\d\s*\}?)?\s*"
 )
 
 
@@ -116,7 +116,7 @@ def without_unit(text: str) -> tuple[str, tuple[str, Fraction] | None]:
         return text, None  # the angle is measured in degrees, not the function's value
     if name in ("unit", "units"):
         return found["number"].strip(), None
-    if name in UNITS and (len(name) > 1 or found["gap"]):
+    if name in UNITS and (len(name) > 1 or found["gap"]) and (name != "in" or len(first) == 1):  # "5 in total"
         if len(name) == 1 and not re.fullmatch(r"[-+]?[\d.,]+", found["number"].strip()):
             return text, None
         dimension, scale = UNITS[name]
