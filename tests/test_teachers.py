@@ -563,3 +563,43 @@ def test_a_batch_stays_in_the_budget_and_splits_by_size(store, monkeypatch):
         free = Teacher(served.base_url, "other", batch=True)
         assert all(answer.text for answer in ask(problems(5), free, store, Budget(0)))
         assert served.created == 4 + 3
+
+
+# --- answers without a rationale ----------------------------------------------------------------------------
+
+
+def thinking(body):
+    """Thinks until it is cut, refuses, is refused, or answers: by the problem."""
+    number = int(body["messages"][1]["content"].split("What is ")[1].split(" ")[0]) % 4
+    if number == 0:
+        cut = completion(None, completion_tokens=body["max_tokens"])
+        cut["choices"][0]["finish_reason"] = "length"
+        return 200, cut, {}
+    if number == 1:
+        refused = completion(None)
+        refused["choices"][0]["message"]["refusal"] = "I cannot help with that."
+        return 200, refused, {}
+    return (400, refusal("content policy"), {}) if number == 2 else fine(body)
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_an_answer_without_a_rationale_says_why_with_its_history_and_is_counted_apart(store, batch):
+    asked = prompt("pot")
+    with scripted(thinking) as served:
+        who = Teacher(served.base_url, "m", price="1,1", budget_usd=1, max_tokens=50, batch=batch)
+        for _ in range(2):  # the second time as it is stored
+            answers = ask(problems(8), who, store, Budget(1), asked)
+    rows = [rationale(answer, "GSM8K (PoT)", who, asked) for answer in answers]
+    assert [row is not None for row in rows] == [False, False, False, True] * 2
+    out = [synthesis.dropped(answer, "GSM8K (PoT)", who, asked) for answer in answers[:3]]
+    assert [one.reason for one in out] == ["cut at max_tokens", "refused: I cannot help with that.",
+                                           "status 400: content policy"]  # fmt: skip
+    told = [one.as_row()["history"] for one in out]
+    assert all(one["request"] and one["prompt"] == asked.label for one in told)
+    assert told[0]["finish"] == "length"
+    ledger = Ledger(who.prices(), who.model)
+    ledger.accept(ledger.add("GSM8K (PoT)", answers), 2)
+    total = ledger.as_dict()["total"]
+    counted = {key: total[key] for key in ("requests", "answered", "empty", "refused", "unanswered")}
+    assert counted == {"requests": 8, "answered": 2, "empty": 4, "refused": 2, "unanswered": 0}
+    assert total["completion_tokens"] == 2 * 50 + 4 * 5, "what is empty was paid"

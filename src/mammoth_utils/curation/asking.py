@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from mammoth_utils import paths
-from mammoth_utils.curation import messages, self_instruct, synthesis
+from mammoth_utils.curation import self_instruct, synthesis
 from mammoth_utils.curation.description import MINIATURE, Curation
 from mammoth_utils.curation.filters import Dropped
 from mammoth_utils.curation.sources import Loaded, load
@@ -34,12 +34,12 @@ def teacher_of(description: Curation, workers: int = 0) -> Iterator[Teacher]:
     """The teacher of a curation; the miniature's is served for as long as it is needed."""
     concurrency = workers or Teacher.concurrency
     if description.teacher != MINIATURE:
-        yield description.asked_of(concurrency)
+        yield description.asked_at(description.teacher, description.teacher_model, concurrency)
         return
     from mammoth_utils.miniature import teacher
 
     with teacher.serve() as served:
-        yield Teacher(served.base_url, served.model, concurrency=concurrency)
+        yield description.asked_at(served.base_url, served.model, concurrency)
 
 
 def plans(description: Curation) -> dict[str, synthesis.Plan]:
@@ -93,10 +93,7 @@ def asked(
                 if row is not None:
                     rows.append(row)
                     continue
-                said = answer.text is not None
-                reason = messages.why_not(answer.text or "", prompt.kind, answer.finish) if said else answer.error
-                empty = Rationale(answer.problem, prompt.kind, answer.text or "", entry.name, AUTHOR + teacher.model)
-                dropped.append(Dropped(empty, "teacher", reason))
+                dropped.append(synthesis.dropped(answer, entry.name, teacher, prompt))
     return rows, dropped, ledger
 
 

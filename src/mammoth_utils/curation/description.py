@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,6 +16,9 @@ from mammoth_utils.curation.teachers import Teacher
 MINIATURE = "miniature"
 PAPER_TIMEOUT_S = 5.0
 NOTHING = "none"
+# What a teacher is paid, and how fast and by which way it is asked, decide no row: a run that was stopped by one of
+# these goes on with another.
+TERMS = ("budget_usd", "price", "batch", "requests_per_minute", "tokens_per_minute", "teacher_timeout_s")
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,11 @@ class Curation:
         price: ``"input,output"`` dollars per million tokens, in place of the table's.
         samples: Answers asked for each problem.
         temperature: Of the teacher; below 0 leaves it to the endpoint.
+        max_tokens: The teacher's longest answer, a reasoning model's thoughts included.
         batch: Whether the endpoint's batch API is used.
         requests_per_minute: At most so many; 0 sets no limit.
+        tokens_per_minute: Sent and allowed for at most; 0 sets no limit.
+        teacher_timeout_s: Seconds that an answer of the teacher may take.
         seed: Draws the rows where ``limit`` cuts.
         limit: Rows a source at most; 0 takes all.
         agreement: Where prose that disagrees with the gold is thrown out, one of ``filters.AGREEMENT``.
@@ -50,8 +57,11 @@ class Curation:
     price: str
     samples: int
     temperature: float
+    max_tokens: int
     batch: bool
     requests_per_minute: int
+    tokens_per_minute: int
+    teacher_timeout_s: float
     seed: int
     limit: int
     agreement: str
@@ -71,16 +81,17 @@ class Curation:
         """Where the run is kept."""
         return paths.run_dir("curate", self.name)
 
-    def asked_of(self, concurrency: int = 8) -> Teacher:
+    def asked_at(self, base_url: str, model: str, concurrency: int = Teacher.concurrency) -> Teacher:
         """The teacher behind an endpoint, with this curation's settings.
 
         Raises:
             ValueError: If a setting cannot be.
         """
         return Teacher(
-            self.teacher, self.teacher_model, temperature=None if self.temperature < 0 else self.temperature,
+            base_url, model, temperature=None if self.temperature < 0 else self.temperature,
             concurrency=concurrency, budget_usd=self.budget_usd, price=self.price, samples=self.samples,
-            batch=self.batch, requests_per_minute=self.requests_per_minute,
+            batch=self.batch, requests_per_minute=self.requests_per_minute, max_tokens=self.max_tokens,
+            tokens_per_minute=self.tokens_per_minute, timeout_s=self.teacher_timeout_s,
         )  # fmt: skip
 
     def without_teacher(self) -> Curation:
@@ -90,9 +101,13 @@ class Curation:
         return replace(self, teacher=MINIATURE, teacher_model="", name=f"{self.name}-dry")
 
     def as_dict(self) -> dict[str, Any]:
-        """The description as ``run.json`` holds it."""
+        """The description as a record holds it."""
         lists = {"sources": list(self.sources), "windows": list(self.windows)}
         return {"page": "curate", **asdict(self), **lists}
+
+    def identity(self) -> dict[str, Any]:
+        """What tells one run from another, as ``run.json`` holds it: all but ``TERMS``."""
+        return {key: value for key, value in self.as_dict().items() if key not in TERMS}
 
 
 def describe(
@@ -104,8 +119,11 @@ def describe(
     price: str = "",
     samples: int = 1,
     temperature: float = 0.0,
+    max_tokens: int = Teacher.max_tokens,
     batch: bool = False,
     requests_per_minute: int = 0,
+    tokens_per_minute: int = 0,
+    teacher_timeout_s: float = Teacher.timeout_s,
     seed: int = 42,
     limit: int = 0,
     agreement: str = "validated",
@@ -128,8 +146,11 @@ def describe(
         price: ``"input,output"`` dollars per million tokens.
         samples: Answers asked for each problem; more than one wants a temperature.
         temperature: Of the teacher; below 0 leaves it to the endpoint.
+        max_tokens: The teacher's longest answer; a reasoning model's thoughts count, so it wants several times more.
         batch: Whether the endpoint's batch API is used: within a day, at a share of the price.
         requests_per_minute: At most so many; 0 sets no limit.
+        tokens_per_minute: Sent and allowed for at most; 0 sets no limit.
+        teacher_timeout_s: Seconds that an answer of the teacher may take.
         seed: Draws the rows where ``limit`` cuts.
         limit: Rows a source at most; 0 takes all.
         agreement: One of ``filters.AGREEMENT``.
@@ -145,8 +166,10 @@ def describe(
         raise ValueError(f"unknown data set {dataset!r}; known: {', '.join(table_one.DATASETS)}")
     dataset = MINIATURE if dataset == "auto" else dataset
     chosen = table_one.select(sources)
-    if limit < 0 or timeout_s <= 0:
-        raise ValueError(f"expected a limit of at least 0 and a time limit above 0, got {limit} and {timeout_s}")
+    if limit < 0:
+        raise ValueError(f"expected a limit of at least 0 rows a source (0 takes all), got {limit}")
+    if not (math.isfinite(timeout_s) and timeout_s > 0):
+        raise ValueError(f"expected timeout_s above 0 and finite, the seconds that a program may take, got {timeout_s}")
     if agreement not in filters.AGREEMENT:
         raise ValueError(f"unknown agreement {agreement!r}; known: {', '.join(filters.AGREEMENT)}")
     runs_of_words = _windows(windows)
@@ -158,15 +181,17 @@ def describe(
 
         if teacher_model:
             raise ValueError(f"the miniature's teacher names itself; got teacher_model={teacher_model!r}")
-        if (samples, temperature, batch) != (1, 0.0, False):
-            raise ValueError("the miniature's teacher answers once, the same each time, and has no batch API; "
-                             f"got samples={samples}, temperature={temperature}, batch={batch}")  # fmt: skip
+        if (samples, temperature, batch, max_tokens) != (1, 0.0, False, Teacher.max_tokens):
+            raise ValueError("the miniature's teacher answers once, the same each time, at its own length, and has no "
+                             f"batch API; got samples={samples}, temperature={temperature}, batch={batch}, "
+                             f"max_tokens={max_tokens}")  # fmt: skip
         teacher_model = model_name() if dataset == MINIATURE else ""
     if not name:
         parts = [dataset]
         parts += [] if len(chosen) == len(table_one.SOURCES) else [_slug(each) for each in chosen]
         parts += [] if teacher == MINIATURE else [_slug(teacher_model)]
         parts += [f"x{samples}"] if samples > 1 else []
+        parts += [f"max{max_tokens}"] if max_tokens != Teacher.max_tokens else []
         parts += ([f"limit{limit}"] if limit else []) + ([f"s{seed}"] if seed != 42 else [])
         parts += [] if agreement == "validated" else [f"agreement-{agreement}"]
         parts += [] if decontaminate == contamination.EQUAL else [f"clean-{decontaminate.replace('_', '-')}"]
@@ -175,11 +200,14 @@ def describe(
         raise ValueError(f"expected a name of letters, digits and . _ + -, got {name!r}")
     code = code_hash(dataset)
     made = Curation(
-        dataset, chosen, teacher, teacher_model, float(budget_usd), price, samples, float(temperature), batch,
-        requests_per_minute, seed, limit, agreement, runs_of_words, decontaminate, float(timeout_s), name, code,
+        dataset, chosen, teacher, teacher_model, float(budget_usd), price, samples, float(temperature), max_tokens,
+        batch, requests_per_minute, tokens_per_minute, float(teacher_timeout_s), seed, limit, agreement,
+        runs_of_words, decontaminate, float(timeout_s), name, code,
     )  # fmt: skip
-    if teacher != MINIATURE:
-        made.asked_of()  # refuses what cannot be
+    if teacher == MINIATURE:  # it is served once it is needed; what it is given must be possible all the same
+        made.asked_at("http://localhost", MINIATURE)
+    else:
+        made.asked_at(teacher, teacher_model)
     return made
 
 

@@ -127,6 +127,7 @@ def read_completion(response: Any, most: tuple[int, int]) -> dict[str, Any]:
     try:
         choice = response["choices"][0]
         text, finish = choice["message"]["content"], choice.get("finish_reason")
+        refusal = choice["message"].get("refusal")
         usage = response.get("usage") or {}
         counted = isinstance(usage.get("prompt_tokens"), int) and isinstance(usage.get("completion_tokens"), int)
     except (KeyError, IndexError, TypeError, AttributeError) as error:
@@ -141,6 +142,7 @@ def read_completion(response: Any, most: tuple[int, int]) -> dict[str, Any]:
         "error": "",
         "answered_by": response.get("model") or "",
         "usage": "reported" if counted else "at most",
+        **({"refusal": str(refusal)} if refusal else {}),
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from mammoth_utils import records
 from mammoth_utils.curation import batches, messages, sending
+from mammoth_utils.curation.filters import Dropped
 from mammoth_utils.curation.ledger import Budget
 from mammoth_utils.curation.messages import program, prose
 from mammoth_utils.curation.prompt_files import SUBSETS, Prompt, prompt, prompt_for
@@ -16,8 +17,9 @@ from mammoth_utils.curation.store import Store
 from mammoth_utils.curation.teachers import Teacher
 from mammoth_utils.rationale import Problem, Rationale
 
-__all__ = ["API_KEY", "OVER_BUDGET", "SUBSETS", "Answer", "Plan", "Prompt", "Store", "ask", "plan", "program",
-           "prompt", "prompt_for", "prose", "rationale", "request_body", "request_key"]  # fmt: skip
+__all__ = ["API_KEY", "OVER_BUDGET", "SUBSETS", "Answer", "Plan", "Prompt", "Store", "ask", "dropped", "history",
+           "plan", "program", "prompt", "prompt_for", "prose", "rationale", "request_body",
+           "request_key"]  # fmt: skip
 
 CHARACTERS_PER_TOKEN = 4  # a rough rule for English, where no stored answer of the model says better
 
@@ -34,6 +36,7 @@ class Answer:
         completion_tokens: The same of the answer, reasoning included.
         finish: Why it ended: ``stop``, or ``length`` where ``max_tokens`` cut it.
         error: Why there is no answer.
+        refusal: The model's own words where its message is a refusal.
         answered_by: The model's name in the response, which can be a dated version of the one that was asked.
         usage: ``reported``, or ``at most`` where upper bounds stand for what the endpoint does not report.
         dollars: What it cost when it was asked.
@@ -55,6 +58,7 @@ class Answer:
     batch: bool = False
     adapted: tuple[str, ...] = ()
     sample: int = 0
+    refusal: str = ""
 
     @property
     def refused(self) -> bool:
@@ -213,12 +217,26 @@ def _characters(body: dict[str, Any]) -> int:
 def rationale(answer: Answer, source: str, teacher: Teacher, asked: Prompt) -> Rationale | None:
     """The answer as a rationale with its history, of the kind that was asked for; None where it holds none."""
     text = messages.read(answer.text, asked.kind) if answer.text is not None else None
-    if text is None:
-        return None
-    history: dict[str, Any] = {"request": answer.request, "prompt": asked.label}
-    history |= {"sample": answer.sample} if teacher.samples > 1 else {}
-    history |= {"adapted": list(answer.adapted)} if answer.adapted else {}
-    history |= {"finish": answer.finish} if answer.finish not in ("", "stop") else {}
+    return None if text is None else _row(answer, text, source, teacher, asked)
+
+
+def dropped(answer: Answer, source: str, teacher: Teacher, asked: Prompt) -> Dropped:
+    """An answer that holds no rationale, with its text, its history and why."""
+    said = answer.text is not None
+    reason = messages.why_not(answer.text, asked.kind, answer.finish, answer.refusal) if said else answer.error
+    return Dropped(_row(answer, answer.text or "", source, teacher, asked), "teacher", reason)
+
+
+def _row(answer: Answer, text: str, source: str, teacher: Teacher, asked: Prompt) -> Rationale:
+    author = f"teacher:{teacher.model}"
+    return Rationale(answer.problem, asked.kind, text, source, author, history(answer, teacher, asked))
+
+
+def history(answer: Answer, teacher: Teacher, asked: Prompt) -> dict[str, Any]:
+    """Where a row of a teacher comes from: the request, the prompt, and what was out of the ordinary."""
+    told: dict[str, Any] = {"request": answer.request, "prompt": asked.label}
+    told |= {"sample": answer.sample} if teacher.samples > 1 else {}
+    told |= {"adapted": list(answer.adapted)} if answer.adapted else {}
+    told |= {"finish": answer.finish} if answer.finish not in ("", "stop") else {}
     answered_by = answer.answered_by or teacher.model
-    history |= {"answered_by": answered_by} if answered_by != teacher.model else {}
-    return Rationale(answer.problem, asked.kind, text, source, f"teacher:{teacher.model}", history)
+    return told | ({"answered_by": answered_by} if answered_by != teacher.model else {})

@@ -104,9 +104,11 @@ class Teacher:
                             ("requests_per_minute", 0), ("tokens_per_minute", 0)):  # fmt: skip
             value = getattr(self, name)
             if not math.isfinite(value) or value < least:
-                raise ValueError(f"expected {name} of at least {least}, got {value}")
-        if not self.timeout_s > 0:
-            raise ValueError(f"expected timeout_s above 0, got {self.timeout_s}")
+                raise ValueError(f"expected {name} of at least {least} and finite, got {value}")
+        if not (math.isfinite(self.timeout_s) and self.timeout_s > 0):
+            raise ValueError(f"expected seconds above 0 and finite for an answer of the teacher, got {self.timeout_s}")
+        if self.price:
+            self._override()
         if self.temperature is not None and not 0 <= self.temperature <= 2:
             raise ValueError(f"expected a temperature from 0 to 2, or None, got {self.temperature}")
         if self.samples > 1 and self.temperature == 0:
