@@ -16,7 +16,7 @@ import processes
 import pytest
 import tiny_base
 
-from mammoth_utils import records
+from mammoth_utils import paths, records
 from mammoth_utils.training import checkpoints, describe, finetune, guards, launch
 
 pytest.importorskip("torch")
@@ -132,19 +132,19 @@ def free_port() -> int:
 @pytest.mark.long
 @pytest.mark.parametrize("method", ["full", "qlora"])
 def test_two_nodes_train_as_one_process_does_by_the_line_that_the_page_prints(here, base, alone, exact, method):
-    description = run(base, "nodes", method=method, devices="2", sharding="fsdp2")
-    file = launch.prepare(description, tiny_base.rows(64))
-    line = launch.cluster_lines(file, nodes=2, per_node=1)[0]
-    assert line.startswith("torchrun --nnodes 2 --nproc-per-node 1 --rdzv-backend c10d --rdzv-endpoint $HEAD:29500")
+    description = run(base, "nodes", method=method, devices="1", sharding="fsdp2", nodes=2)
+    launch.prepare(description, tiny_base.rows(64))
+    line = launch.cluster_lines(description)[0]
+    assert "-m torch.distributed.run --nnodes 2 --nproc-per-node 1 " in line
     # As typed on each node, but for a port that is free and the worker that shards on a CPU.
-    typed = line.replace(":29500", f":{free_port()}").replace(f"-m {launch.MODULE} ", f"-m {SHARDED} ")
-    environment = {**os.environ, "HEAD": "127.0.0.1", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    typed = line.replace(f" {launch.PORT} ", f" {free_port()} ").replace(f"-m {launch.MODULE} ", f"-m {SHARDED} ")
     agents = [
         subprocess.Popen(
-            typed, shell=True, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            typed, shell=True, env={**os.environ, "HEAD": "127.0.0.1", "NODE": str(node)}, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, cwd=paths.root(),
         )
-        for _ in range(2)
-    ]
+        for node in range(2)
+    ]  # fmt: skip
     said = [agent.communicate(timeout=300)[0] for agent in agents]
     assert [agent.returncode for agent in agents] == [0, 0], said[0][-3000:]
     record = records.read_json(description.folder / "record.json")
@@ -152,33 +152,25 @@ def test_two_nodes_train_as_one_process_does_by_the_line_that_the_page_prints(he
     assert [shard["weights"] < 0.6 * shard["weights_whole"] for shard in record["shards"]] == [True, True]
 
 
-def test_the_lines_for_a_cluster_name_nodes_module_and_file(tmp_path):
-    by_hand, slurm = launch.cluster_lines(tmp_path / "a" / "run.json", nodes=4)
-    assert by_hand.startswith("torchrun --nnodes 4 --nproc-per-node 8")
-    assert by_hand.endswith(f"-m mammoth_utils.training {tmp_path / 'a' / 'run.json'}")
-    assert "--rdzv-id a " in by_hand
-    assert "srun --nodes 4 --ntasks-per-node 1" in slurm
-    assert by_hand in slurm
-
-
 @pytest.mark.long
 def test_slurms_line_runs_as_it_stands_where_srun_starts_the_tasks(here, base, alone):
     """``srun`` and ``scontrol`` are stood in for by a shell that starts as many tasks on this machine."""
-    description = run(base, "slurm", devices="2")
-    file = launch.prepare(description, tiny_base.rows(64))
-    line = launch.cluster_lines(file, nodes=2, per_node=1)[1].replace(":29500", f":{free_port()}")
+    description = run(base, "slurm", devices="1", nodes=2)
+    launch.prepare(description, tiny_base.rows(64))
+    line = launch.cluster_lines(description)[1].replace(f" {launch.PORT} ", f" {free_port()} ")
     tools = here / "bin"
     tools.mkdir()
     for name, text in {
         "scontrol": '#!/bin/sh\n[ "$1 $2 $3" = "show hostnames node[1-2]" ] && printf "127.0.0.1\\nnode2\\n"\n',
         "srun": '#!/bin/bash\n[ "$1 $2 $3 $4" = "--nodes 2 --ntasks-per-node 1" ] || exit 9\nshift 4\n'
-        '"$@" & "$@" & wait -n && wait -n\n',
+        'SLURM_NODEID=0 "$@" & SLURM_NODEID=1 "$@" & wait -n && wait -n\n',
     }.items():
         (tools / name).write_text(text)
         (tools / name).chmod(0o755)
-    path = f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "SLURM_JOB_NODELIST": "node[1-2]"}
-    done = subprocess.run(["bash", "-c", line], env=environment, capture_output=True, text=True, timeout=300)
+    environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}", "SLURM_JOB_NODELIST": "node[1-2]"}
+    done = subprocess.run(
+        ["bash", "-c", line], env=environment, capture_output=True, text=True, timeout=300, cwd=paths.root()
+    )
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     assert losses(description) == pytest.approx(alone("full"), abs=1e-3)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from mammoth_utils import records
-from mammoth_utils.training import lifeline
+from mammoth_utils.training import lifeline, nodes
 from mammoth_utils.training.describe import RunDescription
 from mammoth_utils.training.finetune import finetune
 from mammoth_utils.training.launch import PAGE
@@ -22,15 +22,16 @@ def main() -> None:
         raise SystemExit("usage: python -m mammoth_utils.training runs/train/NAME/run.json")
     lifeline.hold(PAGE)
     file = Path(sys.argv[1]).resolve()
-    description = RunDescription.from_dict(records.read_json(file))
-    if description.folder.resolve() != file.parent:
-        raise SystemExit(f"{file} describes a run in {description.folder}; move it there or set MAMMOTH_RUNS_DIR")
-    rows = file.parent / "rows.jsonl"
-    if not rows.is_file():
-        raise SystemExit(
-            f"no rows.jsonl beside {file.name}: open the page `train` once, which writes the mixture there"
-        )
-    finetune(description, list(records.read_jsonl(rows)))
+    with nodes.leaving_errors(file.parent):
+        description = RunDescription.from_dict(records.read_json(file))
+        if description.folder.resolve() != file.parent:
+            raise SystemExit(f"{file} describes a run in {description.folder}; move it there or set MAMMOTH_RUNS_DIR")
+        rows = file.parent / "rows.jsonl"
+        if not rows.is_file():
+            raise SystemExit(
+                f"no rows.jsonl beside {file.name}: open the page `train` once, which writes the mixture there"
+            )
+        finetune(description, list(records.read_jsonl(rows)))
 
 
 main()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mammoth_utils import records
-from mammoth_utils.training import guards, planner
+from mammoth_utils import paths, records
+from mammoth_utils.training import guards, nodes, planner
 from mammoth_utils.training.describe import FORCE_VARIABLE, RunDescription
 from mammoth_utils.training.fetching import fetch
 from mammoth_utils.training.finetune import finetune
@@ -25,7 +26,10 @@ TAIL = 60
 MODULE = "mammoth_utils.training"
 PAGE = "MAMMOTH_PAGE_PID"  # the process that workers end with
 GRACE_S = 30.0
+POLL_S = 0.5
 PORT = 29500
+FOLDERS = ("MAMMOTH_RUNS_DIR", "MAMMOTH_BASES", "MAMMOTH_ROOT", "HF_HOME", "HF_HUB_CACHE", "TRACKIO_DIR")
+WORDS = ("HF_ENDPOINT", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "WANDB_MODE", "WANDB_PROJECT")
 
 
 def train(
@@ -75,16 +79,32 @@ def _elsewhere(
     resume: bool,
     on_line: Callable[[str], None] | None,
 ) -> dict[str, Any]:
-    """The record of a run that other nodes train: prepared here, and followed until they are done."""
-    folder = prepare(description, rows, resume).parent
-    if on_line is not None:
-        on_line(f"prepared for {description.nodes} nodes; what they do shows here once their lines are started")
-    seen, ended = 0, False
+    """The record of a run that other nodes train: prepared here, and followed until they are done or one fails."""
+    folder = description.folder
+
+    def told(line: str) -> None:
+        say(folder, line)
+        if on_line is not None:
+            on_line(line)
+
+    with alone(folder):
+        finished = claim(description, rows, resume)
+        if finished is not None:
+            return finished
+        for line in guards.ready(description):
+            say(folder, line)
+        fetch(description, lambda line: say(folder, line))
+        attempt = nodes.begin(folder)
+    told(f"prepared for {description.nodes} nodes; what they do shows here once their lines are started")
+    watch, seen, ended = nodes.Watch(folder, told), 0, False
     while not ended:
         ended = (folder / "record.json").is_file()  # before the last look at the curve, which is written first
         if on_step is not None:
             seen = _follow(folder / "curve.jsonl", seen, on_step)
-        time.sleep(0 if ended else 0.5)
+        if not ended:
+            nodes.look_for_errors(folder, attempt)
+            watch.look()
+            time.sleep(POLL_S)
     return records.read_json(folder / "record.json")
 
 
@@ -118,16 +138,67 @@ def command(run_json: Path, processes: int, module: str = MODULE) -> list[str]:
     return [*here, "--nproc-per-node", str(processes), "-m", module, str(run_json)]
 
 
-def cluster_lines(run_json: Path, nodes: int, per_node: int = 8) -> list[str]:
-    """The lines that train a prepared run on several nodes which share a disk.
+def cluster_lines(description: RunDescription, count: int = 0) -> list[str]:
+    """The lines that train a prepared run on several nodes which share a disk, typed in the project's folder.
 
-    The first is typed on every node, ``HEAD`` set to the first node's name or address; the second is Slurm's, within
-    an allocation of so many nodes, and finds the first node itself.
+    The first is typed on every node, ``HEAD`` set to the first node's name or address and ``NODE`` to 0 on the first,
+    1 on the second and so on; the second is Slurm's, within an allocation of so many nodes, and finds both itself.
+
+    The first node holds rank 0, which writes the model while all others are done, and the meeting point of all. Where
+    torchrun deals the ranks itself, the meeting point may be another node's, which leaves 300 seconds after its own
+    workers: a model that takes longer to write would lose it.
+
+    Args:
+        description: The run.
+        count: Nodes; 0 takes the run's.
     """
-    rendezvous = f"--rdzv-backend c10d --rdzv-endpoint $HEAD:{PORT} --rdzv-id {run_json.parent.name}"
-    line = f"torchrun --nnodes {nodes} --nproc-per-node {per_node} {rendezvous} -m {MODULE} {run_json}"
+    settings = [f"{name}={shlex.quote(value)}" for name, value in variables(description).items()]
+    count = count or description.nodes
+    launcher = [
+        *settings, shlex.quote(_shown(Path(sys.executable))), "-m torch.distributed.run", f"--nnodes {count}",
+        f"--nproc-per-node {per_node(description)} --node-rank $NODE --master-addr $HEAD --master-port {PORT}",
+        f"--rdzv-id {description.name} -m {MODULE} {shlex.quote(_shown(description.folder / 'run.json'))}",
+    ]  # fmt: skip
+    line = " ".join(launcher)
     head = "HEAD=$(scontrol show hostnames $SLURM_JOB_NODELIST | head -n 1)"
-    return [line, f"{head} && export HEAD && srun --nodes {nodes} --ntasks-per-node 1 bash -c '{line}'"]
+    each = shlex.quote(f"NODE=$SLURM_NODEID; {line}")
+    return [line, f"{head} && export HEAD && srun --nodes {count} --ntasks-per-node 1 bash -c {each}"]
+
+
+def per_node(description: RunDescription) -> str:
+    """How many processes torchrun starts on each node: as many as the run asks for, else a process for each card.
+
+    Where no card is seen, as on a login node, it is torchrun's own word ``gpu``: each node counts its cards.
+    """
+    processes, cards = devices(description)
+    if description.devices == "auto" and not cards and not description.miniature:
+        return "gpu"
+    return str(processes)
+
+
+def variables(description: RunDescription) -> dict[str, str]:
+    """What processes on another node need to be told of this one: where runs, bases and the hub's cache are, and force.
+
+    Folders are whole paths, which must lead to the same files from each node. No key or token is among them: the base
+    is fetched before, by the page.
+    """
+    found = {name: str(Path(os.environ[name]).expanduser().resolve()) for name in FOLDERS if os.environ.get(name)}
+    found |= {name: os.environ[name] for name in WORDS if os.environ.get(name)}
+    if description.force:
+        found[FORCE_VARIABLE] = "1"
+    return found | {"PYTHONPATH": _search(_shown), "PYTHONUNBUFFERED": "1"}
+
+
+def _search(shown: Callable[[Path], str] = str) -> str:
+    """``PYTHONPATH`` with the folder of this package first."""
+    asked = [Path(part) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
+    return os.pathsep.join(dict.fromkeys(shown(part) for part in (Path(__file__).resolve().parents[2], *asked)))
+
+
+def _shown(place: Path) -> str:
+    """A path from the project's folder where it lies inside, else the whole."""
+    place = Path(os.path.abspath(place))
+    return str(place.relative_to(paths.root())) if place.is_relative_to(paths.root()) else str(place)
 
 
 def _torchrun(
@@ -140,9 +211,7 @@ def _torchrun(
 ) -> None:
     """Run the workers, keep their lines in ``train.log``, follow their curve, and bring their error here."""
     folder = run_json.parent
-    package = str(Path(__file__).resolve().parents[2])
-    search = os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH", "")) if part)
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": search, PAGE: str(os.getpid())}
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": _search(), PAGE: str(os.getpid())}
     if force:
         environment[FORCE_VARIABLE] = "1"
     environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
