@@ -15,6 +15,7 @@ from mammoth_utils import records
 PART = ".part"  # where a checkpoint is written before it is renamed
 MANIFEST = "complete.json"
 KEPT = 2
+SHARDS = ("pytorch_model_fsdp_0", "optimizer_0")  # the folders of a sharded checkpoint
 
 
 def commit(written: Path, place: Path, processes: int) -> Path:
@@ -27,7 +28,14 @@ def commit(written: Path, place: Path, processes: int) -> Path:
         written: ``<place>/.part/checkpoint-<step>``.
         place: The folder of checkpoints.
         processes: Processes that wrote it; a run goes on with as many.
+
+    Raises:
+        RuntimeError: If shards were written without a weight that is trained. Later ones would lack it too, and each
+            would take the place of one before.
     """
+    lacking = _shards(written) if (written / SHARDS[0]).is_dir() else []
+    if lacking:
+        raise RuntimeError(f"{written.name} was not written whole, no run could go on from it: {'; '.join(lacking)}")
     files = {}
     for file in sorted(path for path in written.rglob("*") if path.is_file()):
         with open(file, "rb") as opened:
@@ -57,11 +65,8 @@ def faults(checkpoint: Path) -> list[str]:
     states = list(checkpoint.glob("rng_state*.pth"))
     if not states or not all(map(_zip, states)):
         found.append("rng_state*.pth is missing or damaged")
-    if (checkpoint / "pytorch_model_fsdp_0").is_dir():
-        for part in ("pytorch_model_fsdp_0", "optimizer_0"):
-            if not (checkpoint / part / ".metadata").is_file():
-                found.append(f"{part}/.metadata is missing")
-        return found
+    if (checkpoint / SHARDS[0]).is_dir():
+        return found + _shards(checkpoint)
     if not any(_zip(checkpoint / name) for name in ("optimizer.pt", "optimizer.bin")):
         found.append("optimizer.pt is missing or damaged")
     weights = [*checkpoint.glob("model*.safetensors"), *checkpoint.glob("adapter_model.safetensors")]
@@ -74,6 +79,48 @@ def faults(checkpoint: Path) -> list[str]:
         found.append("model.safetensors or adapter_model.safetensors is missing")
     found += [f"{file.name} is damaged" for file in weights if file.suffix == ".safetensors" and not _safe(file)]
     return found
+
+
+def _shards(checkpoint: Path) -> list[str]:
+    """What a sharded checkpoint lacks by its own tables of contents.
+
+    Each weight that the optimiser has averages for must be among the weights, in its shape. A run resumes without a
+    word from weights of which some, or all, are missing: with the base's, or with an adapter that was never trained.
+    """
+    held, found = [], []
+    for part in SHARDS:
+        try:
+            held.append(_contents(checkpoint / part))
+        except FileNotFoundError:
+            found.append(f"{part}/.metadata is missing")
+        except Exception as error:  # it is a pickle: damaged, it may raise anything
+            found.append(f"{part}/.metadata is damaged ({type(error).__name__}: {error})")
+    if found:
+        return found
+    weights, states = held
+    # PEFT leaves the adapter's name out of what it saves.
+    trained = {
+        f"model.{name.removeprefix('optimizer.state.').removesuffix('.exp_avg').replace('.default.', '.')}": shape
+        for name, shape in states.items()
+        if name.startswith("optimizer.state.") and name.endswith(".exp_avg")
+    }
+    lacking = [name.removeprefix("model.") for name, shape in trained.items() if weights.get(name) != shape]
+    if not trained:
+        found.append(f"{SHARDS[1]} holds no averages of any weight")
+    if lacking:
+        found.append(
+            f"{SHARDS[0]} holds {len(trained) - len(lacking)} of the {len(trained)} weights that are trained; "
+            f"{lacking[0]} is missing or has another shape"
+        )
+    return found
+
+
+def _contents(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The names and shapes of the tensors in a folder of torch's distributed checkpoints."""
+    from torch.distributed.checkpoint import FileSystemReader
+
+    listed = FileSystemReader(folder).read_metadata().state_dict_metadata
+    return {name: tuple(value.size) for name, value in listed.items() if hasattr(value, "size")}
 
 
 def _unlisted(checkpoint: Path) -> list[str]:
@@ -145,14 +192,14 @@ def _zip(file: Path) -> bool:
 
 
 def _safe(file: Path) -> bool:
-    """Whether a safetensors file is as long as its header says."""
+    """Whether a safetensors file holds a tensor and is as long as its header says."""
     try:
         with open(file, "rb") as opened:
             length = int.from_bytes(opened.read(8), "little")
             if length > 100_000_000:
                 return False
             header = json.loads(opened.read(length))
-        end = max((value["data_offsets"][1] for key, value in header.items() if key != "__metadata__"), default=0)
-        return file.stat().st_size == 8 + length + end
+        ends = [value["data_offsets"][1] for key, value in header.items() if key != "__metadata__"]
+        return bool(ends) and file.stat().st_size == 8 + length + max(ends)
     except (OSError, ValueError, KeyError, TypeError):
         return False
