@@ -7,14 +7,18 @@ import builtins
 import math
 import os
 import re
+import statistics
 import sys
 import time
 from collections import Counter
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
+import sympy
 
 from mammoth_utils.programs import Sandbox, SandboxError, frames, isolation, neighbours, run_programs, shared
+from mammoth_utils.programs.clearance import reason_for_own_process
 from mammoth_utils.programs.sandbox import BATCH
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "speed"))
@@ -161,6 +165,11 @@ def test_programs_of_every_kind_say_the_same_in_a_shared_interpreter_and_alone(s
             "the cache of patterns does not tell 2 from 2.0",
         ),
         (
+            "import math, \\\n re\nprint(re.findall('b', 'B', 2))",
+            "import math, \\\n re\nprint(re.findall('b', 'B', 2.0))",
+            "nor where the import goes on in another line",
+        ),
+        (
             "from sympy import igcd\nprint(igcd(4, 6))",
             "from sympy import igcd\nprint(igcd(4.0, 6))",
             "nor does that of the greatest common divisor",
@@ -282,23 +291,96 @@ def test_after_a_poisoner_a_thousand_neighbours_print_what_they_print_alone(sand
     assert Counter(one.process for one in after)["shared"] >= 990, "the neighbours must really have shared"
 
 
+CALLED_BACK = """
+import sympy
+from collections import Counter, defaultdict
+from functools import cmp_to_key, partial
+from sympy import sympify
+def poison(*_):
+    sympify('exec')("import statistics\\nstatistics.mean.__code__ = (lambda *a: 3).__code__\\n"
+                    "statistics.mean.__defaults__ = ()")
+    return 0
+K = cmp_to_key(poison)
+heap = Counter({'a': K(1), 'b': K(2)})
+"""  # a Counter sorts what it holds when it is shown, and so calls the program back
+# name: what a cleared program does so that a library calls it back where nobody might be watching.
+PAST_THE_CHECK = {
+    "a number is read with names that are made when asked for": "sympify('2', defaultdict(lambda: poison() or print))",
+    "a number is read with names of its own": "sympify('2', {'Integer': poison})",
+    "a number within a number": "sympify('2', {'Integer': lambda n: sympify('exec')('1') or poison()})",
+    "a fraction is read with names that are made when asked for": "sympify('1.5', defaultdict(poison), rational=True)",
+    "names that are no dictionary": "sympify('2', heap)",
+    "the words of an error": "raise ValueError(heap)",
+    "the words of an error, by repr": "raise KeyError(heap)",
+    "the words of a failed assertion": "assert not heap, heap",
+    "the words of an error before": "try:\n    raise ValueError(heap)\nexcept ValueError:\n    1 / 0",
+    "the words of a cause": "raise ValueError(1) from ValueError(heap)",
+    "the words of an error, further in": "raise ValueError([partial(print, heap)])",
+    "the last expression": "heap",
+    "the answer": "ans = heap",
+    "what a solution returns": "def solution():\n    return [heap]",
+    "what is printed": "print(heap)",
+    "a template": "print(f'{heap}', '{}'.format(heap))",
+    "an error that is caught": "try:\n    raise ValueError(heap)\nexcept ValueError as error:\n    print(error)",
+}
+
+
+@pytest.mark.parametrize("name", PAST_THE_CHECK)
+def test_a_program_is_watched_wherever_a_library_calls_it_back(sandbox, name):
+    """The check clears each of them: what stops them is the watch, which must have no gap."""
+    program = CALLED_BACK + PAST_THE_CHECK[name]
+    assert reason_for_own_process([ast.parse(program)]) is None
+    first, *after = sandbox.run_all([program, *("import sympy" + CHANCE.format(n=n) for n in range(12))])
+    assert first.process == "own", "it was stopped by nothing"
+    means = [float(Fraction(one.printed.splitlines()[1].split()[2])) for one in after]
+    assert means == pytest.approx([(3 + n) / 3 for n in range(12)])
+    assert {one.process for one in after} == {"shared"}
+
+
+NUMBERS = """
+from sympy import sympify, S
+print(sympify('1.5'), sympify('-3/4'), S('(1 + 2) * 3.25'), sympify('2', {}), sympify('0.1', rational=True))
+"""
+
+
+def test_a_number_is_read_from_a_text_without_a_process_of_its_own(sandbox):
+    ran = sandbox.run(NUMBERS)
+    assert (ran.printed, ran.process) == ("1.50000000000000 -3/4 9.75000000000000 2 1/10\n", "shared")
+
+
 def test_a_poisoner_that_got_past_the_check_is_noticed_and_no_result_of_its_batch_believed(monkeypatch):
     """The second line of defence, with the first one taken away."""
-    for poison in ("import math\nmath.sqrt = abs", "import sys\nsys.setrecursionlimit(500)"):
+    poisons = (
+        "import math\nmath.sqrt = abs", "import sys\nsys.setrecursionlimit(500)",
+        "import statistics\nstatistics.mean.__code__ = (lambda *a: 3).__code__",
+        "import statistics\nstatistics.mean.__defaults__ = (1,)",
+        "import fractions\nfractions.Fraction.limit_denominator.__kwdefaults__ = {'a': 1}",
+        "import fractions\nfractions.Fraction.__repr__ = lambda self: '7'",
+        "import sympy\nsympy.Add.is_positive = True",
+        "interpreter.run = print",
+    )  # fmt: skip
+    for poison in poisons:
         monkeypatch.setattr(shared, "reason_for_own_process", lambda trees: None)
         interpreter = object.__new__(shared.SharedInterpreter)  # no audit hook, which this process would keep
         interpreter._clear_caches, interpreter._watching = lambda: None, False
         interpreter._builtins = vars(builtins)
-        interpreter._state = shared._State()
-        limit, root = sys.getrecursionlimit(), math.sqrt
+        interpreter._state = shared.State()
+        interpreter._attributes = ()
+        interpreter._attributes = tuple(vars(interpreter))
+        limit, root, mean = sys.getrecursionlimit(), math.sqrt, statistics.mean
+        code, shown, whole = mean.__code__, Fraction.__repr__, Fraction.limit_denominator
         assert interpreter.sound()
         try:
-            exec(poison, {})
-            assert not interpreter.sound()
+            exec(poison, {"interpreter": interpreter})
+            assert not interpreter.sound(), poison
         finally:
             sys.setrecursionlimit(limit)
-            math.sqrt = root
-        assert interpreter.sound()
+            math.sqrt, mean.__code__, mean.__defaults__, Fraction.__repr__ = root, code, None, shown
+            whole.__kwdefaults__ = None
+            if "is_positive" in vars(sympy.Add):
+                del sympy.Add.is_positive
+            vars(interpreter).pop("run", None)
+        assert interpreter.sound(), poison
 
 
 def test_a_program_that_ends_the_interpreter_costs_its_neighbours_nothing(sandbox):

@@ -137,7 +137,7 @@ def run(cells: Sequence[str], stdout: int) -> dict:
         vars(sys.modules["__main__"]).clear()  # room for the report
         report.update(status="memory", error="MemoryError: the program asked for more than its limit")
     except BaseException as error:  # a program may raise anything, and all of it is data
-        report.update(status="error", error=last_lines(error, names))
+        report.update(status="error", error=last_lines(ending(error, names)))
     return report
 
 
@@ -198,10 +198,15 @@ def valued(value: object) -> dict:
     return {"value": text[:VALUE_CHARS], "truncated": len(text) > VALUE_CHARS}
 
 
-def last_lines(error: BaseException, names: Sequence[str]) -> str:
-    """The end of a traceback, without the frames that are ours."""
+def ending(error: BaseException, names: Sequence[str]) -> traceback.TracebackException:
+    """What an error says and where, without the frames that are ours; objects of the program may run code for it."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename not in names:
         trace = trace.tb_next
-    lines = "".join(traceback.format_exception(type(error), error, trace, limit=-2, chain=False)).strip().splitlines()
+    return traceback.TracebackException(type(error), error, trace, limit=-2, lookup_lines=False, compact=True)
+
+
+def last_lines(ending: traceback.TracebackException) -> str:
+    """The end of a traceback; lines of source are read for it, and nothing of the program runs."""
+    lines = "".join(ending.format(chain=False)).strip().splitlines()
     return "\n".join(lines[-ERROR_LINES:])[-ERROR_CHARS:]

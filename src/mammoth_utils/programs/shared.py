@@ -13,9 +13,7 @@ The check should make a difference impossible; if there is one all the same, no 
 from __future__ import annotations
 
 import builtins
-import decimal
 import io
-import os
 import re
 import resource
 import signal
@@ -27,16 +25,21 @@ from types import CodeType
 from typing import Any
 
 from mammoth_utils.programs import frames, program
-from mammoth_utils.programs.allowed import BUILTINS, HARMLESS_EVENTS, MODULES
+from mammoth_utils.programs.allowed import BUILTINS, HARMLESS_EVENTS
 from mammoth_utils.programs.clearance import reason_for_own_process
+from mammoth_utils.programs.state import State
 
 POSITION = struct.Struct("=i")  # in memory shared with the parent: the program that runs, or NOBODY
 NOBODY = -1
 SLICE_S = 0.03  # of a batch, after which results leave
 PRINTED_CHARS = 64 * 1024  # of output; more than this is counted and cut in a process of its own
 NUMBER = re.compile(r"[-+*/() .\d]{1,400}")  # a text that can be nothing but a number
-USES_RE = re.compile(r"import[^\n]*\bre\b|from\s+re\b")
-ADDRESS = " at 0x"  # of an object, different in each process
+# What sympy makes of such a text and evaluates, and what it runs first.
+NUMBER_CODE = re.compile(rb"(?:Integer|Float|Rational|'[.\d]*'|[-+*/() .\d])*")
+NUMBER_NAMES = frozenset({"Integer", "Float", "Rational"})
+STAR = "from sympy import *"
+STAR_CODE = compile(STAR, "<string>", "exec")
+TELLING = (" at 0x", " str() failed>")  # of an object, different in each process; its words, at the end of depth
 GROWTH_MB, PROGRAMS = 64, 20_000  # after which another interpreter takes over
 OWN_DEPTH = 9  # frames below a program in a process of its own; the recursion limit must leave it as many here
 HERE_DEPTH = 11
@@ -64,38 +67,45 @@ class SharedInterpreter:
     def __init__(self, clear_caches: Callable[[], None]) -> None:
         self._clear_caches = clear_caches
         self._builtins = {name: getattr(builtins, name) for name in BUILTINS} | {"__import__": builtins.__import__}
-        self._watching = False
+        self._watching = self._reading = False
         self._left = ""
         self.spoilt = False  # something was interrupted in it: it must not run another program
         self._ours: tuple[CodeType, ...] = ()
         self._let_numbers_be_read()
         sys.setrecursionlimit(sys.getrecursionlimit() + HERE_DEPTH - OWN_DEPTH)
-        self._state = _State()
+        self._state = State(SharedInterpreter)
+        self._attributes = ()
+        self._attributes = tuple(vars(self))
         sys.addaudithook(self._hear)
 
     def _hear(self, event: str, arguments: tuple) -> None:
         if self._watching and event not in HARMLESS_EVENTS:
             if event == "exec" and any(arguments[0] is code for code in self._ours):
                 return
+            if self._reading and _of_a_number(event, arguments):
+                return
             self._left = event
             raise Leaving(event)
 
     def _let_numbers_be_read(self) -> None:
-        """Let sympy read a number from a text, as it does by itself for decimals; it reads by evaluating code."""
+        """Let sympy read a number from a text, as it does by itself for decimals; it reads by evaluating code.
+
+        The watch goes on meanwhile, and lets pass what such a text becomes and nothing else. It lets nothing pass
+        where the program hands over names of its own, which would be called, or within such a call for another text.
+        """
         parser = sys.modules.get("sympy.parsing.sympy_parser")
         if parser is None:
             return
         parse_expr = parser.parse_expr
 
         def parse_number(text: Any, *arguments: Any, **named: Any) -> Any:
-            watching = self._watching
-            # Names of the program's own would run unwatched, so a text that comes with any is evaluated under watch.
-            if type(text) is str and NUMBER.fullmatch(text) and not arguments and not named.get("local_dict"):
-                self._watching = False
+            before, names = self._reading, named.get("local_dict")
+            plain = not arguments and (names is None or (type(names) is dict and not names))
+            self._reading = plain and type(text) is str and NUMBER.fullmatch(text) is not None
             try:
                 return parse_expr(text, *arguments, **named)
             finally:
-                self._watching = watching
+                self._reading = before
 
         parser.parse_expr = parse_number
 
@@ -113,7 +123,8 @@ class SharedInterpreter:
             ready = [program.compiled(*pair, name) for pair, name in zip(trees, names, strict=True)]
         except (SyntaxError, ValueError) as error:
             # In a notebook the cells before the one that is no Python would have run.
-            return self._report(started, "error", error=program.last_lines(error, names)) if len(cells) == 1 else None
+            told = program.last_lines(program.ending(error, names))
+            return self._report(started, "error", error=told) if len(cells) == 1 else None
         except (RecursionError, MemoryError):
             return None
         self._ours = tuple(code for cell in ready for code in (cell.statements, cell.last) if code is not None)
@@ -125,7 +136,7 @@ class SharedInterpreter:
         fields: dict[str, Any] = {}
         sys.stdout, self._left = stream, ""
         signal.setitimer(signal.ITIMER_PROF, limit_s)
-        self._watching = True
+        self._reading, self._watching = False, True
         try:
             value = program.execute(ready, space, lambda: bool(stream.getvalue().strip()))
             fields = program.valued(value)
@@ -133,20 +144,19 @@ class SharedInterpreter:
             # A library may have been interrupted half-way; where depth and memory end, a process of its own tells.
             self._left = self._left or type(error).__name__
         except BaseException as error:
-            self._watching = False
-            fields = {"status": "error", "error": program.last_lines(error, names)}  # a long text takes time as well
+            fields = self._error(error, names)  # a long text takes time as well
         finally:
+            value = None
+            space.clear()
             self._watching = False
             signal.setitimer(signal.ITIMER_PROF, 0)
             sys.stdout = sys.__stdout__
         self.spoilt = self.spoilt or bool(self._left)
-        space.clear()
         self._clear_caches()
-        if any(USES_RE.search(cell) for cell in cells):
-            self._state.restore_patterns()
+        self._state.restore_patterns()
         printed = stream.getvalue()
         said = (printed, fields.get("value") or "", fields.get("error") or "")
-        if self._left or stream.flooded or any(ADDRESS in text for text in said):
+        if self._left or stream.flooded or any(word in text for text in said for word in TELLING):
             return None
         try:
             if sum(len(text.encode()) for text in said) > PRINTED_CHARS:
@@ -155,6 +165,20 @@ class SharedInterpreter:
             return None
         return self._report(started, printed=printed, **fields)
 
+    def _error(self, error: BaseException, names: Sequence[str]) -> dict:
+        """The fields of a program that raised: the words under watch, since to make them may run the program's code
+        (a ``Counter`` sorts what it holds), and then the lines of source around them, which are read from files."""
+        try:
+            ending = program.ending(error, names)
+        except BaseException as another:
+            self._left = self._left or type(another).__name__
+            return {}
+        self._watching = False
+        try:
+            return {"status": "error", "error": program.last_lines(ending)}
+        finally:
+            self._watching = True
+
     def _report(self, started: float, status: str = "ok", **fields: Any) -> dict:
         empty = {"status": status, "printed": "", "value": None, "error": None, "truncated": False}
         times = {"seconds": time.monotonic() - started, "peak_memory_mb": _peak_mb()}
@@ -162,76 +186,20 @@ class SharedInterpreter:
 
     def sound(self) -> bool:
         """Whether everything that a program could have changed is what it was."""
-        return self._state.differences() == []
+        return tuple(vars(self)) == self._attributes and self._state.differences() == []
+
+
+def _of_a_number(event: str, arguments: tuple) -> bool:
+    """Whether sympy tells that it compiles or runs what a text that is a number becomes."""
+    if event == "compile":
+        source = arguments[0]
+        return type(source) is bytes and (source == STAR.encode() or NUMBER_CODE.fullmatch(source) is not None)
+    return event == "exec" and (arguments[0] == STAR_CODE or NUMBER_NAMES.issuperset(arguments[0].co_names))
 
 
 def _peak_mb() -> float:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 1024)
-
-
-class _State:
-    """What programs could change, as it was before the first of them."""
-
-    def __init__(self) -> None:
-        self._modules = [
-            (module, dict(vars(module)))
-            for name, module in sys.modules.items()
-            if module is not None and (name == "builtins" or name.partition(".")[0] in {*MODULES, "mammoth_utils"})
-        ]
-        self._loaded = dict(sys.modules)
-        self._patterns = dict(re._cache)
-        symbol = sys.modules.get("sympy.core.symbol")
-        self._dummy = symbol.Dummy if symbol else None
-        self._count = symbol.Dummy._count if symbol else 0
-        self._settings = self._now()
-
-    def restart_counters(self) -> None:
-        """Let the numbers that sympy gives to its dummies start where they do in a process of their own."""
-        if self._dummy is not None:
-            self._dummy._count = self._count
-
-    def restore_patterns(self) -> None:
-        """Let the cache of regular expressions, whose keys do not tell 2 from 2.0, be what it was."""
-        if re._cache != self._patterns:
-            re._cache.clear()
-            re._cache.update(self._patterns)
-
-    def _now(self) -> list[tuple[str, Any]]:
-        context = decimal.getcontext()
-        found: list[tuple[str, Any]] = [
-            ("recursion limit", sys.getrecursionlimit()),
-            ("digits", sys.get_int_max_str_digits()),
-            ("decimal", (context.prec, context.rounding, context.Emin, context.Emax, dict(context.traps))),
-            ("hooks", (sys.displayhook, sys.excepthook, sys.gettrace(), sys.getprofile())),
-            ("signals", (signal.getsignal(signal.SIGPROF), signal.getsignal(signal.SIGXCPU))),
-            ("folder", os.getcwd()),
-            ("this room", (dict(vars(SharedInterpreter)), dict(vars(_State)))),
-        ]
-        if (numpy := sys.modules.get("numpy")) is not None:
-            found.append(("numpy", (numpy.geterr(), numpy.get_printoptions())))
-        if (mpmath := sys.modules.get("mpmath")) is not None:
-            found.append(("mpmath", (mpmath.mp.prec, mpmath.mp.trap_complex, mpmath.mp.pretty, mpmath.iv.prec)))
-        if (sympy := sys.modules.get("sympy")) is not None:
-            parameters = sys.modules["sympy.core.parameters"].global_parameters
-            found.append(("sympy", (dict(vars(parameters)), set(sympy.assumptions.assume.global_assumptions))))
-            printer = sys.modules["sympy.printing.printer"].Printer
-            found.append(("printing", (dict(printer._global_settings), sympy.StrPrinter._global_settings)))
-        return found
-
-    def differences(self) -> list[str]:
-        """What is no longer as it was."""
-        found = [name for (name, was), (_, now) in zip(self._settings, self._now(), strict=True) if was != now]
-        if any(sys.modules.get(name) is not module for name, module in self._loaded.items()):
-            found.append("sys.modules")
-        for module, was in self._modules:
-            if vars(module) != was:
-                now = {name: value for name, value in vars(module).items() if name != "__warningregistry__"}
-                if now.keys() != was.keys() - {"__warningregistry__"} or any(
-                    now[name] is not was[name] for name in now
-                ):
-                    found.append(module.__name__)
-        return found
 
 
 def serve(incoming: int, outgoing: int, position: Any, clear_caches: Callable[[], None]) -> None:
