@@ -12,7 +12,7 @@ from mammoth_utils.report import style
 # Of no method and no verdict: Tol's muted palette, which the colour-blind tell apart, with grey for the rest.
 PARTS = {
     "weights": "#332288", "gradients": "#88CCEE", "optimiser": "#44AA99", "activations": "#DDCC77",
-    "logits": "#CC6677", "extra": "#BBBBBB",
+    "logits": "#CC6677", "extra": "#BBBBBB", "loading": "#AA4499",
 }  # fmt: skip
 MARKERS = {"full": "o", "lora": "s", "qlora": "^"}
 SHOWN = 1.6  # cards' memories that the axis reaches; longer bars are cut, with their length written on

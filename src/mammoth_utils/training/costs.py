@@ -1,4 +1,4 @@
-"""What a run costs: operations a token, tokens a second, hours and dollars, from stated assumptions."""
+"""What a run costs: operations a token, tokens a second, hours and dollars, from stated assumptions; and disk."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ PAPER_TOKENS = 190e6
 # A cautious share of the peak: ten published runs of LoRA and QLoRA over two to eight cards, counted the same way,
 # reached 33 to 70 % (training/literature.py). None was measured here.
 EFFICIENCY = 0.4
+CHECKPOINTS = 3  # the last two are kept while the next is written
 
 
 @dataclass(frozen=True)
@@ -102,3 +103,31 @@ def priced(card: Card, price: float | None = None) -> tuple[float | None, str]:
     if card.price is None:
         return None, f"no price of a {card.name} was seen, so that none is reckoned: give one"
     return card.price, f"{card.price:.2f} an hour of one {card.name}, as listed on {PRICES_SEEN}"
+
+
+def written(
+    architecture: Architecture,
+    method: str,
+    rank: int = 64,
+    master: int = 4,
+    model: int = 2,
+    folded: bool = False,
+    checkpoints: bool = True,
+) -> tuple[int, int]:
+    """Bytes that a run writes at most: what it leaves, and the checkpoints that stand at once.
+
+    A checkpoint is what is trained and AdamW's two moments of it, in the type that they are trained in.
+
+    Args:
+        architecture: The model's numbers.
+        method: ``full``, ``lora`` or ``qlora``.
+        rank: Rank of the adapters.
+        master: Bytes of a weight that full fine-tuning trains; adapters are trained in fp32.
+        model: Bytes of a weight of the model that is left.
+        folded: Whether an adapter is folded into a model of its own when the run ends.
+        checkpoints: Whether any are kept.
+    """
+    count, full = architecture.parameters, method == "full"
+    trained, width = (count, master) if full else (architecture.lora_parameters(rank), 4)
+    left = model * count if full else 4 * trained + (model * count if folded else 0)
+    return left, CHECKPOINTS * 3 * width * trained if checkpoints else 0

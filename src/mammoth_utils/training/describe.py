@@ -220,7 +220,10 @@ def describe(
         raise ValueError(f"name {name!r} is no folder name; expected letters, digits and . _ + - only")
     dataset = _dataset(dataset, scale)
     source = base or scale.base
-    chosen, reason = planner.choose(scale, method, base, max_length or recipe.max_length, devices)
+    chosen, reason = planner.choose(
+        scale, method, base, max_length or recipe.max_length, devices, revision=revision, nodes=nodes,
+        sharding=sharding, micro_batch=micro_batch or 1, master=master_weights,
+    )  # fmt: skip
     adapter = chosen != "full"
     if adapter and master_weights != "fp32":
         raise ValueError(f"master_weights={master_weights} is for method=full; {chosen} trains fp32 adapters")

@@ -55,20 +55,22 @@ def scale_table(machine: Machine) -> list[dict[str, Any]]:
     """A row per real scale and method: GiB a card by part, whether it fits, and what the run takes where it does.
 
     ``cards`` are the machine's, or, where these do not carry the run, the fewest that do; speed, hours and dollars are
-    those of the paper's three epochs on so many. Empty where 64 do not.
+    those of the paper's three epochs on so many. Empty where 64 do not, or fewer where a step has fewer examples.
     """
     rows = []
     for (size, family), architecture in ARCHITECTURES.items():
-        rank = scales.scale(size, family).recipe.lora_rank
+        recipe = scales.scale(size, family).recipe
+        rank = recipe.lora_rank
         for method in METHODS:
             tokens, how = machine.max_length * machine.micro_batch, {"checkpointing": machine.checkpointing}
-            row = planner.plan_row(architecture, method, tokens, machine.gpus, machine.card.gib, rank, **how)
+            batch = recipe.batch(method)
+            row = planner.plan_row(architecture, method, tokens, machine.gpus, machine.card.gib, rank, batch, **how)
             cards = machine.gpus if row.fits else row.fewest
             spent = largest = None
             if cards is not None:
                 spent = costs.cost(architecture, method, machine.card, cards, price=machine.price, rank=rank, **how)
                 largest = planner.largest_micro_batch(
-                    architecture, method, machine.max_length, cards, machine.card.gib, rank, **how
+                    architecture, method, machine.max_length, cards, machine.card.gib, rank, batch, **how
                 )
             rows.append({
                 "size": size, "family": family, "method": method,

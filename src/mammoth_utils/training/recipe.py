@@ -87,4 +87,4 @@ def card_like(gpu: planner.Gpu) -> cards.Card | None:
         words = [word for word in card.name.split() if not re.fullmatch(r"\d+GB", word)]
         return all(re.search(rf"\b{word}\b", gpu.name) for word in words)
 
-    return min(filter(named, cards.CARDS.values()), key=lambda card: abs(card.gib - gpu.gib), default=None)
+    return min(filter(named, cards.CARDS.values()), key=lambda card: abs(card.gib - gpu.whole), default=None)
