@@ -7,12 +7,24 @@ import os
 import shutil
 import subprocess
 import sys
+import types
 
 import pytest
 import tiny_base
 
 from mammoth_utils import paths, prompts, records
-from mammoth_utils.training import adapters, describe, encoding, finetune, guards, losses, merging, results
+from mammoth_utils.training import (
+    adapters,
+    checkpoints,
+    describe,
+    encoding,
+    finetune,
+    guards,
+    losses,
+    merging,
+    results,
+    whole,
+)
 
 torch = pytest.importorskip("torch")
 REPACKS = "avx512_bf16" in records.processor() or "amx_bf16" in records.processor()
@@ -241,7 +253,7 @@ def _not_finite(description):
         (_unfinished, "holds no record.json: the run has not finished"),
         (_dora, "expected pairs of plain LoRA matrices, found use_dora=True"),
         (_half_a_pair, "expected pairs of plain LoRA matrices, found halves"),
-        (_a_matrix_without_its_pair, "a QLoRA run quantises and adapts all linear layers; without a pair: "
+        (_a_matrix_without_its_pair, "a qlora run adapts all linear layers; without a pair: "
                                      "['model.layers.1.mlp.up_proj.weight']"),
         (_another_base, "it was trained on another base"),
         (_not_finite, "is not finite after merging"),
@@ -266,9 +278,10 @@ def test_a_disk_without_room_is_said_before_anything_is_written(runs_dir, base, 
     assert not list(description.folder.glob("model*"))
 
 
-def test_the_command_says_what_it_needs_and_merges(runs_dir, base, capsys):
-    description = described(base, "qlora", "7b")
-    adapted(description)
+def test_the_command_says_what_it_needs_and_merges(runs_dir, base, monkeypatch, capsys):
+    monkeypatch.setattr(results, "MERGED_UP_TO", 1000)
+    description = described(base, "qlora", "7b", max_steps=2, global_batch=4)
+    finetune(description, tiny_base.rows(8))
     assert merging.main([str(description.folder), "--dry-run"]) == 0
     assert "needs 0.6 GB of memory and 0.00 GB of disk for 1 file" in capsys.readouterr().out
     assert not (description.folder / "model").exists()
@@ -350,7 +363,7 @@ def test_what_a_run_leaves_gives_the_losses_of_the_net_that_was_trained(left):
     assert told["examples"] == 6
     assert told["adapter_nats"] == 0, "the same arithmetic"
     assert 0 < told["model_nats"] < told["tolerance_nats"] / 4
-    assert told == records.read_json(description.folder / "record.json")["drift"]
+    assert told | {"tensors": 28 * 2} == records.read_json(description.folder / "record.json")["drift"]
 
 
 def test_adapter_and_merged_model_write_the_same_answers(left):
@@ -459,16 +472,271 @@ def test_a_run_ends_with_the_proof_in_its_record(runs_dir, base, method, size):
     assert said == str(held.pop()).removeprefix("torch.")
 
 
-def test_a_large_base_is_left_unmerged_with_the_command_that_merges_it(runs_dir, base, monkeypatch):
+@pytest.mark.parametrize("method", ["full", "lora", "qlora"])
+def test_a_large_base_is_compared_in_memory_and_the_record_says_what_was_not_done(runs_dir, base, monkeypatch, method):
+    monkeypatch.setattr(results, "MERGED_UP_TO", 1000)
+    description = described(base, method, max_steps=2, learning_rate=5e-3)
+    record = finetune(description, tiny_base.rows(8))
+    kind, drift = "model" if method == "full" else "adapter", record["drift"]
+    assert record["model"]["folders"] == [kind]
+    assert drift["tensors"] == len(tensors(description.folder / kind))
+    assert drift[f"{kind}_nats"] == 0, "the same arithmetic on the same numbers"
+    assert "loaded" in drift["not_done"]
+    card = (description.folder / kind / "README.md").read_text()
+    assert drift["not_done"] in card
+    assert "| losses in memory | differ from those of the net that was trained by 0.0e+00 nats a token" in card
+    assert "| loaded again |" not in card
+
+
+def test_an_adapter_that_answers_otherwise_than_the_net_in_memory_is_refused(runs_dir, base, monkeypatch):
+    save = adapters.save
+
+    def with_another_alpha(*given):
+        place = save(*given)
+        file = place / "adapter_config.json"
+        records.write_json(file, records.read_json(file) | {"lora_alpha": 8000.0})
+        return place
+
+    monkeypatch.setattr(results, "MERGED_UP_TO", 1000)
+    monkeypatch.setattr(adapters, "save", with_another_alpha)
+    with pytest.raises(results.DriftError, match="adapter gives a loss of"):
+        finetune(described(base, "lora", max_steps=8, learning_rate=5e-3), tiny_base.rows(8))
+
+
+def test_a_large_base_is_left_unmerged_and_merged_later_with_record_and_card(runs_dir, base, monkeypatch, capsys):
     monkeypatch.setattr(results, "MERGED_UP_TO", 1000)
     record = finetune(described(base, "lora", max_steps=2, learning_rate=5e-3), tiny_base.rows(8))
     folder = runs_dir / "train" / "a"
-    assert record["model"]["folders"] == ["adapter"]
-    assert record["drift"] is None
     assert record["merging"]["command"] == f"python -m mammoth_utils.training.merging {folder}"
     assert "GB of memory" in record["merging"]["needs"]
     assert merging.main([str(folder)]) == 0
-    assert (folder / "model" / "model.safetensors").is_file()
+    later = records.read_json(folder / "record.json")
+    told = later["merging"]
+    assert told["hash"] == checkpoints.weights_hash(folder / "model")
+    assert later["model"] == record["model"] | {"folders": ["adapter", "model"]}
+    names = set(tensors(folder / "model"))
+    assert len(set(told["checked"])) == merging.CHECKED
+    assert set(told["checked"]) < names
+    assert {key: later[key] for key in record if key not in ("merging", "model")} == {
+        key: value for key, value in record.items() if key not in ("merging", "model")
+    }
+    card = (folder / "model" / "README.md").read_text()
+    assert f"| merged weights' SHA-256 | `{told['hash']}` |" in card
+    assert "| merged | 4 matrices, drawn by seed, computed once more" in card
+    assert merging.main([str(folder)]) == 0, "a second time gives the same"
+    assert records.read_json(folder / "record.json")["merging"]["hash"] == told["hash"]
+
+
+@pytest.mark.parametrize(("device", "end"), [("cpu", "runs/train/a"), ("cuda", "runs/train/a --device cuda")])
+def test_a_run_on_a_card_is_merged_on_a_card(device, end):
+    assert merging.command("runs/train/a", device).endswith(end)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a card")
+def test_a_card_that_is_not_there_is_said(runs_dir, base, capsys):
+    description = described(base, "lora")
+    adapted(description)
+    assert merging.main([str(description.folder), "--device", "cuda"]) == 1
+    assert "torch finds no card here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", ["1m", "7b"])
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+@pytest.mark.parametrize(
+    ("mistake", "because"),
+    [
+        (lambda b, p: 0 * p, "the adapter was not folded in"),
+        (lambda b, p: 2 * p, "it was folded in twice"),
+        (lambda b, p: p / 2, "alpha over rank was forgotten"),
+        (lambda b, p: p * (1 + 2e-2 * (torch.arange(len(p)) == 5)[:, None]), "one row is off by a fiftieth"),
+        (lambda b, p: p.fill_(1e4), "another adapter"),
+    ],
+)
+def test_a_merged_matrix_that_is_not_its_base_plus_the_product_is_refused(
+    runs_dir, base, monkeypatch, size, method, mistake, because
+):
+    description = described(base, method, size)
+    adapted(description, strength=1.0)
+    product = merging.Pairs.product
+    monkeypatch.setattr(merging.Pairs, "product", lambda self, *given: mistake(None, product(self, *given)))
+    with pytest.raises(ValueError, match=r"times the rounding of its type from base \+ scale · B A"):
+        merging.merge(description.folder)
+    assert not (description.folder / "model").exists(), because
+
+
+# ---- whole or refused
+
+
+def _file(place):
+    return next(iter(sorted(place.glob("*.safetensors"))))
+
+
+def _with(place, change) -> None:
+    from safetensors.torch import save_file
+
+    held = tensors(place)
+    change(held)
+    save_file(held, _file(place), metadata={"format": "pt"})
+
+
+def _only(held, part: str) -> torch.Tensor:
+    return held[next(name for name in held if part in name)]
+
+
+def _cut_short(place):
+    content = _file(place).read_bytes()
+    _file(place).write_bytes(content[: len(content) // 2])
+
+
+def _a_shard_gone(place):
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(place, dtype="auto")
+    _file(place).unlink()
+    model.save_pretrained(place, max_shard_size="60KB")
+    shards = sorted(place.glob("*.safetensors"))
+    assert len(shards) > 2
+    shards[1].unlink()
+
+
+LAYER_1_UP = "base_model.model.model.layers.1.mlp.up_proj.lora_A.weight"
+DAMAGES = {
+    "an empty adapter": ("adapter", lambda place: _with(place, lambda held: held.clear()),
+                         "28 tensors expected, 0 there; missing: base_model.model.model.layers.0"),
+    "no file": ("both", lambda place: _file(place).unlink(), "its files cannot be read"),
+    "a file cut short": ("both", _cut_short, "its files cannot be read"),
+    "one layer's matrix": ("adapter", lambda place: _with(place, lambda held: held.pop(LAYER_1_UP)),
+                           f"28 tensors expected, 27 there; missing: {LAYER_1_UP}."),
+    "a matrix of another shape": ("adapter", lambda place: _with(place, lambda held: held.update(
+        {LAYER_1_UP: held[LAYER_1_UP][:2].clone()})), f"than the base's config gives: {LAYER_1_UP} (2, 64)"),
+    "one NaN": ("both", lambda place: _with(place, lambda held: _only(held, "layers.1").view(-1)[3:4].fill_(
+        float("nan"))), "with values that are not finite: "),
+    "one infinity": ("both", lambda place: _with(place, lambda held: _only(held, "layers.0").view(-1)[:1].fill_(
+        float("inf"))), "with values that are not finite: "),
+    "another value": ("both", lambda place: _with(place, lambda held: _only(held, "layers.0").view(-1)[:1].add_(1)),
+                      "other values than in the net that was trained: "),
+    "foreign": ("both", lambda place: _with(place, lambda held: held.update(more=torch.ones(1))), "unknown: more"),
+    "a shard gone": ("model", _a_shard_gone, "missing: "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("method", ["full", "lora", "qlora"])
+def test_a_result_that_is_not_whole_is_refused_at_every_size(wholes, runs_dir, monkeypatch, damage, large, method):
+    which, harm, said = DAMAGES[damage]
+    if which not in ("both", "model" if method == "full" else "adapter"):
+        pytest.skip("no fault of this kind of result")
+    description, trainer, tokenizer = wholes(method)
+    save = adapters.save
+
+    def damaged(*given):
+        place = save(*given)
+        harm(place)
+        return place
+
+    monkeypatch.setattr(adapters, "save", damaged)
+    monkeypatch.setattr(adapters, "point_to_base", lambda *given: None)
+    monkeypatch.setattr(results, "MERGED_UP_TO", 0 if large else 10**9)
+    with pytest.raises(whole.NotWholeError) as error:
+        results.finish(description, trainer, tokenizer, False, 0, 1000, "fp32", [])
+    assert said in str(error.value)
+    assert "The run is not finished; no checkpoint lies in" in str(error.value)
+    assert not (description.folder / "record.json").exists()
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+@pytest.mark.parametrize(("steps", "rate", "refused"), [
+    (0, 1e-3, False), (1, 1e-3, False), (2, 1e-3, True), (2, 0.0, False),
+])  # fmt: skip
+def test_an_adapter_that_is_all_zero_after_a_step_is_refused(wholes, runs_dir, method, steps, rate, refused):
+    description, trainer, tokenizer = wholes(method, steps, rate)
+    if not refused:  # the first step of a warm-up is taken at a rate of 0
+        assert results.finish(description, trainer, tokenizer, False, 0, 10**10, "fp32", []).drift["tensors"] == 28
+        return
+    with pytest.raises(whole.NotWholeError, match="all zero, as before the first step: the adapter was not trained"):
+        results.finish(description, trainer, tokenizer, False, 0, 10**10, "fp32", [])
+
+
+@pytest.fixture
+def wholes(base):
+    """Makes a run's description, what ``finish`` asks of a trainer, and a tokenizer; adapters have learnt nothing."""
+    from accelerate import Accelerator
+    from peft import get_peft_model
+    from transformers import get_scheduler
+
+    def made(method: str, steps: int = 0, rate: float = 1e-3):
+        description = described(base, method)
+        records.write_json(description.folder / "run.json", description.as_dict())
+        model = adapters.load_model(description, "fp32")
+        if method != "full":
+            model = get_peft_model(model, adapters.lora_config(description))
+        optimiser = torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))], lr=rate)
+        schedule = get_scheduler("cosine", optimiser, num_warmup_steps=1, num_training_steps=10)
+        trainer = types.SimpleNamespace(
+            model=model, accelerator=Accelerator(cpu=True), lr_scheduler=schedule,
+            state=types.SimpleNamespace(global_step=steps),
+        )  # fmt: skip
+        return description, trainer, adapters.load_tokenizer(description)
+
+    return made
+
+
+def test_a_refusal_names_the_last_checkpoint(runs_dir, base, monkeypatch):
+    save = adapters.save
+
+    def emptied(*given):
+        place = save(*given)
+        if place.parent.name == "a":
+            _with(place, lambda held: held.clear())
+        return place
+
+    monkeypatch.setattr(adapters, "save", emptied)
+    description = described(base, "lora", max_steps=3, checkpoint_minutes=1e-9, learning_rate=5e-3, logging_steps=1)
+    with pytest.raises(whole.NotWholeError) as error:
+        finetune(description, tiny_base.rows(8))
+    last = checkpoints.last_complete(description.folder / "checkpoints")
+    assert last is not None
+    assert f"the last checkpoint is {last}" in str(error.value)
+    assert not (description.folder / "record.json").exists()
+
+
+def test_names_that_a_net_has_while_it_trains_are_those_of_its_files():
+    one, two = torch.ones(1), torch.zeros(1)
+    state = {
+        "base_model.model.model.layers.0._checkpoint_wrapped_module.mlp.up_proj.lora_A.default.weight": one,
+        "_orig_mod.model.norm.weight": two,
+    }
+    named = whole.in_memory(None, state)
+    assert named["base_model.model.model.layers.0.mlp.up_proj.lora_A.weight"] is one
+    assert named["model.norm.weight"] is two
+
+
+def test_tied_weights_stay_tied_when_they_are_cast():
+    state = {"head": torch.ones(2, 3), "other": torch.ones(2, 3)}
+    state["embedding"] = state["head"]
+    results.cast(state, torch.bfloat16)
+    assert {value.dtype for value in state.values()} == {torch.bfloat16}
+    assert state["head"].data_ptr() == state["embedding"].data_ptr() != state["other"].data_ptr()
+    assert list(state) == ["head", "other", "embedding"]
+
+
+CAST = """
+import resource, torch
+from mammoth_utils.training import results
+state = {str(number): torch.ones(8_000_000) for number in range(12)}
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = peak()
+results.cast(state, torch.bfloat16)
+print(peak() - before)
+"""
+
+
+def test_casting_a_gathered_state_holds_one_weight_twice_and_not_all(runs_dir):
+    done = subprocess.run([sys.executable, "-c", CAST], capture_output=True, text=True, timeout=120,
+                          env=os.environ | {"OMP_NUM_THREADS": "1"})  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < 3 * 16_000_000, "all twelve in 16 bit beside the old ones take 192 MB"
 
 
 # ---- 4-bit weights on a CPU

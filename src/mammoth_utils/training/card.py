@@ -104,13 +104,7 @@ def _card(record: dict[str, Any], kind: str, name: str, base: str) -> str:
         "loss, nats a token": f"{losses['first']:.3f} at first, {losses['last']:.3f} over the last tenth of the steps",
         "weights' SHA-256": f"`{record['model']['hash']}` ({record['model']['folder']})",
     }  # fmt: skip
-    if record.get("drift"):
-        key = f"{kind}_nats" if f"{kind}_nats" in record["drift"] else "model_nats"
-        rows["loaded again"] = (
-            f"differs from the net that was trained by {record['drift'][key]:.1e} nats a token on "
-            f"{record['drift']['examples']} training examples"
-        )
-    lines += [f"| {key} | {value} |" for key, value in rows.items()]
+    lines += [f"| {key} | {value} |" for key, value in (rows | _proof(record, kind)).items()]
     lines += ["", "| source | rows |", "|---|---|"]
     lines += [f"| {source} | {count:,} |" for source, count in sources.items()]
     lines += ["", "## How to evaluate it", "", *_evaluating(record, kind, name)]
@@ -118,6 +112,25 @@ def _card(record: dict[str, Any], kind: str, name: str, base: str) -> str:
     lines += ["", "## Licences", "", *_licences(record, base).splitlines()[2:]]
     lines += ["", f"The whole record, with versions, seeds and settings, is `{RECORD}` beside this file.", ""]
     return "\n".join(lines)
+
+
+def _proof(record: dict[str, Any], kind: str) -> dict[str, str]:
+    """What says that the files are the net that was trained, as far as it was looked at."""
+    told, merging, rows = record.get("drift") or {}, record.get("merging") or {}, {}
+    if kind == "model" and merging.get("hash"):
+        rows["merged weights' SHA-256"] = f"`{merging['hash']}`"
+        if merging.get("checked"):
+            rows["merged"] = (f"{len(merging['checked'])} matrices, drawn by seed, computed once more: each is base + "
+                              "scale · B A but for the rounding of its type")  # fmt: skip
+    if told.get("tensors"):
+        rows["saved"] = f"each of the {told['tensors']:,} trained tensors read back and equal to the net's in memory"
+        rows["saved"] += f"; {told['not_done']}" if told.get("not_done") else ""
+    if f"{kind}_nats" in told:
+        how = "losses in memory | differ from those of" if told.get("not_done") else "loaded again | differs from"
+        key, differs = how.split(" | ")
+        rows[key] = (f"{differs} the net that was trained by {told[f'{kind}_nats']:.1e} nats a token on "
+                     f"{told['examples']} training examples")  # fmt: skip
+    return rows
 
 
 def _front(record: dict[str, Any], kind: str, base: str) -> dict[str, Any]:

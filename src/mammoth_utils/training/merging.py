@@ -9,6 +9,7 @@ repacked weights after their first evaluation pass, and an adapter folded into t
 from __future__ import annotations
 
 import argparse
+import random
 import shutil
 import sys
 import time
@@ -18,8 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mammoth_utils import records
-from mammoth_utils.training import adapters, fetching
+from mammoth_utils.training import adapters, card, checkpoints, fetching, whole
 from mammoth_utils.training.describe import RunDescription
+from mammoth_utils.training.pairs import Pairs
 from mammoth_utils.training.quiet import quiet
 from mammoth_utils.training.stored import Stored
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 SHARD_BYTES = 2_000_000_000
 LIBRARIES = 600_000_000  # what torch, transformers and bitsandbytes hold before anything is read
-PREFIX, SUFFIXES = "base_model.model.", (".lora_A.weight", ".lora_B.weight")
+CHECKED = 4  # matrices of a merged model, drawn by the run's seed, that are computed once more
 
 
 @dataclass(frozen=True)
@@ -44,49 +46,6 @@ class Needs:
             f"{(self.memory + LIBRARIES) / 1e9:.1f} GB of memory and {self.disk / 1e9:.2f} GB of disk "
             f"for {self.shards} file{'s' if self.shards > 1 else ''}"
         )
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """An adapter's two matrices for each weight that it changes, and the factor on their product."""
-
-    a: dict[str, torch.Tensor]
-    b: dict[str, torch.Tensor]
-    scale: float
-
-    def product(self, name: str, device: str) -> torch.Tensor:
-        """What is added to a weight, in fp32."""
-        return self.scale * (self.b[name].to(device).float() @ self.a[name].to(device).float())
-
-    @classmethod
-    def read(cls, adapter: Path) -> Pairs:
-        """The pairs of an adapter folder, by the name of the weight in the base.
-
-        Raises:
-            FileNotFoundError: If it is no adapter.
-            ValueError: If it holds something that this does not fold in, naming it.
-        """
-        from safetensors.torch import load_file
-
-        if not (adapter / "adapter_config.json").is_file():
-            raise FileNotFoundError(
-                f"{adapter.parent} holds no adapter/ to fold in; full fine-tuning leaves model/ itself"
-            )
-        config = records.read_json(adapter / "adapter_config.json")
-        plain = {"peft_type": "LORA", "use_dora": False, "bias": "none", "fan_in_fan_out": False}
-        other = [f"{key}={config.get(key)!r}" for key, value in plain.items() if config.get(key, value) != value]
-        other += [f"{key}={config[key]!r}" for key in ("rank_pattern", "alpha_pattern") if config.get(key)]
-        sides: tuple[dict, dict] = ({}, {})
-        for key, tensor in load_file(adapter / "adapter_model.safetensors").items():
-            side = next((n for n, suffix in enumerate(SUFFIXES) if key.endswith(suffix)), None)
-            if side is None or not key.startswith(PREFIX):
-                other.append(key)
-            else:
-                sides[side][key.removeprefix(PREFIX).removesuffix(SUFFIXES[side]) + ".weight"] = tensor
-        if other or set(sides[0]) != set(sides[1]) or not sides[0]:
-            raise ValueError(f"{adapter}: expected pairs of plain LoRA matrices, found {', '.join(other) or 'halves'}")
-        root = config["r"] ** 0.5 if config.get("use_rslora") else config["r"]
-        return cls(*sides, scale=config["lora_alpha"] / root)
 
 
 def kept(description: RunDescription, compute: str) -> str:
@@ -174,7 +133,67 @@ def merge(folder: Path, compute: str = "", device: str = "cpu", shard_bytes: int
     config.save_pretrained(part)
     adapters.add_tokenizer(part, tokenizer, description)
     adapters.generation_config(tokenizer).save_pretrained(part)
+    tensors.clear()
+    _rounded_once(part, description, computed, pairs, stored, device)
     return adapters.put_in_place(part, folder / "model")
+
+
+def fold(folder: Path, compute: str = "", device: str = "cpu") -> dict[str, Any]:
+    """What merging a run took, the fingerprint of what came of it, and which of its matrices were computed once more.
+
+    Args:
+        folder: The run's folder.
+        compute: In what the run computed; read from its record where it is not given.
+        device: As of :func:`merge`, whose errors are raised.
+    """
+    began, wanted = time.monotonic(), needs(folder, compute)
+    place = merge(folder, compute, device)
+    seconds = time.monotonic() - began
+    pairs, description = Pairs.read(Path(folder) / "adapter"), _run(Path(folder), compute)[0]
+    return {"seconds": seconds, "memory_bytes": wanted.memory, "disk_bytes": wanted.disk, "device": device,
+            "hash": checkpoints.weights_hash(place), "checked": _drawn(pairs, description)}  # fmt: skip
+
+
+def record_fold(folder: Path, told: dict[str, Any]) -> None:
+    """Write a model that was merged after its run into the run's record, and its card beside it.
+
+    Args:
+        folder: The folder of a finished run.
+        told: What :func:`fold` returned.
+    """
+    record = records.read_json(folder / "record.json")
+    record["merging"] = told
+    record["model"]["folders"] = list(dict.fromkeys([*record["model"]["folders"], "model"]))
+    card.write(folder, record)
+    records.write_record(folder, record)
+
+
+def _drawn(pairs: Pairs, description: RunDescription) -> list[str]:
+    """The matrices of a merged model that are computed once more."""
+    names = sorted(pairs.a)
+    return random.Random(description.seed).sample(names, min(CHECKED, len(names)))
+
+
+def _rounded_once(
+    place: Path, description: RunDescription, computed: torch.dtype, pairs: Pairs, stored: Stored, device: str
+) -> None:
+    """Nothing, if the files hold every weight of the base, and the drawn ones are base + scale · B A but for rounding.
+
+    Raises:
+        ValueError: Naming a weight that is not.
+    """
+    written = Stored(place)
+    if written.shapes != stored.shapes:
+        differ = sorted(set(written.shapes.items()) ^ set(stored.shapes.items()))
+        raise ValueError(f"{place} does not hold the weights of {description.base}: {differ[:3]} are in one alone")
+    for name in _drawn(pairs, description):
+        weight = stored.tensor(name).to(computed)
+        if description.method == "qlora":
+            weight = there_and_back(weight.to(device))
+        off = pairs.off(name, weight, written.tensor(name))
+        if not off <= 1:
+            raise ValueError(f"{name}, merged, is {off:.3g} times the rounding of its type from base + scale · B A: "
+                             f"{place} is not the net that was trained")  # fmt: skip
 
 
 def there_and_back(weight: torch.Tensor) -> torch.Tensor:
@@ -196,26 +215,22 @@ def _run(folder: Path, compute: str) -> tuple[RunDescription, str]:
 
 def _skeleton(stored: Stored, description: RunDescription) -> Any:
     """The model with shapes and without weights."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(stored.folder)
     if getattr(config, "quantization_config", None) is not None:
         raise ValueError(f"{description.base} is stored quantised; an adapter is folded into a base of 16 or 32 bits")
-    with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config)
+    return whole.skeleton(config)
 
 
 def _fits(pairs: Pairs, stored: Stored, model: Any, description: RunDescription) -> None:
-    """Nothing, if the base is whole and each pair has its matrix in it; for QLoRA, if each 4-bit matrix has its pair.
+    """Nothing, if the base is whole, each pair has its matrix in it and each linear layer its pair.
 
     Raises:
         ValueError: Naming the first that differ.
     """
-    from torch import nn
-
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    tied = set(getattr(model, "all_tied_weights_keys", None) or {})
+    tied = whole.tied(model)
     absent = sorted(name for name in wanted if name not in stored.shapes and name not in tied)
     foreign = sorted(name for name in stored.shapes if name not in wanted)
     if absent or foreign:
@@ -226,13 +241,8 @@ def _fits(pairs: Pairs, stored: Stored, model: Any, description: RunDescription)
         if stored.shapes.get(name) != shape:
             raise ValueError(f"the adapter changes {name} of shape {shape}, {description.base} holds "
                              f"{stored.shapes.get(name, 'none')}: it was trained on another base")  # fmt: skip
-    if description.method == "qlora":
-        head = model.get_output_embeddings()
-        linear = {f"{name}.weight" for name, module in model.named_modules()
-                  if isinstance(module, nn.Linear) and module is not head}  # fmt: skip
-        if linear != set(pairs.a):
-            raise ValueError("a QLoRA run quantises and adapts all linear layers; without a pair: "
-                             f"{sorted(linear - set(pairs.a))[:3]}")  # fmt: skip
+    if bare := sorted(set(whole.linear(model)) - set(pairs.a)):
+        raise ValueError(f"a {description.method} run adapts all linear layers; without a pair: {bare[:3]}")
 
 
 def _count(shape: tuple[int, ...]) -> int:
@@ -256,26 +266,43 @@ def _shards(shapes: dict[str, tuple[int, ...]], item: int, limit: int) -> list[l
     return shards
 
 
+def command(folder: Path, device: str) -> str:
+    """The line that merges a run; on a card where it computed on one, which quantised its base."""
+    return f"python -m mammoth_utils.training.merging {folder}" + (" --device cuda" if device == "cuda" else "")
+
+
+def _there(device: str) -> None:
+    """Nothing, if this machine has such a device."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda was asked for and torch finds no card here; --device cpu computes the same "
+                         "sums, but quantises a QLoRA base with another kernel than the run's")  # fmt: skip
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Merge the adapter of a finished run; 0 if that went well."""
     parser = argparse.ArgumentParser(description="Fold a run's adapter into its base, one matrix at a time.")
     parser.add_argument("folder", type=Path, help="a finished LoRA or QLoRA run, such as runs/train/NAME")
-    parser.add_argument("--device", default="cpu", help="cpu, or cuda where the run computed on a card")
+    parser.add_argument(
+        "--device", default="cpu", choices=("cpu", "cuda"), help="cuda where the run computed on a card"
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what it needs, and do nothing")
     chosen = parser.parse_args(arguments)
-    began = time.monotonic()
     try:
         with quiet():
             Pairs.read(chosen.folder / "adapter")
+            _there(chosen.device)
             print(f"merging {chosen.folder} needs {needs(chosen.folder)}", flush=True)
             if chosen.dry_run:
                 return 0
-            place = merge(chosen.folder, device=chosen.device)
+            told = fold(chosen.folder, device=chosen.device)
+            record_fold(chosen.folder, told)
     except (FileNotFoundError, ValueError, OSError) as error:
         print(f"not merged: {error}", file=sys.stderr)
         return 1
-    written = sum(file.stat().st_size for file in place.glob("*.safetensors"))
-    print(f"{place}: {written / 1e9:.2f} GB, merged in {time.monotonic() - began:.0f} s")
+    print(f"{chosen.folder / 'model'}: {told['disk_bytes'] / 1e9:.2f} GB, merged in {told['seconds']:.0f} s; "
+          f"{len(told['checked'])} matrices computed once more, record and card written")  # fmt: skip
     return 0
 
 

@@ -1,16 +1,17 @@
 """What a run leaves: weights or an adapter, the model folded together, and proof that they are what was trained.
 
-The proof is the drift: the losses of a few training examples by the net that was trained, by the adapter loaded again
-on its base, and by the model as a server would load it. They differ by rounding, or something was lost on the way.
+The proof has two parts. Every saved tensor is there, finite and the one in memory (``whole``), at every size. And the
+drift: the losses of a few training examples by the net that was trained, by the adapter loaded again on its base, and
+by the model as a server would load it. They differ by rounding, or something was lost on the way. Of a large base no
+second copy is loaded: there the saved adapter is loaded into the net in memory, and what that leaves open is recorded.
 """
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mammoth_utils.training import adapters, checkpoints, losses, merging
+from mammoth_utils.training import adapters, losses, merging, whole
 from mammoth_utils.training.encoding import Example
 
 if TYPE_CHECKING:
@@ -18,6 +19,19 @@ if TYPE_CHECKING:
 
 MERGED_UP_TO = 2_000_000_000  # adapters of bases up to this many parameters are folded in when the run ends
 CHECKED = 6  # examples whose loss is compared
+# What no comparison at the end of a run says of a base over MERGED_UP_TO, by what it left and whether it was cut.
+OPEN = {
+    (
+        "model",
+        False,
+    ): "these are the losses of the weights in memory, which the files equal; they were not loaded again",
+    ("adapter", False): "the saved adapter was loaded into the net in memory, not onto its base read again, and no "
+    "merged model was loaded",
+    ("model", True): "no losses were compared: the files equal the weights gathered from all processes, and were not "
+    "loaded again",
+    ("adapter", True): "no losses were compared: the file equals the adapter gathered from all processes, and neither "
+    "it nor a merged model was loaded again",
+}
 # Nats a token, the mean over the examples: by what rounding a matrix to that type once more was seen to move a loss,
 # with room (the most seen: 0.002 in bf16). A model that lost something moves by far more: one without its adapter by
 # what was learnt, one folded into repacked 4-bit weights by 5 nats.
@@ -34,7 +48,8 @@ class Left:
 
     Attributes:
         folders: Names below the run's folder, the one that was trained first.
-        drift: What :func:`drift` measured; None where nothing was loaded again.
+        drift: How many saved tensors equal those in memory, what :func:`drift` or :func:`live_drift` measured, and
+            under ``not_done`` what was not compared.
         merging: What folding the adapter in took and where; None where there was none, with the command where the
             base is too large for doing so unasked.
     """
@@ -72,12 +87,14 @@ def finish(
         device: ``cpu`` or ``cuda``: where the model is loaded again.
 
     Raises:
+        NotWholeError: If what was written lacks a tensor, or holds one that is not finite, not trained or another than
+            the net's.
         DriftError: If what was written gives other losses than the net that was trained.
     """
     folder, full = description.folder, description.method == "full"
     small = total <= MERGED_UP_TO
     # Before the weights are cast to be saved; every process takes part, since each holds a share.
-    trained = _trained(trainer, sharded, examples) if examples and small else None
+    trained = _trained(trainer, sharded, examples) if examples and (small or not sharded) else None
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped) if sharded else None
     if rank != 0:
         return Left([])
@@ -87,23 +104,50 @@ def finish(
         if state is None:
             model = model.to(stays)
         else:
-            state = {name: value.to(stays) for name, value in state.items()}
-    target = adapters.save(folder / ("model" if full else "adapter"), model, tokenizer, description, state)
+            cast(state, stays)
+    kind = "model" if full else "adapter"
+    target = adapters.save(folder / kind, model, tokenizer, description, state)
     if not full:
         adapters.point_to_base(target, description.base_path)
-    if full or not small:
-        merged = None
-        if not full:
-            merged = {"command": f"python -m mammoth_utils.training.merging {folder}",
-                      "needs": str(merging.needs(folder, compute))}  # fmt: skip
-        measured = None if trained is None else drift(description, trained, examples, compute, device)
-        return Left(["model" if full else "adapter"], measured, merged)
-    began, needs = time.monotonic(), merging.needs(folder, compute)
-    merging.merge(folder, compute, device)
-    measured = None if trained is None else drift(description, trained, examples, compute, device)
-    told = {"seconds": time.monotonic() - began, "memory_bytes": needs.memory, "disk_bytes": needs.disk,
-            "hash": checkpoints.weights_hash(folder / "model")}  # fmt: skip
-    return Left(["adapter", "model"], measured, told)
+    told: dict[str, Any] = {
+        "tensors": whole.check(target, description, whole.in_memory(model, state), stepped(trainer))
+    }
+    del state
+    if full:
+        folders, merged = ["model"], None
+    elif small:
+        folders, merged = ["adapter", "model"], merging.fold(folder, compute, device)
+    else:
+        folders, merged = ["adapter"], {"command": merging.command(folder, device),
+                                        "needs": str(merging.needs(folder, compute))}  # fmt: skip
+    if trained is not None:
+        told |= (drift(description, trained, examples, compute, device) if small else
+                 live_drift(description, model, trained, examples, compute, device))  # fmt: skip
+    if not small:
+        told["not_done"] = OPEN[kind, sharded]
+    return Left(folders, told, merged)
+
+
+def cast(state: dict[str, Any], dtype: Any) -> None:
+    """Turn gathered weights to another type in place, one at a time, so that never two copies of a model are held.
+
+    Names that share a tensor, as a tied head does, go on sharing it.
+    """
+    same: dict[tuple, list[str]] = {}
+    for name, value in state.items():
+        same.setdefault((value.data_ptr(), value.shape, value.stride()), []).append(name)
+    for names in same.values():
+        state.update(dict.fromkeys(names, state[names[0]].to(dtype)))
+
+
+def stepped(trainer: Any) -> bool:
+    """Whether training took a step at a rate above 0; the first one of a warm-up has none."""
+    schedule = trainer.lr_scheduler
+    return any(
+        rate * factor(step) > 0
+        for step in range(trainer.state.global_step)
+        for rate, factor in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)
+    )
 
 
 def _trained(trainer: Any, sharded: bool, examples: list[Example]) -> list[float]:
@@ -140,23 +184,65 @@ def drift(
     Raises:
         DriftError: If a difference exceeds the tolerance.
     """
-    stays = merging.kept(description, compute)
-    limit = max(TOLERANCE[compute], TOLERANCE[stays])
-    told: dict[str, Any] = {"examples": len(trained), "trained_nats": sum(trained) / len(trained),
-                            "tolerance_nats": limit}  # fmt: skip
+    told, limit = _measure(description, trained, compute)
     loaders = {"adapter": _reloaded_adapter} if description.method != "full" else {}
     loaders |= {"model": _reloaded_model} if (description.folder / "model" / "config.json").is_file() else {}
     for name, load in loaders.items():
         again = mean_losses(load(description, compute, device), examples)
-        difference = sum(abs(a - b) for a, b in zip(again, trained, strict=True)) / len(trained)
-        if not difference <= limit:
-            raise DriftError(
-                f"{description.folder / name} gives a loss of {sum(again) / len(again):.4f} nats a token on "
-                f"{len(trained)} training examples, the net that was trained {told['trained_nats']:.4f}; the mean "
-                f"difference of {difference:.4f} is more than the {limit:g} of rounding. {_MISTAKES[name]}"
-            )
-        told[f"{name}_nats"] = difference
+        told[f"{name}_nats"] = _within(description, name, again, trained, limit)
     return told
+
+
+def live_drift(
+    description: RunDescription, model: Any, trained: list[float], examples: list[Example], compute: str, device: str
+) -> dict[str, Any]:
+    """What :func:`drift` says without a second copy of the base: by the net in memory, of which a device holds all.
+
+    An adapter is read from its folder into the net beside the trained one, and answers in its place. A fully trained
+    net answers with the weights as they were cast, which the files equal.
+
+    Args:
+        description: The run.
+        model: The net, after it was saved.
+        trained: Its loss of each example before that.
+        examples: The same examples.
+        compute: In what the run computed.
+        device: ``cpu`` or ``cuda``.
+
+    Raises:
+        DriftError: If a difference exceeds the tolerance.
+    """
+    told, limit = _measure(description, trained, compute)
+    if description.method == "full":
+        return told | {"model_nats": _within(description, "model", mean_losses(model, examples), trained, limit)}
+    own = model.active_adapter
+    model.load_adapter(str(description.folder / "adapter"), "saved", torch_device=device)
+    model.set_adapter("saved")
+    try:
+        again = mean_losses(model, examples)
+    finally:
+        model.set_adapter(own)
+        model.delete_adapter("saved")
+    return told | {"adapter_nats": _within(description, "adapter", again, trained, limit)}
+
+
+def _measure(description: RunDescription, trained: list[float], compute: str) -> tuple[dict[str, Any], float]:
+    """What is compared, and the nats that rounding is allowed."""
+    limit = max(TOLERANCE[compute], TOLERANCE[merging.kept(description, compute)])
+    told = {"examples": len(trained), "trained_nats": sum(trained) / len(trained), "tolerance_nats": limit}
+    return told, limit
+
+
+def _within(description: RunDescription, name: str, again: list[float], trained: list[float], limit: float) -> float:
+    """The mean absolute difference of two lists of losses, if it is rounding's."""
+    difference = sum(abs(a - b) for a, b in zip(again, trained, strict=True)) / len(trained)
+    if not difference <= limit:
+        raise DriftError(
+            f"{description.folder / name} gives a loss of {sum(again) / len(again):.4f} nats a token on "
+            f"{len(trained)} training examples, the net that was trained {sum(trained) / len(trained):.4f}; the mean "
+            f"difference of {difference:.4f} is more than the {limit:g} of rounding. {_MISTAKES[name]}"
+        )
+    return difference
 
 
 _MISTAKES = {
