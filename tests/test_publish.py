@@ -18,7 +18,7 @@ from test_hub import python
 
 from mammoth_utils import hub, licences, prompts, records, scales
 from mammoth_utils.curation import release
-from mammoth_utils.training import card, describe, finetune, publish
+from mammoth_utils.training import card, describe, finetune, merging, publish
 
 BASE, OURS = "meta-llama/Llama-2-7b-hf", "someone/mammoth-test"
 
@@ -170,6 +170,23 @@ def _changed(folder):
     file.write_bytes(content)
 
 
+def _merged_past_the_command(folder):
+    record = records.read_json(folder / "record.json")
+    del record["merging"]["hash"]
+    records.write_json(folder / "record.json", record)
+
+
+def _merged_later(folder):
+    """A large base's run: what it recorded when it ended, then merged by the command, then changed."""
+    record = records.read_json(folder / "record.json")
+    record["merging"] = {"command": merging.command(folder, "cpu"), "needs": "5 GB"}
+    record["model"]["folders"] = ["adapter"]
+    records.write_json(folder / "record.json", record)
+    shutil.rmtree(folder / "model")
+    assert merging.main([str(folder)]) == 0
+    _changed(folder)
+
+
 def _emptied(folder):
     shutil.rmtree(folder / "adapter")
     shutil.rmtree(folder / "model")
@@ -189,6 +206,8 @@ def _names_a_place(folder):
     [
         (_unfinished, "model", "", "holds no record.json: the run has not finished"),
         (_changed, "model", "", "they were changed after the run"),
+        (_merged_past_the_command, "model", "", "knows no hash of model/, so nothing says that it is what was trained"),
+        (_merged_later, "model", "", "they were changed after the run"),
         (_emptied, "auto", "", "holds neither model/ nor adapter/ with safetensors"),
         (_unmerged, "model", "", "`python -m mammoth_utils.training.merging"),
         (_names_a_place, "model", "", "config.json names "),
@@ -205,6 +224,22 @@ def test_what_should_not_be_published_is_refused_before_the_hub_is_asked(
     with pytest.raises((FileNotFoundError, ValueError)) as error:
         publish.publish(folder, OURS, kind, base)
     assert said in str(error.value)
+
+
+def test_a_model_that_was_merged_after_its_run_is_published_with_its_hash(runs, tmp_path, monkeypatch):
+    monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
+    folder = shutil.copytree(runs[0] / "qlora", tmp_path / "runs" / "train" / "qlora")
+    before = (folder / "model" / "model.safetensors").read_bytes()
+    shutil.rmtree(folder / "model")
+    assert merging.main([str(folder)]) == 0
+    assert (folder / "model" / "model.safetensors").read_bytes() == before, "what the run itself merges"
+    record = records.read_json(folder / "record.json")
+    told = publish.publish(folder, OURS, base=BASE, dry_run=True)
+    sent = publish.contents(folder, "model", record, OURS, BASE)
+    assert (told["kind"], set(sent) >= {"model.safetensors", "README.md"}) == ("model", True)
+    assert record["merging"]["hash"].encode() in sent["README.md"]
+    assert json.loads(sent["record.json"])["merging"]["checked"] == record["merging"]["checked"]
+    assert str(tmp_path).encode() not in sent["record.json"]
 
 
 def test_a_name_without_an_owner_is_refused(runs):

@@ -93,7 +93,12 @@ def _kind(folder: Path, kind: str) -> str:
 def _unchanged(folder: Path, kind: str, record: dict[str, Any]) -> None:
     """Nothing, if the weights are those that the record was written for."""
     known = {"model": (record.get("merging") or {}).get("hash"), record["model"]["folder"]: record["model"]["hash"]}
-    if known.get(kind) and (found := checkpoints.weights_hash(folder / kind)) != known[kind]:
+    if not known.get(kind):
+        raise ValueError(
+            f"the record of {folder} knows no hash of {kind}/, so nothing says that it is what was trained; "
+            f"`python -m mammoth_utils.training.merging {folder}` makes it, checks it and records it"
+        )
+    if (found := checkpoints.weights_hash(folder / kind)) != known[kind]:
         raise ValueError(f"the weights in {folder / kind} have SHA-256 {found}, the record is of {known[kind]}: they "
                          "were changed after the run")  # fmt: skip
 
