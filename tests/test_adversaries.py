@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from processes import below, processes
 
-from mammoth_utils.programs import Sandbox, isolation, run_programs, watch
+from mammoth_utils.programs import Sandbox, isolation, parents, run_programs, watch
 
 STRONG = [level for level in isolation.FULL if isolation.attempt(level)[0] is not None]
 pytestmark = pytest.mark.skipif(not STRONG, reason="neither namespaces nor Landlock can be had on this machine")
@@ -268,6 +268,46 @@ def test_an_adversary_harms_nobody_and_is_told_what_became_of_it(warm, place, na
     assert (place / "secret").read_text() == SECRET
     assert sorted(os.listdir(place)) == names
     assert not list(Path("/dev/shm").glob("*mammoth-adversary*"))
+
+
+OWNING = """
+import fcntl, os, struct
+r, w = os.pipe()
+told = []
+def attempt(what, *arguments):
+    try:
+        told.append(what(r, *arguments))
+    except OSError as error:
+        told.append(error.strerror)
+attempt(fcntl.fcntl, fcntl.F_SETOWN, {victim})
+attempt(fcntl.fcntl, 15, struct.pack('ii', 1, {victim}))
+attempt(fcntl.ioctl, 0x8901, struct.pack('i', {victim}))
+attempt(fcntl.ioctl, 0x8902, struct.pack('i', {victim}))
+attempt(fcntl.fcntl, 10, 9)
+fcntl.fcntl(r, fcntl.F_SETFL, fcntl.fcntl(r, fcntl.F_GETFL) | os.O_ASYNC)
+os.write(w, b'x')
+print(set(told))
+"""
+
+
+@pytest.mark.parametrize("abi", [None, 1, 5])
+@pytest.mark.parametrize("level", STRONG)
+def test_no_file_can_be_told_to_end_another_process(level, abi, monkeypatch):
+    """Of itself Landlock sees to that only from its sixth version on, so the kernel is made older than it is."""
+    if abi is not None:
+        older = f"from mammoth_utils.programs import kernel\nkernel.landlock_abi = lambda: {abi}\nmain()\n"
+        assert parents.START.endswith("main()\n")
+        monkeypatch.setattr(parents, "START", parents.START.removesuffix("main()\n") + older)
+    victim = subprocess.Popen(["sleep", "60"])
+    try:
+        with Sandbox(isolation=level, **LIMITS) as opened:
+            ran = opened.run(OWNING.format(victim=victim.pid))
+        assert (ran.status, ran.printed) == ("ok", "{'Operation not permitted'}\n"), ran.error
+        time.sleep(0.2)
+        assert victim.poll() is None, "it was ended"
+    finally:
+        victim.kill()
+        victim.wait()
 
 
 def test_no_secret_of_the_environment_reaches_a_worker(monkeypatch):

@@ -57,7 +57,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "fork": (57, None), "vfork": (58, None), "clone": (56, 220), "clone3": (435, 435), "execve": (59, 221),
     "execveat": (322, 281), "kill": (62, 129), "tgkill": (234, 131), "pidfd_open": (434, 434),
     "prlimit64": (302, 261), "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53),
-    "fchmodat2": (452, 452),
+    "fchmodat2": (452, 452), "fcntl": (72, 25), "ioctl": (16, 29),
 }  # fmt: skip
 
 
@@ -196,6 +196,7 @@ LOAD, JUMP_EQUAL, JUMP_NOT_BELOW, JUMP_ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45,
 ALLOW, KILL, REFUSE = 0x7FFF_0000, 0x8000_0000, 0x0005_0000
 X32_CALLS = 0x4000_0000  # x86_64 answers a second set of numbers, which a list of the first would let through
 NR, ARCHITECTURE, ARGUMENT_0 = 0, 4, 16  # offsets in seccomp_data; the lower half of an argument comes first
+F_SETOWN, F_SETSIG, F_SETOWN_EX, FIOSETOWN, SIOCSPGRP = 8, 10, 15, 0x8901, 0x8902  # who is signalled about a file
 
 
 def _filter(*parts: tuple[int, int, int, int]) -> bytes:
@@ -231,11 +232,18 @@ def threads_only() -> bytes:
     return refusing("fork", "vfork", "execve", "execveat") + refusing("clone3", reason=errno.ENOSYS) + clone
 
 
-def without(name: str, value: int) -> bytes:
-    """A piece of filter: this call is refused with this value as its first argument, and passes with any other."""
+def without(name: str, *values: int, argument: int = 0) -> bytes:
+    """A piece of filter: this call is refused with one of these values as an argument, and passes with any other.
+
+    Args:
+        name: One of ``NUMBERS``.
+        *values: Compared with the lower 32 bits, all that the kernel reads of a command.
+        argument: Which one, from 0.
+    """
+    tests = [(JUMP_EQUAL, len(values) - at, 0, value) for at, value in enumerate(values)]
     return _filter(
-        (JUMP_EQUAL, 0, 4, number(name)), (LOAD, 0, 0, ARGUMENT_0), (JUMP_EQUAL, 0, 1, value),
-        (RETURN, 0, 0, REFUSE | errno.EPERM), (RETURN, 0, 0, ALLOW),
+        (JUMP_EQUAL, 0, len(values) + 3, number(name)), (LOAD, 0, 0, ARGUMENT_0 + 8 * argument), *tests,
+        (RETURN, 0, 0, ALLOW), (RETURN, 0, 0, REFUSE | errno.EPERM),
     )  # fmt: skip
 
 

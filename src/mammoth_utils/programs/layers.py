@@ -225,7 +225,11 @@ def confine_program(ruleset: int | None) -> None:
 @functools.cache
 def _same_for_all() -> bytes:
     """The part of a program's filter that its parent can make ready: each page touched after a fork costs time."""
-    return kernel.threads_only() + kernel.refusing(*NOT_IN_A_PROGRAM) + kernel.without("prctl", kernel.PR_SET_PDEATHSIG)
+    # A file may be told to signal any process of the same user, which Landlock forbids from Linux 6.12 on only.
+    signalling = kernel.without("fcntl", kernel.F_SETOWN, kernel.F_SETSIG, kernel.F_SETOWN_EX, argument=1)
+    signalling += kernel.without("ioctl", kernel.FIOSETOWN, kernel.SIOCSPGRP, argument=1)
+    death = kernel.without("prctl", kernel.PR_SET_PDEATHSIG)
+    return kernel.threads_only() + kernel.refusing(*NOT_IN_A_PROGRAM) + death + signalling
 
 
 def limit_program(timeout_s: float | None, address_space: int | None, level: str, file_mb: float = DISK_MB) -> None:

@@ -100,7 +100,7 @@ class State:
 
 
 def _parts() -> tuple[list[tuple[type, dict]], list[FunctionType]]:
-    """What programs may name: the classes, those above them included, with what they hold; and all functions of both."""
+    """What programs may name: classes, with those above them, each with what it holds; and the functions of both."""
     named = [getattr(sys.modules.get(module), name, None) for module, names in MODULES.items() for name in names]
     classes = {cls for value in named if isinstance(value, type) for cls in value.__mro__}
     held = [value for cls in classes for value in vars(cls).values()]
