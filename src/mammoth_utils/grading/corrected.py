@@ -24,11 +24,13 @@ from mammoth_utils.grading.forms import (
     with_sign,
 )
 from mammoth_utils.grading.values import Undefined, equal_values, symbols
-from mammoth_utils.grading.words import spoken, wordy
+from mammoth_utils.grading.words import block, leading_number, same_block, wordy
 
 MAX_ITEMS_UNORDERED = 24
 _SPACED = re.compile(r"\d{1,3}(?: \d{3})+")
 _DEGREES = Node("symbol", name="degrees")
+_TWELVE = Node("number", value=Fraction(12))
+_COUNTED = re.compile(r"%|(?:\s+[A-Za-z]+){0,2}")
 _CONTAINERS = frozenset(("list", "tuple", "set", "bare", "interval", "union", "matrix", "dict"))
 
 
@@ -52,6 +54,9 @@ def equivalent(answer: str, gold: str, mathematics: bool = False, measured: bool
         ours = ours.replace(" ", "")  # 9 500 for 9500, where the gold is one number
     elif _SPACED.fullmatch(theirs) and ours.isdigit():
         theirs = theirs.replace(" ", "")
+    signs = (units.currency(answer), units.currency(gold))
+    if None not in signs and signs[0] != signs[1]:
+        return False, f"the currencies differ: {_short(answer)} against {_short(gold)}"
     if _joined(ours) == _joined(theirs):
         return True, f"the same as the gold {_short(gold)}"
     if len(ours) > notation.MAX_TEXT or len(theirs) > notation.MAX_TEXT:
@@ -60,6 +65,9 @@ def equivalent(answer: str, gold: str, mathematics: bool = False, measured: bool
     if words is not None:
         same = wordy(ours) == words
         return same, f"the {'same' if same else 'wrong'} word for {_short(gold)}"
+    if (letters := block(gold)) is not None:
+        same = same_block(ours, letters)
+        return same, f"{'the' if same else 'not the'} letters of {_short(gold)} in their order"
     if _is_bool(ours):
         return False, f"{_short(answer)} is no value for {_short(gold)}"
     try:
@@ -70,9 +78,15 @@ def equivalent(answer: str, gold: str, mathematics: bool = False, measured: bool
         found, found_unit = _quantity(ours)
     except Unreadable as error:
         return _as_text(ours, theirs), f"compared as text, since the answer is no formula ({error})"
-    found_unit, wanted_unit = found_unit or currency(answer), wanted_unit or currency(gold)
+    found_unit, wanted_unit = found_unit or signs[0], wanted_unit or signs[1]
+    found_unit, wanted_unit = units.settled(found_unit, wanted_unit), units.settled(wanted_unit, found_unit)
     comparison = Comparison(mathematics, measured)
     same = comparison.same(found, wanted)
+    if units.DOZEN in (found_unit, wanted_unit) and None in (found_unit, wanted_unit):  # 5 dozen are 60, or 5 dozens
+        dozens = [
+            Node("mul", (one, _TWELVE)) if unit else one for one, unit in ((found, found_unit), (wanted, wanted_unit))
+        ]
+        same = same or comparison.same(*dozens)
     if wanted_unit and found_unit and wanted_unit != found_unit:
         if wanted_unit[0] != found_unit[0]:
             return False, f"the units differ: {_short(answer)} against {_short(gold)}"
@@ -86,11 +100,6 @@ def says_nothing(text: str) -> bool:
     return len(text) <= notation.MAX_TEXT and not _tidy(text)
 
 
-def currency(text: str) -> tuple[str, Fraction] | None:
-    """The unit dollar where a text has a dollar sign that is no LaTeX delimiter: ``\\$`` or a single ``$``."""
-    return units.DOLLAR if "\\$" in text or text.count("$") == 1 else None
-
-
 def _short(text: str) -> str:
     text = " ".join(str(text).split())
     return text if len(text) <= 60 else text[:57] + "..."
@@ -100,7 +109,13 @@ def _tidy(text: str) -> str:
     text = notation.joined_thousands(notation.plain(text))
     text = re.sub(r"\s*\b(?:percent|per cent)\b", "%", text)
     text = re.sub(r"^(\d+)\s+to\s+(\d+)$", r"\1:\2", text)
-    return spoken(text) or text
+    if (
+        (found := leading_number(text))
+        and _COUNTED.fullmatch(text, found[1])
+        and not units.NO_WORDS.search(text, found[1])
+    ):
+        text = found[0] + text[found[1] :]  # "seven apples"
+    return text
 
 
 def _joined(text: str) -> str:

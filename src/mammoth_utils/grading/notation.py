@@ -17,7 +17,7 @@ ROW_BREAK = "¶"
 _SPACES = re.compile(r"\\[,;: ]|\\quad|\\qquad|~|\s+")
 _DROPPED = re.compile(
     r"\\(?:left|right|bigl?|bigr|Bigl?|Bigr|displaystyle|limits|mathstrut|hfill|nonumber)(?![A-Za-z])"
-    r"|\\!|\\\(|\\\)|\\\[|\\\]|\\\$|\$|€|£|\*\*(?=\s*$)|^\s*\*\*"
+    r"|\\!|\\\(|\\\)|\\\[|\\\]|\\\$|\$|€|£|¥|\\pounds(?![A-Za-z])|\*\*(?=\s*$)|^\s*\*\*"
 )
 _TEXTS = re.compile(
     r"\\(?:text|textbf|textit|textrm|mbox|mathrm|mathbf|mathit|mathsf|operatorname|emph|boldsymbol)\b\*?"

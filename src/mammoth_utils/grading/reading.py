@@ -12,7 +12,7 @@ from mammoth_utils.grading.expressions import Unreadable, parse
 from mammoth_utils.grading.notation import joined_thousands, plain, unwrapped
 from mammoth_utils.grading.units import without_unit
 from mammoth_utils.grading.values import symbols
-from mammoth_utils.grading.words import wordy
+from mammoth_utils.grading.words import leading_number, wordy
 
 WINDOW = 20_000  # characters from the end that are looked at
 CLAUSE = 600
@@ -117,6 +117,8 @@ def untriggered_value(
         return found
     if benchmark.choice and choices.undecided(prose[start:end].rstrip().rpartition("\n")[2][-CLAUSE:], options):
         return None
+    if benchmark.choice and choices.undecided(prose[start:end].rstrip().rpartition("\n")[2][-CLAUSE:], options):
+        return None
     return last_number(prose, start, end, wanted)
 
 
@@ -216,7 +218,13 @@ def clause_value(
             return truth.group(1), (start + truth.start(1), start + truth.end(1))
     numbers = list(NUMBER.finditer(text))
     if not numbers:
-        return _stripped(text, start) if benchmark.expression or benchmark.choice or benchmark.letters_too else None
+        if benchmark.expression or benchmark.choice or benchmark.letters_too:
+            return _stripped(text, start)
+        spoken = leading_number(text) if triggered else None
+        if spoken is None:
+            return None
+        rest = re.compile(r"(?:\s+[A-Za-z]+){0,2}\s*").fullmatch(text, spoken[1])  # what is counted
+        return _stripped(text if rest else text[: spoken[1]], start)
     chosen = asked.answering(text, numbers, wanted) or stated(text, numbers, triggered)
     return _stripped(chosen.group(), start + chosen.start())
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from mammoth_utils.grading.words import PARTS
+
 MAX_QUANTITY = 200  # a number with its unit; the pattern's work grows with the square of the length
 
 
@@ -39,6 +41,9 @@ def _units() -> dict[str, tuple[str, Fraction]]:
         ("money", "1", "dollar dollars usd bucks"),
         ("money", "1/100", "cent cents"),
         ("euro", "1", "euro euros eur"),
+        ("sterling", "1", "sterling quid gbp"),
+        ("yen", "1", "yen jpy"),
+        ("dozen", "12", "dozen dozens"),
         ("rupee", "1", "rupee rupees rs"),
         ("angle", "1", "degree degrees deg"),
         ("radian", "1", "radian radians rad"),
@@ -57,7 +62,14 @@ def _units() -> dict[str, tuple[str, Fraction]]:
 # a space, as in "5 m": `5m` is a product.
 UNITS = _units()
 DOLLAR = ("money^1", Fraction(1))
-SCALE_WORDS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+DOZEN = ("dozen^1", Fraction(12))
+_STERLING = ("sterling^1", Fraction(1))
+_POUND = ("mass^1", UNITS["pound"][1])
+_SIGNS = {"£": _STERLING, "\\pounds": _STERLING, "€": ("euro^1", Fraction(1)), "¥": ("yen^1", Fraction(1))}
+_SIGN = re.compile(r"[£€¥]|\\pounds(?![A-Za-z])")
+SCALE_WORDS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "score": 20,
+               "lakh": 10**5, "lakhs": 10**5, "crore": 10**7, "crores": 10**7}  # fmt: skip
+_TEMPERATURES = {"c": "C", "celsius": "C", "f": "F", "fahrenheit": "F"}
 _QUANTITY = re.compile(
     r"(?P<number>[-+]?\s*(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?:\s*/\s*\d+|\s+\d+\s*/\s*\d+)?|.*?\bpi|.*?[\d})\]])"
     r"(?P<gap>\s*)(?P<words>(?!pi\b)[A-Za-z][A-Za-z.' -]*?(?:\s*/\s*[A-Za-z]+)?)(?P<power>\s*\^\s*\{?\s*\d\s*\}?)?\s*"
@@ -71,6 +83,22 @@ _SHORT_WORDS = (
     "pie nut bun bar pea row set way job win lot ton net mat rug map gem fan key"
 )
 _SHORT = frozenset(_SHORT_WORDS.split())
+
+
+def currency(text: str) -> tuple[str, Fraction] | None:
+    """The currency whose sign a text has; a dollar sign counts that is no LaTeX delimiter: ``\\$``, a single ``$``."""
+    if found := _SIGN.search(text):
+        return _SIGNS[found.group()]
+    return DOLLAR if "\\$" in text or text.count("$") == 1 else None
+
+
+def settled(unit: tuple[str, Fraction] | None, other: tuple[str, Fraction] | None) -> tuple[str, Fraction] | None:
+    """What a unit means beside another one: pounds beside ``£`` are money, degrees beside a scale are of that scale."""
+    if unit == _POUND and other == _STERLING:
+        return other
+    if unit and other and unit[0] == "angle^1" and other[0].startswith("temperature"):
+        return other
+    return unit
 
 
 def without_unit(text: str) -> tuple[str, tuple[str, Fraction] | None]:
@@ -98,6 +126,10 @@ def without_unit(text: str) -> tuple[str, tuple[str, Fraction] | None]:
         scaled = f"{found['number'].strip()}*{SCALE_WORDS[first[0]]}"
         rest = " ".join(first[1:])
         return (scaled, UNITS.get(rest)) if rest else (scaled, None)
+    if first[0] in PARTS and re.fullmatch(r"[-+]?\d+", found["number"].strip()):  # 3 fifths
+        return f"{found['number'].strip()}/{PARTS[first[0]]}", None
+    if first in (["squared"], ["cubed"]):
+        return f"({found['number'].strip()})^{2 if first == ['squared'] else 3}", None
     if "/" in words or "per" in first:
         if re.search(r"[a-z]{2}", words) or all(part in UNITS for part in words.split("/")):
             return found["number"].strip(), _rate([part for part in first if part not in ("per", "a", "an")])
@@ -112,6 +144,8 @@ def without_unit(text: str) -> tuple[str, tuple[str, Fraction] | None]:
         if first[0] not in UNITS and first[0] not in ("unit", "units"):
             return text, None
     name = first[0]
+    if name in ("degree", "degrees") and len(first) == 2 and first[1] in _TEMPERATURES:
+        return found["number"].strip(), (f"temperature {_TEMPERATURES[first[1]]}^1", Fraction(1))
     if first[0] in ("degree", "degrees") and re.search(r"sin|cos|tan|cot|sec|csc", found["number"]):
         return text, None  # the angle is measured in degrees, not the function's value
     if name in ("unit", "units"):
@@ -159,4 +193,5 @@ _PROSE = re.compile(
 NO_WORDS = re.compile(
     r"\b(?:and|or|if|for|sqrt|sin|cos|tan|log|ln|exp|pi|oo|cot|sec|csc|arcsin|arccos|arctan|asin|acos|atan|pmatrix"
     r"|bmatrix|matrix|factorial|binomial|abs|noon|am|pm|base|remainder|to|not|no)\b"
+    r"|\bthan\s+(?:[a-z]|twice|half|double|(?:the|a)\s+(?:number|product|sum|square|quantity))\b"  # 5 less than x
 )

@@ -15,14 +15,18 @@ _DATES = (
 SPOKEN = {word: number for number, word in enumerate(_NUMBERS.split())}
 _TENS = {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90}
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6}
-_PARTS = {"half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4, "fourth": 4, "fourths": 4,
-          "fifth": 5, "fifths": 5, "sixth": 6, "eighth": 8, "eighths": 8, "tenth": 10, "tenths": 10}  # fmt: skip
+_DENOMINATORS = {"third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9, "tenth": 10,
+                 "twelfth": 12, "twentieth": 20, "hundredth": 100, "thousandth": 1000, "millionth": 10**6}  # fmt: skip
+PARTS = _DENOMINATORS | {f"{name}s": below for name, below in _DENOMINATORS.items()} | {"halves": 2}
+_PARTS = PARTS | {"half": 2, "quarter": 4, "quarters": 4}  # "3 quarters" in digits are coins, "three quarters" 3/4
 _SAME_WORDS = {"yes": "true", "no": "false", "correct": "true", "incorrect": "false", "right": "true", "wrong": "false",
                "noon": "12 pm"}  # fmt: skip
 _CALENDAR = {name: name for name in _DATES.split()} | {name[:3]: name for name in _DATES.split()}
 _CALENDAR |= {"sept": "september", "tues": "tuesday", "thurs": "thursday", "thur": "thursday"}
 _SHORT_WORDS = frozenset(("odd", "all"))  # words, not products of three letters
 _BOOLEANS = ("true", "false")
+_STARTS = re.compile(rf"\s*(?:a|an|hundred|{'|'.join([*SPOKEN, *_TENS])})\b", re.I)
+_BLOCK = re.compile(r"\s*\$?\s*\\(?:text|textbf|textit|textrm|mbox|mathrm|mathbf)\s*\{\s*([A-Za-z]{2,})\s*\}[\s.$]*")
 _WORDY = re.compile(r"[A-Za-z][A-Za-z\s.,'’\-]*")
 
 
@@ -50,6 +54,34 @@ def spoken(text: str) -> str | None:
             return None
         last = word
     return str(total + current) if below == 1 else f"{total + current}/{below}"
+
+
+def leading_number(text: str) -> tuple[str, int] | None:
+    """The number in words that a text starts with, as digits, and where it ends; None where it starts otherwise.
+
+    ``twenty-five dollars`` is 25 up to the space; of ``one of them`` nothing is a number.
+    """
+    if not _STARTS.match(text):
+        return None
+    words = list(re.finditer(r"[A-Za-z]+", text[:120]))
+    for word in reversed(words[:10]):
+        digits = spoken(text[: word.end()])
+        if digits is not None and not re.match(
+            r"\s+(?:of|or|to|and|times|more|less|fewer)\b", text[word.end() :], re.I
+        ):
+            return digits, word.end()
+    return None
+
+
+def block(gold: str) -> str | None:
+    """The letters of a gold that is wholly a text of letters, ``\\text{VW}``: no product, so their order counts."""
+    found = _BLOCK.fullmatch(gold)
+    return found.group(1) if found else None
+
+
+def same_block(answer: str, letters: str) -> bool:
+    """Whether an answer has these letters in this order, whatever separates them."""
+    return re.sub(r"\b(?:and|or)\b|[\s,;&.]", "", answer).lower() == letters.lower()
 
 
 def wordy(text: str) -> str | None:
