@@ -382,6 +382,21 @@ def test_the_dry_run_sends_nothing_and_foretells_requests_tokens_and_dollars(sto
         plan(problems(1), Teacher("https://teacher.example/v1", "nobody"), store)
 
 
+def test_the_dry_run_of_a_priced_teacher_wants_no_budget(store):
+    found = plan(problems(10), Teacher("https://teacher.example/v1", "gpt-4o-mini"), store)
+    assert 0 < found.dollars <= found.dollars_most
+
+
+def test_a_local_endpoint_that_passes_a_priced_model_on_costs_what_the_model_does(store):
+    listed, proxy = price_table()["gpt-4o"], "http://localhost:4000/v1"
+    who = Teacher(proxy, "gpt-4o", budget_usd=1)
+    assert who.prices() == (listed.input, listed.output)
+    assert who.as_dict()["prices_read"] == listed.read
+    assert Teacher(proxy, "qwen3-32b").prices() == Teacher(proxy, "gpt-4o", price="0,0").prices() == (0, 0)
+    with pytest.raises(TeacherError, match="budget_usd is 0.*price='0,0'"):
+        ask(problems(1), Teacher(proxy, "gpt-4o"), store, Budget(0))
+
+
 # --- samples, kinds and prompts -----------------------------------------------------------------------------
 
 

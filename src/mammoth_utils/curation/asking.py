@@ -74,6 +74,7 @@ def asked(
     if not any(entry.problems or entry.wanted for entry in loaded):
         return [row for entry in loaded for row in entry.rationales], [], Ledger((0.0, 0.0))
     with teacher_of(description, workers) as teacher, Store(store_file()) as store:
+        teacher.check_budget()
         ledger, budget = Ledger(teacher.prices(), teacher.model), Budget(teacher.budget_usd)
         for entry in loaded:
             rows += entry.rationales

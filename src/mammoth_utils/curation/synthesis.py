@@ -109,9 +109,10 @@ def ask(
         on_step: Called with (answered, all).
 
     Raises:
-        TeacherError: If the price is unknown, the endpoint refuses (key, model, path), or it is down.
+        TeacherError: If the price is unknown, there is one and no budget, the endpoint refuses (key, model, path), or
+            it is down.
     """
-    teacher.prices()  # an unknown one is refused here, before anything is sent
+    teacher.check_budget()
     requests = _requests(list(problems), teacher, asked or prompt("pot"))
     bodies = {key: body for _, _, key, body in requests}
     found = _stored(bodies, store)
@@ -189,8 +190,10 @@ class Plan:
 def plan(problems: Iterable[Problem], teacher: Teacher, store: Store, asked: Prompt | None = None) -> Plan:
     """The dry run: what ``ask`` with the same arguments would send and what that costs; nothing is sent.
 
+    It wants no budget, since it says what one would have to be.
+
     Raises:
-        TeacherError: If the price is unknown, as ``ask`` would.
+        TeacherError: If the price is unknown.
     """
     teacher.prices()
     bodies = {key: body for _, _, key, body in _requests(list(problems), teacher, asked or prompt("pot"))}

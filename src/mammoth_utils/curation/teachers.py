@@ -118,7 +118,10 @@ class Teacher:
 
     @property
     def local(self) -> bool:
-        """Whether the endpoint is on this machine or a private network, where a request costs no money."""
+        """Whether the endpoint is on this machine or a private network: no key is wanted there.
+
+        It costs no money either, unless it is asked for a model of the price table, which it then passes on.
+        """
         host = urlsplit(self.base_url).hostname or ""
         try:
             address = ipaddress.ip_address(host)
@@ -140,30 +143,37 @@ class Teacher:
         """Dollars per million input and output tokens, the batch API's share taken where it is used.
 
         Raises:
-            TeacherError: If an endpoint that costs money has no known price, or no budget to spend: before any
-                request is sent.
-            ValueError: If ``price`` is not two numbers.
+            TeacherError: If an endpoint that costs money has no known price.
         """
         listed = price_table().get(self.model)
         if self.price:
             price = self._override()
-        elif self.local:
-            price = (0.0, 0.0)
         elif listed:
             price = (listed.input, listed.output)
+        elif self.local:
+            price = (0.0, 0.0)
         else:
             known = ", ".join(f"{model} ({one.read})" for model, one in price_table().items())
             raise TeacherError(
                 f"the price of {self.model!r} at {self.base_url} is unknown; give price='input,output' in dollars per "
                 f"million tokens ('0,0' if it is free); known, with the day it was read: {known}"
             )
-        if any(price) and self.budget_usd <= 0:
-            raise TeacherError(
-                f"{self.model!r} costs {price[0]} and {price[1]} dollars per million tokens and budget_usd is 0; "
-                "set budget_usd to what may be spent"
-            )
         share = (listed.batch_share if listed else BATCH_SHARE) if self.batch else 1.0
         return price[0] * share, price[1] * share
+
+    def check_budget(self) -> None:
+        """Refuse a teacher that costs money and has none to spend; called before any request is sent.
+
+        Raises:
+            TeacherError: If its price is unknown, or it has one and no budget.
+        """
+        price = self.prices()
+        if any(price) and self.budget_usd <= 0:
+            free = "; a local endpoint that does not pass it on is free with price='0,0'" if self.local else ""
+            raise TeacherError(
+                f"{self.model!r} costs {price[0]} and {price[1]} dollars per million tokens and budget_usd is 0; "
+                f"set budget_usd to what may be spent{free}"
+            )
 
     def _override(self) -> tuple[float, float]:
         try:
@@ -195,5 +205,5 @@ class Teacher:
             "max_tokens": self.max_tokens, "samples": self.samples, "concurrency": self.concurrency,
             "requests_per_minute": self.requests_per_minute, "tokens_per_minute": self.tokens_per_minute,
             "batch": self.batch, "budget_usd": self.budget_usd, "prices_per_million": list(self.prices()),
-            "prices_read": "given" if self.price else "free" if self.local else listed.read if listed else "",
+            "prices_read": "given" if self.price else listed.read if listed else "free",
         }  # fmt: skip
