@@ -11,7 +11,7 @@ import pytest
 import tiny_base
 
 from mammoth_utils import pages, paths, prompts, records
-from mammoth_utils.training import batches, describe, evaluation, live, planner, ready, recipe, steps, train
+from mammoth_utils.training import batches, describe, evaluation, live, machine, planner, ready, recipe, steps, train
 
 
 def points(*seconds: float, every: int = 10, tokens: float = 1000.0) -> list[dict[str, float]]:
@@ -103,6 +103,8 @@ def test_a_run_that_only_several_nodes_can_hold_is_ready_there_and_refused_on_on
 ):
     tiny_base_of_70b(here, monkeypatch)
     monkeypatch.setattr(planner, "gpus", lambda: [planner.Gpu("H100", 79.6)] * 8)
+    monkeypatch.setattr(machine, "torch_refuses", lambda cards: "")
+    monkeypatch.setattr(machine, "free_memory", lambda: 500.0)
     if world:
         monkeypatch.setenv("WORLD_SIZE", world)
     description = describe("70b", method="full", nodes=nodes, sharding="fsdp2", max_length=1024)

@@ -24,12 +24,13 @@ from mammoth_utils.training import (
     encoding,
     finetune,
     guards,
+    machine,
     planner,
     ready,
 )
 from mammoth_utils.training.describe import RunDescription
 from mammoth_utils.training.folder import claim
-from mammoth_utils.training.ready import _bytes_written
+from mammoth_utils.training.ready import _bytes_written, _loading
 
 pytest.importorskip("torch")
 LLAMA = "meta-llama/Llama-2-7b-hf"
@@ -48,6 +49,10 @@ def here(tmp_path, monkeypatch):
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
     monkeypatch.delenv("MAMMOTH_BASES", raising=False)
     monkeypatch.setattr(planner, "gpus", list)
+    monkeypatch.setattr(machine, "torch_refuses", lambda cards: "")
+    monkeypatch.setattr(machine, "free_memory", lambda: 500.0)
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
     return tmp_path
 
 
@@ -157,10 +162,191 @@ def test_a_disk_without_room_says_how_much_is_needed_and_free(seven, monkeypatch
 def test_what_a_run_writes_follows_from_its_method():
     seven = architectures.ARCHITECTURES["7b", "llama"]
     full = _bytes_written(describe("7b", method="full"), seven)
-    assert full == 2 * seven.parameters + 3 * 12 * seven.parameters, "two checkpoints and the one being written"
-    assert _bytes_written(describe("7b", method="full", checkpoint_minutes=0), seven) == 2 * seven.parameters
+    assert full == (2 * seven.parameters, 3 * 12 * seven.parameters), "two checkpoints and the one being written"
+    assert _bytes_written(describe("7b", method="full", checkpoint_minutes=0), seven) == (2 * seven.parameters, 0)
+    bf16 = _bytes_written(describe("7b", method="full", master_weights="bf16"), seven)
+    assert bf16 == (2 * seven.parameters, 3 * 6 * seven.parameters)
     lora = seven.lora_parameters(64)
-    assert _bytes_written(describe("7b", method="qlora"), seven) == 4 * lora + 3 * 12 * lora, "no merged model at 7B"
+    assert _bytes_written(describe("7b", method="qlora"), seven) == (4 * lora, 3 * 12 * lora), "no merged model at 7B"
+
+
+def test_the_pages_table_counts_the_disk_that_readiness_asks_for_and_the_base():
+    seven = architectures.ARCHITECTURES["7b", "llama"]
+    asked = sum(_bytes_written(describe("7b", method="full"), seven)) + 2 * seven.parameters
+    row = next(row for row in planner.cost_table() if (row["size"], row["family"]) == ("7b", "llama"))
+    assert row["disk (GB)"] == round(asked / 1e9)
+
+
+@pytest.mark.parametrize(("there", "free", "fits", "because"), [
+    ({}, 150e6, False, "a fresh run needs all of its 160 MB"),
+    ({"checkpoints/checkpoint-9/w": 50e6, "checkpoints/checkpoint-8/w": 50e6}, 65e6, True, "two of three are there"),
+    ({"checkpoints/checkpoint-9/w": 50e6}, 65e6, False, "one is, and two and the model are still to come"),
+    ({"checkpoints/.part/checkpoint-9/w": 100e6}, 65e6, True, "the next one is written where half of one lies"),
+    ({"train.log": 150e6}, 65e6, False, "what serves another purpose makes no room"),
+    ({"model/w": 150e6}, 150e6, False, "a model beyond its own size makes none for checkpoints"),
+])  # fmt: skip
+def test_a_run_that_goes_on_needs_room_for_what_its_folder_lacks(seven, monkeypatch, there, free, fits, because):
+    description = describe("7b", base=str(seven / LLAMA), method="full")
+    for name, size in there.items():
+        file = description.folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with open(file, "wb") as opened:
+            opened.truncate(int(size))
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(10**9, 0, free))
+    if fits:
+        assert any("of its folder" in line for line in ready(description)), because
+    else:
+        assert "disk: " in refused(description), because
+
+
+# --- what torch can do with the cards that the driver lists -----------------------------------------------------------
+
+WHEEL = {"torch": "2.13.0", "cuda": "13.0", "archs": ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"],
+         "cards": [["NVIDIA A10G", 8, 6]], "error": ""}  # fmt: skip
+
+
+@pytest.mark.parametrize(("found", "words"), [
+    ({}, None),
+    ({"cards": [["NVIDIA L4", 8, 9]]}, None),
+    ({"cards": [["Tesla T4", 7, 5]]}, None),
+    ({"torch": "2.13.0+cpu", "cuda": None, "archs": [], "cards": []},
+     ["torch 2.13.0+cpu is built without CUDA", "`pip install --force-reinstall torch==2.13.0`"]),
+    ({"cards": [], "error": "The NVIDIA driver on your system is too old (found version 12040)."},
+     ["built for CUDA 13.0, cannot use them: The NVIDIA driver on your system is too old", "of CUDA 13 or newer"]),
+    ({"cards": [["Tesla V100-SXM2-32GB", 7, 0]]},
+     ["no code for Tesla V100-SXM2-32GB (compute capability 7.0), only sm_75", "sm_70", "one of CUDA 12.6"]),
+    ({"cards": [["NVIDIA R100", 13, 0]]}, ["no code for NVIDIA R100 (compute capability 13.0)", "a newer one"]),
+    ({"cards": []}, ["sees 0 of 1 cards", "CUDA_VISIBLE_DEVICES"]),
+])  # fmt: skip
+def test_a_card_that_torch_cannot_use_is_refused_before_anything_is_fetched(seven, monkeypatch, found, words):
+    monkeypatch.setattr(machine, "torch_refuses", lambda cards: machine.refusal({**WHEEL, **found}, cards))
+    monkeypatch.setattr(planner, "gpus", lambda: [planner.Gpu("NVIDIA A10G", 22.0)])
+    description = describe("7b", base=str(seven / LLAMA), method="qlora", force=True)
+    if words is None:
+        assert ready(description)
+    else:
+        said = refused(description)
+        assert all(word in said for word in ("a card that torch can use: nvidia-smi lists NVIDIA A10G", *words)), said
+
+
+@pytest.mark.parametrize(("archs", "capability", "runs", "because"), [
+    (["sm_80"], (8, 9), True, "binary code runs on later minor versions of its generation"),
+    (["sm_86"], (8, 0), False, "and not on earlier ones"),
+    (["sm_80"], (9, 0), False, "nor on the next generation"),
+    (["sm_80", "compute_80"], (9, 0), True, "PTX is compiled for any card since"),
+    (["sm_90a"], (9, 0), True, "a letter means that one card"),
+    (["sm_100a"], (10, 3), False, "and no other"),
+    (["sm_100f"], (10, 3), True, "but for f, which means a family"),
+    (["sm_120"], (12, 0), True, "two digits of generation"),
+    ([], (8, 0), False, "a build for no card"),
+])  # fmt: skip
+def test_code_runs_on_the_cards_that_it_was_built_for(archs, capability, runs, because):
+    assert machine.runs_on(archs, *capability) == runs, because
+
+
+@pytest.mark.parametrize(("body", "words"), [
+    (f"print('a warning'); print('PROBED ' + {json.dumps(json.dumps(WHEEL))})", ""),
+    ("raise ModuleNotFoundError(\"No module named 'torch'\")", "No module named 'torch'"),
+])  # fmt: skip
+def test_torch_is_asked_in_a_process_of_its_own(monkeypatch, body, words):
+    monkeypatch.undo()
+    monkeypatch.setattr(machine, "PROBE", body)
+    assert words in machine.torch_refuses(1)
+    assert bool(machine.torch_refuses(1)) == bool(words)
+
+
+def test_the_probe_itself_says_of_this_torch_what_it_was_built_for(monkeypatch):
+    import torch
+
+    monkeypatch.undo()
+    said = machine.torch_refuses(10_000)
+    assert torch.__version__ in said
+    assert ("is built without CUDA" in said) == (torch.version.cuda is None)
+
+
+# --- a step's examples, and this machine's own memory -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("cards", "asked", "words"), [
+    (1, {"micro_batch": 60}, ["a step of lora has 32", "1 process with micro_batch 60 has 60 rows",
+                              "use -p micro_batch 31"]),
+    (8, {"micro_batch": 8}, ["8 processes with micro_batch 8 have 64 rows", "-p micro_batch 3 or at most 4 processes"]),
+    (8, {"nodes": 5}, ["40 processes with micro_batch 1 have 40 rows", "use at most 32 processes"]),
+    (8, {"micro_batch": 3}, None),
+    (8, {"nodes": 5, "method": "full"}, None),
+])  # fmt: skip
+def test_more_rows_than_a_step_has_examples_are_refused_with_the_choices(seven, monkeypatch, cards, asked, words):
+    monkeypatch.setattr(planner, "gpus", lambda: [planner.Gpu("H100", 79.6)] * cards)
+    description = describe("7b", base=str(seven / LLAMA), **{"method": "lora", **asked})
+    if words is None:
+        assert any("examples a step for the" in line for line in ready(description))
+    else:
+        said = refused(description)
+        assert all(word in said for word in words), said
+
+
+def test_as_many_rows_as_examples_are_warned_of_unless_each_step_has_them_all(seven, monkeypatch):
+    monkeypatch.setattr(planner, "gpus", lambda: [planner.Gpu("H100", 79.6)] * 8)
+    asked = {"base": str(seven / LLAMA), "method": "lora", "micro_batch": 4}
+    assert any(line.startswith("warning: a step's 32 examples") for line in ready(describe("7b", **asked)))
+    assert not any("warning" in line for line in ready(describe("7b", **asked, max_steps=9)))
+
+
+SEVENTY = architectures.ARCHITECTURES["70b", "llama"]
+
+
+@pytest.mark.parametrize(("method", "cards", "asked", "gib", "because"), [
+    ("full", 8, {}, 4 * SEVENTY.parameters / 2**30 + 8 * 0.6, "the first process holds the net in fp32"),
+    ("full", 8, {"master_weights": "bf16"}, 2 * SEVENTY.parameters / 2**30 + 8 * 0.6, "or in bf16"),
+    ("lora", 8, {}, 2 * SEVENTY.parameters / 2**30 + 8 * 0.6, "a base for adapters is in 16 bit"),
+    ("qlora", 8, {}, 8 * (0.6 + 4 * 8192 * 28_672 / 2**30), "each process reads a tensor at a time onto its card"),
+    ("full", 1, {}, 0.6 + 4 * 8192 * 28_672 / 2**30, "so does one that shares with nobody"),
+])  # fmt: skip
+def test_what_loading_puts_into_the_machines_own_memory_follows_from_the_method(
+    monkeypatch, method, cards, asked, gib, because
+):
+    monkeypatch.setattr(planner, "gpus", lambda: [planner.Gpu("H200", 140.0)] * cards)
+    need, _ = _loading(describe("70b", method=method, **asked), SEVENTY, cards)
+    assert need == pytest.approx(gib), because
+
+
+@pytest.mark.parametrize(("free", "words"), [
+    (64.0, "memory of the machine: 261.8 GiB of this machine's own memory for loading, where the first process holds "
+           "the whole net in 32 bit until it is cut; 64 are free"),
+    (300.0, "261.8 GiB of this machine's own memory for loading"),
+    (None, "only Linux says so in /proc/meminfo"),
+])  # fmt: skip
+def test_a_machine_without_room_to_load_is_refused_unless_it_is_forced(monkeypatch, free, words):
+    monkeypatch.setattr(planner, "gpus", lambda: [planner.Gpu("H200", 140.0)] * 8)
+    monkeypatch.setattr(machine, "free_memory", lambda: free)
+    monkeypatch.setattr(bases, "lacking", lambda place: [])
+    monkeypatch.setattr(bases, "cached", lambda name, revision="": paths.Path("snapshot"))
+    monkeypatch.setattr(bases, "config", lambda base, revision="": None)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(10**14, 0, 10**14))
+    asked = {"method": "full", "nodes": 2}
+    if free == 64.0:
+        assert words in refused(describe("70b", **asked))
+        assert any(
+            line.startswith("warning: memory of the machine") for line in ready(describe("70b", **asked, force=True))
+        )
+        monkeypatch.setenv("LOCAL_RANK", "1")
+        assert ready(describe("70b", **asked)), "a later process finds what the first one holds by then"
+    else:
+        assert any(words in line for line in ready(describe("70b", **asked)))
+
+
+def test_free_memory_is_linuxes_own_figure_and_nothing_elsewhere(here, monkeypatch):
+    monkeypatch.undo()
+    file = here / "meminfo"
+    file.write_text("MemTotal:       99999999 kB\nMemFree: 5 kB\nMemAvailable:   16777216 kB\n")
+    monkeypatch.setattr(machine, "MEMINFO", file)
+    monkeypatch.setattr(machine.platform, "system", lambda: "Linux")
+    assert machine.free_memory() == 16.0
+    monkeypatch.setattr(machine.platform, "system", lambda: "Darwin")
+    assert machine.free_memory() is None
+
+
+# --- cards that are too small, too old or too few ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("size", "method", "cards", "words"), [

@@ -44,7 +44,9 @@ class Advice:
     row: PlanRow
 
 
-def plan(description: Any, gpus: int = 1, gpu_gib: float = SMALL_CARD, checkpointing: bool = True) -> list[PlanRow]:
+def plan(
+    description: Any, gpus: int = 1, gpu_gib: float = SMALL_CARD, checkpointing: bool = True, replicas: int = 1
+) -> list[PlanRow]:
     """What each method needs for this run, the paper's way first.
 
     Args:
@@ -52,13 +54,12 @@ def plan(description: Any, gpus: int = 1, gpu_gib: float = SMALL_CARD, checkpoin
         gpus: Cards.
         gpu_gib: Memory of one card in GiB; an "80 GB" card has 74.5 by the maker's count.
         checkpointing: Whether activations are made again in the backward pass, as the runs of this book do.
+        replicas: Cards that each hold the whole run instead (DDP).
     """
     architecture, tokens, rank, how = _run(description)
+    how |= {"checkpointing": checkpointing, "replicas": replicas}
     recipe = scales.scale(description.size, description.family).recipe
-    return [
-        plan_row(architecture, m, tokens, gpus, gpu_gib, rank, recipe.batch(m), checkpointing=checkpointing, **how)
-        for m in METHODS
-    ]
+    return [plan_row(architecture, m, tokens, gpus, gpu_gib, rank, recipe.batch(m), **how) for m in METHODS]
 
 
 def _run(description: Any) -> tuple[Architecture, int, int, dict[str, Any]]:
@@ -122,7 +123,8 @@ def _remedies(
                 break
     recipe, rows = scales.scale(description.size, description.family).recipe, max(gpus, how["replicas"])
     # Each card loads a 4-bit net whole, so that over many of them LoRA's share of a 16-bit one takes less.
-    others = METHODS[METHODS.index(row.method) + 1 :] or (("lora",) if row.loading else ())
+    heavy = row.method == "qlora" and (row.loading > 0 or row.fewest is None)
+    others = ("lora",) if heavy else METHODS[METHODS.index(row.method) + 1 :]
     for method in others:
         other = plan_row(architecture, method, tokens, gpus, gib, rank, **how)
         if other.fits and rows * description.micro_batch <= recipe.batch(method):
@@ -135,11 +137,11 @@ def _remedies(
     larger = next((gb for gb in SIZES_GB if gb * 1e9 / GIB > gib and fits(row.total, gb * 1e9 / GIB)), None)
     if larger and gpus == 1:
         found.append(f"a card of {larger:g} GB" if replicas == 1 else f"cards of {larger:g} GB")
-    for method in (row.method, *others) if not found else ():
+    for method in (row.method, *others) if heavy or not found else ():
         other = plan_row(architecture, method, tokens, gpus, gib, rank, recipe.batch(method), **again)
         changes = [f"method {method}"] if method != row.method else []
         changes += [] if how["checkpointing"] else ["activation checkpointing"]
-        if changes and other.fewest is not None:
+        if changes and other.fewest is not None and other.fewest > max(gpus, replicas):
             found.append(f"{' with '.join(changes)} on {other.fewest} such cards")
     if larger and gpus > 1 and (not found or row.loading):
         found.append(f"cards of {larger:g} GB")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from mammoth_utils import paths, scales
-from mammoth_utils.training import architectures, bases, fetching, planner, trackers
+from mammoth_utils.training import architectures, bases, costs, fetching, machine, planner, trackers
 from mammoth_utils.training.describe import RunDescription
 
 LIBRARIES = {
@@ -18,7 +17,7 @@ LIBRARIES = {
     "qlora": ("torch", "transformers", "trl", "accelerate", "datasets", "peft", "bitsandbytes"),
 }
 BF16_CAPABILITY = 8.0  # Ampere; a T4 has 7.5, a V100 7.0
-CHECKPOINTS = 3  # the last two are kept while the next is written
+LIBRARIES_GIB = 0.6  # of a process that has imported torch, transformers, TRL and PEFT; 0.5 were measured
 
 
 class NotReadyError(RuntimeError):
@@ -43,15 +42,17 @@ def ready(description: RunDescription) -> list[str]:
     weights, to_fetch = _weights(description)
     scale = scales.scale(description.size, description.family)
     architecture = architectures.architecture_of(scale, description.base_path, description.revision)
-    findings = [_libraries(description), weights, _device(description, architecture), *_disks(
-        description, architecture, to_fetch)]  # fmt: skip
+    findings = [
+        _libraries(description), weights, _device(description, architecture), _step(description),
+        _memory(description, architecture), *_disks(description, architecture, to_fetch),
+    ]  # fmt: skip
     missing = [one.said for one in findings if not one.ok]
     if missing:
         raise NotReadyError(
             f"{description.name} cannot start here:\n- " + "\n- ".join(missing)
             + "\nThe miniature trains anywhere: -p size 1m"
         )  # fmt: skip
-    return [one.said for one in findings]
+    return [one.said for one in findings if one.said]
 
 
 def _libraries(description: RunDescription) -> _Finding:
@@ -94,13 +95,12 @@ def _device(description: RunDescription, architecture: architectures.Architectur
     if asked > len(cards):
         return _Finding(False, f"{asked} GPUs, as devices={asked} asks; this machine has {len(cards)}")
     cards = cards[:asked]
-    smallest = min(card.gib for card in cards)
-    world = int(
-        os.environ.get("WORLD_SIZE", asked * description.nodes)
-    )  # torchrun tells each process how many there are
+    if refused := machine.torch_refuses(asked):
+        return _Finding(False, f"a card that torch can use: nvidia-smi lists {cards[0].name}, but {refused}")
+    tightest = min(cards, key=lambda card: card.gib)
     sharded = description.sharding == "fsdp2"
-    shares, replicas = (world, 1) if sharded else (1, world)
-    advice = planner.advice(description, shares, smallest, not description.miniature, replicas)
+    shares, replicas = planner.shares(_processes(description), description.sharding)
+    advice = planner.advice(description, shares, tightest.gib, not description.miniature, replicas)
     old = _without_bf16(cards)
     if old and sharded:
         return _Finding(
@@ -108,10 +108,78 @@ def _device(description: RunDescription, architecture: architectures.Architectur
             f"bf16: {old} has none, and the loss scaling that fp16 needs is not tested on weights cut over cards; use "
             "-p sharding none, or -p devices 1",
         )
+    held = tightest.whole - tightest.gib  # by other programs, and a little by the driver
+    busy = f"; other programs hold {held:.0f} of its {tightest.whole:.0f} GiB" if held >= 1 else ""
     if advice.fits:
         half = f"; {old} has no bf16, so the run computes in fp16 with loss scaling" if old else ""
-        return _Finding(True, f"{cards[0].name}: {advice.sentence}{half}")
-    return _unless_forced(description, f"memory: {advice.sentence}")
+        return _Finding(True, f"{cards[0].name}: {advice.sentence}{busy}{half}")
+    return _unless_forced(description, f"memory: {advice.sentence}{busy}")
+
+
+def _processes(description: RunDescription) -> int:
+    """How many processes share a step; torchrun tells each of its own."""
+    if "WORLD_SIZE" in os.environ:
+        return int(os.environ["WORLD_SIZE"])
+    if description.devices.isdigit():
+        return int(description.devices) * description.nodes
+    on_cards = description.devices == "auto" and not description.miniature
+    return max(1, len(planner.gpus()) if on_cards else 1) * description.nodes
+
+
+def _step(description: RunDescription) -> _Finding:
+    """Whether a step's examples give every row of every process something to read."""
+    processes, rows, examples = _processes(description), description.micro_batch, description.global_batch
+    if processes * rows < examples or (processes * rows == examples and description.max_steps):
+        return _Finding(True, f"{examples} examples a step for the {processes * rows} rows of a pass")
+    if processes * rows == examples:
+        return _Finding(
+            True, f"warning: a step's {examples} examples are as many as the rows of {processes} processes; if the "
+            "epochs' last examples leave some step with one less, the run ends before it loads the model"
+        )  # fmt: skip
+    many = f"{processes} process{'es' if processes > 1 else ''}"
+    choices = [f"-p micro_batch {(examples - 1) // processes}"] if processes < examples else []
+    choices += [f"at most {examples // rows} processes (-p devices, -p nodes)"] if rows <= examples else []
+    return _Finding(
+        False, f"examples: a step of {description.method} has {examples}, and {many} with micro_batch "
+        f"{rows} {'have' if processes > 1 else 'has'} {processes * rows} rows to fill; use {' or '.join(choices)}"
+    )  # fmt: skip
+
+
+def _memory(description: RunDescription, architecture: architectures.Architecture) -> _Finding:
+    """Whether this machine's own memory holds what loading puts there, where Linux says how much is free."""
+    if description.miniature:
+        return _Finding(True, "")
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 0)) or max(1, _processes(description) // description.nodes)
+    need, what = _loading(description, architecture, processes)
+    free = machine.free_memory()
+    if free is None:
+        return _Finding(True, f"loading takes {need:.0f} GiB of this machine's own memory, {what}; how much is free "
+                        "was not looked up, since only Linux says so in /proc/meminfo")  # fmt: skip
+    said = f"{need:.1f} GiB of this machine's own memory for loading, {what}; {free:.0f} are free"
+    if need <= free or os.environ.get("LOCAL_RANK", "0") != "0":  # later processes find what the first holds by then
+        return _Finding(True, said)
+    return _unless_forced(description, f"memory of the machine: {said}")
+
+
+def _loading(
+    description: RunDescription, architecture: architectures.Architecture, processes: int
+) -> tuple[float, str]:  # fmt: skip
+    """GiB that loading puts into the memory of one machine, and for what."""
+    method, count = description.method, architecture.parameters
+    libraries, one = LIBRARIES_GIB * processes, f"{processes} process{'es' if processes > 1 else ''}"
+    if description.devices == "cpu" or not planner.gpus():
+        needs = planner.memory(architecture, method, description.max_length * description.micro_batch,
+                               rank=description.lora_rank or 1, device="cpu")  # fmt: skip
+        whole = processes * (sum(needs.values()) / planner.GIB + LIBRARIES_GIB)
+        return whole, f"where {'each of ' if processes > 1 else ''}{one} holds the whole run"
+    if description.sharding == "fsdp2" and method != "qlora" and processes * description.nodes > 1:
+        width = 4 if method == "full" and description.master_weights == "fp32" else 2
+        whole = width * count / planner.GIB
+        return whole + libraries, f"where the first process holds the whole net in {8 * width} bit until it is cut"
+    matrix = 4 * max(inputs * outputs for inputs, outputs in architecture.matrices) / planner.GIB
+    return (
+        matrix + LIBRARIES_GIB
+    ) * processes, f"of {one} that each read{'' if processes > 1 else 's'} a tensor at a time"
 
 
 def _unless_forced(description: RunDescription, said: str) -> _Finding:
@@ -123,23 +191,10 @@ def _unless_forced(description: RunDescription, said: str) -> _Finding:
 
 def _without_bf16(cards: list[planner.Gpu]) -> str:
     """The name of the first card that is older than bf16, or an empty text; asks ``nvidia-smi``."""
-    for name, capability in compute_capabilities().items():
+    for name, capability in machine.compute_capabilities().items():
         if capability < BF16_CAPABILITY and any(card.name == name for card in cards):
             return name
     return ""
-
-
-def compute_capabilities() -> dict[str, float]:
-    """Compute capability of this machine's cards, by name; empty where ``nvidia-smi`` does not tell."""
-    if shutil.which("nvidia-smi") is None:
-        return {}
-    query = ["nvidia-smi", "--query-gpu=name,compute_cap", "--format=csv,noheader"]
-    try:
-        lines = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True).stdout.splitlines()
-    except (OSError, subprocess.SubprocessError):
-        return {}  # a driver too old to know the word; torch is asked again when the run begins
-    pairs = [line.rsplit(",", 1) for line in lines if "," in line]
-    return {name.strip(): float(value) for name, value in pairs if value.strip().replace(".", "", 1).isdigit()}
 
 
 def _weights(description: RunDescription) -> tuple[_Finding, int]:
@@ -172,7 +227,10 @@ def _weights(description: RunDescription) -> tuple[_Finding, int]:
 
 def _disks(description: RunDescription, architecture: architectures.Architecture, to_fetch: int) -> list[_Finding]:
     """Whether the run's folder has room for the model and its checkpoints, and the hub's cache for the base."""
-    needs = [("the model and its checkpoints", _existing(paths.runs()), _bytes_written(description, architecture))]
+    wanted, held = _bytes_written(description, architecture), _bytes_held(description.folder)
+    need = sum(max(0, whole - there) for whole, there in zip(wanted, held, strict=True))
+    more = f", beside the {sum(held) / 1e9:.2f} of its folder" if any(held) else ""
+    needs = [(f"the model and its checkpoints{more}", _existing(paths.runs()), need)]
     if to_fetch:
         from huggingface_hub import constants
 
@@ -201,13 +259,26 @@ def _existing(place: Path) -> Path:
     return place
 
 
-def _bytes_written(description: RunDescription, architecture: architectures.Architecture) -> int:
+def _bytes_written(description: RunDescription, architecture: architectures.Architecture) -> tuple[int, int]:
     """Bytes that a run writes at most: what it leaves, and the checkpoints that stand at once."""
     from mammoth_utils.training.results import MERGED_UP_TO
 
-    count, full = architecture.parameters, description.method == "full"
-    trained = count if full else architecture.lora_parameters(description.lora_rank)
-    width = 2 if full and description.master_weights == "bf16" else 4
-    model = (4 if description.miniature else 2) * count
-    left = model if full else 4 * trained + (model if count <= MERGED_UP_TO else 0)
-    return left + (CHECKPOINTS * 3 * width * trained if description.checkpoint_minutes else 0)
+    return costs.written(
+        architecture,
+        description.method,
+        description.lora_rank,
+        master=2 if description.master_weights == "bf16" else 4,
+        model=4 if description.miniature else 2,
+        folded=architecture.parameters <= MERGED_UP_TO,
+        checkpoints=bool(description.checkpoint_minutes),
+    )
+
+
+def _bytes_held(folder: Path) -> tuple[int, int]:
+    """Bytes that an earlier start of a run left in its folder: results, and checkpoints."""
+
+    def size(*names: str) -> int:
+        files = (file for name in names for file in (folder / name).rglob("*") if file.is_file())
+        return sum(file.stat().st_size for file in files)
+
+    return size("model", "adapter", "model.part", "adapter.part"), size("checkpoints")
