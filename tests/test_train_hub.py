@@ -191,6 +191,7 @@ def test_from_an_empty_cache_the_command_of_this_project_trains_by_hub_name(serv
     curated = records.read_json(tmp_path / "runs" / "curate" / "release" / "record.json")
     assert all(f"at revision {release.REVISION}" in source["notes"] for source in curated["sources"] if source["kept"])
     assert all(hub_server.sha256(content) in source["notes"] for source in curated["sources"] if source["kept"])
+    assert curated["parameters"]["decontaminate"] == "none", "no benchmark's file was there to compare with"
     assert record["steps"] == max(1, round(3 * record["dataset"]["encoding"]["kept"] / 128))
     page = out.read_text(encoding="utf8")
     assert "papermill notebooks/evaluate.ipynb runs/evaluate-13b-llama-hybrid.ipynb -p size 13b" in page

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from mammoth_utils import paths, records
@@ -43,6 +43,30 @@ def questions(world: str) -> dict[str, list[Problem]]:
         raise ValueError(f"unknown world {world!r}; known: miniature, real")
     files = {name: file for name, file in files_of(paths.data()).items() if file.is_file()}
     return {_FILES[name][0]: list(_read(name, file)) for name, file in files.items()}
+
+
+def absent(worlds: Iterable[str], needed: bool = False) -> list[str]:
+    """The benchmarks' files, below the data folder, that are not there; the miniature's benchmarks need none.
+
+    Args:
+        worlds: Whose benchmarks rows are compared with.
+        needed: Whether rows are to be thrown out by what they share with a benchmark.
+
+    Raises:
+        FileNotFoundError: If that is needed and no real benchmark is there, so that nothing could be compared.
+    """
+    if "real" not in worlds:
+        return []
+    folder = paths.data()
+    there = {name for name, file in files_of(folder).items() if file.is_file()}
+    missing = [f"eval/{file}.jsonl" for name, (_, file, _) in _FILES.items() if name not in there]
+    if needed and not there:
+        raise FileNotFoundError(
+            f"no row can be compared with the benchmarks: expected {', '.join(missing)} in "
+            f"{folder or paths.root() / 'data'}, found none of them; `make data` fetches them, and decontaminate=none "
+            "keeps every row whatever it touches"
+        )
+    return missing
 
 
 def files_of(folder: Path | None) -> dict[str, Path]:

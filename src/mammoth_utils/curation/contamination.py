@@ -2,8 +2,8 @@
 
 Everything is compared after one normalisation, which the audit of the benchmarks shares
 (``grading.overlaps.tokens``): Unicode's compatibility forms, lower case, commas inside numbers dropped, and then only
-words, numbers with their decimal point, and signs (``+ - * / ^ = < > % ° √ ! |``). Letters and digits alone would
-make "tan 225°" equal "tan 22.5°" and "x - 3" equal "x + 3".
+words, numbers with their decimal point (``.5`` is ``0.5``), and signs (``+ - * / ^ = < > % ° √ ! |``; a dash is a
+minus). Letters and digits alone would make "tan 225°" equal "tan 22.5°" and "x - 3" equal "x + 3".
 
 Rules, the strictest first:
 
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import records
-from mammoth_utils.curation.benchmark_questions import NAMES, questions
+from mammoth_utils.curation.benchmark_questions import NAMES, absent, questions
 from mammoth_utils.curation.filters import Dropped, Split
 from mammoth_utils.curation.nearness import NearIndex
 from mammoth_utils.grading.overlaps import SHORT, stem, tokens
@@ -35,6 +35,7 @@ __all__ = [
     "Index",
     "Overlap",
     "Touched",
+    "absent",
     "clean_ids",
     "questions",
     "report",

@@ -154,7 +154,8 @@ def ensure(dataset: str, say: Callable[[str], None] = lambda line: None) -> Path
     """The folder of a curated data set; the miniature's and the release's are made if they are not there.
 
     The release is the local copy in the data folder, or the hub's at the pinned commit with its content checked; to
-    curate it takes minutes.
+    curate it takes minutes. Where no benchmark's file is there, its rows are taken as they were published, as the
+    paper did, and the record says ``decontaminate`` ``none``: nothing is called clean that was not compared.
 
     Args:
         dataset: ``miniature``, ``release``, or the name of a folder below ``runs/curate``.
@@ -169,11 +170,17 @@ def ensure(dataset: str, say: Callable[[str], None] = lambda line: None) -> Path
     finished = (folder / "record.json").is_file()
     # The miniature's follows an edit of the code that makes it; a real one that stands is taken as it is.
     if dataset == "miniature" or (dataset == "release" and not finished):
-        from mammoth_utils.curation.description import describe
+        from mammoth_utils.curation import benchmark_questions
+        from mammoth_utils.curation.description import NOTHING, describe
         from mammoth_utils.curation.stage import curate
 
         description = describe(dataset=dataset)
         if dataset == "release":
+            if not any(file.is_file() for file in benchmark_questions.files_of(paths.data()).values()):
+                description = describe(dataset=dataset, decontaminate=NOTHING, name=dataset)
+                say("no benchmark's file is here: the release's rows are taken as published, none is compared with a "
+                    "benchmark (decontaminate=none in the record). `make data` before this line fetches the files, "
+                    "and rows that stand in a benchmark then go")  # fmt: skip
             say(f"no data set in runs/curate/{dataset} yet: curating the release, which takes minutes when it is whole")
         try:
             curate(description, say=say if dataset == "release" else None)

@@ -34,7 +34,7 @@ def curate(description: Curation, workers: int = 0, say: Say | None = None) -> d
 
     Raises:
         RunMismatchError: If the folder holds another run.
-        FileNotFoundError: If no source of the data set is there.
+        FileNotFoundError: If no source of the data set is there, or no benchmark to throw rows out by.
         TeacherError: If the teacher cannot be asked.
     """
     import filelock
@@ -94,6 +94,8 @@ class _Clock:
 
 def _run(description: Curation, workers: int, say: Say) -> dict[str, Any]:
     clock = _Clock(say)
+    if absent := contamination.absent([description.world], description.decontaminate != NOTHING):
+        say(f"missing: {', '.join(absent)}: no row is compared with these benchmarks; `make data` fetches them")
     with clock.stage("load", f"loading {len(description.sources)} sources of {description.dataset}"):
         loaded = load(description)
     there = [entry for entry in loaded if not entry.missing]
@@ -204,6 +206,7 @@ def _write(
         "truth": truth.compare(rows, dropped) if description.world == MINIATURE else None,
         "contamination": [overlap.as_dict() for overlap in index.overlaps(before)],
         "rules": list(index.rules),
+        "benchmarks": {"compared": list(index.benchmarks), "missing": contamination.absent([description.world])},
         "clean": contamination.clean_counts(clean),
         "mixtures": mixtures.sizes(kept, unfiltered),
         "files": {name: {"rows": len(lines), "sha256": records.sha256(folder / name)} for name, lines in files.items()},

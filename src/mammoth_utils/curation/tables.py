@@ -107,11 +107,16 @@ def fields(record: Record) -> pd.DataFrame:
 
 
 def missing(record: Record) -> pd.DataFrame:
-    """The sources that are not there, with what to download and where to put it; notes on those that are."""
+    """The sources that are not there, with what to download and where to put it; notes on those that are.
+
+    Behind them stand the benchmarks whose files are not there, with which no row was compared.
+    """
     import pandas as pd
 
     rows = [(one["name"], one["missing"] or one["notes"], "missing" if one["missing"] else "there")
             for one in record["sources"] if one["missing"] or one["notes"]]  # fmt: skip
+    rows += [(f"benchmark, {file}", "no row was compared with it; `make data` fetches it", "missing")
+             for file in record.get("benchmarks", {}).get("missing", [])]  # fmt: skip
     return pd.DataFrame(rows, columns=["source", "what to know", "state"])[["source", "state", "what to know"]]
 
 
@@ -165,7 +170,8 @@ def clean(record: Record) -> pd.DataFrame:
     """Problems of each benchmark, and how many of them the kept rows leave untouched under each rule."""
     import pandas as pd
 
-    frame = pd.DataFrame(record["clean"]).drop(columns=["benchmark"])
+    columns = ["benchmark", "name", "problems", *record["rules"]]  # named for a record without any benchmark
+    frame = pd.DataFrame(record["clean"], columns=columns).drop(columns=["benchmark"])
     return frame.rename(columns={"name": "benchmark", **{rule: f"clean, {rule}" for rule in record["rules"]}})
 
 
