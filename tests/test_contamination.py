@@ -73,6 +73,8 @@ def test_the_report_counts_rows_and_questions_of_every_pair_and_rule():
         ("Find the value of tan 225° in the plane, please.", "Find the value of tan 22.5° in the plane, please."),
         ("Solve the equation x - 3 = 0 for the real number x.", "Solve the equation x + 3 = 0 for the real number x."),
         ("What is the cube of -5 plus one hundred and two?", "What is the cube of 5 plus one hundred and two?"),
+        ("What is the cube of –5 plus one hundred and two?", "What is the cube of 5 plus one hundred and two?"),
+        ("Compute $.5 + .25$ and write it as a decimal number.", "Compute $5 + 25$ and write it as a decimal number."),
     ],
 )
 def test_signs_and_dots_tell_questions_apart(one, other):

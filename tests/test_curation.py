@@ -140,6 +140,10 @@ def test_a_dry_run_asks_nobody():
         ("half of 3.0", "half of 3.", False),
         ("-5 and 5", "5 and 5", False),
         ("6 × 7", "6 * 7", True),
+        ("x – 3 and x − 3", "x - 3 and x - 3", True),
+        (".5 of it", "0.5 of it", True),
+        (".5 of it", "5 of it", False),
+        ("see p.5 ...5", "see p 5 5", True),
     ],
 )
 def test_normalisation_keeps_signs_digits_and_dots(one, other, same):
@@ -336,7 +340,7 @@ def test_a_local_release_goes_through_all_stages(tmp_path, monkeypatch):
     (tmp_path / "data" / "release" / "MathInstruct.json").write_text(json.dumps(RELEASED), encoding="utf8")
     monkeypatch.setenv("MAMMOTH_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
-    record = curate(describe("release"))
+    record = curate(describe("release", decontaminate="none", name="release"))
     assert record["world"] == "real"
     kept = list(records.read_jsonl(tmp_path / "runs" / "curate" / "release" / mixtures.KEPT))
     assert {one["instruction"] for one in kept} == {raw["instruction"] for raw in RELEASED[:5]}
@@ -411,6 +415,47 @@ def test_a_rebuild_goes_on_with_what_is_there_and_says_what_is_not(small_data):
     kept = list(records.read_jsonl(small_data / "runs" / "curate" / "rebuild" / mixtures.KEPT))
     assert kept[1]["instruction"] == "2 + 2 ?" + POT_TRIGGER
     assert kept[1]["gold"] == "4"
+
+
+def test_benchmarks_that_are_not_there_are_named_aloud_and_in_the_record(small_data):
+    said = []
+    record = curate(describe("rebuild", "GSM8K (CoT)"), say=said.append)
+    assert record["benchmarks"]["compared"] == ["GSM8K"]
+    assert len(record["benchmarks"]["missing"]) == 8
+    assert "eval/math.jsonl" in record["benchmarks"]["missing"]
+    (line,) = [line for line in said if "eval/math.jsonl" in line]
+    assert "no row is compared with these benchmarks; `make data` fetches them" in line
+    assert "benchmark, eval/math.jsonl" in set(tables.missing(record)["source"])
+
+
+def test_without_any_benchmark_nothing_is_called_clean(small_data):
+    (small_data / "data" / "eval" / "gsm8k.jsonl").unlink()
+    with pytest.raises(FileNotFoundError, match=r"eval/gsm8k\.jsonl, .*found none.*`make data`.*decontaminate=none"):
+        curate(describe("rebuild", "GSM8K (CoT)"))
+    assert not (small_data / "runs" / "curate" / "rebuild-gsm8k-cot" / "record.json").exists()
+    record = curate(describe("rebuild", "GSM8K (CoT)", decontaminate="none"))
+    assert record["sources"][0]["kept"] == 2
+    for table in (tables.clean, tables.overlaps, tables.missing, tables.sizes):
+        assert list(table(record).columns), "the page shows what there is"
+    assert len(tables.clean(record)) == len(tables.overlaps(record)) == 0
+
+
+def test_the_training_pages_release_is_taken_as_published_where_nothing_can_be_compared(tmp_path, monkeypatch):
+    """From an empty machine the whole command is one line; what was not compared stands in the record."""
+    (tmp_path / "data" / "release").mkdir(parents=True)
+    (tmp_path / "data" / "release" / "MathInstruct.json").write_text(json.dumps(RELEASED), encoding="utf8")
+    monkeypatch.setenv("MAMMOTH_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
+    said = []
+    folder = mixtures.ensure("release", said.append)
+    assert folder == tmp_path / "runs" / "curate" / "release"
+    record = records.read_json(folder / "record.json")
+    assert record["parameters"]["decontaminate"] == "none"
+    assert record["benchmarks"]["compared"] == []
+    assert any("decontaminate=none" in line and "`make data`" in line for line in said)
+    assert mixtures.ensure("release") == folder, "and it is taken as it stands the next time"
+    with pytest.raises(records.RunMismatchError, match="decontaminate: there 'none', asked 'equal'"):
+        curate(describe("release"))
 
 
 def test_contaminated_rows_stay_where_that_is_asked(small_data):

@@ -1,9 +1,9 @@
 """Questions that stand twice: inside one benchmark, in two of them, or in a training source.
 
 Two questions are *equal* if nothing but case, spaces, commas and other punctuation tells them apart; signs, digits and
-decimal points are kept, or "tan 225" would equal "tan 22.5". They are *near* if they hold the same numbers in the same
-order and at least seven tenths of their runs of three words, in the measure of Jaccard, counted exactly. The page on
-curation uses the same two notions, and a test holds the two rooms together.
+decimal points are kept, or "tan 225" would equal "tan 22.5" and "$.5" would equal "$5". They are *near* if they hold
+the same numbers in the same order and at least seven tenths of their runs of three words, in the measure of Jaccard,
+counted exactly. The page on curation uses the same two notions, and a test holds the two rooms together.
 """
 
 from __future__ import annotations
@@ -24,13 +24,17 @@ SIMILARITY = 0.7
 SHORT = 8  # a question of fewer words ("Which of these is true?") is compared together with its options
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[-+*/^=<>%°√!|]")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_BARE = re.compile(r"(?<![\w.])\.(?=\d)")  # the point of ".5", which is 0.5; that of "p.5" or "...5" is none
+_SIGNS = (("−", "-"), ("–", "-"), ("‒", "-"), ("‐", "-"), ("×", "*"), ("÷", "/"))
 _OPTIONS = "\nAnswer Choices:"
 
 
 def tokens(text: str) -> list[str]:
-    """The text as compared: lower-case words, numbers and signs, in order."""
-    plain = unicodedata.normalize("NFKC", text).lower().replace("−", "-").replace("×", "*").replace("÷", "/")
-    return _TOKEN.findall(_THOUSANDS.sub("", plain))
+    """The text as compared: lower-case words, numbers and signs, in order; a dash is a minus, and ``.5`` is ``0.5``."""
+    plain = unicodedata.normalize("NFKC", text).lower()
+    for sign, ours in _SIGNS:
+        plain = plain.replace(sign, ours)
+    return _TOKEN.findall(_BARE.sub("0.", _THOUSANDS.sub("", plain)))
 
 
 def stem(problem: Problem) -> str:
