@@ -14,7 +14,19 @@ import hub_server
 import pytest
 
 from mammoth_utils import paths, records
-from mammoth_utils.curation import committed, download, filters, homes, primary, rebuild, sources, tables
+from mammoth_utils.curation import (
+    committed,
+    curate,
+    describe,
+    download,
+    filters,
+    homes,
+    mixtures,
+    primary,
+    rebuild,
+    sources,
+    tables,
+)
 from mammoth_utils.rationale import Problem, Rationale
 from mammoth_utils.report import funnel, published
 
@@ -154,7 +166,8 @@ def test_the_whole_set_is_taken_before_a_part_of_it(data):
     with gzip.open((data / "train").mkdir() or data / "train" / "aqua_train_flan.tsv.gz", "wt") as file:
         file.write("q\\nOptions:\\n(A) 1\\n(B) 2\t(A)\tr\n" * 2)
     part = rebuild.load("AQuA-RAT (CoT)")
-    assert (len(part.rationales), part.notes) == (2, "2 of 97,467 rows; FLAN's cleaned copy")
+    assert len(part.rationales) == 2
+    assert part.notes.startswith("2 of 97,467 rows; FLAN's cleaned copy; ")
     lines(data / "train" / "aqua_rat_train.jsonl",
           [{"question": "q", "options": ["A)1", "B)2"], "rationale": "r", "correct": "B"}])  # fmt: skip
     whole = rebuild.load("AQuA-RAT (CoT)")
@@ -196,28 +209,112 @@ def test_a_teachers_sources_get_problems_with_golds_only(data):
     assert made_up.sample(5, 1).wanted == 5
 
 
+TWO_GOOD = [GSM8K, {**GSM8K, "question": "What is 2 x 24?"}]
+
+
 @pytest.mark.parametrize(
-    ("file", "content", "message"),
+    ("row", "message"),
     [
-        ("gsm8k_train.jsonl.gz", [{"question": "q"}], r"row 1 has not the form of GSM8K \(CoT\): KeyError\('answer'\)"),
-        ("gsm8k_train.jsonl.gz", [{"question": "q", "answer": "none"}], "expected '####"),
+        ({"question": "q"}, "row 3: KeyError: 'answer'"),
+        ({"question": "q", "answer": "none"}, "row 3: expected '#### <answer>' in a GSM8K answer, got 'none'"),
+        ({"question": "q", "answer": None}, "row 3: AttributeError: 'NoneType'"),
+        ({"question": None, "answer": "#### 1"}, "row 3: TypeError: expected text as question, got NoneType"),
+        (["q"], "row 3: line 3: expected an object, got list"),
     ],
+    ids=["no key", "no mark", "no answer", "no question", "no object"],
 )
-def test_a_row_of_another_form_is_refused_by_its_place(data, file, content, message):
-    lines(data / "train" / file, content)
-    with pytest.raises(ValueError, match=message):
-        rebuild.load("GSM8K (CoT)")
+def test_a_row_of_another_form_marks_its_source_as_damaged_by_its_place(data, row, message):
+    lines(data / "train" / "gsm8k_train.jsonl.gz", [*TWO_GOOD, row])
+    loaded = rebuild.load("GSM8K (CoT)")
+    assert loaded.missing.startswith(f"damaged: train/gsm8k_train.jsonl.gz, {message}")
+    assert "`make data`" in loaded.missing
+    assert str(data) not in loaded.missing
+    assert (loaded.rationales, loaded.files) == ([], {})
 
 
-def test_an_archive_that_is_none_is_refused(data):
+@pytest.mark.parametrize(
+    ("damage", "word"),
+    [
+        (lambda whole: whole[:-20], "EOFError"),
+        (lambda whole: whole[:60] + bytes(20) + whole[80:], "error"),
+        (lambda whole: b"no gzip", "BadGzipFile"),
+        (lambda whole: gzip.compress(b'{"question": "\xff'), "UnicodeDecodeError"),
+        (lambda whole: gzip.compress(b'{"question": '), "no JSON"),
+    ],
+    ids=["cut", "spoilt", "no archive", "no text", "cut row"],
+)
+def test_a_damaged_file_is_said_aloud_and_the_other_sources_go_on(data, tmp_path, monkeypatch, damage, word):
+    monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
+    lines(data / "train" / "gsm8k_train.jsonl.gz", [{**GSM8K, "question": f"{n} and {n * n}?"} for n in range(200)])
+    file = data / "train" / "gsm8k_train.jsonl.gz"
+    file.write_bytes(damage(file.read_bytes()))
+    lines(data / "train" / "numglue_pot_from_htl.jsonl.gz", [{"question": "2 + 2?", "program": "print(2 + 2)"}])
+    said = []
+    description = describe("rebuild", "GSM8K (CoT),NumGLUE (PoT)", decontaminate="none")
+    gsm8k, numglue = curate(description, say=said.append)["sources"]
+    assert (gsm8k["entered"], numglue["kept"]) == (0, 1)
+    assert gsm8k["missing"].startswith("damaged: train/gsm8k_train.jsonl.gz, row ")
+    assert word in gsm8k["missing"]
+    assert f"missing: GSM8K (CoT): {gsm8k['missing']}" in said
+
+
+def test_a_damaged_file_that_is_read_besides_is_the_one_that_is_named(data):
+    lines(data / "train" / "gsm8k_train.jsonl.gz", [GSM8K, {**GSM8K, "answer": None}])
+    lines(data / "train" / "gsm8k_rft.jsonl", [{"query": "6 x 8?", "response": "#### 48"}])
+    assert rebuild.load("GSM8K-RFT (CoT)").missing.startswith("damaged: train/gsm8k_train.jsonl.gz, row 2: ")
+
+
+def test_a_file_of_other_content_than_the_known_one_is_said_in_the_notes(data):
+    file = data / "train" / "gsm8k_train.jsonl.gz"
+    lines(file, TWO_GOOD)
+    notes = rebuild.load("GSM8K (CoT)").notes
+    known = dict(rebuild.READERS["GSM8K (CoT)"][0][0].sha256)[file.name]
+    assert "gsm8k_train.jsonl.gz is not the file that is known here: content with SHA-256 " in notes
+    assert f"expected {known}" in notes
+    assert records.sha256(file) not in notes, "compressed as whoever made it did"
+
+
+@needs_real
+def test_the_real_files_are_the_known_ones():
+    for name in ("GSM8K (CoT)", "NumGLUE (PoT)", "MathQA (PoT)", "TheoremQA (PoT)"):
+        assert "not the file that is known" not in rebuild.load(name).notes, name
+
+
+def test_a_row_with_half_a_surrogate_pair_is_dropped_with_its_reason(data, tmp_path, monkeypatch):
+    """JSON may name one, and no file can hold it."""
+    monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
+    lines(data / "train" / "numglue_pot_from_htl.jsonl.gz", [
+        {"question": "2 + 2?", "program": "print(2 + 2)"}, {"question": "2 + 3\ud83d?", "program": "print(2 + 3)"},
+        {"question": "2 + 4?", "program": "print(2 + 4)  # \udc80"},
+    ])  # fmt: skip
+    description = describe("rebuild", "NumGLUE (PoT)", decontaminate="none")
+    (source,) = curate(description)["sources"]
+    assert (source["kept"], source["dropped"]) == (1, {"malformed: broken characters": 2})
+    dropped = list(records.read_jsonl(description.folder / mixtures.DROPPED))
+    assert [row["detail"] for row in dropped] == ["a lone surrogate"] * 2
+    assert [row["instruction"].split("?")[0] for row in dropped] == ["2 + 3\\ud83d", "2 + 4"]
+
+
+def test_a_problem_with_half_a_surrogate_pair_is_not_put_to_a_teacher(data):
+    lines(data / "train" / "math_train_no_solution.jsonl",
+          [{"problem": text, "answer": "3", "type": "t", "level": "l"} for text in ("p", "p\ud83d")])  # fmt: skip
+    lines(data / "train" / "math_train.jsonl.gz", [])
+    loaded = rebuild.load("MATH (PoT)")
+    assert [problem.question for problem in loaded.problems] == ["p"]
+    assert "1 problems with broken characters are not asked" in loaded.notes
+
+
+def test_an_archive_that_is_none_is_said_to_be_damaged(data):
     (data / "train").mkdir()
     (data / "train" / "camel_math.zip").write_bytes(b"not a zip")
-    with pytest.raises(ValueError, match="no zip archive"):
-        rebuild.load("Camel-Math (CoT)")
+    assert "no zip archive" in rebuild.load("Camel-Math (CoT)").missing
     with zipfile.ZipFile(data / "train" / "camel_math.zip", "w") as archive:
         archive.writestr("readme.txt", "x")
-    with pytest.raises(ValueError, match=r"no \.json file; it has readme\.txt"):
-        rebuild.load("Camel-Math (CoT)")
+    assert "holds no .json file; it has readme.txt" in rebuild.load("Camel-Math (CoT)").missing
+    with zipfile.ZipFile(data / "train" / "camel_math.zip", "w") as archive:
+        archive.writestr("a.json", '{"message_1": "q", "message_2": "s"}')
+        archive.writestr("b.json", "null")
+    assert rebuild.load("Camel-Math (CoT)").missing.startswith("damaged: train/camel_math.zip, row 2: AttributeError")
 
 
 def hub_environment(endpoint: str, folder: Path) -> dict[str, str]:

@@ -196,6 +196,35 @@ def test_rows_of_other_origins_take_the_same_way(tmp_path):
     assert [row["instruction"] for row in scale.kept(tmp_path / "out")] == [row["instruction"] for row in rows[:2]]
 
 
+def test_a_row_that_is_no_text_or_that_no_file_can_hold_is_dropped_with_its_reason(tmp_path):
+    good = {"source": "web", "kind": "cot", "instruction": "What is 2 + 3?", "output": "It is 5."}
+    rows = [good, {**good, "instruction": None}, {**good, "output": 5}, {**good, "output": "It is \ud83d5."},
+            {**good, "kind": "pot", "instruction": "2 + 3? Let's write a \udc80 program."}]  # fmt: skip
+    file = tmp_path / "web.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = scale.audit(file, tmp_path / "out", Settings(form="rows", worlds=("miniature",)), workers=1)
+    assert told["sources"][0]["dropped"] == {"malformed: broken characters": 2, "malformed: no text": 2}
+    details = [row["detail"] for row in records.read_jsonl(tmp_path / "out" / mixtures.DROPPED)]
+    assert details == ["instruction: NoneType", "output: int", "a lone surrogate", "a lone surrogate"]
+    assert told["kept"] == 1
+
+
+def test_a_released_row_that_no_file_can_hold_is_dropped_by_the_audit_and_by_the_page(made, tmp_path, monkeypatch):
+    rows = list(release.stream(made[0]))[:40]
+    rows[3] = {**rows[3], "output": "half \ud83d"}
+    program = next(place for place, row in enumerate(rows) if "PoT" in row["source"])
+    rows[program] = {**rows[program], "instruction": "2 + 3? Please write a \udc80 program."}
+    file = tmp_path / "data" / release.FILE
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(rows))
+    monkeypatch.setenv("MAMMOTH_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
+    told = scale.audit(file, tmp_path / "out", Settings(decontaminate="none"), workers=1)
+    record = curate(describe("release", decontaminate="none"))
+    for one in (told, record):
+        assert sum(line["dropped"].get("malformed: broken characters", 0) for line in one["sources"]) == 2
+
+
 @pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85", "\x0c", "\x1c", "\r"], ids=ascii)
 def test_a_row_may_hold_any_of_unicodes_line_ends(tmp_path, sign):
     row = {"source": "web", "kind": "cot", "instruction": f"What is{sign}2 + 3?", "output": f"It is{sign}5."}
@@ -211,6 +240,10 @@ def test_a_row_may_hold_any_of_unicodes_line_ends(tmp_path, sign):
     [
         ({"source": "web", "instruction": "", "output": ""}, "row 1 lacks kind"),
         ({"source": "web", "instruction": "", "output": "", "kind": "prose"}, "unknown kind 'prose'; known: cot, pot"),
+        (
+            {"source": None, "instruction": "", "output": "", "kind": "cot"},
+            "row 1: expected text in 'source', got None",
+        ),
     ],
 )
 def test_a_row_of_another_form_is_refused_by_its_number(tmp_path, row, message):
@@ -243,6 +276,13 @@ def test_an_unknown_engine_and_a_missing_file_are_refused(made, tmp_path):
         scale.audit(tmp_path / "empty.json", tmp_path / "out", SETTINGS)
 
 
+def test_without_any_benchmark_an_audit_is_refused_before_it_begins(made, tmp_path, monkeypatch):
+    monkeypatch.setenv("MAMMOTH_DATA_DIR", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"eval/gsm8k\.jsonl.*`make data`.*decontaminate=none"):
+        scale.audit(made[0], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_rows_that_can_be_near_duplicates_share_a_bucket(made):
     """What the cut into buckets rests on: whatever the whole at once calls a duplicate has the same group."""
     rows = list(release.rationales(release.stream(made[0])))
@@ -258,12 +298,16 @@ def test_rows_that_can_be_near_duplicates_share_a_bucket(made):
 
 
 def test_the_page_keeps_the_same_rows_of_a_local_release(made, tmp_path, monkeypatch):
+    asked = next(row["instruction"] for row in release.stream(made[0]) if "PoT" not in row["source"])
+    records.write_jsonl(made[0].parent.parent / "eval" / "gsm8k.jsonl", [{"question": asked, "answer": "#### 1"}])
     monkeypatch.setenv("MAMMOTH_DATA_DIR", str(made[0].parent.parent))
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
     record = curate(describe("release", timeout_s=2.0), workers=2)
     told = scale.audit(made[0], tmp_path / "out", Settings(timeout_s=2.0), workers=2)
     pages = {number(row): row for row in records.read_jsonl(tmp_path / "runs" / "curate" / "release" / mixtures.KEPT)}
     assert pages == {number(row): row for row in scale.kept(tmp_path / "out")}
+    assert "eval/math.jsonl" in told["benchmarks_missing"]
+    assert any("contamination: stands in a benchmark" in one["dropped"] for one in told["sources"])
     assert {one["name"]: one["dropped"] for one in record["sources"]} == {
         one["name"]: one["dropped"] for one in told["sources"]
     }

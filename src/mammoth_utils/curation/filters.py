@@ -58,9 +58,18 @@ def normalised(text: str) -> str:
 
 
 def malformed(rows: Iterable[Rationale], max_characters: int = MAX_CHARACTERS) -> Split:
-    """Rows that are no rationale, or too long for a training row."""
+    """Rows that are no rationale, or too long for a training row.
+
+    What no file can hold (half of a surrogate pair) is written out as ``\\udc80`` in a row that is thrown out.
+    """
     kept, dropped = [], []
     for row in rows:
+        if not sources.writable(row):
+            dropped.append(Dropped(sources.all_written_out(row), "malformed", "broken characters", "a lone surrogate"))
+            continue
+        if odd := row.history.get("no text"):
+            dropped.append(Dropped(row, "malformed", "no text", odd))
+            continue
         length = len(row.problem.instruction) + len(row.text)
         if not row.problem.question.strip():
             dropped.append(Dropped(row, "malformed", "empty question"))

@@ -10,10 +10,13 @@ a loop, in a pool or on an engine. What it returns:
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import itertools
 import json
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,6 +166,47 @@ def theoremqa(row: Row, number: int, name: str) -> Made:
 # --- files to rows ---------------------------------------------------------------------------------------------------
 
 
+class DamagedError(ValueError):
+    """A file of a source that is cut, is none, or holds a row of another form; the message names file and row."""
+
+
+# What a cut or spoilt file, a value of another type or a missing key raises, wherever in reading a row that shows.
+_WRONG = (KeyError, TypeError, IndexError, AttributeError, ValueError, EOFError, OSError, zlib.error)
+
+
+@contextlib.contextmanager
+def at(path: Path, number: int) -> Iterator[None]:
+    """What goes wrong in the block as a ``DamagedError`` that names the file and the row, counted from 1.
+
+    Raises:
+        DamagedError: If something does.
+    """
+    try:
+        yield
+    except DamagedError:  # of a file that is read besides, which it names
+        raise
+    except _WRONG as error:
+        name = f"{path.parent.name}/{path.name}"  # of the data folder, since the word goes into records
+        told = str(error).replace(str(path), name).removeprefix(f"{name}, ")
+        what = told if type(error) is ValueError else f"{type(error).__name__}: {told}"
+        raise DamagedError(f"{name}, row {number}: {what}") from error
+
+
+def numbered(path: Path, rows: Iterator[Row]) -> Iterator[tuple[int, Row]]:
+    """A file's rows, counted from 1.
+
+    Raises:
+        DamagedError: If the file is cut or spoilt, naming it and the row behind the last good one.
+    """
+    end: Row = {}
+    for number in itertools.count(1):
+        with at(path, number):
+            row = next(rows, end)
+        if row is end:
+            return
+        yield number, row
+
+
 def flan_lines(path: Path) -> Iterator[Row]:
     """Lines of three tab-separated cells.
 
@@ -200,7 +244,9 @@ def rft_rows(path: Path) -> Iterator[Row]:
     golds: dict[str, str] = {}
     beside = path.with_name("gsm8k_train.jsonl.gz")
     if beside.is_file():
-        golds = {row["question"].strip(): gsm8k_text(row["answer"])[1] for row in records.read_jsonl(beside)}
+        for number, row in numbered(beside, records.read_jsonl(beside)):
+            with at(beside, number):
+                golds[row["question"].strip()] = gsm8k_text(row["answer"])[1]
     for row in records.read_jsonl(path):
         yield {**row, "gold": golds.get(row["query"].strip(), "")}
 

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import argparse
+import gzip
+import hashlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from mammoth_utils import paths, records
 from mammoth_utils.curation import homes, primary
+from mammoth_utils.curation import sources as table_one
 from mammoth_utils.curation.primary import Reader
 from mammoth_utils.curation.sources import SOURCES, Loaded
 from mammoth_utils.rationale import Problem, Rationale
@@ -75,6 +78,7 @@ _BY_HAND = {
     "NumGLUE (PoT)": "`make data` fetches 4,370 programs; Lila's as lila_numglue_<type>.jsonl, which have golds",
 }
 FETCHED = {"Camel-Math (CoT)": "train/camel_math.zip"}  # whole files of the hub that readers take as they are
+_AGAIN = "No row of this source is used; put the whole file there (`make data` fetches those that it knows)"
 _TEACHER = (
     "its rationales are written by a teacher: give teacher=<base URL of an OpenAI-compatible endpoint> and "
     "teacher_model, or take them from the release: dataset=release"
@@ -99,21 +103,38 @@ def rows(name: str, form: tuple[Reader, ...], folder: Path) -> Iterator[Rational
     """The rationales and problems that a source's files hold, file after file.
 
     Raises:
-        ValueError: If a row has not the form that the source has, naming file and row.
+        DamagedError: If a file is cut, or a row has not the form that the source has, naming file and row.
     """
     for reader in form:
         for path in reader.files(folder):
-            for number, raw in enumerate(reader.rows(path)):
-                try:
-                    made = reader.convert(raw, number, name)
-                except (KeyError, TypeError, IndexError) as error:
-                    raise ValueError(f"{path}, row {number + 1} has not the form of {name}: {error!r}") from error
+            for number, raw in primary.numbered(path, reader.rows(path)):
+                with primary.at(path, number):
+                    made = _checked(reader.convert(raw, number - 1, name))
                 if made is not None:
                     yield made
 
 
+def _checked(made: primary.Made) -> primary.Made:
+    """What a row function made.
+
+    Raises:
+        TypeError: If a text of it is none, naming which.
+    """
+    if made is None:
+        return None
+    problem = made.problem if isinstance(made, Rationale) else made
+    texts = {"question": problem.question, "gold": problem.gold, "field": problem.field, "family": problem.family}
+    texts |= {"rationale": made.text} if isinstance(made, Rationale) else {}
+    texts |= {f"option {number}": text for number, text in enumerate(problem.options or (), 1)}
+    if odd := next((name for name, text in texts.items() if not isinstance(text, str)), ""):
+        raise TypeError(f"expected text as {odd}, got {type(texts[odd]).__name__}")
+    return made
+
+
 def load(name: str, teacher: bool = True) -> Loaded:
     """One source from its primary files; ``missing`` says what to do where that cannot be.
+
+    A source with a damaged file is missing as a whole, with the file and the row, so that the others can go on.
 
     Args:
         name: The paper's name.
@@ -128,16 +149,47 @@ def load(name: str, teacher: bool = True) -> Loaded:
     loaded = Loaded(source, name)
     if not READERS[name]:  # College-Math has no primary source: the teacher makes its problems up
         loaded.wanted = source.rows_paper
-    for made in rows(name, form, folder):
-        problem = made.problem if isinstance(made, Rationale) else made
-        # Without a gold nothing can be compared, so such a problem is not worth a request.
-        if source.new and problem.gold:
-            loaded.problems.append(problem)
-        elif not source.new and isinstance(made, Rationale):
-            loaded.rationales.append(made)
+    unasked = 0
+    try:
+        for made in rows(name, form, folder):
+            problem = made.problem if isinstance(made, Rationale) else made
+            # Without a gold nothing can be compared, so such a problem is not worth a request.
+            if source.new and problem.gold:
+                writable = table_one.writable(problem)
+                unasked += not writable
+                loaded.problems += [problem] if writable else []
+            elif not source.new and isinstance(made, Rationale):
+                loaded.rationales.append(made)
+    except primary.DamagedError as error:
+        return Loaded(source, name, missing=f"damaged: {error}. {_AGAIN}")
     loaded.files = {file.relative_to(folder).as_posix(): records.sha256(file) for file in files}
-    loaded.notes = _note(loaded, form)
+    told = [f"{unasked:,} problems with broken characters are not asked"] if unasked else []
+    told += _other_content(form, folder)
+    loaded.notes = "; ".join([*filter(None, [_note(loaded, form)]), *told])
     return loaded
+
+
+def _other_content(form: tuple[Reader, ...], folder: Path) -> list[str]:
+    """Files whose content is not the one that is known here, with what was expected."""
+    told = []
+    for reader in form:
+        known = dict(reader.sha256)
+        for path in reader.files(folder):
+            if (wanted := known.get(path.name)) and (found := _sha256_of_content(path)) != wanted:
+                told.append(f"{path.name} is not the file that is known here: content with SHA-256 {found}, "
+                            f"expected {wanted}")  # fmt: skip
+    return told
+
+
+def _sha256_of_content(path: Path) -> str:
+    """The SHA-256 of a file's content, uncompressed."""
+    if path.suffix != ".gz":
+        return records.sha256(path)
+    digest = hashlib.sha256()
+    with gzip.open(path) as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _note(loaded: Loaded, form: tuple[Reader, ...]) -> str:

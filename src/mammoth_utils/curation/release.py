@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import paths
-from mammoth_utils.curation.sources import NUMBER_COMPARISON, SOURCES, Loaded, Source
+from mammoth_utils.curation.sources import NUMBER_COMPARISON, SOURCES, Loaded, Source, written_out
 from mammoth_utils.rationale import Problem, Rationale
 
 HUB_NAME = "TIGER-Lab/MathInstruct"
@@ -52,7 +52,9 @@ def split_trigger(instruction: str) -> tuple[str, str]:
 def wording(trigger: str) -> str:
     """The one of ``TRIGGERS`` that a split-off trigger is, else its own text, else ``NO_TRIGGER``."""
     plain = trigger.strip()
-    return next((known for known in TRIGGERS if plain.rstrip(".") == known.rstrip(".")), plain) or NO_TRIGGER
+    return (
+        next((known for known in TRIGGERS if plain.rstrip(".") == known.rstrip(".")), written_out(plain)) or NO_TRIGGER
+    )
 
 
 @dataclass
@@ -98,7 +100,7 @@ class Checks:
         elif asked != NO_TRIGGER:
             self._odd(number, "prose that a trigger asks for")
         if extra := sorted(set(row) - set(KEYS)):
-            self._odd(number, f"more keys: {', '.join(extra)}")
+            self._odd(number, written_out(f"more keys: {', '.join(extra)}"))
 
     def _odd(self, number: int, what: str) -> None:
         self.odd[what] += 1

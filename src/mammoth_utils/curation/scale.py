@@ -25,6 +25,7 @@ from typing import Any
 
 from mammoth_utils import records
 from mammoth_utils.curation import contamination, mixtures, release, shards
+from mammoth_utils.curation.description import NOTHING
 from mammoth_utils.curation.shards import Settings
 from mammoth_utils.curation.tally import Tally
 
@@ -116,7 +117,7 @@ def audit(
 
     Raises:
         ValueError: If the engine is unknown, or a row is not of the form.
-        FileNotFoundError: If an input is not there.
+        FileNotFoundError: If an input is not there, or no benchmark to throw rows out by.
     """
     if isinstance(engine, str) and engine not in ENGINES:
         raise ValueError(f"unknown engine {engine!r}; known: {', '.join(ENGINES)}")
@@ -125,6 +126,8 @@ def audit(
     files = [Path(inputs)] if isinstance(inputs, str | Path) else [Path(one) for one in inputs]
     if absent := [str(one) for one in files if not one.is_file()]:
         raise FileNotFoundError(f"expected rows in {', '.join(absent)}, found no such file")
+    if unseen := contamination.absent(settings.worlds, settings.decontaminate != NOTHING):
+        say(f"missing: {', '.join(unseen)}: no row is compared with these benchmarks; `make data` fetches them")
     out, started = Path(out), time.monotonic()
     hashes = [records.sha256(one) for one in files]
     code = records.code_fingerprint("curation", "grading", "programs", "rationale.py", "prompts.py")
@@ -158,7 +161,8 @@ def audit(
     told = _merged(shard_counts, bucket_counts, out, settings)
     mark("merge")
     told = {"key": key, "plan": plan, "engine": engine if isinstance(engine, str) else "own", "workers": workers,
-            "rows": rows, **told, "stages": seconds, "seconds": round(time.monotonic() - started, 2)}  # fmt: skip
+            "rows": rows, **told, "benchmarks_missing": unseen, "stages": seconds,
+            "seconds": round(time.monotonic() - started, 2)}  # fmt: skip
     records.write_json(finished, told)
     shutil.rmtree(out / "parts")
     say(f"kept {told['kept']:,} of {rows:,} rows")
@@ -173,7 +177,8 @@ def _cut(files: Iterable[Path], folder: Path, shard_rows: int) -> list[tuple[Pat
         rows = (row for file in files for row in release.stream(file))
         while batch := list(islice(rows, shard_rows)):
             name = f"{len(made):05d}.jsonl"
-            records.write_jsonl(folder / name, batch)
+            # Characters as numbers, since a row may hold half of a surrogate pair, which is counted later on.
+            records.write_text(folder / name, "".join(f"{json.dumps(row)}\n" for row in batch))
             made.append([name, sum(count for _, _, count in made), len(batch)])
         if not made:
             raise ValueError("expected rows, found none in the input")

@@ -19,11 +19,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mammoth_utils import records
+from mammoth_utils import paths, records
 from mammoth_utils.curation import contamination, filters, release
 from mammoth_utils.curation.description import NOTHING
 from mammoth_utils.curation.filters import Dropped
-from mammoth_utils.curation.sources import as_row
+from mammoth_utils.curation.sources import as_row, written_out
 from mammoth_utils.curation.tally import Tally
 from mammoth_utils.rationale import KINDS, Problem, Rationale
 
@@ -87,16 +87,19 @@ def read(rows: Iterable[dict], first: int, settings: Settings, checks: release.C
             raise ValueError(f"row {number} lacks {', '.join(sorted(missing))}; it has {', '.join(sorted(row))}")
         if row["kind"] not in KINDS:
             raise ValueError(f"row {number}: unknown kind {row['kind']!r}; known: {', '.join(KINDS)}")
+        if not isinstance(row["source"], str) or written_out(row["source"]) != row["source"]:
+            raise ValueError(f"row {number}: expected text in 'source', got {ascii(row['source'])}")
         checks.rows += 1
         checks.sources[row["source"]] += 1
         if settings.sources and row["source"] not in settings.sources:
             continue
-        question, trigger = (row["instruction"], "")
-        if row["kind"] == "pot":
-            question, trigger = release.split_trigger(row["instruction"])
+        asked, answered = (row[key] if isinstance(row[key], str) else "" for key in ("instruction", "output"))
+        question, trigger = release.split_trigger(asked) if row["kind"] == "pot" else (asked, "")
         history = {"trigger": trigger} if row["kind"] == "pot" else {}
-        problem = Problem(f"rows/{number}", question, "", set=row["source"], field=row.get("field") or "")
-        yield Rationale(problem, row["kind"], row["output"], row["source"], row.get("author") or "", history)
+        if odd := [key for key in ("instruction", "output") if not isinstance(row[key], str)]:
+            history["no text"] = ", ".join(f"{key}: {type(row[key]).__name__}" for key in odd)
+        problem = Problem(f"rows/{number}", question, "", set=row["source"], field=str(row.get("field") or ""))
+        yield Rationale(problem, row["kind"], answered, row["source"], str(row.get("author") or ""), history)
 
 
 def number_of(row: Rationale) -> int:
@@ -115,9 +118,13 @@ def bucket_of(row: Rationale, buckets: int) -> int:
     return int(records.fingerprint(group(row)), 16) % buckets
 
 
-@lru_cache(maxsize=2)
 def index_of(worlds: tuple[str, ...], windows: tuple[int, ...] = contamination.WINDOWS) -> contamination.Index:
-    """The benchmarks of some worlds, ready to be looked up; built once a process."""
+    """The benchmarks of some worlds, ready to be looked up; built once a process and data folder."""
+    return _index(worlds, windows, paths.data())
+
+
+@lru_cache(maxsize=2)
+def _index(worlds: tuple[str, ...], windows: tuple[int, ...], folder: Path | None) -> contamination.Index:
     benchmarks: dict[str, list[Problem]] = {}
     for world in worlds:
         benchmarks |= contamination.questions(world)

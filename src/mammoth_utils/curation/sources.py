@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mammoth_utils import licences
@@ -217,6 +217,34 @@ def _miniature(name: str) -> Loaded:
     else:
         loaded.rationales = list(world.load(mini))
     return loaded
+
+
+def writable(row: Rationale | Problem) -> bool:
+    """Whether a file can hold a row's texts; half of a surrogate pair, which JSON may name, it cannot."""
+    problem = row.problem if isinstance(row, Rationale) else row
+    texts = [problem.id, problem.question, problem.gold, problem.field, problem.family, *(problem.options or ())]
+    if isinstance(row, Rationale):
+        texts += [row.text, row.author, *(value for value in row.history.values() if isinstance(value, str))]
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def written_out(text: str) -> str:
+    """A text with what no file can hold written out: ``\\udc80`` for half of a surrogate pair."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def all_written_out(row: Rationale) -> Rationale:
+    """A row whose every text is written out."""
+    one = row.problem
+    plain = {name: written_out(getattr(one, name)) for name in ("id", "question", "gold", "field", "family")}
+    options = None if one.options is None else tuple(map(written_out, one.options))
+    history = {key: written_out(value) if isinstance(value, str) else value for key, value in row.history.items()}
+    return row.replaced(problem=replace(one, options=options, **plain), text=written_out(row.text),
+                        author=written_out(row.author), history=history)  # fmt: skip
 
 
 def as_row(rationale: Rationale) -> dict[str, Any]:
