@@ -140,7 +140,8 @@ def applied(name: str, arguments: tuple[Node, ...]) -> Node:
     if name == "Union":
         return Node("union", arguments)
     if name in ("Matrix", "array", "ImmutableDenseMatrix"):
-        return arguments[0] if len(arguments) == 1 else Node("list", arguments)
+        parts = arguments[0].parts if len(arguments) == 1 and arguments[0].kind == "list" else arguments
+        return Node("list", parts, "array") if len(arguments) > 1 or arguments[0].kind == "list" else arguments[0]
     if name in FUNCTIONS or name == "abs":
         if len(arguments) != (2 if name == "binomial" else 1) and name != "log":
             raise Unreadable(f"{name} of {len(arguments)} arguments")

@@ -225,6 +225,9 @@ class Comparison:
 
     def same_relation(self, ours: Node, theirs: Node) -> bool:
         """Inequalities of one form, also where sides are exchanged; those of one unknown are intervals."""
+        unknowns = [{name.lower() for name in symbols(node)} for node in (ours, theirs)]
+        if ours.kind == theirs.kind == "relation" and unknowns[0] != unknowns[1]:
+            return False
         intervals = [as_interval(node) for node in (ours, theirs)]
         if all(intervals):
             return self.same_container(*intervals)
@@ -257,8 +260,12 @@ class Comparison:
         if ours.kind not in _CONTAINERS or theirs.kind not in _CONTAINERS:
             return False
         # Two ends in square brackets may be a closed interval, in round ones an open one or a point
-        brackets = {ours.kind, theirs.kind}
-        if brackets == {"list", "tuple"} and len(theirs.parts) == 2 and not (self.mathematics or self.measured):
+        brackets, array = {ours.kind, theirs.kind}, "array" in (ours.name, theirs.name)
+        if (
+            brackets == {"list", "tuple"}
+            and len(theirs.parts) == 2
+            and not (self.mathematics or self.measured or array)
+        ):
             return False
         if "set" in brackets:
             if "tuple" in brackets or ("list" in brackets and not self.mathematics and theirs.kind == "list"):

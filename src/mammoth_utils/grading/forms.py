@@ -104,7 +104,9 @@ def rising(node: Node) -> Node:
 
 def as_interval(node: Node) -> Node | None:
     """The interval that ``x > 3`` or ``-2 <= x < 3`` describes, or the interval itself; None for others."""
-    if node.kind in ("interval", "union") or (node.kind in ("tuple", "list") and len(node.parts) == 2):
+    if node.kind in ("interval", "union"):
+        return node
+    if node.kind in ("tuple", "list") and len(node.parts) == 2 and node.name != "array":
         return node
     if node.kind != "relation" or "!=" in node.name:
         return None

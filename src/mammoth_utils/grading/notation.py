@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from mammoth_utils.grading.printed import in_our_notation
 from mammoth_utils.grading.units import DOLLAR, NO_WORDS, without_unit
 
 __all__ = ["DOLLAR", "MAX_TEXT", "ROW_BREAK", "joined_thousands", "plain", "unwrapped", "without_unit"]
@@ -131,6 +132,7 @@ def plain(text: str) -> str:
     text = text.strip()
     if len(text) > MAX_TEXT:
         return " ".join(text.split())
+    text = in_our_notation(text)
     for _ in range(3):  # \text{\textbf{...}} nests, never deeply
         if "\\" not in text or not _TEXTS.search(text):
             break

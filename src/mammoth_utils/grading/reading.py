@@ -45,6 +45,9 @@ _SAYS = re.compile(
 _OPENING = re.compile(r"\s*(?:(?:after|in|for|over|during|if|with|since|at)\b[^,.]*,|step\s+\d+\s*[:.])", re.I)
 _GIVEN = re.compile(r"(?:\b(?:the|these|those|all)|['’]s)\s+$", re.I)
 _CONCLUDES = re.compile(r"(?:^|(?<=[.\n]))\s*\**(?:Therefore|Thus|Hence|So)\b[^\n]*?\d", re.I)
+# What a program prints: an array over several lines, and what is never the last number in it.
+_ARRAY = re.compile(r"(?:^|(?<=\n))[ \t]*(?:array\(|matrix\()?\[\[[^\[\]]*(?:\][,\s]*\[[^\[\]]*)*\]\]\)?\s*\Z")
+_NO_NUMBER = re.compile(r"\s*(?:\[|.*[<>].*\)\s*[&|]\s*\(|(?:And|Or)\()")
 _ERROR = re.compile(r"Traceback|\w*(?:Error|Exception|Interrupt)\b\s*:|^\s*Cell In\[|TIMEOUT|Timed out", re.M)
 
 
@@ -291,6 +294,8 @@ def output_value(text: str, start: int, end: int, benchmark: Benchmark) -> Read 
         return None
     # SimulEq programs print one unknown a line; the gold is mostly the one asked, and printed, first
     chosen = lines[0] if benchmark.several and all(NUMBER.search(one.group()) for one in lines) else lines[-1]
+    if array := _ARRAY.search(text, max(start, start + len(printed) - LINE), start + len(printed)):
+        return _stripped(array.group(), array.start())
     cut = max(0, len(chosen.group()) - LINE)
     start, line = start + chosen.start() + cut, chosen.group()[cut:]
     if not line.strip() or re.fullmatch(r"\s*(?:None|nan|-?inf|zoo)\s*", line):
@@ -300,6 +305,8 @@ def output_value(text: str, start: int, end: int, benchmark: Benchmark) -> Read 
     trigger = list(_TRIGGER.finditer(line))
     if trigger and (found := clause_value(text, *clause(text, start + trigger[-1].end(), end), benchmark, True)):
         return found
+    if _NO_NUMBER.match(line):
+        return _stripped(line, start)
     label = re.match(r".*?[A-Za-z)\]]\s*[:=]\s*(?=\S)", line)
     if label and is_value(line[label.end() :], benchmark):
         return _stripped(line[label.end() :], start + label.end())
