@@ -86,6 +86,14 @@ def test_the_seeds_read_as_the_teacher_is_to_write():
         ("### Problem\nP?\n### Solution\nThe answer is unclear to me. Maybe 4", [("P?", "unclear to me. Maybe 4")],
          "what it says last is its answer"),
         ("I will not.", [], "a refusal"),
+        ("### Problem\nP?\n### Solution\nThe answer is **3**.\n\n---\n\n"
+         "### Problem\nQ?\n### Solution\nThe answer is 4.\n***",
+         [("P?", "3"), ("Q?", "4")], "a bold answer, and rules between problems"),
+        ("**Problem 1:**\nP?\n\n**Solution:**\n**The answer is 3.**", [("P?", "3")], "bold headings, a bold sentence"),
+        ("**Problem 1.** P?\n**Solution.** S. **The answer is** 3.", [("P?", "3")], "texts behind bold headings"),
+        ("### **Problem 1**\nP?\n### **Solution**\nThe answer is $2^{**}$.", [("P?", "$2^{**}$")], "both marks"),
+        ("### Problem\nWhat is **2**?\n---\n### Solution\nThe answer is __2**3__.", [("What is **2**?", "2**3")],
+         "a power is no bold"),
     ],
 )  # fmt: skip
 def test_problems_are_read_from_a_message(message, expected, because):
@@ -97,9 +105,10 @@ def test_new_problems_are_kept_and_each_other_has_its_reason(store):
         who = Teacher(served.base_url, "m", concurrency=1)
         written = write(12, who, store, Budget(0))
         assert not written.unfinished
-        assert len(written.rationales) >= 12
+        assert len(written.rationales) == 12
         assert {(one.stage, one.reason) for one in written.dropped} == {
-            ("teacher", "like an earlier problem"), ("teacher", "no solution")}  # fmt: skip
+            ("teacher", "like an earlier problem"), ("teacher", "no solution"),
+            ("teacher", self_instruct.SURPLUS)}  # fmt: skip
         blocks = len(written.rationales) + len(written.dropped)
         assert blocks == 3 * len(written.answers), "each problem that was written is kept or has a reason"
         row = written.rationales[0]
@@ -151,3 +160,47 @@ def test_a_second_solution_confirms_an_answer_or_throws_the_row_out(store):
     assert dropped
     assert all("wrong" in one.rationale.problem.question for one in dropped)
     assert {one.reason for one in dropped} == {"second answer differs"}
+
+
+def test_the_last_problem_of_a_message_that_was_cut_goes_and_the_others_say_how_it_ended(store):
+    def cut(body):
+        status, said, headers = author(body)
+        text = said["choices"][0]["message"]["content"].split("\n\n")[0]
+        number = author.written
+        said = completion(
+            f"{text}\n\n### Problem\nFind {number} zq{number}x.\n### Solution\nThe answer is 1", model="m-2"
+        )
+        said["choices"][0]["finish_reason"] = "length"
+        return status, said, headers
+
+    author = Author()
+    with scripted(cut) as served:
+        written = write(8, Teacher(served.base_url, "m", concurrency=1), store, Budget(0))
+    assert len(written.rationales) == 8
+    assert {one.reason for one in written.dropped} == {"cut at max_tokens"}
+    for row in (*written.rationales, *(one.rationale for one in written.dropped)):
+        assert (row.history["finish"], row.history["answered_by"]) == ("length", "m-2")
+        assert row.problem.question.startswith("Find") == (row not in written.rationales)
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "refusal", "reason"),
+    [
+        (None, "length", None, "cut at max_tokens"),
+        (None, "stop", "I will not.", "refused: I will not."),
+        ("Of course! The answer is yes.", "stop", None, "no problem in the message"),
+        ("Of course!", "stop", None, "no problem in the message"),
+    ],
+)
+def test_a_message_without_a_problem_is_told_with_its_reason(store, text, finish, refusal, reason):
+    def none(body):
+        said = completion(text)
+        said["choices"][0]["finish_reason"] = finish
+        said["choices"][0]["message"]["refusal"] = refusal
+        return 200, said, {}
+
+    with scripted(none) as served:
+        written = write(4, Teacher(served.base_url, "m"), store, Budget(0))
+    assert written.unfinished == "3 rounds in a row gave nothing new"
+    assert [one.reason for one in written.dropped] == [reason] * len(written.answers)
+    assert all(one.rationale.history["request"] for one in written.dropped)

@@ -12,6 +12,7 @@ from mammoth_utils.prompts import ANSWER_TRIGGER
 from mammoth_utils.rationale import Kind
 
 CUT = "cut at max_tokens"
+NO_ANSWER = "no answer in the prose"
 BARE_VALUE = "a bare value, no program"
 
 # An opening fence with its language. Words may stand before one of backticks; a single backtick there is inline code.
@@ -119,7 +120,7 @@ def why_not(message: str, kind: Kind, finish: str = "", refusal: str = "") -> st
     if not message.strip():
         return "an empty answer"
     if kind == "cot":
-        return "no answer in the prose"
+        return NO_ANSWER
     given = list(blocks(message)) or [Block("", message)]
     return BARE_VALUE if any(_literal(block.text) for block in given) else "no program"
 

@@ -12,7 +12,7 @@ from functools import cache
 from importlib import resources
 
 from mammoth_utils import records
-from mammoth_utils.curation import filters, synthesis
+from mammoth_utils.curation import filters, messages, synthesis
 from mammoth_utils.curation.filters import Dropped
 from mammoth_utils.curation.ledger import Budget
 from mammoth_utils.curation.store import Store
@@ -22,6 +22,7 @@ from mammoth_utils.prompts import ANSWER_TRIGGER
 from mammoth_utils.rationale import Problem, Rationale
 
 SOURCE = "College-Math (CoT)"
+CONFIRMING = "TheoremQA (CoT)"  # whose prompt puts a problem alone
 BENCHMARK = "theoremqa"  # whose rule compares two answers to one college problem
 SHOWN = 4  # examples in a request
 GROWN = 1  # of them, at most so many from what was written before; Self-Instruct shows 2 of 8
@@ -30,9 +31,15 @@ PER_ROUND = 8  # requests that may be under way together; the next round can sho
 BARREN = 3  # rounds in a row without a new problem after which the teacher has no more
 
 _PROBLEM, _SOLUTION = "### Problem", "### Solution"
-_BLOCK = re.compile(r"^#{1,4}[ \t]*Problem\b[^\n]*\n", re.MULTILINE | re.IGNORECASE)
-_PARTS = re.compile(r"^#{1,4}[ \t]*Solution\b[^\n]*\n", re.MULTILINE | re.IGNORECASE)
-_ANSWER = re.compile(re.escape(ANSWER_TRIGGER.strip()) + r"[ :]+(.+?)\.?\s*\Z", re.IGNORECASE)
+# A heading of the form that was asked for, which takes its whole line, or a bold one, behind which a text may begin.
+_HEADING = (
+    r"^(?:#{{1,4}}[ \t]*(?:\*\*|__)?{0}\b[^\n]*(?:\n|\Z)|(?:\*\*|__){0}(?:[ \t]+\d+)?[.:]?(?:\*\*|__)[.:]?[ \t]*\n?)"
+)
+_BLOCK = re.compile(_HEADING.format("Problem"), re.MULTILINE | re.IGNORECASE)
+_PARTS = re.compile(_HEADING.format("Solution"), re.MULTILINE | re.IGNORECASE)
+_RULE = re.compile(r"(?:^[ \t]*(?:-{3,}|\*{3,}|_{3,})[ \t]*(?:\n+|\Z))+\Z", re.MULTILINE)
+_ANSWER = re.compile(re.escape(ANSWER_TRIGGER.strip()) + r"(?:\*\*|__)?[ :]+(.+?)\s*\Z", re.IGNORECASE)
+SURPLUS = "more than were asked for"
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ def write(
     seed: int = 42,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Written:
-    """At least ``count`` new problems with solutions, if the teacher and the budget give them.
+    """As many new problems with solutions as are wanted, if the teacher and the budget give them.
 
     Each request shows a few examples, seeds and at most one that was written in an earlier round, and asks for new
     ones. The draw follows from ``seed`` and from what came before, so a run that was killed replays its stored rounds
@@ -119,9 +126,14 @@ def write(
         answers = synthesis.ask(asked, teacher, store, budget, prompt)
         written.answers += answers
         for answer in answers:
-            for example in parse(answer.text or ""):
+            examples = parse(answer.text or "")
+            if not examples and answer.text is not None:
+                written.dropped.append(_empty(answer, prompt, teacher))
+            for example in examples:
                 row = _row(answer, example, prompt, teacher, len(written.rationales) + len(written.dropped))
                 reason, detail = _fault(example, known)
+                if answer.finish == "length" and example is examples[-1]:  # though it may look whole
+                    reason, detail = messages.CUT, ""
                 if reason:
                     written.dropped.append(Dropped(row, "teacher", reason, detail))
                     continue
@@ -131,13 +143,17 @@ def write(
         if on_step:
             on_step(min(len(written.rationales), count), count)
         errors = [answer.error for answer in answers if answer.text is None]
-        if errors:  # the next round would be drawn from another pool than in a run without the gap
+        if (
+            errors and len(written.rationales) < count
+        ):  # the next round would be drawn from another pool than in a run without the gap
             written.unfinished = f"{len(errors)} of {len(answers)} requests have no answer: {errors[0]}"
             return written
         barren = barren + 1 if len(written.rationales) == before else 0
         number += 1
     if len(written.rationales) < count:
         written.unfinished = f"{BARREN} rounds in a row gave nothing new"
+    written.dropped += [Dropped(row, "teacher", SURPLUS) for row in written.rationales[count:]]
+    del written.rationales[count:]
     return written
 
 
@@ -145,15 +161,34 @@ def plan(count: int, teacher: Teacher, store: Store, seed: int = 42) -> synthesi
     """The dry run of ``write``: what it would send if every problem that the teacher writes were a new one.
 
     Later requests show what earlier ones gave, so those after the first round are priced as if they showed seeds, and
-    count as not answered before; problems that are thrown out cost further rounds.
+    count as not answered before. Problems that are thrown out cost further rounds, as many as the teacher's repeating
+    itself makes, so nothing but the budget bounds the cost.
 
     Raises:
         TeacherError: If the price is unknown.
     """
-    rounds = math.ceil(count / (WANTED * PER_ROUND))
+    rounds = math.ceil(count / (WANTED * PER_ROUND * teacher.samples))
     asked = [_request(f"{seed}/{number}/{each}", []) for number in range(rounds) for each in range(PER_ROUND)]
     found = synthesis.plan(asked, teacher, store, synthesis.prompt_for(SOURCE))
-    return dataclasses.replace(found, basis=f"{found.basis}; {WANTED} new problems from each request")
+    return _unbounded(found, teacher, f"{found.basis}; {WANTED} new problems from each request")
+
+
+def plan_confirm(count: int, teacher: Teacher, store: Store) -> synthesis.Plan:
+    """The dry run of ``confirm`` for so many problems that are not written yet: priced as if they were like the seeds.
+
+    Raises:
+        TeacherError: If the price is unknown.
+    """
+    alike = [
+        Problem(f"{number}", f"{seeds()[number % len(seeds())].problem} ({number})", "") for number in range(count)
+    ]
+    found = synthesis.plan(alike, teacher, store, synthesis.prompt_for(CONFIRMING))
+    return _unbounded(found, teacher, f"{found.basis}; problems as long as the seeds")
+
+
+def _unbounded(plan: synthesis.Plan, teacher: Teacher, basis: str) -> synthesis.Plan:
+    most = math.inf if any(teacher.prices()) else 0.0
+    return dataclasses.replace(plan, dollars_most=most, basis=basis)
 
 
 def _request(name: str, grown: list[Example]) -> Problem:
@@ -170,10 +205,27 @@ def parse(text: str) -> list[Example]:
     found = []
     for block in _BLOCK.split(text)[1:]:
         problem, *solution = _PARTS.split(block, maxsplit=1)
-        body = solution[0].strip() if solution else ""
+        body = _without_rule(solution[0]) if solution else ""
         answer = _ANSWER.search(body)
-        found.append(Example(problem.strip(), body, answer=answer[1].strip() if answer else ""))
+        found.append(Example(_without_rule(problem), body, answer=_plain(answer[1]) if answer else ""))
     return found
+
+
+def _without_rule(text: str) -> str:
+    """A text without the horizontal rule by which some models part one problem from the next."""
+    return _RULE.sub("", text.strip()).strip()
+
+
+def _plain(answer: str) -> str:
+    """An answer without its full stop and the marks that make it bold."""
+    answer = answer.strip()
+    for mark in ("**", "__"):
+        if answer.count(mark) == 1 and answer.endswith(mark):  # it opened before "The answer is"
+            answer = answer.removesuffix(mark)
+        answer = answer.removesuffix(".").strip()
+        if answer.count(mark) == 2 and answer.startswith(mark) and answer.endswith(mark):
+            answer = answer[len(mark) : -len(mark)].removesuffix(".").strip()
+    return answer
 
 
 def _fault(example: Example, known: list[set]) -> tuple[str, str]:
@@ -198,9 +250,15 @@ def _shape(problem: str) -> set:
 
 def _row(answer: Answer, example: Example, prompt: synthesis.Prompt, teacher: Teacher, number: int) -> Rationale:
     problem = Problem(f"college-math/{answer.request}/{number}", example.problem, "", set=SOURCE)
-    history = {"request": answer.request, "prompt": prompt.label, "seeds": seed_hash(), "claimed": example.answer}
-    history |= {"adapted": list(answer.adapted)} if answer.adapted else {}
+    history = synthesis.history(answer, teacher, prompt) | {"seeds": seed_hash(), "claimed": example.answer}
     return Rationale(problem, "cot", example.solution, SOURCE, f"teacher:{teacher.model}", history)
+
+
+def _empty(answer: Answer, prompt: synthesis.Prompt, teacher: Teacher) -> Dropped:
+    """A message that holds no problem, as a row: what was asked, and what came."""
+    none = synthesis.dropped(answer, SOURCE, teacher, prompt)
+    ordinary = answer.text and answer.finish != "length" and none.reason == messages.NO_ANSWER
+    return dataclasses.replace(none, reason="no problem in the message") if ordinary else none
 
 
 def confirm(
@@ -213,7 +271,7 @@ def confirm(
     """
     from mammoth_utils.grading import grade, read_answer
 
-    prompt = synthesis.prompt_for("TheoremQA (CoT)")
+    prompt = synthesis.prompt_for(CONFIRMING)
     answers = synthesis.ask([row.problem for row in written], teacher, store, budget, prompt)
     kept, dropped = [], []
     samples = teacher.samples
@@ -222,7 +280,9 @@ def confirm(
         claimed = row.history["claimed"]
         texts = [one.text for one in own if one.text]
         if not texts:
-            dropped.append(Dropped(row, "teacher", "no second answer", own[0].error))
+            dropped.append(
+                Dropped(row, "teacher", "no second answer", synthesis.dropped(own[0], SOURCE, teacher, prompt).reason)
+            )
             continue
         read = [read_answer(text, benchmark=BENCHMARK, rule="corrected") for text in texts]
         verdicts = [grade(one, claimed, benchmark=BENCHMARK, rule="corrected") for one in read]
