@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mammoth_utils import paths
 from mammoth_utils.curation import self_instruct, synthesis
-from mammoth_utils.curation.description import MINIATURE, Curation
+from mammoth_utils.curation.description import MINIATURE, Curation, describe
 from mammoth_utils.curation.filters import Dropped
 from mammoth_utils.curation.sources import Loaded, load
 from mammoth_utils.curation.store import Store
@@ -17,6 +17,7 @@ from mammoth_utils.rationale import Rationale
 
 Say = Callable[[str], None]
 AUTHOR = "teacher:"
+SECOND = "second answers"
 
 
 def by_teacher(row: Rationale) -> bool:
@@ -47,18 +48,32 @@ def plans(description: Curation) -> dict[str, synthesis.Plan]:
     if description.dataset == "release" or (description.dataset == "rebuild" and description.teacher == MINIATURE):
         return {}
     loaded = load(description.dataset, description.sources, description.limit, description.seed)
+    planned: dict[str, synthesis.Plan] = {}
     with teacher_of(description) as teacher, Store(store_file()) as store:
-        found = {
-            entry.name: synthesis.plan(entry.problems, teacher, store, synthesis.prompt_for(entry.name))
-            for entry in loaded
-            if entry.problems
-        }
-        made_up = {
-            entry.name: self_instruct.plan(entry.wanted, teacher, store, description.seed)
-            for entry in loaded
-            if entry.wanted
-        }
-        return found | made_up
+        for entry in loaded:
+            if entry.problems:
+                prompt = synthesis.prompt_for(entry.name)
+                planned[entry.name] = synthesis.plan(entry.problems, teacher, store, prompt)
+            if entry.wanted:
+                planned[entry.name] = self_instruct.plan(entry.wanted, teacher, store, description.seed)
+            if entry.wanted and description.agreement == "all":
+                planned[f"{entry.name}: {SECOND}"] = self_instruct.plan_confirm(entry.wanted, teacher, store)
+    return planned
+
+
+def after_dry_run(description: Curation, say: Say) -> Curation:
+    """What a page goes on with after a dry run: the sources that need no teacher, else the miniature."""
+    left = description.without_teacher()
+    if left is description or description.dataset == "release":
+        return left
+    loaded = load(left.dataset, left.sources, left.limit, left.seed, teacher=False)
+    if any(not entry.missing for entry in loaded):
+        return left
+    say("none of these sources is there without a teacher; what follows is the miniature, which asks its own for free:")
+    for entry in loaded:
+        say(f"missing: {entry.name}: {entry.missing}")
+    return describe(MINIATURE, agreement=description.agreement, decontaminate=description.decontaminate,
+                    windows=",".join(map(str, description.windows)), name=left.name)  # fmt: skip
 
 
 def asked(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from mammoth_utils.rationale import Problem, Rationale
 
 __all__ = ["API_KEY", "OVER_BUDGET", "SUBSETS", "Answer", "Plan", "Prompt", "Store", "ask", "dropped", "history",
            "plan", "program", "prompt", "prompt_for", "prose", "rationale", "request_body",
-           "request_key"]  # fmt: skip
+           "request_key", "total"]  # fmt: skip
 
 CHARACTERS_PER_TOKEN = 4  # a rough rule for English, where no stored answer of the model says better
 
@@ -167,7 +168,8 @@ class Plan:
         prompt_tokens: Expected tokens of the others' prompts.
         completion_tokens: Expected tokens of their answers.
         dollars: What they are expected to cost.
-        dollars_most: What they can cost at most; a budget of at least this much never stops them.
+        dollars_most: What they can cost at most; a budget of this much, besides what the stored ones cost, never stops
+            them unless answers are lost. Infinite where nothing but the budget bounds them.
         basis: What the expectation rests on.
     """
 
@@ -183,8 +185,29 @@ class Plan:
         return (
             f"{self.requests:,} requests, {self.stored:,} of them answered before; to send: "
             f"{self.requests - self.stored:,} with about {self.prompt_tokens:,} + {self.completion_tokens:,} tokens "
-            f"({self.basis}), {self.dollars:.2f} dollars expected, {self.dollars_most:.2f} at most"
+            f"({self.basis}), {_money(self.dollars)} dollars expected, "
+            + (
+                f"{_money(self.dollars_most)} at most"
+                if math.isfinite(self.dollars_most)
+                else "no bound but the budget"
+            )
         )
+
+
+def _money(dollars: float) -> str:
+    """Dollars rounded up, to cents from a dollar on and to millionths below, so that no small sum reads as nothing."""
+    digits = 2 if dollars >= 1 else 6
+    whole, part = f"{math.ceil(round(dollars * 10**digits, 6)) / 10**digits:.{digits}f}".split(".")
+    return f"{whole}.{part.rstrip('0'):0<2}"
+
+
+_ADDED = ("requests", "stored", "prompt_tokens", "completion_tokens", "dollars", "dollars_most")
+
+
+def total(plans: Iterable[Plan]) -> Plan:
+    """Several plans as one."""
+    plans = list(plans)
+    return Plan(**{key: sum(getattr(one, key) for one in plans) for key in _ADDED}, basis="the rows above")
 
 
 def plan(problems: Iterable[Problem], teacher: Teacher, store: Store, asked: Prompt | None = None) -> Plan:

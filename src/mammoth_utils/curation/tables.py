@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from mammoth_utils import records
-from mammoth_utils.curation import mixtures
+from mammoth_utils.curation import mixtures, synthesis
 from mammoth_utils.curation import sources as table_one
 from mammoth_utils.curation.description import Curation
 
@@ -199,9 +199,11 @@ def apart(record: Record) -> pd.DataFrame:
 
 
 def plans(planned: dict[str, Any]) -> pd.DataFrame:
-    """What asking the teacher would send and cost, a row a source; ``planned`` is what ``asking.plans`` gives."""
+    """What asking the teacher would send and cost, a row a source and the sum; ``planned`` is of ``asking.plans``."""
     import pandas as pd
 
+    if len(planned) > 1:
+        planned = {**planned, "all": synthesis.total(planned.values())}
     rows = [{"source": name, **{key: getattr(plan, key) for key in _PLANNED}} for name, plan in planned.items()]
     return pd.DataFrame(rows, columns=["source", *_PLANNED])
 
