@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -44,6 +45,36 @@ class PackedTrainer(SFTTrainer):
         self._total_train_tokens += int(self.accelerator.gather_for_metrics(tokens).sum())
         self._metrics["train"]["num_tokens"] = [self._total_train_tokens]
         return loss
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        """The gradient's norm before it was clipped; called once a step, after the losses and before the update."""
+        norm = super()._clip_grad_norm(model)
+        whole = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+        self._stop_if_diverged(float(self._tr_loss), float(whole))
+        return norm
+
+    def _stop_if_diverged(self, loss: float, norm: float) -> None:
+        """Nothing, if the losses so far and the gradient are finite in every process.
+
+        Raises:
+            FloatingPointError: If not, in every process: weights and checkpoints are still those of the step before.
+                With loss scaling an infinite gradient is part of the search for the scale, and its step is left out.
+        """
+        wrong = {"loss": loss} if self.args.fp16 else {"loss": loss, "gradient's norm": norm}
+        wrong = {what: value for what, value in wrong.items() if not math.isfinite(value)}
+        if everywhere(not wrong):
+            return
+        last = checkpoints.last_complete(Path(self.args.output_dir))
+        found = ", ".join(f"its {what} is {value}" for what, value in wrong.items()) or "in another process of the run"
+        advice = [f"with a learning_rate below {self.args.learning_rate:g}"]
+        if self.args.fp16:
+            advice.append("on a card that computes in bf16 (this one takes fp16)")
+        raise FloatingPointError(
+            f"step {self.state.global_step + 1} has no finite loss or gradient ({found}): the run has diverged and "
+            "stops before this update, so no weights or checkpoint hold it. Train " + " or ".join(advice)
+            + (f". The last good checkpoint is {last.name}: started again as it is, the run goes on from there and "
+            "most likely ends here again" if last else "; there is no checkpoint yet")
+        )  # fmt: skip
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         place = Path(self.args.output_dir)
@@ -134,6 +165,9 @@ def arguments(description: RunDescription, device: str, compute: str, layout: ba
         logging_strategy="steps",
         logging_steps=description.logging_steps,
         logging_first_step=True,
+        # Else a loss that is no number is logged as if it were that of the steps before, and the run goes on: see
+        # PackedTrainer, which stops.
+        logging_nan_inf_filter=False,
         save_strategy="no",  # by the clock instead: see curve.recorder
         save_total_limit=2,
         eval_strategy="no",
