@@ -49,6 +49,22 @@ def test_each_node_starts_a_process_for_each_device_that_the_run_has_there(
         assert f"--nproc-per-node {expected} " in line, because
 
 
+@pytest.mark.parametrize(("given", "cards", "expected", "because"), [
+    ({"devices": "2"}, 8, (2, 1, 79.0), "two of eight are two"),
+    ({}, 8, (8, 1, 40.0), "auto takes all, and the smallest card decides"),
+    ({"sharding": "none"}, 8, (1, 8, 40.0), "each card holds a whole run"),
+    ({"devices": "2", "sharding": "none"}, 8, (1, 2, 79.0), "two cards with a whole run each"),
+    ({"nodes": 4}, 8, (32, 1, 40.0), "as many on each further node"),
+    ({"devices": "4", "nodes": 2}, 0, (8, 1, planner.SMALL_CARD), "asked for on nodes that are not seen from here"),
+    ({"devices": "cpu"}, 8, (1, 1, planner.SMALL_CARD), "the cards of this machine are not the run's"),
+    ({}, 0, (1, 1, planner.SMALL_CARD), "one of 24 GB where there is none"),
+])  # fmt: skip
+def test_the_page_plans_the_cards_that_the_run_will_take(here, monkeypatch, given, cards, expected, because):
+    seen = [planner.Gpu("H100", 79.0 if at < 7 else 40.0) for at in range(cards)]
+    monkeypatch.setattr(planner, "gpus", lambda: seen)
+    assert launch.spread(describe("7b", method="lora", **given)) == expected, because
+
+
 def test_the_lines_name_interpreter_nodes_module_and_file(here, monkeypatch):
     monkeypatch.setattr(planner, "gpus", list)
     description = describe("70b", method="full", nodes=4, name="a")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -26,13 +27,18 @@ SIZES, METHODS = ("7b", "13b", "34b", "70b"), ("full", "lora", "qlora")
 CASES = [(size, method) for size in SIZES for method in METHODS]
 
 
+def two_steps(size: str, method: str) -> list[str]:
+    """The parameters of a page that trains two short steps."""
+    return ["-p", "size", size, "-p", "method", method, "-p", "max_steps", "2", "-p", "max_length", "512"]
+
+
 class Runs:
     """Pages that are executed in the background, and what was seen in a page's file while it ran."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cases: list[tuple[str, str]]) -> None:
         self.folder, self.pool = folder, ThreadPoolExecutor(2)
         hub_bases.small_release(folder / "data" / release.FILE)
-        for size in SIZES:
+        for size in dict(cases):
             hub_bases.write(folder / "bases" / scales.scale(size).base, size)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         self.environment = {
@@ -41,7 +47,7 @@ class Runs:
             "MAMMOTH_ROOT": str(ROOT),
         }  # fmt: skip
         self.seen: dict[str, list[str]] = {}
-        self.futures: dict[tuple[str, str], Future] = {case: self.pool.submit(self._run, *case) for case in CASES}
+        self.futures: dict[tuple[str, str], Future] = {case: self.pool.submit(self._run, *case) for case in cases}
 
     def page(self, size: str, method: str) -> Path:
         return self.folder / f"train-{size}-{method}.ipynb"
@@ -50,7 +56,7 @@ class Runs:
         out = self.page(size, method)
         command = [
             sys.executable, "-m", "papermill", "notebooks/train.ipynb", str(out), "--autosave-cell-every", "1",
-            "-p", "size", size, "-p", "method", method, "-p", "max_steps", "2", "-p", "max_length", "512",
+            *two_steps(size, method),
         ]  # fmt: skip
         with open(self.folder / f"{out.stem}.log", "w+") as log:
             process = subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=log, stderr=log)
@@ -65,7 +71,7 @@ class Runs:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    made = Runs(tmp_path_factory.mktemp("pages"))
+    made = Runs(tmp_path_factory.mktemp("pages"), CASES)
     yield made
     made.pool.shutdown(cancel_futures=True)
 
@@ -121,6 +127,55 @@ def test_the_line_that_ends_the_page_evaluates_this_very_model(runs, monkeypatch
     folder = paths.run_dir("train", "llama-7b-hybrid-qlora-s0-max_steps2-max_length512")
     assert Path(plan.model) == folder / "model"
     assert plan.world == "real"
+
+
+# --- a finished run on a machine that could not train it ------------------------------------------------------------
+
+FINISHED = "llama-7b-hybrid-lora-s0-max_steps2-max_length512"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of the 7B that finished on a machine which has its base."""
+    made = Runs(tmp_path_factory.mktemp("there"), [("7b", "lora")])
+    done = made.futures["7b", "lora"].result(timeout=1800)
+    assert done.returncode == 0, done.stderr
+    return made
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("left", "shown", "not_shown"), [
+    (None, ["examples of", "⟦"], ["not here:"]),  # the weights, and the tokenizer beside them
+    (["run.json", "record.json", "curve.jsonl"], ["not here: the base's tokenizer", "not here: tokens"], ["⟦"]),
+])  # fmt: skip
+def test_a_finished_run_is_read_to_the_pages_end_where_neither_its_base_nor_a_card_is(
+    finished, tmp_path, left, shown, not_shown
+):
+    there, here = finished.folder / "runs" / "train" / FINISHED, tmp_path / "runs" / "train" / FINISHED
+    shutil.copytree(there, here, ignore=None if left is None else lambda _, names: set(names) - set(left))
+    # As cards would have left it: `auto` cuts the model over several, and asks for none where there is none.
+    records.write_json(here / "run.json", records.read_json(here / "run.json") | {"sharding": "fsdp2"})
+    before = {file.name: file.stat().st_mtime_ns for file in here.iterdir()}
+    bases = tmp_path / "no bases"
+    bases.mkdir()
+    environment = finished.environment | {
+        "MAMMOTH_RUNS_DIR": str(tmp_path / "runs"), "MAMMOTH_BASES": str(bases), "HF_HOME": str(tmp_path / "hub"),
+    }  # fmt: skip
+    out = tmp_path / "out.ipynb"
+    command = [sys.executable, "-m", "papermill", "notebooks/train.ipynb", str(out), *two_steps("7b", "lora")]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-4000:]
+    said = outputs(out)
+    assert f"{FINISHED} was finished: its record is read, which needs neither its base nor a card" in said
+    assert "nothing was fetched" in said
+    assert "step 2 of 2 · loss" in said, "the curve"
+    assert "papermill notebooks/evaluate.ipynb" in said, "the page's last cell"
+    for words in shown:
+        assert words in said
+    for words in not_shown:
+        assert words not in said
+    assert {file.name: file.stat().st_mtime_ns for file in here.iterdir()} == before, "read, and not made again"
+    assert [folder.name for folder in (tmp_path / "runs" / "train").iterdir() if folder.is_dir()] == [FINISHED]
 
 
 # --- refused within seconds, by the page ----------------------------------------------------------------------------

@@ -8,12 +8,14 @@ from mammoth_utils.training.describe import RunDescription, describe
 from mammoth_utils.training.encoding import marked
 from mammoth_utils.training.fetching import BaseModelError, fetch, found
 from mammoth_utils.training.finetune import finetune
-from mammoth_utils.training.launch import cluster_lines, prepare, train
+from mammoth_utils.training.folder import finished
+from mammoth_utils.training.launch import cluster_lines, prepare, spread, train
 from mammoth_utils.training.live import LiveCurve, StatusLine
 from mammoth_utils.training.merging import merge
 from mammoth_utils.training.planner import advice, cost_table, gpus, plan, trainable_share
 from mammoth_utils.training.ready import NotReadyError, ready
 from mammoth_utils.training.recipe import evaluation, outlook, recipe_table, steps
+from mammoth_utils.training.remains import tokenizer_here
 
 __all__ = [
     "BaseModelError",
@@ -28,6 +30,7 @@ __all__ = [
     "evaluation",
     "fetch",
     "finetune",
+    "finished",
     "found",
     "gpus",
     "last_complete",
@@ -39,7 +42,9 @@ __all__ = [
     "prepare",
     "ready",
     "recipe_table",
+    "spread",
     "steps",
+    "tokenizer_here",
     "train",
     "trainable_share",
 ]

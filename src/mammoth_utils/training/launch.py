@@ -132,6 +132,17 @@ def devices(description: RunDescription) -> tuple[int, int]:
     return int(description.devices), cards
 
 
+def spread(description: RunDescription) -> tuple[int, int, float]:
+    """What will run, as the planner asks: cards that share one copy, cards that each hold one, GiB of the smallest.
+
+    On a machine without cards it is one of 24 GB for each process that the run would have here.
+    """
+    processes, _ = devices(description)
+    seen = [] if description.devices == "cpu" else planner.gpus()[:processes]
+    smallest = min((card.gib for card in seen), default=planner.SMALL_CARD)
+    return (*planner.shares(processes * description.nodes, description.sharding), smallest)
+
+
 def command(run_json: Path, processes: int, module: str = MODULE) -> list[str]:
     """The line that trains a run on several devices of this machine."""
     here = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--max-restarts", "0"]
