@@ -348,6 +348,22 @@ def test_a_number_is_read_from_a_text_without_a_process_of_its_own(sandbox):
     assert (ran.printed, ran.process) == ("1.50000000000000 -3/4 9.75000000000000 2 1/10\n", "shared")
 
 
+def test_what_sympy_makes_at_the_first_need_is_there_before_the_first_program(alone):
+    """Else the program that needs it, and all of its batch, would count as one that changed something."""
+    needing = [
+        "Sum(x**k/factorial(k), (k, 0, oo)).doit()", "simplify(hyper([1], [2], x))", "solveset(sin(x) - 1, x)",
+        "summation(Rational(1, 2)**k, (k, 0, oo))", "product(k, (k, 1, 5))", "Sum(k**2, (k, 1, x)).doit()",
+        "Piecewise((x, x > 0), (0, True)).integrate((x, -1, 1))", "solveset(cos(2*x) - 1, x, Interval(0, 2*pi))",
+        "integrate(exp(-x**2/2)/sqrt(2*pi), (x, -oo, oo))", "maximum(x**2, x, Interval(-1, 2))", "solve(tan(x) - 1, x)",
+        "integrate(1/(x**3 + 1), x)", "N(Integral(exp(-x**2), (x, 0, 1)))", "nonlinsolve([x**2 - k, x - 2], [x, k])",
+    ]  # fmt: skip
+    programs = [f"from sympy import *\nx, k = symbols('x k')\nprint({one})" for one in needing]
+    with Sandbox(workers=1, isolation="auto") as fresh:
+        ran = list(fresh.run_all(programs))
+    assert [one.process for one in ran] == ["shared"] * len(programs)
+    assert [told(one) for one in ran] == [told(one) for one in alone.run_all(programs)]
+
+
 def test_a_poisoner_that_got_past_the_check_is_noticed_and_no_result_of_its_batch_believed(monkeypatch):
     """The second line of defence, with the first one taken away."""
     poisons = (
