@@ -309,12 +309,39 @@ def test_the_release_is_streamed_whatever_the_size_of_the_pieces(tmp_path, monke
             assert list(release.stream(file)) == RELEASED
 
 
-@pytest.mark.parametrize("text", [json.dumps(RELEASED)[:-40], '[{"a": 1}, 7]', "no JSON"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(RELEASED)[:-40],
+        '[{"a": 1}, 7]',
+        "no JSON",
+        '[{"a": 1},\n{"a": 2},\n',
+        '[{"a": 1}',
+        "[",
+        '{"a": 1}\n{"a":',
+    ],
+    ids=["cut in a row", "a number", "text", "cut between rows", "cut behind a row", "nothing", "a cut line"],
+)
 def test_a_release_that_is_cut_or_something_else_is_refused_by_the_place(tmp_path, text):
     file = tmp_path / "MathInstruct.json"
     file.write_text(text, encoding="utf8")
     with pytest.raises(ValueError, match=r"row \d"):
         list(release.stream(file))
+
+
+def test_a_spoilt_row_ends_the_reading_before_the_rest_is_held(tmp_path, monkeypatch):
+    monkeypatch.setattr(release, "_CHUNK", 256)
+    monkeypatch.setattr(release, "LONGEST", 2_048)
+    file = tmp_path / "MathInstruct.json"
+    rows = [json.dumps({"a": number}) for number in range(10_000)]
+    file.write_text("[" + ",\n".join([*rows[:3], '{"a": "x" y}', *rows[3:]]) + "]")
+    with pytest.raises(
+        ValueError, match=r"no JSON after row 3 \(character 31\) in 2,048 characters: '\{\"a\": \"x\" y\}"
+    ):
+        list(release.stream(file))
+    wide = {"a": "x" * 1_900}
+    file.write_text(json.dumps([wide, wide]))
+    assert list(release.stream(file)) == [wide, wide], "a long row is no spoilt one"
 
 
 def test_released_programs_are_known_by_their_source_and_keep_their_trigger():

@@ -103,6 +103,19 @@ def test_a_mixture_without_rows_is_refused(folder):
         mixtures.read(folder, "cot", 0)
 
 
+@pytest.mark.parametrize(("name", "mixture"), [(mixtures.KEPT, "hybrid"), (mixtures.UNFILTERED, "unfiltered")])
+def test_a_file_that_is_cut_at_the_end_of_a_line_is_refused(folder, name, mixture):
+    rows = {each: len(list(records.read_jsonl(folder / each))) for each in (mixtures.KEPT, mixtures.UNFILTERED)}
+    records.write_record(folder, {"page": "curate", "files": {each: {"rows": count} for each, count in rows.items()}})
+    whole = mixtures.read(folder, mixture, 0)
+    lines = (folder / name).read_text().splitlines(keepends=True)
+    (folder / name).write_text("".join(lines[:-2]))
+    with pytest.raises(ValueError, match=rf"{name} has {rows[name] - 2} rows, expected {rows[name]} .*make it again: "):
+        mixtures.read(folder, mixture, 0)
+    (folder / name).write_text("".join(lines))
+    assert mixtures.read(folder, mixture, 0) == whole
+
+
 def test_a_missing_data_set_names_the_command_that_makes_it(tmp_path, monkeypatch):
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"papermill notebooks/curate.ipynb .* -p dataset release"):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from mammoth_utils import paths
+from mammoth_utils import paths, records
 from mammoth_utils.curation.sources import SOURCES, paper_name
 from mammoth_utils.scales import MIXTURES
 
@@ -64,7 +64,7 @@ def read(folder: Path, mixture: str, seed: int) -> list[dict[str, Any]]:
 
     Raises:
         FileNotFoundError: If the folder holds no finished curation, naming the command that makes it.
-        ValueError: If the mixture is unknown or holds no row, or a row lacks one of ``COLUMNS``.
+        ValueError: If the mixture is unknown or holds no row, a file is cut, or a row lacks one of ``COLUMNS``.
     """
     rows = list(stream(folder, mixture, seed))
     for row in rows:
@@ -86,7 +86,7 @@ def stream(folder: Path, mixture: str, seed: int) -> Iterator[dict[str, Any]]:
 
     Raises:
         FileNotFoundError: If the folder holds no finished curation, naming the command that makes it.
-        ValueError: If the mixture is unknown, or holds no row.
+        ValueError: If the mixture is unknown, or holds no row, or a file has not as many rows as its record says.
     """
     folder, wanted = Path(folder), rows_of(mixture)
     if not (folder / "record.json").is_file():
@@ -97,11 +97,19 @@ def stream(folder: Path, mixture: str, seed: int) -> Iterator[dict[str, Any]]:
     if mixture == "unfiltered":  # the other file has every row that a teacher wrote, prose too
         kept = lambda row: wanted(row) and not _by_teacher(row)  # noqa: E731
     files = [(KEPT, kept)] + ([(UNFILTERED, wanted)] if mixture == "unfiltered" else [])
+    counted = records.read_json(folder / "record.json").get("files", {})
     for which, (name, chosen) in enumerate(files):
+        rows = 0
         for offset, row in _lines(folder / name):
+            rows += 1
             held[str(row.get("source"))] += 1
             if chosen(row):
                 places.append(offset << 1 | which)
+        if name in counted and rows != counted[name]["rows"]:
+            raise ValueError(
+                f"{folder / name} has {rows:,} rows, expected {counted[name]['rows']:,} as its record says: it is cut, "
+                f"or was changed. Remove the folder and make it again: {command(folder.name)}"
+            )
     if not places:
         hint = "another mixture would hold some" if held else f"make it again: {command(folder.name)}"
         raise ValueError(

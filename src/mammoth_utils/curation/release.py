@@ -39,6 +39,7 @@ _TRIGGER = re.compile(r"\s+(?:" + "|".join(re.escape(one.rstrip(".")) for one in
 # Any other last sentence that asks for a program: split off as well, and reported.
 _OTHER = re.compile(r"\s+(?:Let's|[Pp]lease)\b[^.?!\n]*\b[Pp](?:rogram|ython)\b[^.?!\n]*\.?\s*$")
 NO_TRIGGER = "(none)"
+LONGEST = 1 << 24  # characters that a row may have
 _CHUNK = 1 << 20
 _EXAMPLES = 20
 
@@ -129,9 +130,10 @@ def stream(path: Path) -> Iterator[dict]:
     """The rows of a JSON array, or of JSON Lines, without holding the file in memory.
 
     Raises:
-        ValueError: If the file is cut short or holds something else, naming the place.
+        ValueError: If the file is cut short or holds something else, naming the place. A file of JSON Lines that is
+            cut at the end of a line cannot be told from a whole one.
     """
-    decoder, text, read, number = json.JSONDecoder(), "", 0, 0
+    decoder, text, read, number, array = json.JSONDecoder(), "", 0, 0, False
     with open(path, encoding="utf8") as file:
         while chunk := file.read(_CHUNK):
             read += len(chunk)
@@ -139,6 +141,7 @@ def stream(path: Path) -> Iterator[dict]:
             start = 0
             while True:
                 while start < len(text) and text[start] in " \t\r\n,[":
+                    array = array or text[start] == "["
                     start += 1
                 if start == len(text) or text[start] == "]":
                     break
@@ -151,8 +154,13 @@ def stream(path: Path) -> Iterator[dict]:
                 yield row
                 number, start = number + 1, end
             text = text[start:]
+            if len(text) > LONGEST:  # else what stands behind a spoilt row would be held to the end of the file
+                raise ValueError(f"{path}: no JSON after row {number} (character {read - len(text)}) in {LONGEST:,} "
+                                 f"characters: {text[:60]!r}")  # fmt: skip
     if text.strip(" \t\r\n,[]"):
         raise ValueError(f"{path}: no JSON after row {number} (character {read - len(text)}): {text[:60]!r}")
+    if array and not text.rstrip().endswith("]"):
+        raise ValueError(f"{path}: cut after row {number} (character {read}): the array is not closed by ']'")
 
 
 def rationales(
