@@ -53,6 +53,24 @@ def test_the_kind_of_a_gold(gold, benchmark, options, kind):
     assert audit.kind_of_gold(problem(gold, options=options), benchmark) == kind
 
 
+@pytest.mark.parametrize(("gold", "options", "alone", "because"), [
+    (r"\frac{1}{2004!}", None, True, "the factorial is beyond the parser's numbers"),
+    ("the 8 blue and the 9 red", None, True, "prose with numbers"),
+    (r"\text{VW}", None, False, "a block of letters is compared in other dress too"),
+    (r"\text{even}", None, False, "a word"),
+    (r"\frac{3}{4}", None, False, "a number"),
+    (r"(-\infty, 2] \cup [5, \infty)", None, False, "a union"),
+    (r"\pm \sqrt{3}", None, False, "two numbers"),
+    ("x^2 - 1", None, False, "an expression"),
+    ("B", ("1", "2"), False, "an option"),
+])  # fmt: skip
+def test_a_gold_that_the_corrected_rule_knows_as_text_alone_is_told(gold, options, alone, because):
+    made = problem(gold, options=options)
+    assert audit.only_as_written(made, "aqua" if options else "math") == alone, because
+    table = audit_tables.verbatim({"benchmarks": {"math": {"verbatim": [[0, gold]] if alone else []}}})
+    assert [row["gold"] for row in table] == [gold] * alone
+
+
 @pytest.mark.parametrize(("gold", "benchmark", "published", "because"), [
     ("1363", "mathematics", "accepts", "a whole number is its own normal form"),
     ("1363.0", "mathematics", "never", "the reader gives back 1363, and texts must be equal"),
@@ -350,6 +368,8 @@ def test_what_the_plan_says_of_the_golds_and_overlaps_is_in_the_record(record):
     }
     assert (never["mathematics"], never["numglue"]) == (139, 3)
     assert audit_tables.summary(record)["never_corrected"] == 0
+    assert audit_tables.summary(record)["verbatim"] < 10
+    assert audit_tables.acceptance(record)["right word for word only"].sum() < 10
     shared = {(one["first"], one["second"]): len({pair[1] for pair in one["pairs"]}) for one in record["shared"]}
     assert shared == {("math", "mmlu_math"): 79, ("numglue", "simuleq"): 30}
     assert audit_tables.kept_from_training(record, "NumGLUE", "numglue") == (360, 28)

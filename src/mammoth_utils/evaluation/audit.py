@@ -4,7 +4,7 @@ The committed record of the real sets is made again by::
 
     python -m mammoth_utils.evaluation.audit --data DIR --out records/real/audit.json
 
-in about three minutes on one core, and in half a minute where Math-Verify's verdicts are remembered.
+in some five minutes on one core, fewer where Math-Verify's verdicts are remembered; the record keeps the seconds.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def _benchmark(
     about = sets.info(name)
     rows = list(records.read_jsonl(sets.file(name, data_dir))) if about.world == "real" else [{}] * len(problems)
     check = workings.CHECKS.get(name) if about.world == "real" else None
-    kinds, accepts, refused, findings = Counter(), {}, [], []
+    kinds, accepts, refused, verbatim, findings = Counter(), {}, [], [], []
     for problem, row in zip(problems, rows, strict=True):
         kinds[audit.kind_of_gold(problem, about.rules)] += 1
         found = audit.acceptances(problem, about.rules)
@@ -192,6 +192,8 @@ def _benchmark(
             accepts.setdefault(grader, Counter())[status] += 1
         if set(found.values()) != {audit.ACCEPTS}:
             refused.append([_at(problem.id), problem.gold, [one for one, s in found.items() if s != audit.ACCEPTS]])
+        if audit.only_as_written(problem, about.rules):
+            verbatim.append([_at(problem.id), problem.gold])
         raised = [*audit.flags(problem, about.rules), *(check(problem, row) if check else ())]
         findings += [[_at(one.problem), one.flag, one.detail] for one in dict.fromkeys(raised)]
     groups = overlaps.repeats(problems)
@@ -207,6 +209,7 @@ def _benchmark(
         "accepts": {grader: dict(counts) for grader, counts in accepts.items()},
         "flags": dict(Counter(flag for _, flag, _ in findings)),
         "refused": refused,
+        "verbatim": verbatim,
         "findings": sorted(findings),
         "repeats": [[[_at(one) for one in group.ids], list(group.golds), group.agree] for group in groups],
     }

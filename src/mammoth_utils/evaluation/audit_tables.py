@@ -48,7 +48,10 @@ def kinds(record: dict[str, Any]) -> pandas.DataFrame:
 
 
 def acceptance(record: dict[str, Any]) -> pandas.DataFrame:
-    """One row a benchmark: how many golds a grader can never call right, whatever a model writes."""
+    """One row a benchmark: how many golds a grader can never call right, whatever a model writes.
+
+    The last column counts the golds that the corrected rule knows as text alone, which it accepts word for word.
+    """
     import pandas
 
     rows = []
@@ -56,7 +59,7 @@ def acceptance(record: dict[str, Any]) -> pandas.DataFrame:
         row = {"benchmark": paper_name(name), "problems": entry["n"]}
         for grader, counts in entry["accepts"].items():
             row[NAMES[grader].removesuffix(", on our answer")] = entry["n"] - counts.get(audit.ACCEPTS, 0)
-        rows.append(row)
+        rows.append({**row, "right word for word only": len(entry["verbatim"])})
     return pandas.DataFrame(rows).set_index("benchmark")
 
 
@@ -71,6 +74,15 @@ def out_of_reach(record: dict[str, Any]) -> list[dict[str, Any]]:
         }
         for name, entry in record["benchmarks"].items()
         for at, gold, who in entry["refused"]
+    ]
+
+
+def verbatim(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The golds that the corrected rule accepts only where an answer repeats them letter by letter."""
+    return [
+        {"benchmark": paper_name(name), "row": at, "gold": gold}
+        for name, entry in record["benchmarks"].items()
+        for at, gold in entry["verbatim"]
     ]
 
 
@@ -241,6 +253,7 @@ def summary(record: dict[str, Any]) -> dict[str, Any]:
         "never_mathematics": never.get("mathematics", 0),
         "never_numglue": never.get("numglue", 0),
         "never_corrected": sum(fair),
+        "verbatim": sum(len(entry["verbatim"]) for entry in nine.values()),
         **{how: counts[how] for how in GRAVE},
         "several": sum(flag == "several asked" for entry in nine.values() for _, flag, _ in entry["findings"]),
         "shared": sum(len({pair[1] for pair in one["pairs"]}) for one in record["shared"]),
@@ -274,6 +287,7 @@ def in_numbers(numbers: dict[str, Any]) -> pandas.DataFrame:
         "problems": "problems of the nine benchmarks",
         "never_published": "golds that the published rule can never meet",
         "never_corrected": "golds that the corrected rule can never meet",
+        "verbatim": "golds that the corrected rule knows as text alone",
         "wrong": "golds that their own row contradicts",
         "malformed": "findings of damaged rows",
         "ambiguous": "findings of ambiguous ones",

@@ -5,17 +5,19 @@ A benchmark is read as `Problem` rows; where they come from is no business of th
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from mammoth_utils.grading import notation
+from mammoth_utils.grading import notation, words
 from mammoth_utils.grading.answers import read_answer
 from mammoth_utils.grading.benchmarks import RULES, bare_options, benchmark_named, gold_letter, gold_text
-from mammoth_utils.grading.expressions import Unreadable, parse
+from mammoth_utils.grading.expressions import Node, Unreadable, parse
+from mammoth_utils.grading.forms import infinity, with_sign
 from mammoth_utils.grading.rules import grade
-from mammoth_utils.grading.values import Undefined, constant, symbols
+from mammoth_utils.grading.values import POINTS, Evaluation, Undefined, constant, symbols
 from mammoth_utils.grading.words import wordy
 from mammoth_utils.rationale import LETTERS, Problem
 
@@ -81,9 +83,8 @@ def kind_of_gold(problem: Problem, benchmark: str) -> str:
     if known.choice or (lettered and (problem.options or text.startswith("("))):
         return "option"
     tidy = notation.joined_thousands(notation.plain(text))
-    words = wordy(tidy)
-    if words is not None:
-        return "truth value" if words in ("true", "false") else "words"
+    if (word := wordy(tidy)) is not None:
+        return "truth value" if word in ("true", "false") else "words"
     number, unit = notation.without_unit(tidy)
     try:
         node = parse(number)
@@ -111,6 +112,31 @@ def kind_of_gold(problem: Problem, benchmark: str) -> str:
     if isinstance(value, (float, complex)):
         return "radical or constant"
     return "fraction" if value.denominator != 1 else "integer"
+
+
+def only_as_written(problem: Problem, benchmark: str) -> bool:
+    """Whether the corrected rule knows a gold as its text alone: no word, and no value at any point for its parser.
+
+    Such a gold is accepted where an answer repeats it letter by letter, and says nothing of what the rule understands.
+    """
+    kind = kind_of_gold(problem, benchmark)
+    if kind in ("option", "truth value", "words", "empty", "text"):
+        return kind == "text" and words.block(gold_text(problem.gold)) is None
+    number, _ = notation.without_unit(notation.joined_thousands(notation.plain(gold_text(problem.gold))))
+    return not _has_value(parse(number))
+
+
+def _has_value(node: Node) -> bool:
+    """Whether a tree, or each part of a container, has a value at some fixed point."""
+    if node.kind in ("list", "tuple", "set", "bare", "interval", "union", "matrix", "equation", "relation", "dict"):
+        return all(_has_value(part) for part in node.parts)
+    if node.kind == "base" or infinity(node):
+        return True
+    for point in range(POINTS):
+        with contextlib.suppress(Undefined):
+            Evaluation(point).value(with_sign(node, "±"))
+            return True
+    return False
 
 
 def acceptance(problem: Problem, benchmark: str, rule: str) -> str:
