@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from mammoth_utils import paths
 from mammoth_utils.curation import self_instruct, synthesis
-from mammoth_utils.curation.description import MINIATURE, Curation, describe
+from mammoth_utils.curation.description import MINIATURE, TERMS, Curation, describe
 from mammoth_utils.curation.filters import Dropped
 from mammoth_utils.curation.sources import Loaded, load
 from mammoth_utils.curation.store import Store
@@ -74,6 +75,25 @@ def after_dry_run(description: Curation, say: Say) -> Curation:
         say(f"missing: {entry.name}: {entry.missing}")
     return describe(MINIATURE, agreement=description.agreement, decontaminate=description.decontaminate,
                     windows=",".join(map(str, description.windows)), name=left.name)  # fmt: skip
+
+
+def goes_on(record: dict[str, Any], description: Curation, say: Say) -> bool:
+    """Whether a finished curation has requests without an answer that the teacher may give now; what stands, said.
+
+    What an outage left unanswered is asked for again. What the budget left is, once what the teacher is paid, or how
+    it is asked, was changed. What the endpoint refuses for good is not.
+    """
+    total, before = record["ledger"]["total"], record["parameters"]
+    unanswered, over_budget = total.get("unanswered", 0), total.get("over_budget", 0)
+    if unanswered:
+        say(f"{unanswered:,} requests have no answer yet; the others are stored, and those are sent again")
+    elif over_budget:
+        now = description.as_dict()
+        same = all(before.get(term) == now[term] for term in TERMS)
+        what = "the same command with a larger budget_usd sends them" if same else "those are sent now"
+        say(f"{over_budget:,} requests did not fit into budget_usd={before['budget_usd']}; {what}")
+        return not same
+    return bool(unanswered)
 
 
 def asked(

@@ -67,7 +67,7 @@ class Ledger:
     It counts the answers that this curation rests on, whether they were asked now or stored before, and what was
     asked for them and lost: requests whose answer never arrived, which an endpoint may have charged for. Each request
     was ``answered``; or its answer is ``empty``, as where ``max_tokens`` cut a model's thoughts, and was paid; or it is
-    ``refused``, whenever it is asked; or it is ``unanswered`` for now.
+    ``refused``, whenever it is asked; or it did not fit into the budget; or it is ``unanswered`` for now.
     """
 
     prices: tuple[float, float]
@@ -94,13 +94,13 @@ class Ledger:
         prompt = sum(answer.prompt_tokens for answer in paid)
         written = sum(answer.completion_tokens for answer in paid)
         given, empty = sum(bool(answer.text) for answer in answers), sum(answer.text == "" for answer in answers)
-        refused = sum(answer.refused for answer in answers)
+        refused, over_budget = (sum(getattr(answer, why) for answer in answers) for why in ("refused", "over_budget"))
         vanished = {each["intent"]: each["most_usd"] for each in lost}
         self.entries[name] = {
             "source": source, "model": model,
             "problems": len({answer.problem.id for answer in answers}), "requests": len(answers),
-            "answered": given, "empty": empty, "refused": refused,
-            "unanswered": len(answers) - given - empty - refused,
+            "answered": given, "empty": empty, "refused": refused, "over_budget": over_budget,
+            "unanswered": len(answers) - given - empty - refused - over_budget,
             "prompt_tokens": prompt, "completion_tokens": written,
             "dollars": round(sum(answer.dollars for answer in paid), 6),
             "lost": len(vanished), "lost_dollars_at_most": round(sum(vanished.values()), 6),
@@ -135,7 +135,7 @@ def _per(entry: dict[str, Any], accepted: int) -> dict[str, float | None]:
 
 
 def _sum(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    keys = ("problems", "requests", "answered", "empty", "refused", "unanswered", "prompt_tokens", "completion_tokens",
-            "dollars", "lost", "lost_dollars_at_most", "accepted")  # fmt: skip
+    keys = ("problems", "requests", "answered", "empty", "refused", "over_budget", "unanswered", "prompt_tokens",
+            "completion_tokens", "dollars", "lost", "lost_dollars_at_most", "accepted")  # fmt: skip
     total: dict[str, Any] = {key: round(sum(entry.get(key) or 0 for entry in entries), 6) for key in keys}
     return {**total, **_per(total, total["accepted"])}

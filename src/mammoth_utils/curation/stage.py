@@ -24,8 +24,9 @@ def curate(description: Curation, workers: int = 0, say: Say | None = None) -> d
 
     Leaves in ``description.folder``: ``mathinstruct.jsonl`` (kept rows), ``dropped.jsonl`` (with stage and reason),
     ``unfiltered.jsonl`` (the teacher's rows before execution), ``clean.json`` (which benchmark problems the rows leave
-    untouched) and ``record.json``. A run that was killed starts again without asking the teacher anything twice. Two
-    processes that want the same one wait for each other.
+    untouched) and ``record.json``. A run that was killed starts again without asking the teacher anything twice, and so
+    does one whose record has requests that the teacher may answer now. Two processes that want the same one wait for
+    each other.
 
     Args:
         description: What to make.
@@ -43,8 +44,10 @@ def curate(description: Curation, workers: int = 0, say: Say | None = None) -> d
     folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder.parent / f".{description.name}.lock"):
         _forget_older_code(description)
-        finished = records.open_run(folder, description.as_dict())
-        return finished if finished is not None else _run(description, workers, say or (lambda line: None))
+        finished, say = records.open_run(folder, description.identity()), say or (lambda line: None)
+        if finished is not None and not asking.goes_on(finished, description, say):
+            return finished
+        return _run(description, workers, say)
 
 
 def load(description: Curation) -> list[Loaded]:
@@ -61,7 +64,7 @@ def _forget_older_code(description: Curation) -> None:
     file = description.folder / "run.json"
     if not file.is_file():
         return
-    there, wanted = records.read_json(file), {"schema": records.SCHEMA, **description.as_dict()}
+    there, wanted = records.read_json(file), {"schema": records.SCHEMA, **description.identity()}
     differing = {line.split(":", 1)[0] for line in records.differences(there, wanted)}
     by_code = differing <= {"code", "teacher_model"} or set(there) != set(wanted)  # other keys: another version of it
     if not differing or not by_code or description.teacher != MINIATURE:
@@ -187,6 +190,7 @@ def _write(
         mixtures.UNFILTERED: unfiltered,
         mixtures.DROPPED: [entry.as_row() for entry in dropped],
     }
+    (folder / "record.json").unlink(missing_ok=True)  # of a run that goes on: it is not of the files to come
     for name, lines in files.items():
         records.write_jsonl(folder / name, lines)
     clean = {"world": description.world, "rules": list(index.rules), "benchmarks": index.clean(after),

@@ -66,6 +66,11 @@ class Answer:
         """Whether there is no answer because the endpoint refuses this request, whenever it is asked."""
         return self.text is None and sending.for_good(self.error)
 
+    @property
+    def over_budget(self) -> bool:
+        """Whether it was not asked for because of the budget."""
+        return self.error == OVER_BUDGET
+
 
 def request_body(problem: Problem, teacher: Teacher, asked: Prompt, sample: int = 0) -> dict[str, Any]:
     """The body of the chat request; further samples carry a seed of their own, which tells them apart."""
