@@ -665,8 +665,8 @@ def wholes(base):
     from peft import get_peft_model
     from transformers import get_scheduler
 
-    def made(method: str, steps: int = 0, rate: float = 1e-3):
-        description = described(base, method)
+    def made(method: str, steps: int = 0, rate: float = 1e-3, size: str = "1m"):
+        description = described(base, method, size)
         records.write_json(description.folder / "run.json", description.as_dict())
         model = adapters.load_model(description, "fp32")
         if method != "full":
@@ -680,6 +680,43 @@ def wholes(base):
         return description, trainer, adapters.load_tokenizer(description)
 
     return made
+
+
+def _gathered(model) -> dict[str, torch.Tensor]:
+    return {
+        name: value.detach().clone() for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)
+    }
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_what_was_gathered_from_all_processes_is_compared_and_the_rest_said(wholes, runs_dir, method):
+    description, trainer, tokenizer = wholes(method, size="7b")
+    trainer.model_wrapped = trainer.model
+    trainer.accelerator.get_state_dict = _gathered
+    left = results.finish(description, trainer, tokenizer, True, 0, 10**10, "bf16", [])
+    kind = "model" if method == "full" else "adapter"
+    assert left.folders == [kind]
+    assert left.drift == {"tensors": len(tensors(description.folder / kind)), "not_done": results.OPEN[kind, True]}
+    assert left.drift["not_done"].startswith("no losses were compared")
+    if method == "full":
+        assert {value.dtype for value in tensors(description.folder / "model").values()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize(
+    ("gather", "because"),
+    [
+        (lambda state: {name: value for name, value in state.items() if "lora_" not in name}, "the base alone"),
+        (lambda state: {name: value for name, value in state.items() if "layers.1" not in name}, "a layer is missing"),
+        (lambda state: {name.replace("layers.0.", "layers.0._checkpoint_wrapped_module."): value
+                        for name, value in state.items()}, "names of a net that makes its activations again"),
+    ],
+)  # fmt: skip
+def test_an_adapter_that_was_not_gathered_whole_is_refused(wholes, runs_dir, gather, because):
+    description, trainer, tokenizer = wholes("lora", size="7b")
+    trainer.model_wrapped = trainer.model
+    trainer.accelerator.get_state_dict = lambda model: gather(_gathered(model))
+    with pytest.raises(whole.NotWholeError, match=r"28 tensors expected, .* missing: base_model"):
+        results.finish(description, trainer, tokenizer, True, 0, 10**10, "bf16", [])
 
 
 def test_a_refusal_names_the_last_checkpoint(runs_dir, base, monkeypatch):
