@@ -96,6 +96,11 @@ def test_a_model_without_a_system_message_gets_it_in_the_users(store):
         ("Unrecognized request argument supplied: seed", None, "no seed", "older servers"),
         ("[{'type': 'extra_forbidden', 'loc': ('body', 'seed'), 'msg': 'Extra inputs are not permitted'}]", None,
          "no seed", "servers that validate with pydantic"),
+        ("invalid temperature: only 1 is allowed for this model", None, "no temperature", "a reasoning model"),
+        ("Developer instruction is not enabled for models/gemma-3-27b-it", None, "system in user",
+         "a model without a system message, behind an endpoint that calls it another name"),
+        ("Conversation roles must alternate user/assistant/user/assistant/...", None, "system in user",
+         "a chat template that expects the user first"),
         ("The content was filtered", None, None, "nothing to adapt"),
     ],
 )  # fmt: skip

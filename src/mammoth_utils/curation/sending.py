@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
 from mammoth_utils.curation import pacing
+from mammoth_utils.curation.adaptations import Body, adapted, wanted_adaptation
 from mammoth_utils.curation.ledger import Budget
 from mammoth_utils.curation.store import LOST, REFUSED, UNSENT, Store
 from mammoth_utils.curation.teachers import Teacher, TeacherError
@@ -23,57 +24,6 @@ ALL_REFUSED = 100  # requests of a model that never answered, each refused by it
 TRANSIENT = (408, 409, 425, 429)  # statuses below 500 after which the same request may be answered
 OVER_BUDGET = "the budget would be passed"
 STOPPED = "the run ended first"
-
-Body = dict[str, Any]
-
-
-def _without(name: str) -> Callable[[Body], Body]:
-    return lambda body: {key: value for key, value in body.items() if key != name}
-
-
-def _renamed(old: str, new: str) -> Callable[[Body], Body]:
-    return lambda body: {new if key == old else key: value for key, value in body.items()}
-
-
-def _system_in_user(body: Body) -> Body:
-    first, *rest = body["messages"]
-    if first["role"] != "system" or not rest:
-        return body
-    joined = {**rest[0], "content": f"{first['content']}\n\n{rest[0]['content']}"}
-    return {**body, "messages": [joined, *rest[1:]]}
-
-
-# What some models refuse, by the name under which it is recorded: what the refusal names, and the change. Reasoning
-# models take no temperature and count their thoughts in max_completion_tokens; the chat templates of some open-weights
-# models know no system message; some servers know no seed.
-ADAPTATIONS: dict[str, tuple[str, Callable[[Body], Body]]] = {
-    "max_completion_tokens": ("max_tokens", _renamed("max_tokens", "max_completion_tokens")),
-    "no temperature": ("temperature", _without("temperature")),
-    "no seed": ("seed", _without("seed")),
-    "system in user": (r"(?:system|developer)[' \"]*(?:role|message|prompt|instruction)s?", _system_in_user),
-}
-_REFUSES = re.compile(
-    r"unsupported|not supported|n[o']t support|only the default|not permitted|not allowed|unknown|unrecogni[sz]ed|"
-    r"extra (?:inputs|fields)|unexpected|deprecated|instead",
-    re.IGNORECASE,
-)
-
-
-def adapted(body: Body, names: Iterable[str]) -> Body:
-    """The body as a model with these adaptations takes it."""
-    for name in names:
-        body = ADAPTATIONS[name][1](body)
-    return body
-
-
-def wanted_adaptation(message: str, parameter: str | None, applied: Iterable[str]) -> str | None:
-    """The adaptation that a refusal asks for and that was not applied yet; None if it asks for none."""
-    applied = set(applied)
-    for name, (refused, _) in ADAPTATIONS.items():
-        named = parameter == refused or re.search(rf"\b{refused}\b", message, re.IGNORECASE)
-        if name not in applied and named and _REFUSES.search(message):
-            return name
-    return None
 
 
 def open_client(teacher: Teacher) -> Any:

@@ -42,7 +42,7 @@ class Answer:
         usage: ``reported``, or ``at most`` where upper bounds stand for what the endpoint does not report.
         dollars: What it cost when it was asked.
         batch: Whether it came by the batch API.
-        adapted: What the request was changed by, because the model wanted it so (``sending.ADAPTATIONS``).
+        adapted: What the request was changed by, because the model wanted it so (``adaptations.ADAPTATIONS``).
         sample: The number of this answer among those to the same problem, from 0.
     """
 
