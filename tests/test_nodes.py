@@ -12,10 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+import test_live
 import tiny_base
 
 from mammoth_utils import records
-from mammoth_utils.training import NotReadyError, describe, launch, nodes, planner, train
+from mammoth_utils.training import NotReadyError, describe, launch, machine, nodes, planner, ready, train
 from mammoth_utils.training.describe import FORCE_VARIABLE
 
 SETTINGS = (*launch.FOLDERS, *launch.WORDS, FORCE_VARIABLE, "PYTHONPATH")
@@ -124,6 +125,16 @@ def test_no_token_or_key_stands_in_a_line(here, monkeypatch):
         monkeypatch.setenv(name, "secret-of-mine")
     for line in launch.cluster_lines(describe("70b", method="full", nodes=2, force=True)):
         assert "secret-of-mine" not in line
+
+
+def test_a_login_node_without_cards_and_with_little_memory_lets_a_run_of_several_nodes_wait(here, monkeypatch):
+    test_live.tiny_base_of_70b(here, monkeypatch)
+    monkeypatch.setattr(planner, "gpus", list)
+    monkeypatch.setattr(machine, "free_memory", lambda: 4.0)
+    lines = ready(describe("70b", method="full", nodes=4))
+    assert "the cards of 4 nodes are not seen from here; each node looks at its own" in lines
+    with pytest.raises(NotReadyError, match="an NVIDIA GPU"):
+        ready(describe("70b", method="full"))
 
 
 # --- what the page sees ---------------------------------------------------------------------------------------------

@@ -147,7 +147,8 @@ def _step(description: RunDescription) -> _Finding:
 
 def _memory(description: RunDescription, architecture: architectures.Architecture) -> _Finding:
     """Whether this machine's own memory holds what loading puts there, where Linux says how much is free."""
-    if description.miniature:
+    on_other_nodes = description.nodes > 1 and description.devices != "cpu" and not planner.gpus()
+    if description.miniature or on_other_nodes:  # a login node loads nothing
         return _Finding(True, "")
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 0)) or max(1, _processes(description) // description.nodes)
     need, what = _loading(description, architecture, processes)
