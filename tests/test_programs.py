@@ -70,6 +70,13 @@ def run(sandboxes):
         ("def solution():\n    return 42\nprint(solution())", "42\n", None, "printing answers, so no second call"),
         ("calls = []\ndef solution():\n    calls.append(1)\n    return len(calls)\nsolution()", "", "1", "one call"),
         ("def solution():\n    return 42\n'''that was all'''", "", "42", "a comment at the end is no answer"),
+        ("def solution(a, b):\n    return a + b\nsolution(40, 2)", "", "42", "one that needs arguments is a helper"),
+        ("def solution(a):\n    return a * 6\nx = solution(7)\nx", "", "42", "which the last line need not call"),
+        ("def solution(a=42):\n    return a", "", "42", "one that can do without them is called"),
+        ("def solution(*a, b=42):\n    return b", "", "42", "so is one that takes any number"),
+        ("import os\ndef solution(a):\n    return a\nsolution(42)", "", "42", "the same in a process of its own"),
+        ("ans = 42\nexit()", "", "42", "what was set before leaving counts"),
+        ("ans = '42\\ud800'", "", "42?", "half a character is no text that a file could take"),
         ("ans = None\n42", "", "42", "an ans of None is no answer"),
         ("if __name__ == '__main__':\n    print(42)", "42\n", None, "programs run as the main module"),
         ("print()\nans = 42", "\n", "42", "white space is printed, but the output is the value"),
@@ -122,7 +129,10 @@ def test_sympy_and_numpy_answers_are_text(run):
         ("import os\nos.kill(os.getpid(), 9)", "crashed", "SIGKILL", "ended by its own hand"),
         ("import os\nos.abort()", "crashed", "SIGABRT", "a failed assertion in C"),
         ("import ctypes\nctypes.string_at(0)", "crashed", "SIGSEGV", "a read where there is no memory"),
-        ("import os\nos.closerange(0, 64)", "crashed", "could not report", "every channel closed"),
+        ("import os\nos.closerange(0, 64)", "crashed", "SIGABRT", "every channel closed: it cannot report its end"),
+        ("import os\nos._exit(86)", "error", "exit code 86", "every exit code is the program's own"),
+        ("import os\nos._exit(87)", "error", "exit code 87", "none of them speaks of memory"),
+        ("raise ValueError('\\ud800 of a text')", "error", "ValueError: ? of a text", "half a character is no text"),
         ("", "refused", "empty", "nothing to run"),
         (" \n\t", "refused", "empty", "white space is nothing too"),
         ("print(1)\0", "refused", "null character", "Python itself refuses it"),
@@ -176,7 +186,8 @@ def test_a_loop_that_ignores_signals_ends_at_its_limit(run):
     "program", ["import time\ntime.sleep(600)", "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)"]
 )
 def test_a_program_that_waits_or_stops_itself_ends_by_elapsed_time(run, program):
-    assert run(program, wall_s=1).status == "timeout"
+    execution = run(program, wall_s=1, timeout_s=7)
+    assert (execution.status, execution.error) == ("timeout", "ran longer than 1 s of elapsed time and was stopped")
 
 
 @needs_linux
@@ -193,6 +204,12 @@ def test_too_much_memory_is_a_status_of_its_own(run, program):
     execution = run(program)
     assert execution.status == "memory"
     assert execution.peak_memory_mb < 2000
+
+
+@pytest.mark.parametrize("program", ["import sympy, os\nos.abort()", "import os\nos.abort()"])
+def test_what_a_process_has_from_its_parent_does_not_count_as_its_memory(run, program):
+    execution = run(program, memory_mb=32)
+    assert (execution.status, execution.error) == ("crashed", "the program's process was ended by SIGABRT")
 
 
 def test_memory_within_the_limit_is_given(run):

@@ -66,7 +66,7 @@ class Neighbours:
         return Settled(results, [index for index, fields in answer["results"] if fields is None])
 
     def _start(self, task: dict) -> None:
-        base = watch.address_space(self._descriptors["statm"])
+        base, _ = watch.sizes(self._descriptors["statm"])
         ceiling = None if base is None else base + task["memory_mb"] * 2**20
         to_read, self._to = os.pipe()
         self._from, to_write = os.pipe()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import _sitebuiltins
 import ast
 import builtins
+import inspect
 import io
 import linecache
 import random
@@ -123,6 +124,10 @@ def run(cells: Sequence[str], stdout: int) -> dict:
     try:
         try:
             value = execute(ready, main.__dict__, said)
+        except SystemExit as leaving:
+            if leaving.code not in (None, 0):
+                raise
+            value = main.__dict__.get("ans")
         finally:
             for thread in threading.enumerate():
                 if thread is not threading.main_thread() and not thread.daemon:
@@ -131,8 +136,7 @@ def run(cells: Sequence[str], stdout: int) -> dict:
                 stream.flush()
         report.update(valued(value))
     except SystemExit as leaving:
-        if leaving.code not in (None, 0):
-            report.update(status="error", error=f"SystemExit: {leaving.code}"[:ERROR_CHARS])
+        report.update(status="error", error=f"SystemExit: {leaving.code}"[:ERROR_CHARS])
     except MemoryError:
         vars(sys.modules["__main__"]).clear()  # room for the report
         report.update(status="memory", error="MemoryError: the program asked for more than its limit")
@@ -183,11 +187,22 @@ def execute(cells: Iterable[Compiled], space: dict, said: Callable[[], bool]) ->
     if said():
         return value
     for name in ("solution", "solver"):
-        if callable(space.get(name)) and not (calls == name and value is not None):
+        if _takes_nothing(space.get(name)) and not (calls == name and value is not None):
             returned = space[name]()
             answer = space.get("ans") if returned is None else returned
             return value if answer is None else answer
     return value
+
+
+def _takes_nothing(function: object) -> bool:
+    """Whether something can be called without arguments; a helper that happens to be named ``solution`` cannot."""
+    if not callable(function):
+        return False
+    try:
+        inspect.signature(function).bind()
+    except (TypeError, ValueError):  # it needs arguments, or does not say what it takes
+        return False
+    return True
 
 
 def valued(value: object) -> dict:

@@ -19,8 +19,6 @@ from mammoth_utils.programs import layers, program, traces
 PRINTED_BYTES = 64 * 1024  # kept of what a program prints
 FLOOD_BYTES = 1024 * 1024  # printed beyond this, a program is stopped
 REPORT_BYTES = 1024 * 1024
-# Exit codes of a program's process that could not report; any other is the program's own.
-NO_REPORT, NO_MEMORY = 86, 87
 ENDED_BY = "the program's process was ended by"
 KILLED = f"{ENDED_BY} SIGKILL"
 POLL_S = 0.005  # where the kernel cannot announce the end of a process
@@ -36,7 +34,7 @@ def run(task: dict, level: str, descriptors: dict, spared: int | None = None) ->
         spared: A process of ours that goes on when everything else that is left is ended, or None.
     """
     timeout_s, wall_s = task["timeout_s"], task["wall_s"]
-    base = address_space(descriptors["statm"])
+    base, resident = sizes(descriptors["statm"])
     ceiling = None if base is None else base + task["memory_mb"] * 2**20
     out, out_end = os.pipe()
     reports, report_end = os.pipe()
@@ -58,7 +56,8 @@ def run(task: dict, level: str, descriptors: dict, spared: int | None = None) ->
     status, usage = watch.status, watch.usage
     peak_mb = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
     used_s = usage.ru_utime + usage.ru_stime
-    near = ceiling is not None and peak_mb * 2**20 >= 0.9 * task["memory_mb"] * 2**20
+    # What the process had from its parent is not its own doing.
+    near = ceiling is not None and peak_mb * 2**20 - resident >= 0.9 * task["memory_mb"] * 2**20
     report = _verdict(forced, status, watch.report(nonce), near, used_s >= timeout_s, task)
     printed = bytes(watch.printed[:PRINTED_BYTES])
     cut = watch.total > PRINTED_BYTES
@@ -76,11 +75,14 @@ def _verdict(forced: str | None, status: int, report: dict | None, near: bool, s
     code = os.waitstatus_to_exitcode(status)
     if forced == "output":
         return silent | {"status": "output", "error": f"printed more than {FLOOD_BYTES // 1024} KiB and was stopped"}
+    if forced == "elapsed":
+        words = f"ran longer than {task['wall_s']:g} s of elapsed time and was stopped"
+        return silent | {"status": "timeout", "error": words}
     if forced == "timeout" or code == -signal.SIGXCPU or (code == -signal.SIGKILL and spent):
         return silent | {"status": "timeout", "error": f"ran longer than {task['timeout_s']:g} s and was stopped"}
     if code == 0 and report is not None:
         return report
-    if code == NO_MEMORY or (code < 0 and near):
+    if code < 0 and near:
         return silent | {"status": "memory", "error": f"ended at its limit of {task['memory_mb']} MiB"}
     if code < 0:
         try:
@@ -88,8 +90,6 @@ def _verdict(forced: str | None, status: int, report: dict | None, near: bool, s
         except ValueError:
             name = f"signal {-code}"
         return silent | {"status": "crashed", "error": f"{ENDED_BY} {name}"}
-    if code == NO_REPORT:
-        return silent | {"status": "crashed", "error": "the program's process could not report its end"}
     if code:
         return silent | {"status": "error", "error": f"the program ended its process with exit code {code}"}
     return silent  # os._exit(0): it said that all is well, and what it printed stands
@@ -116,9 +116,10 @@ class _Watch:
         """Wait for the process to end, or end it; why it was ended, or None."""
         forced = None
         while True:
-            left = min(timeout_s - self._processor_s(), wall_s - (time.monotonic() - started))
+            processor_left, elapsed_left = timeout_s - self._processor_s(), wall_s - (time.monotonic() - started)
+            left = min(processor_left, elapsed_left)
             if left <= 0 and forced is None:
-                forced = self._end("timeout")
+                forced = self._end("timeout" if processor_left <= 0 else "elapsed")
             # Several threads burn faster than the clock, so a look from time to time is needed.
             pause = min(max(left, 0.001), 0.25) if forced is None else 1.0
             for descriptor, event in self.poller.poll((pause if self.end is not None else min(pause, POLL_S)) * 1000):
@@ -190,12 +191,13 @@ class _Watch:
         except (ValueError, KeyError, TypeError, RecursionError):
             error = "the program wrote into the channel of its result"
             return {"status": "crashed", "value": None, "error": error, "truncated": False}
+        # Half a character, which Python's texts may hold and files may not, becomes a question mark.
+        value, error = (text and text.encode("utf-8", "replace").decode() for text in (value, error))
         return {"status": status, "value": value, "error": error, "truncated": truncated}
 
 
 def _be_the_program(task, level, ruleset, ceiling, out: int, report: int, nonce: bytes) -> NoReturn:
     """Turn this process into that of a program: limits, confinement, the program, its report, the end."""
-    code = NO_REPORT
     try:
         os.setsid()
         layers.die_with_parent()
@@ -203,14 +205,16 @@ def _be_the_program(task, level, ruleset, ceiling, out: int, report: int, nonce:
         (kept,) = keep_only([report], ruleset, level)
         layers.limit_program(task["timeout_s"], ceiling, level, task["file_mb"])
         program.seed_everything()
-        told = nonce + json.dumps(program.run(task["cells"], 1)).encode("ascii")
+        words = f"ended at its limit of {task['memory_mb']} MiB"
+        full = {"status": "memory", "value": None, "error": words, "truncated": False}
+        told = nonce + json.dumps(full).encode("ascii")  # ready before there is no room for it
+        with contextlib.suppress(MemoryError):
+            told = nonce + json.dumps(program.run(task["cells"], 1)).encode("ascii")
         while told:
             told = told[os.write(kept, told) :]
-        code = 0
-    except MemoryError:
-        code = NO_MEMORY
+        os._exit(0)
     finally:
-        os._exit(code)
+        os.abort()  # it cannot report, and every exit code is the program's own
 
 
 def keep_only(kept: list[int], ruleset: int | None, level: str) -> list[int]:
@@ -228,8 +232,12 @@ def keep_only(kept: list[int], ruleset: int | None, level: str) -> list[int]:
     return moved
 
 
-def address_space(statm: int | None) -> int | None:
-    """Bytes of address space that the warm parent has, which its programs start with; None where it cannot be known."""
+def sizes(statm: int | None) -> tuple[int | None, int]:
+    """Bytes of address space and of memory that the warm parent has, which its programs start with.
+
+    None and 0 where they cannot be known.
+    """
     if statm is None:
-        return None
-    return int(os.pread(statm, 64, 0).split()[0]) * resource.getpagesize()
+        return None, 0
+    pages, resident = map(int, os.pread(statm, 64, 0).split()[:2])
+    return pages * resource.getpagesize(), resident * resource.getpagesize()
