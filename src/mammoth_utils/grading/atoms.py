@@ -198,6 +198,8 @@ def matrix(parser: Parser) -> Node:
     parser.take("}")
     if name not in MATRICES:
         raise Unreadable(f"the environment {name[:20]}")
+    if name == "vmatrix":
+        raise Unreadable("a determinant, which is no matrix")
     rows: list[Node] = []
     cells: list[Node] = []
     while True:

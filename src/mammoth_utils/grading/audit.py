@@ -97,6 +97,8 @@ def kind_of_gold(problem: Problem, benchmark: str) -> str:
         "relation": "equation or relation", "interval": "interval", "union": "interval", "matrix": "matrix",
         **dict.fromkeys(("list", "tuple", "set", "bare", "dict", "pm"), "list, tuple or set"),
     }  # fmt: skip
+    if node.kind == "ratio" and len(node.parts) > 2:
+        return "list, tuple or set"
     if node.kind in named:
         return named[node.kind]
     if symbols(node):
@@ -128,7 +130,19 @@ def only_as_written(problem: Problem, benchmark: str) -> bool:
 
 def _has_value(node: Node) -> bool:
     """Whether a tree, or each part of a container, has a value at some fixed point."""
-    if node.kind in ("list", "tuple", "set", "bare", "interval", "union", "matrix", "equation", "relation", "dict"):
+    if node.kind in (
+        "list",
+        "tuple",
+        "set",
+        "bare",
+        "interval",
+        "union",
+        "matrix",
+        "equation",
+        "relation",
+        "dict",
+        "ratio",
+    ):
         return all(_has_value(part) for part in node.parts)
     if node.kind == "base" or infinity(node):
         return True

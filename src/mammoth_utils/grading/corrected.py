@@ -21,15 +21,17 @@ from mammoth_utils.grading.forms import (
     rising,
     rows_of_matrix,
     size,
+    to_be_solved,
     with_sign,
 )
 from mammoth_utils.grading.values import Undefined, equal_values, symbols
-from mammoth_utils.grading.words import block, leading_number, same_block, wordy
+from mammoth_utils.grading.words import DATE, block, leading_number, same_block, stamp, wordy
 
 MAX_ITEMS_UNORDERED = 24
 _SPACED = re.compile(r"\d{1,3}(?: \d{3})+")
 _DEGREES = Node("symbol", name="degrees")
 _TWELVE = Node("number", value=Fraction(12))
+_MIXED = re.compile(r"(-?\d+)\s+and\s+(\d+\s*/\s*\d+)")
 _COUNTED = re.compile(r"%|(?:\s+[A-Za-z]+){0,2}")
 _CONTAINERS = frozenset(("list", "tuple", "set", "bare", "interval", "union", "matrix", "dict"))
 
@@ -61,6 +63,9 @@ def equivalent(answer: str, gold: str, mathematics: bool = False, measured: bool
         return True, f"the same as the gold {_short(gold)}"
     if len(ours) > notation.MAX_TEXT or len(theirs) > notation.MAX_TEXT:
         return _as_text(ours, theirs), "compared as text, since one side is too long for a formula"
+    stamps = [stamp(text) for text in (ours, theirs)]
+    if None not in stamps or any(one is not None and one[0] == DATE for one in stamps):
+        return stamps[0] == stamps[1], f"{_short(answer)} and {_short(gold)} are read as times or dates"
     words = wordy(theirs)
     if words is not None:
         same = wordy(ours) == words
@@ -92,6 +97,8 @@ def equivalent(answer: str, gold: str, mathematics: bool = False, measured: bool
             return False, f"the units differ: {_short(answer)} against {_short(gold)}"
         scale = Node("number", value=found_unit[1] / wanted_unit[1])
         same = comparison.same(Node("mul", (found, scale)), wanted)
+    if not same and (mixed := _MIXED.fullmatch(ours)):  # "2 and 1/2", which may be two values as well
+        same = comparison.same(_quantity(f"{mixed[1]} {mixed[2]}")[0], wanted)
     return same, f"{_short(answer)} {'equals' if same else 'differs from'} {_short(gold)}"
 
 
@@ -174,12 +181,20 @@ class Comparison:
             return self.same_value(ours.parts[0], theirs) or share
         if "base" in (ours.kind, theirs.kind):
             return digits(ours) == digits(theirs) and (ours.kind != theirs.kind or ours.name == theirs.name)
+        if ours.kind == theirs.kind == "ratio" and len(ours.parts) == len(theirs.parts) > 2:  # 2:4:6 is 1:2:3
+            scaled = [
+                [Node("mul", (part, other.parts[0])) for part in one.parts]
+                for one, other in ((ours, theirs), (theirs, ours))
+            ]
+            return all(self.same_value(*pair) for pair in zip(*scaled, strict=True))
         return self.same_value(ours, theirs)
 
     def simple(self, node: Node) -> Node:
         """The tree with plus-minus written out, lone items out of their brackets and a degree sign left out."""
         if node.kind == "mul" and node.parts[1] == _DEGREES:
             node = node.parts[0]
+        if node.kind == "neg" and node.parts[0].kind == "base":
+            node = Node("base", node.parts, f"-{node.parts[0].name}")
         if node.kind == "dict":
             keys_are_numbers = all(not symbols(part.parts[0]) for part in node.parts)
             if keys_are_numbers and self.mathematics:
@@ -214,6 +229,8 @@ class Comparison:
     def same_equation(self, ours: Node, theirs: Node) -> bool:
         """Equations: ``x = 3`` is 3; two general ones are the same where one is a multiple of the other."""
         if theirs.kind != "equation":
+            if named(ours) is None and to_be_solved(ours):
+                return False
             return self.same(ours.parts[1] if named(ours) is None else named(ours)[1], theirs)
         name = named(theirs)
         if ours.kind != "equation":

@@ -96,7 +96,7 @@ class Parser:
             return node
         if set(names) == {"="}:
             return Node("equation", (chain[0], chain[-1]), "=")
-        if names == [":"]:
+        if set(names) == {":"}:
             return Node("ratio", tuple(chain))
         return Node("relation", tuple(chain), " ".join(names))
 

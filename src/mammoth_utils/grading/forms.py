@@ -47,6 +47,8 @@ def digits(node: Node) -> str | None:
         return node.name.partition("_")[0]
     if node.kind == "number" and node.unit is None and node.value.denominator == 1:
         return str(node.value)
+    if node.kind == "neg" and (inner := digits(node.parts[0])):
+        return f"-{inner}"
     return None
 
 
@@ -70,6 +72,20 @@ def named(equation: Node) -> tuple[str, Node] | None:
         if one.kind == "mul" and all(part.kind == "symbol" for part in one.parts) and one is equation.parts[0]:
             return f"{one.parts[0].name}({one.parts[1].name})", other
     return None
+
+
+def to_be_solved(equation: Node) -> bool:
+    """Whether an equation in one unknown states no value: ``x^2 = 9``, ``2x = 6``.
+
+    ``a + b = 7`` and ``xy = 6`` name the quantity asked for, ``f(2) = 9`` and ``\\sin x = 1/2`` a function's value, and
+    ``x^2 - 1 = (x - 1)(x + 1)`` another form of it.
+    """
+    left, right = equation.parts
+    factors = left
+    while factors.kind == "mul":
+        factors = factors.parts[0]
+    applied = left.kind == "mul" and (factors.kind == "symbol" or factors.kind == "pow")  # f(2), f^{-1}(2)
+    return len(symbols(left)) == 1 and not symbols(right) and left.kind not in ("symbol", "call") and not applied
 
 
 def difference(node: Node) -> Node:

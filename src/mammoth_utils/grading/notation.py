@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from mammoth_utils.grading.characters import spelled
 from mammoth_utils.grading.printed import in_our_notation
 from mammoth_utils.grading.units import DOLLAR, NO_WORDS, without_unit
 
@@ -29,6 +30,11 @@ _ONE_LETTER = {"m": "meters", "g": "grams", "s": "seconds", "h": "hours", "l": "
 def _time_of_day(hour: str, minutes: str | None, half: str) -> str:
     """``9:00 a.m.`` and ``9 AM`` as ``9 am``."""
     return f"{hour}{minutes or ''} {half.lower()}m"
+
+
+def _over(found: re.Match) -> str:
+    above, below = found.groups()[:2] if found[1] is not None else found.groups()[2:]
+    return f"\\frac{{{above.strip()}}}{{{below.strip()}}}"
 
 
 _INTERVALS = {"open": "OpenInterval(", "Lopen": "LopenInterval(", "Ropen": "RopenInterval("}
@@ -63,6 +69,12 @@ _REPLACED = [
         (r"\\l(floor|ceil)(?![A-Za-z])", r" \1("),
         (r"\\r(?:floor|ceil)(?![A-Za-z])", ")"),
         (r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}", r"\\binom{\1}{\2}"),
+        (r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}|^([^{}\\]*)\\over(?![A-Za-z])([^{}\\]*)$", _over),
+        (r"\\(?:overline|bar)\s*\{\s*([A-Z]{2})\s*\}", r"\1"),  # a segment is named by its ends
+        (
+            r"^\(?\s*(-?\d+)\s*\)?(?:\s+(?:in\s+)?base\s+|(?<=\))\s*_\s*)\{?(\d+)\}?$",
+            r"\1_{\2}",
+        ),  # 1200 base 7, (1200)_7
         (r"(?<![A-Za-z])(?:C|comb|nCr)\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)", r"binomial(\1,\2)"),
         (r"\bInterval\.([olLrR])(open|pen)\(", lambda found: _INTERVALS[found[1] + found[2]]),
         (r"\\langle(?![A-Za-z])|^\s*<(?=[^<>=]*,[^<>=]*>\s*$)", "("),
@@ -72,11 +84,6 @@ _REPLACED = [
         (r"(?<=\d)(?:st|nd|rd|th)\b", ""),
         (r"√\s*(\d+(?:\.\d+)?|[A-Za-z])", r"sqrt(\1)"),
         (r"√", "sqrt"),
-        (r"²", "^2"),
-        (r"³", "^3"),
-        (r"½", " 1/2"),
-        (r"¼", " 1/4"),
-        (r"¾", " 3/4"),
         (r"\b(?:np|numpy|math|sympy|sp|mpmath)\.(?=[A-Za-z])", ""),
         (r"\b(?:float|int)(?:16|32|64)?\s*\((-?[0-9.e+-]+)\)", r"\1"),
         (r"\b(?:Decimal|mpf)\s*\(\s*['\"]([^'\"()]*)['\"]\s*\)", r"\1"),
@@ -132,7 +139,7 @@ def plain(text: str) -> str:
     text = text.strip()
     if len(text) > MAX_TEXT:
         return " ".join(text.split())
-    text = in_our_notation(text)
+    text = in_our_notation(spelled(text))
     for _ in range(3):  # \text{\textbf{...}} nests, never deeply
         if "\\" not in text or not _TEXTS.search(text):
             break

@@ -76,7 +76,7 @@ _QUANTITY = re.compile(
 )
 
 
-_PREFIXED = re.compile(r"(?:(?P<rupee>Rs\b\.?|INR\b|₹)|(?P<money>USD?\b))\s*(?=[-+]?[\d.])", re.I)
+_PREFIXED = re.compile(r"(?:(?P<rupee>Rs\b\.?|INR\b|₹)|(?P<money>USD?))\s*(?=[-+]?[\d.])", re.I)
 # What is counted, in words so short that they could be products of letters.
 _SHORT_WORDS = (
     "men man boy kid cow hen pig dog cat ant bee car bus van bag box cup jar pot pan tin tub toy hat cap tie pen egg "

@@ -27,6 +27,9 @@ _SHORT_WORDS = frozenset(("odd", "all"))  # words, not products of three letters
 _BOOLEANS = ("true", "false")
 _STARTS = re.compile(rf"\s*(?:a|an|hundred|{'|'.join([*SPOKEN, *_TENS])})\b", re.I)
 _BLOCK = re.compile(r"\s*\$?\s*\\(?:text|textbf|textit|textrm|mbox|mathrm|mathbf)\s*\{\s*([A-Za-z]{2,})\s*\}[\s.$]*")
+DATE = "date"
+_DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
+_TIME = re.compile(r"(\d{1,2}):(\d\d)\s*([ap]m)?")
 _WORDY = re.compile(r"[A-Za-z][A-Za-z\s.,'’\-]*")
 
 
@@ -70,6 +73,19 @@ def leading_number(text: str) -> tuple[str, int] | None:
             r"\s+(?:of|or|to|and|times|more|less|fewer)\b", text[word.end() :], re.I
         ):
             return digits, word.end()
+    return None
+
+
+def stamp(text: str) -> tuple[str, ...] | None:
+    """A date (``2020-01-01``) or a time with two digits of minutes (``2:30``, ``4:30 pm``) in its parts, else None.
+
+    Two of them are compared part by part: no date is a subtraction, and no two times are one ratio.
+    """
+    if found := _DATE.fullmatch(text):
+        return (DATE, *(str(int(part)) for part in found.groups()))
+    found = _TIME.fullmatch(text)
+    if found and int(found[1]) <= 24 and int(found[2]) < 60:
+        return ("time", str(int(found[1])), found[2], found[3] or "")
     return None
 
 
