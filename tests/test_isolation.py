@@ -66,6 +66,7 @@ def test_the_table_says_what_holds_at_each_level(level):
     for claim in ("reading files", "writing files", "network", "other processes", "new processes"):
         assert holds[claim] == ("yes" if report.full else "no"), claim
     assert report.summary in str(report)
+    assert repr(report) == str(report), "a plain prompt shows the table"
     assert "<table>" in report._repr_html_()
 
 
@@ -104,6 +105,14 @@ def test_a_folder_is_emptied_however_deep_and_whatever_its_rights(tmp_path):
     assert traces.wipe(str(folder))
     assert os.listdir(folder) == []
     assert kept.exists()
+
+
+def test_a_system_that_is_no_unix_is_told_so():
+    script = "import os; os.name = 'nt'; import mammoth_utils.programs"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "ImportError: mammoth_utils.programs runs programs on Linux, macOS and other Unix systems" in done.stderr
 
 
 def test_the_rooms_load_without_torch():

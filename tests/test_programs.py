@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from processes import below, children, gone
 
@@ -654,8 +656,35 @@ def test_a_sandbox_says_when_it_is_misused():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"timeout_s": 0}, {"memory_mb": -1}, {"workers": 0}, {"file_mb": 0}, {"file_mb": 65}]
+    ("name", "wrong", "allowed"),
+    [
+        (
+            "timeout_s",
+            [0, -1, float("inf"), float("nan"), "5", None, True, 10**9, 10**999],
+            "a number above 0 to 86,400",
+        ),
+        ("memory_mb", [0, -1, 0.5, 1.5, 10**13, float("inf"), "1024", None], "a whole number from 1 to 1,048,576"),
+        ("workers", [0, 0.5, 1.5, 10**6, "2", float("nan")], "a whole number from 1 to 1,024"),
+        ("wall_s", [0, -1, float("inf"), float("nan"), "5", 10**9], "a number above 0 to 604,800"),
+        ("file_mb", [0, 65, float("nan"), None, "1"], "a number above 0 to 64, what a program's folder holds"),
+    ],
 )
-def test_limits_must_be_positive(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        run_programs(["print(1)"], **{"isolation": "auto", **wrong})
+def test_a_limit_that_cannot_be_held_is_refused_with_what_can(name, wrong, allowed):
+    for value in wrong:
+        with pytest.raises(ValueError, match=re.escape(f"{name} must be {allowed}, got {value!r}")):
+            run_programs(["print(1)"], **{"isolation": "auto", name: value})
+
+
+def test_whole_numbers_may_be_of_any_type():
+    limits = {"memory_mb": np.int64(256), "workers": 1.0, "timeout_s": np.float32(5)}
+    assert next(run_programs(["print(1)"], isolation="auto", **limits)).printed == "1\n"
+
+
+@pytest.mark.parametrize("one", ["print(1)", b"print(1)"])
+def test_one_text_is_not_taken_for_many_programs(one):
+    with pytest.raises(TypeError, match="expected programs, got one text; use run_program"):
+        run_programs(one, isolation="auto")
+    with Sandbox(workers=1, isolation="auto") as sandbox:
+        with pytest.raises(TypeError, match="expected programs, got one text; use run_program"):
+            next(sandbox.run_all(one))
+        assert sandbox.run("print(2)").printed == "2\n"

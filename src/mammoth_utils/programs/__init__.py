@@ -1,5 +1,13 @@
 """Run programs that a model wrote, isolated from this machine and from each other, and say what happened."""
 
+import os
+
+if os.name != "posix":
+    raise ImportError(
+        f"mammoth_utils.programs runs programs on Linux, macOS and other Unix systems; this is {os.name!r}. "
+        "On Windows, use Python inside the Windows Subsystem for Linux."
+    )
+
 from mammoth_utils.programs.execution import Execution, Program
 from mammoth_utils.programs.isolation import IsolationError, IsolationReport, describe
 from mammoth_utils.programs.parents import SandboxError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 STATUSES = ("ok", "error", "timeout", "memory", "output", "refused", "crashed")
@@ -57,6 +57,17 @@ def cells_of(program: Program) -> list[str]:
     raise TypeError(
         f"a program is text, or a list of cells that are text, got {type(program).__name__}: {program!r:.80}"
     )
+
+
+def several(programs: Iterable[Program]) -> Iterator[Program]:
+    """Programs one by one.
+
+    Raises:
+        TypeError: If they are one text, whose letters would each be taken for a program.
+    """
+    if isinstance(programs, (str, bytes)):
+        raise TypeError(f"expected programs, got one text; use run_program: {programs!r:.80}")
+    return iter(programs)
 
 
 def refusal(cells: list[str]) -> str | None:

@@ -21,7 +21,7 @@ class IsolationError(SandboxError):
     """The isolation that was asked for cannot hold on this machine."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class IsolationReport:
     """What holds around the programs that run here.
 
@@ -41,6 +41,8 @@ class IsolationReport:
         wide = max(len(row["property"]) for row in self.rows)
         lines = [f"{row['property']:<{wide}}  {row['holds']:<6}  {row['how']}" for row in self.rows]
         return "\n".join([self.summary, "", *lines])
+
+    __repr__ = __str__  # at a plain prompt too it is the table that one wants
 
     def _repr_html_(self) -> str:
         cells = (

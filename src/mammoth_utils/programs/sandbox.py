@@ -16,8 +16,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mammoth_utils.programs import isolation as isolations
-from mammoth_utils.programs.execution import Execution, Program, cells_of, refusal
+from mammoth_utils.programs.execution import Execution, Program, cells_of, refusal, several
 from mammoth_utils.programs.layers import DISK_MB
+from mammoth_utils.programs.limits import check
 from mammoth_utils.programs.parents import STARTS, SandboxError, WarmParent
 from mammoth_utils.programs.program import parent_for
 
@@ -77,18 +78,15 @@ class Sandbox:
             file_mb: MiB of a file that a program writes; at most ``DISK_MB``, which is what its folder holds.
 
         Raises:
-            ValueError: If a limit is not positive, a file may be larger than its folder, or the isolation is unknown.
+            ValueError: If a limit is no number within its range (``limits.LIMITS``), or the isolation is unknown.
             IsolationError: If the isolation cannot hold on this machine.
         """
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         workers = cores if workers is None else workers
+        check(timeout_s=timeout_s, memory_mb=memory_mb, workers=workers, file_mb=file_mb)
         wall_s = WALL_FACTOR * timeout_s + WALL_SLACK_S if wall_s is None else wall_s
-        limits = {"timeout_s": timeout_s, "memory_mb": memory_mb, "wall_s": wall_s, "file_mb": file_mb}
-        for name, value in {**limits, "workers": workers}.items():
-            if not value > 0:
-                raise ValueError(f"{name} must be positive, got {value!r}")
-        if file_mb > DISK_MB:
-            raise ValueError(f"file_mb must be at most {DISK_MB}, what a program's folder holds, got {file_mb!r}")
+        check(wall_s=wall_s)
+        limits = {"timeout_s": float(timeout_s), "wall_s": float(wall_s), "file_mb": float(file_mb)}
         self.level = isolations.resolve(isolation)
         if self.level == "process" and isolation != "process":
             warnings.warn(isolations.describe("process").summary, stacklevel=3)
@@ -118,7 +116,7 @@ class Sandbox:
         Programs are taken from the iterable while others run, at most ``AHEAD`` beyond the one that is waited for.
 
         Raises:
-            TypeError: If a program is no text and no list of texts.
+            TypeError: If a program is no text and no list of texts, or if all of them are one text.
             SandboxError: If workers cannot be started, or another run of this sandbox is going on.
         """
         if self._closed:
@@ -127,7 +125,7 @@ class Sandbox:
             raise SandboxError("this sandbox is running other programs; finish or close that run, or open another one")
         selector = selectors.DefaultSelector()
         try:
-            yield from self._run(iter(programs), selector)
+            yield from self._run(several(programs), selector)
         finally:
             for parent in list(self._busy):  # an abandoned run: what is going on ends with its worker
                 self._drop(parent)
@@ -311,6 +309,7 @@ def run_programs(
         progress: Whether to show a bar with the programs done, on standard error.
         file_mb: MiB of a file that a program writes. New processes are refused, so their number is no parameter.
     """
+    several(programs)
     sandbox = Sandbox(timeout_s, memory_mb, workers, isolation, wall_s, share, file_mb)
 
     def executions() -> Iterator[Execution]:

@@ -1,0 +1,34 @@
+"""Limits: what a sandbox may be told to hold its programs to."""
+
+from __future__ import annotations
+
+from numbers import Real
+
+from mammoth_utils.programs.layers import DISK_MB
+
+# name: the least, the most (more than any machine has, and less than what the kernel and its clocks can count), and
+# whether it is a whole number. A least of 0 is itself too little.
+LIMITS: dict[str, tuple[float, float, bool]] = {
+    "timeout_s": (0, 86_400, False),
+    "memory_mb": (1, 2**20, True),
+    "workers": (1, 1024, True),
+    "wall_s": (0, 7 * 86_400, False),
+    "file_mb": (0, DISK_MB, False),
+}
+
+
+def check(**given: object) -> None:
+    """See that limits can be held.
+
+    Raises:
+        ValueError: If one is no number, or not in its range; the message says what was given and what is allowed.
+    """
+    for name, value in given.items():
+        least, most, whole = LIMITS[name]
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        enough = number and value <= most and (value >= least if least else value > 0)
+        if not enough or (whole and value != int(value)):
+            kind = "a whole number" if whole else "a number"
+            start = f"from {least:,}" if least else "above 0"
+            why = ", what a program's folder holds" if name == "file_mb" else ""
+            raise ValueError(f"{name} must be {kind} {start} to {most:,}{why}, got {value!r}")
