@@ -372,8 +372,10 @@ def test_no_more_cards_are_advised_than_a_step_has_examples():
     ("13b", {"devices": 1}, "lora", "one of the eight"),
     ("70b", {}, "lora", "eight cards do not carry 1.2 TB"),
     ("70b", {"nodes": 4}, "full", "thirty-two do"),
-    ("34b", {"master_weights": "bf16"}, "full", "half the weights, gradients and states"),
-    ("34b", {"micro_batch": 4, "max_length": 4096}, "lora", "a pass of 16,384 tokens"),
+    ("70b", {"nodes": 2}, "lora", "sixteen cards do not carry fp32 weights"),
+    ("70b", {"nodes": 2, "master_weights": "bf16"}, "full", "half the weights, gradients and states"),
+    ("34b", {}, "full", "74 of 79.6 GiB at a row of 2,048 tokens"),
+    ("34b", {"micro_batch": 3}, "lora", "three such rows are more"),
     ("7b", {"micro_batch": 16}, "full", "eight rows of sixteen are a step's 128 examples"),
     ("7b", {"nodes": 20}, "qlora", "160 cards are more than any step's examples"),
 ])  # fmt: skip
@@ -381,6 +383,8 @@ def test_auto_counts_with_sharding_nodes_rows_and_weights(monkeypatch, size, ask
     monkeypatch.setattr(planner, "gpus", lambda: [planner.Gpu("H100", 79.6)] * 8)
     described = describe(size, **asked)
     assert described.method == method, f"{because}: {described.method_reason}"
+    if "nothing fits" in described.method_reason:
+        assert described.method_reason.endswith("qlora has 32 examples a step for 160 rows"), "not for want of cards"
 
 
 def test_auto_reads_the_configuration_of_the_revision_that_was_asked_for(monkeypatch):

@@ -209,7 +209,7 @@ def choose(
             return m, f"{m} needs {row.said} on each of {have}{before}"
         else:
             said.append(f"{m} would need {row.said}")
-        carry |= {m: row.fewest} if row.fewest else {}
+            carry |= {m: row.fewest} if row.fewest else {}
     least = min(carry, key=carry.__getitem__, default="")
     more = f"; {carry[least]} such cards carry {least}" if least else ""
     return "qlora", f"nothing fits {have}: {'; '.join(said)}{more}"
