@@ -185,6 +185,13 @@ def test_an_adversary_gets_a_verdict_and_never_an_exception(name, rule):
         assert grade("3", text, "math", rule).outcome in ("incorrect", "ungradable_gold")
 
 
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("gold", [10**5000, -(10**5000), [1, 10**5000]], ids=["large", "negative", "in a list"])
+@pytest.mark.parametrize("benchmark", ["gsm8k", "math", "mathematics", "theoremqa", "aqua"])
+def test_a_gold_of_more_digits_than_python_writes_is_ungradable(rule, gold, benchmark):
+    assert grade("5", gold, benchmark, rule).outcome == "ungradable_gold"
+
+
 def test_verdicts_are_the_same_in_threads():
     found: list[str] = []
     threads = [

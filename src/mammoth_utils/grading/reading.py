@@ -43,6 +43,12 @@ _SAYS = re.compile(
     re.I,
 )
 _OPENING = re.compile(r"\s*(?:(?:after|in|for|over|during|if|with|since|at)\b[^,.]*,|step\s+\d+\s*[:.])", re.I)
+_NAMELY = re.compile(r"\bnamely\b", re.I)
+_TURNS = re.compile(r"\bnamely\b|[,;]\s*(?:and\s+)?(?:so|therefore|thus|hence)\b", re.I)
+_NOT_BUT = re.compile(r"\s*not\s[^.]{1,60}?\bbut\s+(?:rather\s+)?", re.I)
+_DENIED = re.compile(
+    r"(?:[,(]\s*)?\b(?:and\s+|but\s+)?(?:not|rather\s+than|instead\s+of)\s+[$\\({]*-?\d.*$", re.I | re.S
+)
 _GIVEN = re.compile(r"(?:\b(?:the|these|those|all)|['’]s)\s+$", re.I)
 _CONCLUDES = re.compile(r"(?:^|(?<=[.\n]))\s*\**(?:Therefore|Thus|Hence|So)\b[^\n]*?\d", re.I)
 # What a program prints: an array over several lines, and what is never the last number in it.
@@ -205,6 +211,11 @@ def clause_value(
             return letter[0], (start + letter[1][0], start + letter[1][1])
         if benchmark.choice and choices.undecided(text, options):
             return None
+    if not benchmark.choice:
+        if instead := _NOT_BUT.match(text):  # "not 6 but 5"
+            start, text = start + instead.end(), text[instead.end() :]
+        if (denied := _DENIED.search(text)) and re.search(r"\d", text[: denied.start()]):  # "5 (not 6)"
+            text = text[: denied.start()]
     if is_value(text, benchmark):
         return _stripped(text, start)
     if benchmark.expression or benchmark.choice:
@@ -235,8 +246,13 @@ def clause_value(
 def stated(text: str, numbers: list[re.Match], triggered: bool) -> re.Match:
     """The number that a sentence states: after its last ``is`` or ``=`` (``has`` too where no trigger announces it);
     else the first after a trigger, the last without one. Numbers that the sentence takes as given do not count:
-    ``After 26 days, ...``, ``each of the 13 boys``, ``Step 2: ...``."""
-    for says in reversed(list((_STATES if triggered else _SAYS).finditer(text))):
+    ``After 26 days, ...``, ``each of the 13 boys``, ``Step 2: ...``; nor those before a
+    conclusion (``..., so 8 pieces``, ``between 5 and 7, namely 6``)."""
+    turned = 0
+    for turn in (_NAMELY if triggered else _TURNS).finditer(text):
+        later = [number for number in numbers if number.start() >= turn.end()]
+        numbers, turned = (later, turn.end()) if later else (numbers, turned)
+    for says in reversed(list((_STATES if triggered else _SAYS).finditer(text, turned))):
         for number in numbers:
             if says.end() - 1 <= number.start() <= says.end() or number.start() <= says.end() < number.end():
                 return number

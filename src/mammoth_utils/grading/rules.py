@@ -92,9 +92,20 @@ def grade(
     known, options = benchmark_named(benchmark, options), bare_options(options)
     if text is not None and not isinstance(text, str):
         raise TypeError(f"expected an Answer, a text or None as the answer, got {type(answer).__name__}")
+    if not isinstance(gold, str) and not _writable(gold):
+        return Verdict("ungradable_gold", "a gold of more digits than Python writes")
     if rule == "published":
         return _published(text, gold, known, options)
     return _corrected(text, gold, known, options)
+
+
+def _writable(gold: Any) -> bool:
+    """Whether a gold that is no text can be written as one: Python refuses whole numbers of thousands of digits."""
+    try:
+        gold_text(gold)
+    except ValueError:
+        return False
+    return True
 
 
 def _published(text: str | None, gold: Any, benchmark: Benchmark, options: Sequence[str] | None) -> Verdict:
