@@ -8,6 +8,7 @@ import pytest
 
 from mammoth_utils import paths, records
 from mammoth_utils.curation import benchmark_questions, contamination, filters
+from mammoth_utils.curation import clean as clean_part
 from mammoth_utils.curation.contamination import Index, Touched
 from mammoth_utils.evaluation import benchmarks as evaluation
 from mammoth_utils.grading import overlaps
@@ -149,7 +150,9 @@ def curated(tmp_path):
     touched = Touched()
     index.see(row(LONG.format(n=1, m=2, town="Rome")), touched)
     index.see(row(LONG.format(n=3, m=4, town="Paris"), source="MATH (CoT)"), touched)
-    records.write_json(tmp_path / contamination.CLEAN, {"benchmarks": index.clean(touched)})
+    sources = ["GSM8K (CoT)", "MATH (CoT)", "MathQA (PoT)"]
+    told = {"world": "real", "sources": sources, "benchmarks": index.clean(touched)}
+    records.write_json(tmp_path / contamination.CLEAN, told)
     return tmp_path
 
 
@@ -161,6 +164,7 @@ def curated(tmp_path):
         ("near", ["MATH (CoT)"], ("b/0", "b/2")),
         ("equal", ["MATH (CoT)"], ("b/0", "b/1", "b/2")),
         ("ngram_8", ["GSM8K (CoT)", "MATH (CoT)"], ("b/2",)),
+        ("ngram_8", ["MathQA (PoT)"], ("b/0", "b/1", "b/2")),
     ],
 )
 def test_the_clean_problems_are_those_that_no_wanted_source_touches(curated, rule, sources, clean):
@@ -172,6 +176,64 @@ def test_an_unknown_benchmark_or_rule_names_those_there_are(curated):
         contamination.clean_ids(curated, "gsm8k", "equal")
     with pytest.raises(ValueError, match="known: equal, near, ngram_8, ngram_13"):
         contamination.clean_ids(curated, "b", "exact")
+
+
+def test_a_mistyped_source_is_refused_and_not_called_clean(curated):
+    with pytest.raises(ValueError, match=r"unknown source 'Math \(CoT\)'; known: GSM8K \(CoT\), MATH \(CoT\), MathQA"):
+        contamination.clean_ids(curated, "b", "near", ["GSM8K (CoT)", "Math (CoT)"])
+    with pytest.raises(TypeError, match=r"expected a list of sources, got the text 'MATH \(CoT\)'"):
+        contamination.clean_ids(curated, "b", "near", "MATH (CoT)")
+    told = records.read_json(curated / contamination.CLEAN)
+    del told["sources"]
+    records.write_json(curated / contamination.CLEAN, told)
+    with pytest.raises(ValueError, match="older code made it"):
+        contamination.clean_ids(curated, "b", "near", ["MATH (CoT)"])
+
+
+def evaluated(corrected="1n0", ids=("b/0", "b/1", "b/2"), **more):
+    """An evaluation's record as far as its scores are read."""
+    items = {"ids": list(ids), "corrected": corrected, "published": "1" * len(ids)}
+    return {"world": "real", "benchmarks": {"b": {"items": items}, **more}}
+
+
+@pytest.mark.parametrize(
+    ("rule", "sources", "clean", "correct"),
+    [("equal", None, 2, 0), ("near", None, 1, 0), ("near", ["MATH (CoT)"], 2, 1), ("near", ["MathQA (PoT)"], 3, 1)],
+)
+def test_a_finished_evaluations_score_is_computed_again_on_the_clean_part(curated, rule, sources, clean, correct):
+    (line,) = clean_part.scores(evaluated(), curated, rule, sources)
+    assert (line["problems"], line["correct"], line["accuracy"]) == (3, 1, 1 / 3)
+    assert (line["clean"], line["clean_correct"], line["clean_accuracy"]) == (clean, correct, correct / clean)
+    (line,) = clean_part.scores(evaluated(), curated, rule, sources, graded_by="published")
+    assert line["clean_correct"] == clean
+
+
+def test_scores_on_the_clean_part_say_what_they_cannot_know(curated):
+    other = {"items": {"ids": ["c/0"], "corrected": "1", "published": "1"}}
+    _, line = clean_part.scores(evaluated(c=other), curated)
+    assert (line["correct"], line["clean"], line["clean_accuracy"]) == (1, None, None), "a benchmark not compared"
+    (line,) = clean_part.scores(evaluated("1", ["b/0"]), curated)
+    assert (line["clean"], line["clean_accuracy"]) == (0, None), "nothing clean is left"
+    with pytest.raises(ValueError, match="no problem b/7"):
+        clean_part.scores(evaluated("1", ["b/7"]), curated)
+    with pytest.raises(ValueError, match="expected an evaluation of the world 'real'"):
+        clean_part.scores({**evaluated(), "world": "miniature"}, curated)
+    with pytest.raises(ValueError, match="unknown grading 'mine'; known: published, corrected"):
+        clean_part.scores(evaluated(), curated, graded_by="mine")
+
+
+def test_the_documented_command_prints_the_scores_on_the_clean_part(curated, capsys, root):
+    records.write_record(curated / "evaluation", evaluated(c={"items": {"ids": ["c/0"], "corrected": "1"}}))
+    assert (
+        clean_part.main([str(curated / "evaluation"), str(curated), "--rule", "near", "--sources", "MATH (CoT)"]) == 0
+    )
+    told = capsys.readouterr().out
+    assert "b                      3     33.3%       2     50.0%\n" in told
+    assert "c                      1    100.0%       -         -\n" in told
+    assert "nothing is known of: c" in told
+    assert clean_part.main([str(curated / "evaluation" / "record.json"), str(curated), "--rule", "nearly"]) == 1
+    assert "unknown rule 'nearly'; known: equal, near" in capsys.readouterr().err
+    assert "python -m mammoth_utils.curation.clean runs/evaluate/" in (root / "book" / "howto.md").read_text("utf8")
 
 
 def test_a_committed_score_is_recomputed_on_the_clean_part():

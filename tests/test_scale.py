@@ -127,6 +127,23 @@ def test_an_engine_keeps_the_same_rows(made, streamed, tmp_path):
     assert told["contamination"] == streamed[1]["contamination"]
 
 
+def test_the_documented_command_audits_and_says_what_became_of_the_rows(made, streamed, tmp_path, capsys):
+    line = [str(made[0]), str(tmp_path), "--world", "miniature", "--timeout", "2", "--workers", "2"]
+    assert scale.main(line) == 0
+    assert records.sha256(tmp_path / mixtures.KEPT) == hashes(streamed[1])[mixtures.KEPT]
+    said = capsys.readouterr().out
+    first = streamed[1]["sources"][0]
+    assert f"{first['name']}: {first['entered']} read, {first['kept']} kept; " in said
+    assert scale.main([str(tmp_path / "none.json"), str(tmp_path)]) == 1
+    assert "not audited: expected rows in" in capsys.readouterr().err
+    howto = (ROOT / "book" / "howto.md").read_text(encoding="utf8")
+    (told,) = [line for line in howto.splitlines() if line.startswith("python -m mammoth_utils.curation.scale ")]
+    for option in (part for part in told.split() if part.startswith("--")):
+        with pytest.raises(SystemExit):
+            scale.main(["--help"])
+        assert option in capsys.readouterr().out
+
+
 def test_any_other_engine_is_a_function(made, streamed, tmp_path):
     """Tasks of a stage are independent: they may run in any order and be sent elsewhere."""
     import pickle

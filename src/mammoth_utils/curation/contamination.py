@@ -18,17 +18,17 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from mammoth_utils import records
 from mammoth_utils.curation.benchmark_questions import NAMES, absent, questions
+from mammoth_utils.curation.clean import CLEAN, clean_counts, clean_ids
 from mammoth_utils.curation.filters import Dropped, Split
 from mammoth_utils.curation.nearness import NearIndex
 from mammoth_utils.grading.overlaps import SHORT, stem, tokens
 from mammoth_utils.rationale import Problem, Rationale
 
 __all__ = [
+    "CLEAN",
     "NAMES",
     "SHORT",
     "WINDOWS",
@@ -36,6 +36,7 @@ __all__ = [
     "Overlap",
     "Touched",
     "absent",
+    "clean_counts",
     "clean_ids",
     "questions",
     "report",
@@ -45,7 +46,6 @@ __all__ = [
 
 WINDOWS = (8, 13)  # words in a row: open-r1 takes 8, the GPT-3 report 13
 EQUAL, NEAR = "equal", "near"
-CLEAN = "clean.json"
 
 
 def rules(windows: Sequence[int] = WINDOWS) -> tuple[str, ...]:
@@ -250,41 +250,3 @@ def thrown_out(row: Rationale, index: Index, places: Iterable[int], rule: str) -
     named = ", ".join(dict.fromkeys(name for name, _ in found))
     reason = "stands in a benchmark" if rule == EQUAL else f"touches a benchmark ({rule})"
     return Dropped(row, "contamination", reason, f"{named}: {found[0][1]}")
-
-
-def clean_counts(clean: dict[str, Any]) -> list[dict[str, Any]]:
-    """Per benchmark, its problems and how many of them the kept rows leave clean under each rule."""
-    return [
-        {"benchmark": key, "name": one["name"], "problems": one["problems"],
-         **{rule: len(ids) for rule, ids in one["clean"].items()}}
-        for key, one in clean["benchmarks"].items()
-    ]  # fmt: skip
-
-
-def clean_ids(folder: Path, benchmark: str, rule: str, sources: Iterable[str] | None = None) -> tuple[str, ...]:
-    """The problems of a benchmark that a curated set leaves untouched, in the benchmark's order.
-
-    A score on these alone is a score on the clean part. The ids are the evaluation's, so its items can be picked by
-    them.
-
-    Args:
-        folder: A finished curation, with its ``clean.json``.
-        benchmark: Such as ``"numglue"`` or ``"mini-numglue"``.
-        rule: One of ``rules()``.
-        sources: Count only what these sources touch, for a model that was trained on them; None counts all.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it has no such benchmark or rule, naming those it has.
-    """
-    told = records.read_json(Path(folder) / CLEAN)["benchmarks"]
-    if benchmark not in told:
-        raise ValueError(f"unknown benchmark {benchmark!r}; known: {', '.join(told)}")
-    found = told[benchmark]
-    if rule not in found["clean"]:
-        raise ValueError(f"unknown rule {rule!r}; known: {', '.join(found['clean'])}")
-    if sources is None:
-        return tuple(found["clean"][rule])
-    wanted, touched = set(sources), found["touched"][rule]
-    spared = [id for id, by in touched.items() if wanted.isdisjoint(by)]
-    return tuple(sorted([*found["clean"][rule], *spared], key=lambda id: int(id.rsplit("/", 1)[1])))

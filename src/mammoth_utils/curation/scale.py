@@ -1,5 +1,7 @@
 """A release of any size, audited in bounded memory: on this machine, or by an engine that has many.
 
+``python -m mammoth_utils.curation.scale FILE OUT --engine datatrove`` audits one from the command line.
+
 One machine streams: ``audit(file, out)`` goes shard by shard, then bucket by bucket (``shards``), holds one of them at
 a time, and goes on where a killed run stopped. Where that is outgrown, ``engine="datatrove"`` hands the same pieces to
 datatrove, whose executors run them on the cores of one machine, under Slurm or on a Ray cluster. It was taken over Ray
@@ -11,10 +13,11 @@ user who outgrows this machine has in mind. Ray Data starts a pipeline anew when
 
 from __future__ import annotations
 
-import heapq
+import argparse
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,8 +29,8 @@ from typing import Any
 from mammoth_utils import records
 from mammoth_utils.curation import contamination, mixtures, release, shards
 from mammoth_utils.curation.description import NOTHING
+from mammoth_utils.curation.merging import merged
 from mammoth_utils.curation.shards import Settings
-from mammoth_utils.curation.tally import Tally
 
 SHARD_ROWS = 32_768
 BUCKET_ROWS = 4_096  # compared at once; about 30 kB of memory each
@@ -158,7 +161,7 @@ def audit(
     run(Compare(shard_counts, parts / "rows", settings), settings.buckets, parts / "logs" / "compare", workers)
     mark("duplicates and contamination")
     bucket_counts = [parts / "rows" / f"bucket-{number:05d}.json" for number in range(settings.buckets)]
-    told = _merged(shard_counts, bucket_counts, out, settings)
+    told = merged(shard_counts, bucket_counts, out, settings)
     mark("merge")
     told = {"key": key, "plan": plan, "engine": engine if isinstance(engine, str) else "own", "workers": workers,
             "rows": rows, **told, "benchmarks_missing": unseen, "stages": seconds,
@@ -186,104 +189,39 @@ def _cut(files: Iterable[Path], folder: Path, shard_rows: int) -> list[tuple[Pat
     return [(folder / name, first, count) for name, first, count in records.read_json(index)]
 
 
-def _merged(
-    shard_counts: Sequence[Path], bucket_counts: Sequence[Path], out: Path, settings: Settings
-) -> dict[str, Any]:
-    """One file of kept rows and one of dropped ones, in the order of the input, and the counts of all pieces."""
-    tally, checks = Tally(), _Checks()
-    for counts in (*shard_counts, *bucket_counts):
-        told = records.read_json(counts)
-        tally.add(Tally(told["tally"]))
-        if "checks" in told:
-            checks.add(told["checks"])
-    pieces = {
-        mixtures.KEPT: [one.with_suffix(".kept") for one in bucket_counts],
-        mixtures.DROPPED: [one.with_suffix(".dropped") for one in (*shard_counts, *bucket_counts)],
-    }
-    index = settings.index()
-    clean = {"world": "+".join(settings.worlds), "rules": list(index.rules), "benchmarks": index.clean(tally.after),
-             "benchmarks_before": index.clean(tally.before, clean=False)}  # fmt: skip
-    records.write_json(out / contamination.CLEAN, clean)
-    files = {}
-    for name, parts in pieces.items():
-        count = _merge(parts, out / name)
-        files[name] = {"rows": count, "sha256": records.sha256(out / name)}
-    order = list(index.benchmarks)
-    return {
-        "kept": files[mixtures.KEPT]["rows"],
-        "dropped": files[mixtures.DROPPED]["rows"],
-        "checks": checks.told,
-        "sources": _sources(tally),
-        "contamination": sorted(
-            (one.as_dict() for one in index.overlaps(tally.before)),
-            key=lambda one: (*_place(one["source"]), order.index(one["benchmark"])),
-        ),
-        "clean": contamination.clean_counts(clean),
-        "rules": list(index.rules),
-        "files": files,
-    }
-
-
-def _merge(parts: Iterable[Path], target: Path) -> int:
-    """Merge sorted pieces into one file of JSON Lines without holding them; how many rows it has."""
-    opened = [open(part, encoding="utf8", newline="\n") for part in parts]  # noqa: SIM115, closed below
-    part, count = target.with_name(f".{target.name}.{os.getpid()}.part"), 0
-    try:
-        with open(part, "w", encoding="utf8", newline="\n") as file:
-            for line in heapq.merge(*opened, key=lambda line: int(line.split("\t", 1)[0])):
-                file.write(line.split("\t", 1)[1])
-                count += 1
-        part.replace(target)
-    finally:
-        for each in opened:
-            each.close()
-        part.unlink(missing_ok=True)
-    return count
-
-
-class _Checks:
-    """The checks of all shards, added up."""
-
-    def __init__(self) -> None:
-        self.told: dict[str, Any] = {}
-
-    def add(self, other: dict[str, Any]) -> None:
-        self.told = _added(self.told, other)
-        self.told["rows_published"] = release.ROWS
-        self.told["absent"] = [name for name, count in self.told["sources"].items() if not count]
-
-
-def _added(one: Any, other: Any) -> Any:
-    if isinstance(one, dict) and isinstance(other, dict):
-        return {key: _added(one.get(key), other.get(key)) for key in {**one, **other}}
-    if one is None or other is None:
-        return other if one is None else one
-    return one + other
-
-
-def _sources(tally: Tally) -> list[dict[str, Any]]:
-    """A source a line, in Table 1's order: rows that entered, rows thrown out by stage and reason, rows kept."""
-    found = []
-    for name in sorted(tally.counts, key=_place):
-        own = tally.counts[name]
-        kept = own["kept"]["rows"]
-        found.append({
-            "name": name, "entered": own["entered"]["rows"], "dropped": dict(sorted(own["dropped"].items())),
-            "kept": kept, "kinds": dict(own["kind"]), "statuses": dict(own["status"].most_common()),
-            "fields": dict(own["fields"].most_common()),
-            "question_characters": round(own["kept"]["question"] / kept, 1) if kept else None,
-            "rationale_characters": round(own["kept"]["rationale"] / kept, 1) if kept else None,
-        })  # fmt: skip
-    return found
-
-
-def _place(name: str) -> tuple[int, str]:
-    """A source's place in Table 1's order; the one that it omits comes behind, any other last."""
-    order = [source.name for source in release.BY_FILE.values()]
-    return (order.index(name) if name in order else len(order), name)
-
-
 def kept(out: Path) -> Iterator[dict[str, Any]]:
     """The rows that an audit kept, one at a time."""
     with open(Path(out) / mixtures.KEPT, encoding="utf8") as file:
         yield from map(json.loads, file)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Audit a release and say what became of each source's rows; 1 if it cannot be."""
+    parser = argparse.ArgumentParser(
+        prog="python -m mammoth_utils.curation.scale", description="Audit a release of any size in bounded memory."
+    )
+    parser.add_argument("inputs", type=Path, nargs="+", metavar="FILE", help="rows, in one file or in several")
+    parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write")
+    parser.add_argument("--form", default=Settings.form, choices=shards.FORMS, help="of the rows: published, or any")
+    parser.add_argument("--engine", default="stream", choices=ENGINES, help="what runs the pieces")
+    parser.add_argument("--workers", type=int, default=0, help="at once; 0 takes the processor's cores")
+    parser.add_argument("--world", default="real", choices=("real", "miniature"), help="whose benchmarks")
+    parser.add_argument("--decontaminate", default=Settings.decontaminate, help="equal, near, ngram_13 ..., or none")
+    parser.add_argument("--timeout", type=float, default=Settings.timeout_s, help="seconds a program may take")
+    chosen = parser.parse_args(arguments)
+    try:
+        settings = Settings(form=chosen.form, worlds=(chosen.world,), decontaminate=chosen.decontaminate,
+                            timeout_s=chosen.timeout)  # fmt: skip
+        told = audit(chosen.inputs, chosen.out, settings, chosen.engine, chosen.workers, say=print)
+    except (FileNotFoundError, ModuleNotFoundError, ValueError) as error:
+        print(f"not audited: {error}", file=sys.stderr)
+        return 1
+    for line in told["sources"]:
+        lost = ", ".join(f"{why} {count:,}" for why, count in line["dropped"].items())
+        print(f"{line['name']}: {line['entered']:,} read, {line['kept']:,} kept{f'; {lost}' if lost else ''}")
+    print(f"{chosen.out}: {mixtures.KEPT}, {mixtures.DROPPED}, {contamination.CLEAN}, audit.json")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -193,7 +193,8 @@ def _write(
     (folder / "record.json").unlink(missing_ok=True)  # of a run that goes on: it is not of the files to come
     for name, lines in files.items():
         records.write_jsonl(folder / name, lines)
-    clean = {"world": description.world, "rules": list(index.rules), "benchmarks": index.clean(after),
+    there = [entry.name for entry in loaded if not entry.missing]
+    clean = {"world": description.world, "rules": list(index.rules), "sources": there, "benchmarks": index.clean(after),
              "benchmarks_before": index.clean(before, clean=False)}  # fmt: skip
     records.write_json(folder / contamination.CLEAN, clean)
     own, lost = _by_source(rows, dropped)
