@@ -137,6 +137,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Batches and files."""
         teacher: Scripted = self.server.scripted
         kind, *rest = self.path.split("?")[0].removeprefix("/v1/").split("/")
+        known = teacher.batches if kind == "batches" else teacher.files
+        if rest and rest[0] not in known:
+            return self.give(404, refusal(f"no such {kind}: {rest[0]}"), {})
         if kind == "batches" and rest:
             return self.give(*teacher.poll(rest[0]))
         if kind == "batches":

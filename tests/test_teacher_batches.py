@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from scripted_teacher import completion, scripted
+from scripted_teacher import completion, refusal, scripted
 
 from mammoth_utils.curation import batches, pacing
 from mammoth_utils.curation.ledger import Budget
 from mammoth_utils.curation.store import LOST, Store
 from mammoth_utils.curation.synthesis import ask
-from mammoth_utils.curation.teachers import Teacher
+from mammoth_utils.curation.teachers import Teacher, TeacherError
 from mammoth_utils.rationale import Problem
 
 PROGRAM = "```python\nprint(5)\n```"
@@ -114,3 +114,121 @@ def test_an_adaptation_is_learnt_from_a_batch_whatever_the_form_of_the_refusal(s
     with scripted(no_temperature) as served:
         answers = ask(problems(2), priced(served), store, Budget(1))
     assert {answer.adapted for answer in answers} == {("no temperature",)}
+
+
+# --- from a batch to asking live, and batches that are gone --------------------------------------------------
+
+
+class Killed(BaseException):
+    """The process's end while it waits for a batch."""
+
+
+def begun(monkeypatch, served, store, count: int, at: str) -> None:
+    """A batch of so many problems whose process was killed."""
+
+    def killed(*given):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batches, at, killed)
+        with pytest.raises(Killed):
+            ask(problems(count), priced(served), store, Budget(1))
+
+
+def test_a_batch_that_ended_meanwhile_is_fetched_before_anything_is_asked_live(store, monkeypatch):
+    with scripted(fine) as served:
+        served.polls = 0
+        begun(monkeypatch, served, store, 4, "_fetch")
+        budget, steps = Budget(1), []
+        answers = ask(problems(6), priced(served, batch=False), store, budget, on_step=lambda *of: steps.append(of))
+        assert [answer.batch for answer in answers] == [True] * 4 + [False] * 2
+        assert len(served.bodies) == 6, "nothing is paid twice"
+        assert budget.spent_usd == pytest.approx((4 * 0.5 + 2) * (10 * 2 + 5 * 4) / 1e6), "each at its own price"
+        assert steps == [(number, 6) for number in range(1, 7)]
+    assert store.account()["open"] == 0
+
+
+def test_a_batch_under_way_is_named_and_its_requests_are_not_asked_live(store, monkeypatch):
+    with scripted(fine) as served:
+        served.polls = 1_000
+        begun(monkeypatch, served, store, 4, "_fetch")
+        live = priced(served, batch=False)
+        with pytest.raises(TeacherError, match=r"at work on batch-0 \(3 of these requests\).*paid twice.*batch=True"):
+            ask(problems(3), live, store, Budget(1))
+        assert served.bodies == []
+        other = [Problem("q", "What else?", "1")]
+        assert ask(other, live, store, Budget(1))[0].text, "what is in no batch is asked"
+        served.batches["batch-0"]["status"] = "cancelled"
+        assert all(answer.text for answer in ask(problems(4), live, store, Budget(1)))
+        assert len(served.bodies) == 1 + 4
+
+
+@pytest.mark.parametrize("at", ["_parts", "_created"])
+def test_a_batch_that_was_never_created_is_given_up_for_asking_live(store, monkeypatch, at):
+    with scripted(fine) as served:
+        begun(monkeypatch, served, store, 3, at)
+        budget = Budget(1)
+        assert all(answer.text for answer in ask(problems(3), priced(served, batch=False), store, budget))
+        assert (served.created, len(served.bodies)) == (0, 3)
+        assert budget.spent_usd == pytest.approx(3 * (10 * 2 + 5 * 4) / 1e6)
+    account = store.account()
+    assert (account["open"], account["lost"]) == (0, 0)
+
+
+def test_a_batch_that_was_created_without_being_noted_is_found_before_asking_live(store, monkeypatch):
+    with scripted(fine) as served:
+        real = batches._created
+
+        def created(*given):
+            real(*given)
+            raise Killed
+
+        with monkeypatch.context() as patch:
+            patch.setattr(batches, "_created", created)
+            with pytest.raises(Killed):
+                ask(problems(3), priced(served), store, Budget(1))
+        served.batches["batch-0"]["polls"] = 0
+        assert all(answer.batch for answer in ask(problems(3), priced(served, batch=False), store, Budget(1)))
+        assert len(served.bodies) == 3
+
+
+@pytest.mark.parametrize("batch", [True, False])
+@pytest.mark.parametrize("gone", ["batch", "results"])
+def test_a_batch_that_is_gone_at_the_endpoint_is_lost_and_stands_in_nobodys_way(store, monkeypatch, batch, gone):
+    with scripted(fine) as served:
+        served.polls = 0
+        begun(monkeypatch, served, store, 3, "_fetch")
+        if gone == "batch":
+            served.batches.clear()
+        else:
+            served.poll("batch-0")
+            served.files = {name: data for name, data in served.files.items() if "output" not in name}
+        budget = Budget(1)
+        answers = ask(problems(3), priced(served, batch=batch), store, budget)
+        assert all(answer.text for answer in answers)
+        lost = store.lost()
+        assert [one["reason"] for one in lost] == ["the batch batch-0 is gone"] * 3
+        paid = sum(answer.dollars for answer in answers)
+        assert budget.spent_usd == pytest.approx(paid + sum(one["most_usd"] for one in lost)), (
+            "it may have been charged"
+        )
+        again = Budget(1)
+        ask(problems(3), priced(served, batch=batch), store, again)
+        assert again.spent_usd == pytest.approx(budget.spent_usd)
+    assert store.account()["open"] == 0
+
+
+def test_a_batch_that_may_not_be_created_is_made_anew_by_the_next_start(store, monkeypatch):
+    with scripted(fine) as served:
+        create = served.create
+
+        def refuse(asked):
+            served.created += 1
+            return 400, refusal("no such file"), {}
+
+        served.create = refuse
+        with pytest.raises(TeacherError, match="refuses to create a batch.*no such file"):
+            ask(problems(2), priced(served), store, Budget(1))
+        assert store.account()["unsent"] == 2
+        served.create = create
+        assert all(answer.text for answer in ask(problems(2), priced(served), store, Budget(1)))

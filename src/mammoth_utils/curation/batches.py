@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import re
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from mammoth_utils import records
-from mammoth_utils.curation import sending
+from mammoth_utils.curation import batch_results, sending
+from mammoth_utils.curation.batch_results import FETCHED
 from mammoth_utils.curation.ledger import Budget
 from mammoth_utils.curation.sending import Body
-from mammoth_utils.curation.store import LOST, REFUSED, UNSENT, Store
+from mammoth_utils.curation.store import UNSENT, Store
 from mammoth_utils.curation.teachers import Teacher, TeacherError
 
 URL = "/v1/chat/completions"
@@ -23,7 +23,7 @@ POLL_S = 30.0
 ROUNDS = 4  # of batches whose answers say that asking again may help
 RETRIES = 8  # of what costs nothing: uploading, looking and fetching, by the client's own back-off
 MARK = "mammoth_batch"  # the key in a batch's metadata under which it is found again after a kill
-MADE, UPLOADED, CREATED, FETCHED = "made", "uploaded", "created", "fetched"
+MADE, UPLOADED, CREATED = "made", "uploaded", "created"
 ENDED = ("completed", "failed", "expired", "cancelled")
 
 
@@ -121,29 +121,95 @@ def _line(request: str, body: Body) -> bytes:
 def _make(part: dict[str, Body], teacher: Teacher, store: Store) -> None:
     """Put a batch on disk with the intents of its requests, before anything of it is sent."""
     name = records.fingerprint([teacher.key, len(store.batches(teacher.key)), sorted(part)])
-    records.write_text(_file(store, name), b"".join(_line(*one) for one in part.items()).decode())
+    records.write_text(batch_results.file_of(store, name), b"".join(_line(*one) for one in part.items()).decode())
     most = {request: (0, teacher.most_a_request_costs(body["messages"])) for request, body in part.items()}
     store.add_batch({"name": name, "teacher": teacher.key, "state": MADE, "file": "", "batch": ""}, most)
 
 
-def _file(store: Store, name: str) -> Path:
-    return store.path.with_name(f"batch-{name}.jsonl")
-
-
 def _finish(client: Any, teacher: Teacher, store: Store, budget: Budget) -> bool:
     """Upload, create, wait for and fetch every batch that is not fetched; whether asking again may help."""
+    import openai
+
     patient = client.with_options(max_retries=RETRIES)
     unfinished = [batch for batch in store.batches(teacher.key) if batch["state"] != FETCHED]
     for batch in unfinished:  # all are under way before the first is waited for
         if batch["state"] == MADE:
-            content = _file(store, batch["name"]).read_bytes()
+            content = batch_results.file_of(store, batch["name"]).read_bytes()
             uploaded = patient.files.create(file=(f"{batch['name']}.jsonl", content), purpose="batch")
             batch |= {"state": UPLOADED, "file": uploaded.id}
             store.save_batch(batch)
         if batch["state"] == UPLOADED:
-            batch |= {"batch": _created(client, patient, batch["name"], batch["file"]), "state": CREATED}
+            try:
+                batch |= {"batch": _created(client, patient, batch["name"], batch["file"]), "state": CREATED}
+            except (openai.BadRequestError, openai.NotFoundError) as error:  # its file is gone, or it may not be
+                batch_results.close(batch, store, UNSENT, "the batch was refused")
+                raise TeacherError(f"{teacher.base_url} refuses to create a batch: {error}") from error
             store.save_batch(batch)
     return any([_fetch(patient, batch, teacher, store, budget) for batch in unfinished])
+
+
+def leave(
+    bodies: dict[str, Body], teacher: Teacher, store: Store, budget: Budget, on_answer: Callable[[], None]
+) -> dict[str, dict[str, Any]]:
+    """The answers that a teacher's earlier batches hold, before it is asked live: what is in one is paid once.
+
+    Ended batches are fetched; one that was never created is given up. The caller holds ``store.sending``.
+
+    Raises:
+        TeacherError: If a batch with some of these requests is under way, naming it, or the batch API does not answer.
+    """
+    import openai
+
+    unfinished = [batch for batch in store.batches(teacher.key) if batch["state"] != FETCHED]
+    if not unfinished:
+        return {}
+    asked = dataclasses.replace(teacher, batch=True)  # whose answers cost a batch's share
+    under_way = []
+    with sending.open_client(teacher) as client:
+        patient = client.with_options(max_retries=RETRIES)
+        try:
+            for batch in unfinished:
+                if batch["state"] == UPLOADED and (found := _found(patient, batch["name"])):
+                    batch |= {"batch": found, "state": CREATED}
+                    store.save_batch(batch)
+                if batch["state"] != CREATED:
+                    batch_results.close(batch, store, UNSENT, "given up for asking live")
+                    continue
+                mine = sum(one["request"] in bodies for one in store.intents_of(batch["name"]) if not one["outcome"])
+                if not _ended(patient, batch, asked, store, budget) and mine:
+                    under_way.append(f"{batch['batch']} ({mine:,} of these requests)")
+        except openai.OpenAIError as error:
+            raise TeacherError(
+                f"the batch API of {teacher.base_url}, where {len(unfinished)} batches of an earlier start lie, does "
+                f"not answer as expected: {error}; nothing is asked live that one of them may hold"
+            ) from error
+    if under_way:
+        raise TeacherError(
+            f"{teacher.base_url} is still at work on {', '.join(under_way)}; asked live they would be paid twice. "
+            "Either ask by batch (batch=True), which waits for them, or cancel them at the endpoint: then this command "
+            "fetches what they gave and asks live for the rest"
+        )
+    answers: dict[str, dict[str, Any]] = {}
+    _collect(bodies, store, answers, on_answer)
+    return answers
+
+
+def _ended(patient: Any, batch: dict[str, Any], teacher: Teacher, store: Store, budget: Budget) -> bool:
+    """Whether a batch has ended; one that has is fetched, and one that failed has cost nothing."""
+    import openai
+
+    try:
+        if (state := patient.batches.retrieve(batch["batch"])).status not in ENDED:
+            return False
+        batch_results.settle(patient, batch, state, teacher, store, budget)
+    except openai.NotFoundError:
+        batch_results.gone(batch, store, budget)
+    return True
+
+
+def _found(patient: Any, name: str) -> str:
+    """The name at the endpoint of a batch that an earlier start may have created; empty if there is none."""
+    return next((one.id for one in patient.batches.list() if (one.metadata or {}).get(MARK) == name), "")
 
 
 def _created(client: Any, patient: Any, name: str, file: str) -> str:
@@ -154,9 +220,8 @@ def _created(client: Any, patient: Any, name: str, file: str) -> str:
     import openai
 
     for last in (False, False, True):
-        found = next((one for one in patient.batches.list() if (one.metadata or {}).get(MARK) == name), None)
-        if found is not None:
-            return found.id
+        if found := _found(patient, name):
+            return found
         try:
             made = client.batches.create(
                 completion_window="24h", endpoint=URL, input_file_id=file, metadata={MARK: name}
@@ -171,85 +236,15 @@ def _created(client: Any, patient: Any, name: str, file: str) -> str:
 
 def _fetch(patient: Any, batch: dict[str, Any], teacher: Teacher, store: Store, budget: Budget) -> bool:
     """Wait until a batch has ended, store its answers and end its intents; whether asking again may help."""
-    while (state := patient.batches.retrieve(batch["batch"])).status not in ENDED:
-        time.sleep(POLL_S)
-    file = _file(store, batch["name"])
-    bodies = {row["custom_id"]: row["body"] for row in records.read_jsonl(file)}
-    names = list(store.learned(teacher.key, before=batch["made"]))
-    waiting = {one["request"]: one for one in store.intents_of(batch["name"]) if one["outcome"] is None}
-    again, unreadable = False, 0
-    for result in filter(None, (state.output_file_id, state.error_file_id)):
-        for line in patient.files.content(result).content.decode("utf8", "replace").split("\n"):
-            if not line.strip():
-                continue
-            row = _row(line)
-            intent = waiting.pop(row.get("custom_id", ""), None)  # none: stored before a kill
-            unreadable += "custom_id" not in row
-            if intent is not None:
-                again |= _keep(row, bodies[intent["request"]], intent, names, teacher, store, budget)
-    for intent in waiting.values():
-        if unreadable:  # one of those lines may be its answer
-            again |= _lose(intent, "malformed line", store, budget)
-        else:  # neither answered nor charged
-            store.end(intent["intent"], UNSENT if state.status == "failed" else REFUSED, f"batch {state.status}")
-    store.save_batch(batch | {"state": FETCHED})
-    file.unlink(missing_ok=True)
+    import openai
+
+    try:
+        while (state := patient.batches.retrieve(batch["batch"])).status not in ENDED:
+            time.sleep(POLL_S)
+        again = batch_results.settle(patient, batch, state, teacher, store, budget)
+    except openai.NotFoundError:
+        return batch_results.gone(batch, store, budget)
     if state.status == "failed":
         said = "; ".join(error.message or "" for error in (state.errors.data if state.errors else None) or ())
         raise TeacherError(f"{teacher.base_url} refuses the batch {batch['batch']}: {said or 'without a reason'}")
-    return again or state.status == "expired"
-
-
-def _row(line: str) -> dict[str, Any]:
-    """A line of a batch's results; of one that is no JSON object what can be read: the name of its request, if any.
-
-    Only a line feed ends a line: an answer may hold what Unicode calls a line separator as it stands.
-    """
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError:
-        row = None
-    if isinstance(row, dict) and isinstance(row.get("custom_id"), str):
-        return row
-    named = re.search(r'"custom_id"\s*:\s*"([^"\\]+)"', line)
-    return {"custom_id": named[1]} if named else {}
-
-
-def _lose(intent: dict[str, Any], reason: str, store: Store, budget: Budget) -> bool:
-    """Note that an answer may have been given, and charged, that is not to be had; asking again may help."""
-    store.end(intent["intent"], LOST, reason)
-    budget.count(intent["intent"], intent["most_usd"])
-    return True
-
-
-def _keep(
-    row: dict[str, Any], body: Body, intent: dict[str, Any], names: list[str], teacher: Teacher, store: Store,
-    budget: Budget,
-) -> bool:  # fmt: skip
-    """Store one line's answer, or note why it holds none; whether asking again may help."""
-    if not {"response", "error"} & set(row):
-        return _lose(intent, "malformed line", store, budget)
-    response, wrong = _dict(row.get("response")), row.get("error")
-    status, content = response.get("status_code"), response.get("body")
-    status = status if isinstance(status, int) else 0
-    if wrong or status != 200:
-        said = wrong or _dict(content).get("error") or content
-        message = sending.message_of(said) or "no reason given"
-        store.end(intent["intent"], REFUSED, f"status {status}: {message[:300]}" if status else message[:300])
-        parameter = _dict(said).get("param")
-        name = sending.wanted_adaptation(message, parameter, names) if status in (400, 422) else None
-        if name is not None:
-            store.learn(teacher.key, name, message)
-        return name is not None or status == 429 or status >= 500
-    try:
-        answer = sending.read_completion(content, teacher.most_tokens(body["messages"]))
-    except ValueError:
-        return _lose(intent, "malformed answer", store, budget)
-    answer = sending.priced(answer, teacher, names)
-    store.put(intent["request"], body, answer, intent["intent"])
-    budget.count(intent["request"], answer["dollars"])
-    return False
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+    return again

@@ -116,7 +116,7 @@ def ask(
 
     Raises:
         TeacherError: If the price is unknown, there is one and no budget, the endpoint refuses (key, model, path), or
-            it is down.
+            it is down; or if it is asked live for what a batch under way holds.
     """
     teacher.check_budget()
     requests = _requests(list(problems), teacher, asked or prompt("pot"))
@@ -134,12 +134,18 @@ def ask(
                 if on_step:
                     on_step(done, len(bodies))
 
-            wanted = {key: body for key, body in bodies.items() if key not in found}
-            send = batches.send if teacher.batch else sending.send
-            found |= send(wanted, teacher, store, budget, step)
+            send = batches.send
+            if not teacher.batch:
+                found |= batches.leave(_without(bodies, found), teacher, store, budget, step)
+                send = sending.send
+            found |= send(_without(bodies, found), teacher, store, budget, step)
     else:
         _count_earlier(found, bodies, teacher, store, budget)
     return [_answer(problem, key, sample, found[key]) for problem, sample, key, _ in requests]
+
+
+def _without(bodies: dict[str, dict], found: dict[str, dict]) -> dict[str, dict]:
+    return {key: body for key, body in bodies.items() if key not in found}
 
 
 def _stored(bodies: Iterable[str], store: Store) -> dict[str, dict[str, Any]]:
