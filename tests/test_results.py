@@ -738,6 +738,25 @@ def test_a_refusal_names_the_last_checkpoint(runs_dir, base, monkeypatch):
     assert not (description.folder / "record.json").exists()
 
 
+def test_an_adapter_of_a_70b_has_fourteen_tensors_a_layer_and_is_expected_without_weights(runs_dir, tmp_path):
+    from transformers import LlamaConfig
+
+    LlamaConfig(hidden_size=8192, intermediate_size=28672, num_hidden_layers=80, num_attention_heads=64,
+                num_key_value_heads=8, tie_word_embeddings=False).save_pretrained(tmp_path / "70b")  # fmt: skip
+    description = dataclasses.replace(
+        describe("70b", method="qlora", base=str(tmp_path / "70b"), name="a"), lora_rank=64
+    )
+    wanted, optional = whole.expected(description)
+    assert (len(wanted), optional) == (14 * 80, set())
+    layer = "base_model.model.model.layers.79."
+    assert wanted[layer + "mlp.down_proj.lora_A.weight"] == (64, 28672)
+    assert wanted[layer + "mlp.down_proj.lora_B.weight"] == (8192, 64)
+    assert wanted[layer + "self_attn.k_proj.lora_B.weight"] == (1024, 64)
+    assert not any("lm_head" in name or "embed" in name for name in wanted)
+    full, _ = whole.expected(dataclasses.replace(description, method="full", lora_rank=0, lora_alpha=0.0))
+    assert (len(full), full["lm_head.weight"]) == (9 * 80 + 3, (32000, 8192))
+
+
 def test_names_that_a_net_has_while_it_trains_are_those_of_its_files():
     one, two = torch.ones(1), torch.zeros(1)
     state = {
