@@ -346,10 +346,13 @@ def test_what_the_hub_has_whole_is_fetched_with_its_revision_and_read(data, tmp_
 
 
 def test_what_cannot_be_fetched_says_where_to_put_it(data, tmp_path):
-    environment = hub_environment("http://127.0.0.1:9", tmp_path)
+    """From a hub that has no such data set, which it says at once; the library tries one that is silent for long."""
     command = [sys.executable, "-m", "mammoth_utils.curation.rebuild", "--fetch"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=paths.root(), check=False)
+    with hub_server.serve() as hub:
+        environment = hub_environment(hub.url, tmp_path)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=paths.root(), check=False)
     assert done.returncode == 1
+    assert "there is no data set" in done.stdout
     assert "FAILED" in done.stdout
     assert "put it at" in done.stdout
     assert "Camel-Math (CoT): no train/camel_math.zip" in done.stdout, "and it goes on"
