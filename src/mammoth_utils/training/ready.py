@@ -43,7 +43,7 @@ def ready(description: RunDescription) -> list[str]:
     scale = scales.scale(description.size, description.family)
     architecture = architectures.architecture_of(scale, description.base_path, description.revision)
     findings = [
-        _libraries(description), weights, _device(description, architecture), _step(description),
+        _libraries(description), weights, _device(description, architecture), _torch(description), _step(description),
         _memory(description, architecture), *_disks(description, architecture, to_fetch),
     ]  # fmt: skip
     missing = [one.said for one in findings if not one.ok]
@@ -95,8 +95,6 @@ def _device(description: RunDescription, architecture: architectures.Architectur
     if asked > len(cards):
         return _Finding(False, f"{asked} GPUs, as devices={asked} asks; this machine has {len(cards)}")
     cards = cards[:asked]
-    if refused := machine.torch_refuses(asked):
-        return _Finding(False, f"a card that torch can use: nvidia-smi lists {cards[0].name}, but {refused}")
     tightest = min(cards, key=lambda card: card.gib)
     sharded = description.sharding == "fsdp2"
     shares, replicas = planner.shares(_processes(description), description.sharding)
@@ -130,7 +128,7 @@ def _step(description: RunDescription) -> _Finding:
     """Whether a step's examples give every row of every process something to read."""
     processes, rows, examples = _processes(description), description.micro_batch, description.global_batch
     if processes * rows < examples or (processes * rows == examples and description.max_steps):
-        return _Finding(True, f"{examples} examples a step for the {processes * rows} rows of a pass")
+        return _Finding(True, f"{examples} examples a step; a pass reads at least {processes * rows}")
     if processes * rows == examples:
         return _Finding(
             True, f"warning: a step's {examples} examples are as many as the rows of {processes} processes; if the "
@@ -181,6 +179,17 @@ def _loading(
     return (
         matrix + LIBRARIES_GIB
     ) * processes, f"of {one} that each read{'' if processes > 1 else 's'} a tensor at a time"
+
+
+def _torch(description: RunDescription) -> _Finding:
+    """Whether torch can use the cards that the driver lists and the run takes; no force helps where it cannot."""
+    on_cpu = description.devices == "cpu" or (description.miniature and description.devices == "auto")
+    cards = [] if on_cpu else planner.gpus()
+    asked = min(len(cards), int(description.devices)) if description.devices.isdigit() else len(cards)
+    refused = machine.torch_refuses(asked) if cards else ""
+    if refused:
+        return _Finding(False, f"a card that torch can use: nvidia-smi lists {cards[0].name}, but {refused}")
+    return _Finding(True, "")
 
 
 def _unless_forced(description: RunDescription, said: str) -> _Finding:
