@@ -79,6 +79,18 @@ _NUMPY = """
     complex128 lexsort cumulative_sum
 """
 
+# Of numpy: where a type of number stands among the arguments of a function; a method has one argument less. Some types
+# leave gaps between their numbers, in which whatever lay in memory can be seen, so that only these are allowed.
+TYPE_AT = {
+    "arange": 3, "array": 1, "asarray": 1, "astype": 1, "cumprod": 2, "cumsum": 2, "eye": 3, "full": 2, "full_like": 2,
+    "identity": 1, "linspace": 5, "logspace": 5, "mean": 2, "nanmean": 2, "nansum": 2, "ones": 1, "ones_like": 1,
+    "prod": 2, "std": 2, "sum": 2, "trace": 4, "var": 2, "zeros": 1, "zeros_like": 1,
+}  # fmt: skip
+GAPLESS = _names("bool complex float int object str bool_ complex128 float32 float64 int32 int64 int_ uint8")
+GAPLESS_BUILTINS = _names("bool complex float int str")
+# What would read an array as bare bytes, gaps and all, once there is a text of bytes.
+NOT_BESIDE_NUMPY = _names("bytes decode encode fromhex from_bytes to_bytes")
+
 # Module, or "module.submodule": its names. A listed submodule may be named too, but not passed about as a value.
 MODULES: dict[str, frozenset[str]] = {
     "math": _names("""

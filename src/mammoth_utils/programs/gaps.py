@@ -1,0 +1,48 @@
+"""Gaps: the types of numpy's numbers that leave none between them, in which a neighbour's memory could be seen.
+
+A ``longdouble`` fills ten of its sixteen bytes, and a record may leave out as many as it likes. What lies there was
+never written, and shows when such an array is read as bare bytes. A program that shares its interpreter therefore names
+plain types only, wherever a call of numpy's takes one.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Set
+
+from mammoth_utils.programs.allowed import GAPLESS, GAPLESS_BUILTINS, TYPE_AT
+
+
+def reason_in_calls(calls: Iterable[ast.Call], arrays: Set[str], stored: Set[str]) -> str | None:
+    """Why one of these calls might name a type with gaps, or None.
+
+    Args:
+        calls: All calls of a program that imports numpy.
+        arrays: The names that are numpy, or a module inside of it.
+        stored: The names that the program binds.
+    """
+    for call in calls:
+        function = call.func
+        name = function.attr if type(function) is ast.Attribute else getattr(function, "id", "")
+        types = [keyword.value for keyword in call.keywords if keyword.arg == "dtype"]
+        if any(keyword.arg in ("sig", "signature") for keyword in call.keywords):
+            return "signature in a call beside numpy"
+        if name in TYPE_AT:
+            of_numpy = type(function) is ast.Name or getattr(function.value, "id", None) in arrays
+            types += call.args[TYPE_AT[name] - (not of_numpy) :]
+            if any(type(argument) is ast.Starred for argument in call.args):
+                return f"* in a call of {name} beside numpy"
+        if not all(_gapless(one, arrays, stored) for one in types):
+            return "a type of numpy's that was not looked at"
+    return None
+
+
+def _gapless(one: ast.AST, arrays: Set[str], stored: Set[str]) -> bool:
+    """Whether an expression can only be a plain type, or the type that an array has."""
+    if type(one) is ast.Constant:
+        return one.value is None or (type(one.value) is str and one.value in GAPLESS)
+    if type(one) is ast.Name:
+        return one.id in GAPLESS_BUILTINS and one.id not in stored
+    if type(one) is ast.Attribute:
+        return one.attr == "dtype" or (one.attr in GAPLESS and getattr(one.value, "id", None) in arrays)
+    return False
