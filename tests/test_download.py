@@ -68,6 +68,16 @@ def test_a_compressed_file_has_the_same_bytes_each_time(upstream, tmp_path):
     assert gzip.decompress(first) == MADE
 
 
+@pytest.mark.parametrize("damage", [lambda whole: whole[:-9], lambda whole: whole[:12] + bytes(9) + whole[21:]])
+def test_a_cut_or_spoilt_archive_is_not_there(upstream, tmp_path, damage):
+    root, url = upstream
+    (root / "x.json").write_bytes(UPSTREAM)
+    one = item(f"{RAW}/x.json", name="train/x.jsonl.gz")
+    path = download.fetch(one, tmp_path, hosts={RAW: url})
+    path.write_bytes(damage(path.read_bytes()))
+    assert not download.is_there(one, tmp_path)
+
+
 def test_the_second_home_is_taken_where_the_first_has_nothing(upstream, tmp_path):
     root, url = upstream
     (root / "second.json").write_bytes(UPSTREAM)

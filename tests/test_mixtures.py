@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from mammoth_utils import licences, records
-from mammoth_utils.curation import card, export, mixtures
+from mammoth_utils.curation import card, download, export, mixtures
 from mammoth_utils.curation.sources import MINI, NUMBER_COMPARISON, SOURCES
 from mammoth_utils.scales import MIXTURES
 
@@ -159,8 +159,31 @@ def test_a_real_card_says_which_licences_a_mixture_and_a_model_inherit(folder):
     assert "teacher:m (6 rows)" in text
 
 
+def test_a_rebuilt_sets_card_has_the_licences_of_the_files_that_were_read(folder, tmp_path):
+    """Lila's copies stand under more than Table 1 lists, and what `make data` says is what the card says."""
+    rows = [{**row, "source": row["source"].removeprefix(MINI)} for row in records.read_jsonl(folder / mixtures.KEPT)]
+    read = {"MathQA (PoT)": "train/lila_mathqa_gain.jsonl.gz", "NumGLUE (PoT)": "train/numglue_pot_from_htl.jsonl.gz",
+            "GSM8K (CoT)": "train/gsm8k_train.jsonl.gz", "Camel-Math (CoT)": "train/camel_math.zip"}  # fmt: skip
+    records.write_jsonl(folder / mixtures.KEPT, [row for row in rows if row["source"] in read])
+    sources = [{"name": name, "files": {file: "sha"}} for name, file in read.items()]
+    records.write_record(folder, {"page": "curate", "sources": sources})
+    records.write_json(folder / "run.json", {"schema": 1, "dataset": "rebuild"})
+    export.export(folder, tmp_path / "out", "hybrid")
+    text = (tmp_path / "out" / "README.md").read_text(encoding="utf8")
+    assert "| MathQA (PoT) | 3 | Apache-2.0, CC-BY-4.0 |" in text
+    assert "| NumGLUE (PoT) | 3 | ODC-By-1.0, CC-BY-4.0 |" in text
+    assert "| Camel-Math (CoT) | 3 | CC-BY-NC-4.0 |" in text, "of a file that is not known, Table 1's"
+    assert "inherits: CC-BY-4.0 (6 rows), MIT (3 rows)" in text
+    assert "| CC-BY-4.0 | 6 | name the authors and say what was changed |" in text
+    tags = {"cc-by-4.0", "mit", "apache-2.0", "odc-by", "cc-by-nc-4.0"}
+    assert set(yaml.safe_load(text.split("---\n")[1])["license"]) == tags
+    for item in download.ITEMS:
+        assert item.licence == ", ".join(licences.of_file(item.name)) != "", item.name
+
+
 def test_every_licence_of_the_table_has_its_terms():
     listed = {source.licence for source in (*SOURCES.values(), NUMBER_COMPARISON)}
+    listed |= {licence for found in licences.FILES.values() for licence in found}
     assert listed <= set(licences.TERMS)
     assert set(licences.SOURCES) == {*SOURCES, NUMBER_COMPARISON.name}
 

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mammoth_utils.curation import mixtures
 from mammoth_utils.curation.release import KEYS
 from mammoth_utils.curation.sources import MINI, SOURCES, paper_name
-from mammoth_utils.licences import OURS, TERMS, of_rows, of_source
+from mammoth_utils.licences import OURS, TERMS, of_read, of_rows
 
 if TYPE_CHECKING:
     from mammoth_utils.curation.export import Counts
 
 
-def card(counts: Counts, mixture: str, files: dict[str, dict], description: dict[str, Any]) -> str:
+def card(
+    counts: Counts,
+    mixture: str,
+    files: dict[str, dict],
+    description: dict[str, Any],
+    read: Mapping[str, Iterable[str]] | None = None,
+) -> str:
     """The data set card of a mixture.
 
     Args:
@@ -22,12 +29,14 @@ def card(counts: Counts, mixture: str, files: dict[str, dict], description: dict
         mixture: Its name.
         files: Size and SHA-256 of each file.
         description: The curation's ``run.json``.
+        read: The public files that each source was read from; what they say of licences goes before Table 1.
     """
+    read = read or {}
     mini = description["dataset"] == "miniature"
     title = f"{MINI if mini else ''}MathInstruct, mixture {mixture}"
     told = {key: value for key, value in description.items() if key != "code"}
     lines = [
-        *_front(counts, title, mini),
+        *_front(counts, title, mini, of_rows(counts.sources, read)),
         f"# {title}",
         "",
         f"{counts.rows:,} rows ({counts.kinds['cot']:,} in prose, {counts.kinds['pot']:,} programs): "
@@ -40,19 +49,21 @@ def card(counts: Counts, mixture: str, files: dict[str, dict], description: dict
         lines += ["Every problem is generated; the names follow the paper's sources, the content does not.", ""]
     lines += ["| source | rows | licence of the original |", "|---|---|---|"]
     names = sorted(counts.sources, key=_place)
-    lines += [f"| {name} | {counts.sources[name]:,} | {of_source(name)} |" for name in names]
+    lines += [
+        f"| {name} | {counts.sources[name]:,} | {', '.join(of_read(name, read.get(name, ())))} |" for name in names
+    ]
     lines += ["", "| rationales by | rows |", "|---|---|"]
     lines += [f"| {name} | {count:,} |" for name, count in counts.authors.most_common()]
-    lines += ["", "## Licences", "", *_inherited(counts, mini)]
+    lines += ["", "## Licences", "", *_inherited(counts, mini, of_rows(counts.sources, read))]
     lines += ["", "## Files", "", "| file | bytes | sha256 |", "|---|---|---|"]
     lines += [f"| {name} | {entry['bytes']:,} | `{entry['sha256']}` |" for name, entry in files.items()]
     lines += ["", "## How it was made", "", "```json", json.dumps(told, indent=1, ensure_ascii=False), "```", ""]
     return "\n".join(lines)
 
 
-def _front(counts: Counts, title: str, mini: bool) -> list[str]:
+def _front(counts: Counts, title: str, mini: bool, found: dict[str, int]) -> list[str]:
     """The block that the hub reads: names, licences, size, and the columns and rows that a loader checks."""
-    tags = [TERMS[OURS][0]] if mini else list(dict.fromkeys(TERMS[name][0] for name in of_rows(counts.sources)))
+    tags = [TERMS[OURS][0]] if mini else list(dict.fromkeys(TERMS[name][0] for name in found))
     return [
         "---",
         f"pretty_name: {title}",
@@ -69,12 +80,11 @@ def _front(counts: Counts, title: str, mini: bool) -> list[str]:
     ]
 
 
-def _inherited(counts: Counts, mini: bool) -> list[str]:
+def _inherited(counts: Counts, mini: bool, found: dict[str, int]) -> list[str]:
     """What binds who passes the mixture on, and who trains a model on it."""
     if mini:
         return [f"Generated text, under {OURS} as the code that makes it: none of the originals' licences binds these "
                 "rows or a model trained on them; they are listed for the names."]  # fmt: skip
-    found = of_rows(counts.sources)
     listed = ", ".join(f"{name} ({count:,} rows)" for name, count in found.items())
     lines = [f"The mixture, and a model trained on it, inherits: {listed}.", ""]
     lines += ["| licence | rows | to pass the rows on | to pass a model on |", "|---|---|---|---|"]

@@ -16,12 +16,13 @@ import os
 import re
 import sys
 import tarfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from mammoth_utils import paths
+from mammoth_utils import licences, paths
 
 RAW = "https://raw.githubusercontent.com"
 ARCHIVE = "https://codeload.github.com"
@@ -91,65 +92,65 @@ class Item:
         parts: The upstream files that it is made of.
         sha256: SHA-256 of its content (uncompressed, where it is ``.gz``).
         convert: How the upstream bytes become it.
-        licence: The data's licence.
     """
 
     name: str
     parts: tuple[Part, ...]
     sha256: str
     convert: Convert = as_it_is
-    licence: str = ""
+
+    @property
+    def licence(self) -> str:
+        """The data's licences, as ``licences.FILES`` lists them for the cards too."""
+        return ", ".join(licences.of_file(self.name))
 
 
-def _eval(
-    name: str, path: str, upstream: str, sha256: str, licence: str, *more: str, convert: Convert = list_to_lines
-) -> Item:
+def _eval(name: str, path: str, upstream: str, sha256: str, *more: str, convert: Convert = list_to_lines) -> Item:
     homes = (f"{RAW}/{MAMMOTH2}/math_eval/dataset/{path}", *(f"{RAW}/{home}" for home in more))
-    return Item(f"eval/{name}.jsonl", (Part(homes, upstream),), sha256, convert, licence)
+    return Item(f"eval/{name}.jsonl", (Part(homes, upstream),), sha256, convert)
 
 
 _GSM8K_TEST = "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14"
 _AQUA_TEST = "de41581881ef95c5588c44ddc701c77fd480839241dd422a0d181262af24520c"
 # Of the evaluation sets only GSM8K and AQuA have a second home at a fixed commit that we could name.
 ITEMS: tuple[Item, ...] = (
-    _eval("gsm8k", "gsm8k/gsm8k.jsonl", _GSM8K_TEST, _GSM8K_TEST, "MIT", f"{GSM8K}/test.jsonl", convert=as_it_is),
-    _eval("aqua", "AQuA/AQuA.json", _AQUA_TEST, _AQUA_TEST, "Apache-2.0",
+    _eval("gsm8k", "gsm8k/gsm8k.jsonl", _GSM8K_TEST, _GSM8K_TEST, f"{GSM8K}/test.jsonl", convert=as_it_is),
+    _eval("aqua", "AQuA/AQuA.json", _AQUA_TEST, _AQUA_TEST,
           "google-deepmind/AQuA/26b64ed1f22208c6742f47df547dfd65088ec30d/test.json", convert=as_it_is),
     _eval("numglue", "numglue/numglue.json", "88d16c07e08b36492566ad0f35f95504cc1f1b15694c94052be0170d81d85936",
-          "b7732bd0a55d3a05447f9ae601d1b2841048a921056bd0b7688bbded4c4cf26f", "ODC-By 1.0"),
+          "b7732bd0a55d3a05447f9ae601d1b2841048a921056bd0b7688bbded4c4cf26f"),
     _eval("svamp", "SVAMP/SVAMP.json", "5be77703a6d891ae476d7c082787ad361392aa02453b132516cdd5f4e7934e3e",
-          "6fe662d6aab49834d3e95be4b84cbb56e4a5099e0a839338a13171a61cbdd1f8", "MIT"),
+          "6fe662d6aab49834d3e95be4b84cbb56e4a5099e0a839338a13171a61cbdd1f8"),
     _eval("deepmind", "deepmind/deepmind.json", "1caa7e191af2df1c110ca405dcaf7fc663a1bac16f589e6af853bff5d1012a11",
-          "9a6b7283ea47c50bfe3892ea8d1a0e8c450bd345128a5f3970649bd0ce1fe3ff", "Apache-2.0"),
+          "9a6b7283ea47c50bfe3892ea8d1a0e8c450bd345128a5f3970649bd0ce1fe3ff"),
     _eval("simuleq", "simuleq/simuleq.json", "2fdc97194c641c7c969866a2a25f01e6c6ae36b00391467d33e15a1a7d4e75e1",
-          "44285ebaaa68dd56875713f3596d63ae6197536b3cba2a6565ed0bad91c56435", "not stated upstream"),
+          "44285ebaaa68dd56875713f3596d63ae6197536b3cba2a6565ed0bad91c56435"),
     _eval("sat", "sat/sat.json", "8e551d655828c4162e3f098c7c8fa560f8ba4bc7b6f24a9caa205f23bcd861d9",
-          "f27e46e1dea85d20c888df535f61b114ca4233de4150a18ebf1e05d9a8726891", "MIT"),
+          "f27e46e1dea85d20c888df535f61b114ca4233de4150a18ebf1e05d9a8726891"),
     _eval("mmlu_mathematics", "mmlu/mathematics.json",
           "4d07b027d398890e5bc1bbee5ed568fd4b3ba9bb4539d076fe082107d0e9d8bf",
-          "1b91f8184a4ef68d06e8588fd06ce142525d64edecff323d0e0436d57d7ae7ad", "MIT"),
+          "1b91f8184a4ef68d06e8588fd06ce142525d64edecff323d0e0436d57d7ae7ad"),
     _eval("theoremqa", "theoremqa/theoremqa_test.json",
           "84b85febccbcbc03668b710cc5c9fb3ffb972e19db88f5a3423bd943e025087c",
-          "0cd57c45c9af462eeb2282d1383fd69cf70664367fa3fce10176c3d648272cbb", "MIT"),
+          "0cd57c45c9af462eeb2282d1383fd69cf70664367fa3fce10176c3d648272cbb"),
     # 5,000 files one by one would take an hour: the commit's archive holds them all, and its content is checked.
     Item("eval/math.jsonl", (Part((f"{ARCHIVE}/{MAMMOTH2.rsplit('/', 1)[0]}/tar.gz/{MAMMOTH2.rsplit('/', 1)[1]}",)),),
-         "776f354af01327aa077c4aec4ca48181d9059e269b7e37cd602295e39ac4e485", math_to_lines, "MIT"),
+         "776f354af01327aa077c4aec4ca48181d9059e269b7e37cd602295e39ac4e485", math_to_lines),
     Item("train/gsm8k_train.jsonl.gz",
          (Part((f"{RAW}/{GSM8K}/train.jsonl",
                 f"{RAW}/iamansinha/GSM8K/9d657e45ee92d13a4a98130cbcd0770ff36915c1/grade_school_math/data/train.jsonl"),
                "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465"),),
-         "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465", as_it_is, "MIT"),
+         "17f347dc51477c50d4efb83959dbb7c56297aba886e5544ee2aaed3024813465", as_it_is),
     Item("train/aqua_train_flan.tsv.gz",
          (Part((f"{RAW}/google-research/FLAN/e9e4ec6e2701182c7a91af176f705310da541277/flan/v2/cot_data/aqua_train.tsv",)),),
-         "2e43bd7900e739a78d7b7b7444e19bae4259399327eb76b78a30f4e4fb7dfdda", as_it_is, "Apache-2.0"),
+         "2e43bd7900e739a78d7b7b7444e19bae4259399327eb76b78a30f4e4fb7dfdda", as_it_is),
     Item("train/lila_mathqa_gain.jsonl.gz",
          (Part((f"{RAW}/mukhal/grace/be493be2c650a1758add7de5a3ec822295785892/data/mathqa/mathqa_gain.json",
                 f"{RAW}/mukhal/grace/2cfa60702fdaf943ee2f830ed20750fea5af3fc4/data/mathqa/mathqa_gain.json")),),
-         "2a8f7374847e9f8a68c820bd76f0499163fa0892a4be8a29804748060b2c1b26", instances_to_lines,
-         "CC BY 4.0, Apache-2.0"),
+         "2a8f7374847e9f8a68c820bd76f0499163fa0892a4be8a29804748060b2c1b26", instances_to_lines),
     Item("train/numglue_pot_from_htl.jsonl.gz",
          (Part((f"{RAW}/{HTL}/mistral/numglue.json",)), Part((f"{RAW}/{HTL}/llama_data/my_numglue.json",))),
-         "156c01184cc72dfa084b2e4f7f4398fb445a8066a7b709f7d0946a90463c1003", numglue_programs, "ODC-By 1.0, CC BY 4.0"),
+         "156c01184cc72dfa084b2e4f7f4398fb445a8066a7b709f7d0946a90463c1003", numglue_programs),
 )  # fmt: skip
 
 BY_HAND = {
@@ -172,7 +173,7 @@ def is_there(item: Item, folder: Path) -> bool:
     path = folder / item.name
     try:
         return path.is_file() and hashlib.sha256(content(path)).hexdigest() == item.sha256
-    except (OSError, EOFError):  # a gzip file that was cut
+    except (OSError, EOFError, zlib.error):  # a gzip file that was cut or spoilt
         return False
 
 

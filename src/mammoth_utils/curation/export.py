@@ -92,7 +92,9 @@ def export(folder: Path, out: Path, mixture: str = "hybrid", seed: int = 42) -> 
                 write(plain)
     files = {name: {"sha256": records.sha256(path), "bytes": path.stat().st_size} for name, path in places.items()}
     description = records.read_json(Path(folder) / "run.json")
-    records.write_text(out / "README.md", card(counts, mixture, files, description))
+    sources = records.read_json(Path(folder) / "record.json").get("sources", [])
+    read = {one["name"]: list(one["files"]) for one in sources}
+    records.write_text(out / "README.md", card(counts, mixture, files, description, read))
     return {"mixture": mixture, "seed": seed, "rows": counts.rows, "files": files}
 
 
