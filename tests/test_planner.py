@@ -331,6 +331,16 @@ def test_eight_cards_of_24_gb_are_not_advised_qlora_at_70b_and_no_number_of_them
     assert said.remedies == ("method lora (18 GiB)", "cards of 48 GB"), "a sixteenth of 16 bit, less than 4 bit whole"
 
 
+def test_the_scales_of_a_4_bit_net_are_whole_on_every_card_that_shares_it():
+    one, two, eight = (planner.memory(SEVEN, "qlora", gpus=n, whole_first=False) for n in (1, 2, 8))
+    scales_of = memory.scales(SEVEN)
+    assert 0.10e9 < scales_of < 0.11e9, "a byte for each 64 of 6.5 billion weights, and a little"
+    halves = memory.four_bit(SEVEN) - scales_of
+    assert halves == SEVEN.linear / 2
+    assert eight["extra"] - two["extra"] == pytest.approx(scales_of * (1 / 2 - 1 / 8))
+    assert one["weights"] == memory.quantised(SEVEN, 2) + 4 * SEVEN.lora_parameters(64)
+
+
 # --- what fits, and what is advised -----------------------------------------------------------------------------------
 
 

@@ -149,11 +149,18 @@ def loading(architecture: Architecture, gpus: int, width: int, adapters: float) 
 
 def four_bit(architecture: Architecture) -> int:
     """Bytes of the layers' matrices in nf4 with double quantisation, their scales and tables included."""
-    total = 0
-    for inputs, outputs in architecture.matrices:
-        blocks = math.ceil(inputs * outputs / BLOCK)
-        total += math.ceil(inputs * outputs / 2) + blocks + 4 * math.ceil(blocks / NESTED_BLOCK) + TABLES
-    return architecture.layers * total
+    packed = sum(math.ceil(inputs * outputs / 2) for inputs, outputs in architecture.matrices)
+    return architecture.layers * packed + scales(architecture)
+
+
+def scales(architecture: Architecture) -> int:
+    """Bytes of the scales and tables of nf4 with double quantisation.
+
+    They hang on the matrices as attributes of their own (bitsandbytes 0.50), so that FSDP2 cuts the matrices and
+    leaves these whole on every card.
+    """
+    blocks = [math.ceil(inputs * outputs / BLOCK) for inputs, outputs in architecture.matrices]
+    return architecture.layers * sum(one + 4 * math.ceil(one / NESTED_BLOCK) + TABLES for one in blocks)
 
 
 def activations(
@@ -246,6 +253,7 @@ def extra(
         total += width * (a.linear + (a.vocabulary * a.hidden if whole else 0) if method == "full" else adapters)
     if method == "qlora":
         total += width * max(inputs * outputs for inputs, outputs in a.matrices)  # dequantised one at a time
+        total += scales(a) * (1 - 1 / gpus)  # beside this card's share of them, which the weights count
         if device == "cpu":
             total += width * a.linear  # pages of the weights' file, mapped as long as the embedding reads from it
     return total
