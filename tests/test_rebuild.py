@@ -443,6 +443,20 @@ def test_the_real_files_give_the_committed_record(tmp_path, monkeypatch):
     assert not any(text[:40] in written for text in texts), "no question's text"
 
 
+def test_the_script_that_keeps_records_keeps_a_finished_rebuild(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
+    monkeypatch.syspath_prepend(str(paths.root() / "workflow"))
+    import keep_records
+
+    lines(data / "train" / "gsm8k_train.jsonl.gz", [GSM8K])
+    lines(data / "eval" / "gsm8k.jsonl", [GSM8K])
+    made = curate(describe("rebuild"))
+    monkeypatch.setattr(keep_records, "ROOT", tmp_path)
+    keep_records.main()
+    kept = records.read_json(tmp_path / "records" / committed.COMMITTED)
+    assert (kept["sources"], kept["clean"]) == (made["sources"], made["clean"])
+
+
 # --- its tables and figure ------------------------------------------------------------------------------------------
 
 

@@ -27,8 +27,8 @@ def main() -> None:
     rebuild = describe("rebuild")
     record = rebuild.folder / "record.json"
     if paths.data() is not None and record.is_file() and records.read_json(record)["parameters"] == rebuild.as_dict():
-        target = committed.written(committed.distilled(records.read_json(record), rebuild),
-                                   ROOT / "records" / committed.COMMITTED)  # fmt: skip
+        target = records.write_items(ROOT / "records" / committed.COMMITTED,
+                                     committed.distilled(records.read_json(record), rebuild))  # fmt: skip
         print(f"kept {target.relative_to(ROOT)}, {target.stat().st_size / 1000:.0f} kB")
 
 

@@ -31,7 +31,7 @@ COMMAND = "python -m mammoth_utils.curation.committed --data DIR --out records/r
 ROOMS = tuple(
     f"curation/{name}.py"
     for name in ("sources", "homes", "primary", "rebuild", "filters", "nearness", "benchmark_questions",
-                 "contamination", "counts", "committed")
+                 "contamination", "clean", "counts", "committed")
 )  # fmt: skip
 # Rooms of grading that judge no answer; the audit's own fingerprint leaves the same ones out.
 NO_RULE = ("__init__", "__main__", "audit", "workings", "harness", "mathverify", "mathverify_child")
