@@ -52,6 +52,12 @@ if os.environ.get("MAMMOTH_TEST_NAN_IN_RANK") == os.environ.get("RANK"):
 
     head.summed_loss = _lost
 
+if os.environ.get("MAMMOTH_TEST_LOSS_TIMES"):
+    from mammoth_utils.training import head
+
+    _true = head.summed_loss
+    head.summed_loss = lambda model, inputs: _true(model, inputs) * float(os.environ["MAMMOTH_TEST_LOSS_TIMES"])
+
 if os.environ.get("MAMMOTH_TEST_KEEPS_ACTIVATIONS"):
     from mammoth_utils.training import trainer
 

@@ -81,6 +81,7 @@ def test_a_real_size_sharded_has_the_losses_of_one_process_and_leaves_all_that_i
     record, alone = sharded(several), finetune(one, tiny_base.rows(64))
     assert losses(several) == pytest.approx(losses(one), abs=1e-3)
     assert record["packing"]["sharded_minus_whole_nats"] < 0.01
+    assert record["packing"]["packed_minus_unpacked_nats"] < 1e-4
     assert record["drift"].keys() == alone["drift"].keys()
     if method != "full":
         found, expected = adapter(several.folder), adapter(one.folder)
@@ -117,3 +118,12 @@ def test_a_layer_that_is_made_again_draws_the_dropout_that_it_drew(here, bases, 
     monkeypatch.setenv("MAMMOTH_TEST_KEEPS_ACTIVATIONS", "1")
     sharded(kept)
     assert losses(again) == losses(kept)
+
+
+@pytest.mark.long
+def test_a_trainer_of_shards_whose_first_loss_is_not_the_bases_is_stopped(here, bases, monkeypatch):
+    monkeypatch.setenv("MAMMOTH_TEST_LOSS_TIMES", "1.1")
+    description = run(bases, "scaled", "lora")
+    with pytest.raises(RuntimeError, match="the first step's loss is .* another scale of the loss"):
+        sharded(description)
+    assert not (description.folder / "record.json").exists()

@@ -77,6 +77,17 @@ def device_of(description: RunDescription) -> str:
     return "cuda" if planner.gpus() else "cpu"
 
 
+def as_it_trains(device: str, compute: str) -> Any:
+    """The autocast in which a run's net is read for a check, so that a card takes the kernel that will train.
+
+    Beside fp32 weights the attention of a card in fp32 is another one. A processor has one for both, which computes in
+    fp32, and is checked to more digits without.
+    """
+    import torch
+
+    return torch.autocast(device, adapters.dtype_of(compute), enabled=device == "cuda" and compute != "fp32")
+
+
 def _run(description: RunDescription, rows: list[dict], on_step: Callable[[dict], None]) -> dict[str, Any]:
     import torch
 
@@ -129,6 +140,7 @@ def _train(
 ) -> dict[str, Any]:
     import torch
 
+    from mammoth_utils.training import shards
     from mammoth_utils.training import trainer as trainers
 
     started, folder, compute = time.monotonic(), description.folder, precision.compute
@@ -154,23 +166,25 @@ def _train(
     torch.manual_seed(description.seed)
     model = adapters.load_model(description, compute, device, sharded)
     guards.tokenizer_fits(tokenizer, model.get_input_embeddings().num_embeddings)
-    drift, agree = None, None
+    drift, agree, starts = None, None, None
     last = checkpoints.last_complete(folder / "checkpoints", lambda line: say(folder, line))
     log = curve.Curve(folder / "curve.jsonl", on_step, write=rank == 0)
     callbacks = [curve.recorder(log, description.checkpoint_minutes)]
     if sharded:
-        agree = trainers.ShardsAgree(model, min(examples[:1000], key=len), SHARDING_TOLERANCE)
+        agree = shards.ShardsAgree(model, examples[:1000], SHARDING_TOLERANCE, guards.TOLERANCE[compute])
         callbacks.append(agree)
     else:
-        drift = guards.packed_equals_unpacked(model, examples[:CHECKED_EXAMPLES], guards.TOLERANCE[compute])
-        if last is None:
-            first = [[examples[index] for index in row] for row in layout.rows[: layout.rows_per_step]]
-            callbacks.append(trainers.StartsAsTheBase(model, first, guards.TOLERANCE[compute]))
+        with as_it_trains(device, compute):
+            drift = guards.packed_equals_unpacked(model, examples[:CHECKED_EXAMPLES], guards.TOLERANCE[compute])
+    if last is None:
+        first = [[examples[index] for index in row] for row in layout.rows[: layout.rows_per_step]]
+        starts = shards.StartsAsTheBase(first, guards.TOLERANCE[compute], None if sharded else model)
+        callbacks.append(starts)
     trainer = trainers.build(
         description, model, tokenizer, examples, layout, options, callbacks, lambda line: say(folder, line)
     )
-    if agree:
-        agree.trainer = trainer
+    for callback in filter(None, (agree, starts)):
+        callback.trainer = trainer
     trained, total = adapters.count(trainer.model)
 
     log.start(0 if last is None else int(last.name.split("-")[1]))
@@ -181,7 +195,7 @@ def _train(
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     training_seconds = time.monotonic() - started
 
-    shards = trainers.gathered(trainers.shard_sizes(trainer))
+    held = shards.gathered(shards.shard_sizes(trainer))
     left = results.finish(description, trainer, tokenizer, sharded, rank, total, compute, examples, device)
     if rank != 0:
         return {}
@@ -212,10 +226,10 @@ def _train(
             "passes": layout.passes,
             "global_batch": description.global_batch,
             "examples_per_step": layout.examples_per_step,
-            "packed_minus_unpacked_nats": drift,
+            "packed_minus_unpacked_nats": agree.drift if agree else drift,
             "sharded_minus_whole_nats": agree.difference if agree else None,
         },
-        "shards": shards,
+        "shards": held,
         "steps": trainer.state.global_step,
         "training_seconds": training_seconds,
         "seconds": time.monotonic() - started,

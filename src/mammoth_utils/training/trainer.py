@@ -1,4 +1,4 @@
-"""TRL's trainer as this book uses it: rows in our order, checkpoints whole or not at all, shards that agree."""
+"""TRL's trainer as this book uses it: rows in our order, checkpoints whole or not at all, a stop at divergence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch.distributed as distributed
 from transformers import PrinterCallback, Trainer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-from mammoth_utils.training import adapters, batches, checkpoints, guards, head, losses
+from mammoth_utils.training import adapters, batches, checkpoints, guards, head
 from mammoth_utils.training.attention import NAME
 from mammoth_utils.training.describe import RunDescription
 from mammoth_utils.training.encoding import Example
@@ -168,6 +168,9 @@ def arguments(description: RunDescription, device: str, compute: str, layout: ba
         # Else a loss that is no number is logged as if it were that of the steps before, and the run goes on: see
         # PackedTrainer, which stops.
         logging_nan_inf_filter=False,
+        # The first process alone reads a sharded base, while the others wait for their shares: 140 GB of 70B take over
+        # half an hour, torch's own limit, from a disk below 80 MB/s, and three hours only from one below 13.
+        ddp_timeout=3 * 3600,
         save_strategy="no",  # by the clock instead: see curve.recorder
         save_total_limit=2,
         eval_strategy="no",
@@ -243,72 +246,3 @@ def build(
     guards.dtypes(trainer.model, description.method, compute, description.master_weights, bool(options.fsdp))
     guards.padding(trainer.data_collator([trainer.train_dataset[0]]))
     return trainer
-
-
-class ShardsAgree(TrainerCallback):
-    """Compares the loss of one short example before and after the model was cut over the processes.
-
-    The whole model is on the first process only before that, so it alone reads the example; afterwards all do.
-    """
-
-    def __init__(self, model: Any, example: Example, tolerance: float) -> None:
-        self.example, self.tolerance = example, tolerance
-        self.before = losses.mean_loss(model, [example]) if int(os.environ.get("RANK", 0)) == 0 else None
-        self.after: float | None = None
-        self.trainer: PackedTrainer | None = None
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-        if state.global_step or self.trainer is None:
-            return  # a resumed run has other weights than the base
-        with self.trainer.accelerator.autocast():
-            self.after = losses.mean_loss(self.trainer.model_wrapped, [self.example])
-        if self.before is not None:
-            guards.same_loss(self.before, self.after, self.tolerance)
-
-    @property
-    def difference(self) -> float | None:
-        """Nats by which cutting the model changed the loss; None where the run was resumed."""
-        return None if self.after is None or self.before is None else abs(self.after - self.before)
-
-
-class StartsAsTheBase(TrainerCallback):
-    """Compares the trainer's loss of its first step, which is taken before any update, with the base model's own."""
-
-    def __init__(self, model: Any, rows: list[list[Example]], tolerance: float) -> None:
-        count = sum(len(example.answer) for row in rows for example in row)
-        self.expected, self.tolerance = sum(losses.row_loss(model, row) for row in rows) / count, tolerance
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict | None = None, **rest: Any) -> None:
-        if state.global_step == 1 and logs and "loss" in logs:
-            guards.first_loss(float(logs["loss"]), self.expected, self.tolerance)
-
-
-def shard_sizes(trainer: PackedTrainer) -> dict[str, int]:
-    """Bytes that this process holds: of the weights and of the optimiser's states, and both if nothing were cut."""
-
-    def held(value: Any) -> int:
-        local = value.to_local() if hasattr(value, "to_local") else value
-        return local.numel() * local.element_size()
-
-    weights = list(trainer.model.parameters())
-    states = [
-        value
-        for state in trainer.optimizer.state.values()
-        for value in state.values()
-        if isinstance(value, torch.Tensor) and value.dim()
-    ]
-    return {
-        "weights": sum(map(held, weights)),
-        "weights_whole": sum(p.numel() * p.element_size() for p in weights),
-        "optimiser": sum(map(held, states)),
-        "optimiser_whole": sum(s.numel() * s.element_size() for s in states),
-    }
-
-
-def gathered(value: dict[str, int]) -> list[dict[str, int]]:
-    """What each process has, by rank."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return [value]
-    found: list[Any] = [None] * distributed.get_world_size()
-    distributed.all_gather_object(found, value)
-    return found
