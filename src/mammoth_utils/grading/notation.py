@@ -34,7 +34,7 @@ def _time_of_day(hour: str, minutes: str | None, half: str) -> str:
 
 def _over(found: re.Match) -> str:
     above, below = found.groups()[:2] if found[1] is not None else found.groups()[2:]
-    return f"\\frac{{{above.strip()}}}{{{below.strip()}}}"
+    return f"{{\\frac{{{above.strip()}}}{{{below.strip()}}}}}"
 
 
 _INTERVALS = {"open": "OpenInterval(", "Lopen": "LopenInterval(", "Ropen": "RopenInterval("}
@@ -71,10 +71,6 @@ _REPLACED = [
         (r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}", r"\\binom{\1}{\2}"),
         (r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}|^([^{}\\]*)\\over(?![A-Za-z])([^{}\\]*)$", _over),
         (r"\\(?:overline|bar)\s*\{\s*([A-Z]{2})\s*\}", r"\1"),  # a segment is named by its ends
-        (
-            r"^\(?\s*(-?\d+)\s*\)?(?:\s+(?:in\s+)?base\s+|(?<=\))\s*_\s*)\{?(\d+)\}?$",
-            r"\1_{\2}",
-        ),  # 1200 base 7, (1200)_7
         (r"(?<![A-Za-z])(?:C|comb|nCr)\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)", r"binomial(\1,\2)"),
         (r"\bInterval\.([olLrR])(open|pen)\(", lambda found: _INTERVALS[found[1] + found[2]]),
         (r"\\langle(?![A-Za-z])|^\s*<(?=[^<>=]*,[^<>=]*>\s*$)", "("),
@@ -92,6 +88,8 @@ _REPLACED = [
 _REPEATING = re.compile(r"(\d*)\.(\d*)\s*\\(?:overline|bar|dot)\s*\{?\s*(\d+)\s*\}?")
 _OVER = re.compile(r"(?<![\w.,])(\d+(?:\.\d+)?)\s+over\s+(\d+(?:\.\d+)?)(?![\w.,]*\d)", re.I)  # 8 over 49
 _ASIDE = re.compile(r"(?<=[\d%])\s+\((?=[^()]*[A-Za-z]{3})[A-Za-z][A-Za-z .,'’-]*\)$")
+# 1200 base 7, (1200)_7
+_IN_BASE = re.compile(r"^\(?\s*(-?\d+)\s*\)?(?:\s+(?:in\s+)?base\s+|(?<=\))\s*_\s*)\{?(\d+)\}?$")
 _APPROXIMATE = re.compile(r"^(?:approximately|approx\.?|about|around|roughly|exactly|equal to|just|only|=|:)\s*", re.I)
 _BRACKET_OR_THOUSANDS = re.compile(r"[()\[\]]|\\[{}]|(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,]*\d)")
 
@@ -162,7 +160,7 @@ def plain(text: str) -> str:
     text = without_outer_group(text)
     if (aside := _ASIDE.search(text)) and not re.search(NO_WORDS, aside.group()):  # "5 (five)"
         text = text[: aside.start()]
-    return text.strip()
+    return _IN_BASE.sub(r"\1_{\2}", text.strip())
 
 
 def without_outer_group(text: str) -> str:

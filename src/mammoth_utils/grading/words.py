@@ -26,7 +26,8 @@ _CALENDAR |= {"sept": "september", "tues": "tuesday", "thurs": "thursday", "thur
 _SHORT_WORDS = frozenset(("odd", "all"))  # words, not products of three letters
 _BOOLEANS = ("true", "false")
 _STARTS = re.compile(rf"\s*(?:a|an|hundred|{'|'.join([*SPOKEN, *_TENS])})\b", re.I)
-_BLOCK = re.compile(r"\s*\$?\s*\\(?:text|textbf|textit|textrm|mbox|mathrm|mathbf)\s*\{\s*([A-Za-z]{2,})\s*\}[\s.$]*")
+_BLOCK = re.compile(r"\\(?:text|textbf|textit|textrm|mbox|mathrm|mathbf)\s*\{\s*([A-Za-z]{2,})\s*\}")
+_DRESS = re.compile(r"\$|\\[()\[\],;:!]|\\displaystyle(?![A-Za-z])|\*\*")
 DATE = "date"
 _DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
 _TIME = re.compile(r"(\d{1,2}):(\d\d)\s*([ap]m)?")
@@ -91,7 +92,7 @@ def stamp(text: str) -> tuple[str, ...] | None:
 
 def block(gold: str) -> str | None:
     """The letters of a gold that is wholly a text of letters, ``\\text{VW}``: no product, so their order counts."""
-    found = _BLOCK.fullmatch(gold)
+    found = _BLOCK.fullmatch(_DRESS.sub("", gold).strip(" \n.")) if "{" in gold else None
     return found.group(1) if found else None
 
 
