@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import subprocess
 import sys
@@ -73,7 +72,7 @@ def test_the_lines_name_interpreter_nodes_module_and_file(here, monkeypatch):
     words = shlex.split(by_hand)
     at = words.index("-m")
     assert Path(words[at - 1]).absolute() == Path(sys.executable), "no torchrun has to be on a node's PATH"
-    assert words[at + 1] == "torch.distributed.run"
+    assert words[at + 1] == launch.AGENT
     assert "--nnodes 4 --nproc-per-node gpu --node-rank $NODE --master-addr $HEAD --master-port 29500" in by_hand
     assert words[-3:] == ["-m", "mammoth_utils.training", str(here / "runs" / "train" / "a" / "run.json")]
     assert "srun --nodes 4 --ntasks-per-node 1 bash -c " in slurm
@@ -113,7 +112,7 @@ def started(line: str, names: list[str]) -> list[str]:
     """What a process sees of some variables that is started by the line, torchrun left out, in an empty environment."""
     code = f"import os; print(*(repr(os.environ.get(name)) for name in {names!r}), sep='\\n')"
     interpreter = shlex.quote(sys.executable)
-    head = re.split(r" -m torch\.distributed\.run", line)[0]
+    head = line.split(f" -m {launch.AGENT}")[0]
     head = head[: head.rindex(" ") + 1] + interpreter
     done = subprocess.run(["bash", "-c", f"{head} -c {shlex.quote(code)}"], env={"PATH": os.environ["PATH"]},
                           capture_output=True, text=True, check=True)  # fmt: skip
@@ -196,7 +195,7 @@ def test_the_error_of_a_worker_on_a_node_ends_the_page_with_its_own_traceback(qu
     page.until(lambda: not page.waits)
     said = str(page.error)
     assert isinstance(page.error, RuntimeError)
-    assert "rank 3; after it failed rank 0:" in said
+    assert "rank3; after it failed rank0:" in said
     assert "Traceback" in said
     assert "no space left on this node" in said
     assert "connection to rank 3" not in said, "the first error is the cause"

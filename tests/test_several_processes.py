@@ -129,22 +129,26 @@ def free_port() -> int:
         return found.getsockname()[1]
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("method", ["full", "qlora"])
-def test_two_nodes_train_as_one_process_does_by_the_line_that_the_page_prints(here, base, alone, exact, method):
-    description = run(base, "nodes", method=method, devices="1", sharding="fsdp2", nodes=2)
-    launch.prepare(description, tiny_base.rows(64))
-    line = launch.cluster_lines(description)[0]
-    assert "-m torch.distributed.run --nnodes 2 --nproc-per-node 1 " in line
-    # As typed on each node, but for a port that is free and the worker that shards on a CPU.
+def typed_on_two_nodes(line: str) -> list[subprocess.Popen]:
+    """A line as typed on each node, but for a port that is free and the worker that shards on a CPU."""
     typed = line.replace(f" {launch.PORT} ", f" {free_port()} ").replace(f"-m {launch.MODULE} ", f"-m {SHARDED} ")
-    agents = [
+    return [
         subprocess.Popen(
             typed, shell=True, env={**os.environ, "HEAD": "127.0.0.1", "NODE": str(node)}, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, cwd=paths.root(),
         )
         for node in range(2)
     ]  # fmt: skip
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("method", ["full", "qlora"])
+def test_two_nodes_train_as_one_process_does_by_the_line_that_the_page_prints(here, base, alone, exact, method):
+    description = run(base, "nodes", method=method, devices="1", sharding="fsdp2", nodes=2)
+    launch.prepare(description, tiny_base.rows(64))
+    line = launch.cluster_lines(description)[0]
+    assert f"-m {launch.AGENT} --nnodes 2 --nproc-per-node 1 " in line
+    agents = typed_on_two_nodes(line)
     said = [agent.communicate(timeout=300)[0] for agent in agents]
     assert [agent.returncode for agent in agents] == [0, 0], said[0][-3000:]
     record = records.read_json(description.folder / "record.json")
@@ -187,6 +191,27 @@ def workers(rank: int, module: str) -> list[int]:
         if module.encode() in words and f"RANK={rank}".encode() in environment:
             found.append(pid)
     return found
+
+
+@pytest.mark.long
+def test_a_worker_that_a_signal_kills_on_another_node_ends_the_page(here, base):
+    description = run(base, "killed", devices="1", nodes=2, sharding="fsdp2", max_steps=100_000)
+    agents = []
+
+    def prepared(line):
+        if line.startswith("prepared for 2 nodes"):
+            agents.extend(typed_on_two_nodes(launch.cluster_lines(description)[0]))
+
+    def kill(point):
+        for pid in workers(1, SHARDED):
+            os.kill(pid, signal.SIGKILL)
+
+    with pytest.raises(RuntimeError, match="training failed on .*torchrun-") as error:
+        launch.train(description, tiny_base.rows(64), kill, on_line=prepared)
+    assert "Signal 9 (SIGKILL)" in str(error.value)
+    for agent in agents:
+        agent.communicate(timeout=120)
+        assert agent.returncode != 0
 
 
 @pytest.mark.long

@@ -24,6 +24,7 @@ from mammoth_utils.training.folder import alone, claim, say
 
 TAIL = 60
 MODULE = "mammoth_utils.training"
+AGENT = "mammoth_utils.training.agent"  # torchrun, whose errors reach the page
 PAGE = "MAMMOTH_PAGE_PID"  # the process that workers end with
 GRACE_S = 30.0
 POLL_S = 0.5
@@ -166,7 +167,7 @@ def cluster_lines(description: RunDescription, count: int = 0) -> list[str]:
     settings = [f"{name}={shlex.quote(value)}" for name, value in variables(description).items()]
     count = count or description.nodes
     launcher = [
-        *settings, shlex.quote(_shown(Path(sys.executable))), "-m torch.distributed.run", f"--nnodes {count}",
+        *settings, shlex.quote(_shown(Path(sys.executable))), f"-m {AGENT} --nnodes {count}",
         f"--nproc-per-node {per_node(description)} --node-rank $NODE --master-addr $HEAD --master-port {PORT}",
         f"--rdzv-id {description.name} -m {MODULE} {shlex.quote(_shown(description.folder / 'run.json'))}",
     ]  # fmt: skip

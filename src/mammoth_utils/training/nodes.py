@@ -15,10 +15,11 @@ from typing import Any
 from mammoth_utils import records
 from mammoth_utils.training.live import duration
 
+KILLED = "(SIGKILL) received by PID"  # how torchrun says it
 PLACE = "nodes"  # in the run's folder
 QUIET_S = 600.0  # without a change of the run's files, after which the page says so; every ten steps is a point
 LOOK_S = 5.0  # between two looks at all of a run's files
-GATHER_S = 3.0  # for the errors of other workers, once there is one
+GATHER_S = 5.0  # for the errors of other workers, once there is one
 
 
 def begin(folder: Path) -> str:
@@ -43,45 +44,46 @@ def _attempt(folder: Path) -> str | None:
 
 
 @contextlib.contextmanager
-def leaving_errors(folder: Path) -> Iterator[None]:
-    """In a worker: whatever ends it by an exception is left in the run's folder too, where a page on a node waits.
+def leaving_errors(folder: Path, who: str = "") -> Iterator[None]:
+    """On a node: what ends a process by an exception is left in the run's folder too, where a page elsewhere waits.
 
-    A process that a signal kills leaves nothing.
+    Args:
+        folder: The run's.
+        who: A name for the process; without one it is the rank that torchrun gave it.
     """
     attempt = _attempt(folder)
     try:
         yield
     except BaseException:
         if attempt is not None:
-            rank = int(os.environ.get("RANK", 0))
-            said = {
-                "rank": rank,
-                "host": platform.node(),
-                "unix_time": time.time(),
-                "traceback": traceback.format_exc(),
-            }
-            records.write_json(folder / PLACE / f"{attempt}-rank{rank}.json", said)
+            who = who or f"rank{os.environ.get('RANK', 0)}"
+            said = {"who": who, "host": platform.node(), "unix_time": time.time(), "traceback": traceback.format_exc()}
+            records.write_json(folder / PLACE / f"{attempt}-{who}.json", said)
         raise
 
 
 def failures(folder: Path, attempt: str) -> list[dict[str, Any]]:
-    """What the workers of an attempt left of their errors, the first one first: others fail since they miss it."""
-    found = [records.read_json(file) for file in (folder / PLACE).glob(f"{attempt}-rank*.json")]
-    return sorted(found, key=lambda one: one["unix_time"])
+    """What the processes of an attempt left of their errors, the cause first: others fail since they miss that one.
+
+    It is the first to fail, but for a worker that was killed: that leaves nothing, and its torchrun notices it a tenth
+    of a second after its peers.
+    """
+    found = [records.read_json(file) for file in (folder / PLACE).glob(f"{attempt}-*.json")]
+    return sorted(found, key=lambda one: (KILLED not in one["traceback"], one["unix_time"]))
 
 
 def look_for_errors(folder: Path, attempt: str) -> None:
-    """Nothing, as long as no worker of the attempt failed.
+    """Nothing, as long as no process of the attempt failed.
 
     Raises:
-        RuntimeError: With the traceback of the worker that failed first, and which others did.
+        RuntimeError: With the traceback of the one that is the cause, and which others failed.
     """
     if not failures(folder, attempt):
         return
     time.sleep(GATHER_S)
     first, *others = failures(folder, attempt)
-    after = f"; after it failed rank {', '.join(str(one['rank']) for one in others)}" if others else ""
-    raise RuntimeError(f"training failed on {first['host']}, rank {first['rank']}{after}:\n{first['traceback']}")
+    after = f"; after it failed {', '.join(one['who'] for one in others)}" if others else ""
+    raise RuntimeError(f"training failed on {first['host']}, {first['who']}{after}:\n{first['traceback']}")
 
 
 class Watch:
