@@ -26,7 +26,9 @@ _CALENDAR |= {"sept": "september", "tues": "tuesday", "thurs": "thursday", "thur
 _SHORT_WORDS = frozenset(("odd", "all"))  # words, not products of three letters
 _BOOLEANS = ("true", "false")
 _STARTS = re.compile(rf"\s*(?:a|an|hundred|{'|'.join([*SPOKEN, *_TENS])})\b", re.I)
-_BLOCK = re.compile(r"\\(?:text|textbf|textit|textrm|mbox|mathrm|mathbf)\s*\{\s*([A-Za-z]{2,})\s*\}")
+_BLOCK = re.compile(
+    r"(?:\\boxed)?\{?\s*\\(?:text|textbf|textit|textrm|mbox|mathrm|mathbf)\s*\{\s*([A-Za-z]{2,})\s*\}[\s.]*\}?"
+)
 _DRESS = re.compile(r"\$|\\[()\[\],;:!]|\\displaystyle(?![A-Za-z])|\*\*")
 DATE = "date"
 _DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
