@@ -15,9 +15,8 @@ import re
 import sys
 from collections.abc import Iterable
 
-from mammoth_utils.programs import allowed
-from mammoth_utils.programs.allowed import BUILTINS, CATCHABLE, METHOD_FAMILIES, METHODS, MODULES, TYPE_AT
-from mammoth_utils.programs.gaps import reason_in_calls
+from mammoth_utils.programs import gaps
+from mammoth_utils.programs.allowed import BUILTINS, CATCHABLE, METHOD_FAMILIES, METHODS, MODULES
 
 ALLOWED_NODES = frozenset(
     {
@@ -47,11 +46,14 @@ def reason_for_own_process(trees: Iterable[ast.Module]) -> str | None:
     Args:
         trees: The cells of the program, as parsed. They are only read.
     """
-    reading = _Reading()
+    reading, trees = _Reading(), list(trees)
     try:
         for tree in trees:
             reading.take(tree)
         reading.judge()
+        if reading.numpy:
+            arrays = {name for name, module in reading.modules.items() if module.startswith("numpy")}
+            return gaps.reason_for_own_process(trees, arrays, reading.stored)
     except _Uncleared as reason:
         return str(reason)
     return None
@@ -67,11 +69,7 @@ class _Reading:
         self.stars: set[str] = set()
         self.paths: set[tuple[str, ...]] = set()  # a name and the attributes taken from it
         self.caught: set[str] = set()
-        self.homes: set[str] = set()  # modules that are imported or imported from
-        self.typed: list[ast.Call] = []  # calls that may name a type of numpy's
-        self.called: set[int] = set()
-        self.handed: set[str] = set()  # names and attributes of such functions that are not called where they stand
-        self.of_numpy: set[str] = set()
+        self.numpy = False  # is imported, or something of it
         self.yields = self.tries = False
 
     def take(self, tree: ast.AST) -> None:
@@ -81,15 +79,9 @@ class _Reading:
             node = waiting.pop()
             kind = type(node)
             if kind is ast.Name:
-                if node.id in TYPE_AT and id(node) not in self.called:
-                    self.handed.add(f"name {node.id}")
                 (self.loaded if type(node.ctx) is ast.Load else self.stored).add(_named(node.id))
                 continue
-            if kind is ast.Load or kind is ast.Store:
-                continue
-            if kind is ast.Constant:
-                if type(node.value) is bytes:
-                    self.loaded.add("bytes")
+            if kind is ast.Constant or kind is ast.Load or kind is ast.Store:
                 continue
             if kind not in ALLOWED_NODES:
                 raise _Uncleared(f"{kind.__name__.lower()} statement or expression")
@@ -103,8 +95,6 @@ class _Reading:
                     if keyword.arg == "where":  # of numpy: what it leaves out is whatever lay in memory
                         raise _Uncleared("where in a call")
                     _named(keyword.arg, 1)
-                self.called.add(id(node.func))
-                self.typed.append(node)
                 if _is_format(node.func):
                     waiting += node.args
                     waiting += node.keywords
@@ -138,8 +128,6 @@ class _Reading:
         """Take a chain of attributes; the object at its root, or a node of no interest where that is a name."""
         path: list[str] = []
         at: ast.AST = node
-        if node.attr in TYPE_AT and id(node) not in self.called:
-            self.handed.add(node.attr)
         while type(at) is ast.Attribute:
             if type(at.ctx) is not ast.Load:
                 raise _Uncleared(f"attribute {at.attr} is written")
@@ -154,19 +142,15 @@ class _Reading:
             for alias in node.names:
                 if alias.name not in MODULES or ("." in alias.name and alias.asname is None):
                     raise _Uncleared(f"import of {alias.name}")
-                self.homes.add(alias.name)
+                self.numpy = self.numpy or alias.name.startswith("numpy")
                 self._bind_module(_named(alias.asname or alias.name), alias.name)
             return
         module = node.module or ""
         home = module if module in MODULES else "sympy" if module.startswith("sympy.") else ""
         if node.level or not home:
             raise _Uncleared(f"import from {'.' * node.level}{module}")
-        self.homes.add(home)
+        self.numpy = self.numpy or home.startswith("numpy")
         for alias in node.names:
-            if home == "numpy" and alias.name in TYPE_AT:
-                if alias.asname not in (None, alias.name):
-                    raise _Uncleared(f"import of {alias.name} of numpy under another name")
-                self.of_numpy.add(f"name {alias.name}")
             if alias.name == "*" and module == home:
                 self.stars.add(home)
             elif f"{module}.{alias.name}" in MODULES:
@@ -196,8 +180,6 @@ class _Reading:
                 raise _Uncleared(f"{name} of {module}")
             for name in self.modules.keys() & set(_public(module)):
                 raise _Uncleared(f"{name} is a module and a name of {module}")
-        if any(home.startswith("numpy") for home in self.homes):
-            self._judge_gaps()
         for root, *attributes in self.paths:
             module = self.modules.get(root)
             if module is None and root in ALL_BUILTINS - BUILTINS:
@@ -213,17 +195,6 @@ class _Reading:
             for name in attributes:
                 if name not in METHODS and not name.startswith(METHOD_FAMILIES):
                     raise _Uncleared(f"attribute {name}")
-
-    def _judge_gaps(self) -> None:
-        named = self.loaded | {name for path in self.paths for name in path[1:]}
-        for name in allowed.NOT_BESIDE_NUMPY & named:
-            raise _Uncleared(f"{name} beside numpy")
-        of_numpy = {f"name {name}" for name in TYPE_AT} if "numpy" in self.stars else self.of_numpy
-        for name in self.handed & (named | of_numpy):
-            raise _Uncleared(f"{name.removeprefix('name ')} as a value beside numpy")
-        arrays = {name for name, module in self.modules.items() if module.startswith("numpy")}
-        if reason := reason_in_calls(self.typed, arrays, self.stored):
-            raise _Uncleared(reason)
 
 
 def _classes(caught: ast.AST | None) -> set[str]:

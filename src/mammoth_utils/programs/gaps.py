@@ -10,30 +10,48 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Set
 
-from mammoth_utils.programs.allowed import GAPLESS, GAPLESS_BUILTINS, TYPE_AT
+from mammoth_utils.programs.allowed import GAPLESS, GAPLESS_BUILTINS, NOT_BESIDE_NUMPY, TYPE_AT
 
 
-def reason_in_calls(calls: Iterable[ast.Call], arrays: Set[str], stored: Set[str]) -> str | None:
-    """Why one of these calls might name a type with gaps, or None.
+def reason_for_own_process(trees: Iterable[ast.AST], arrays: Set[str], stored: Set[str]) -> str | None:
+    """Why a program that imports numpy, and is cleared otherwise, might see what lies in gaps, or None.
 
     Args:
-        calls: All calls of a program that imports numpy.
+        trees: The cells of the program.
         arrays: The names that are numpy, or a module inside of it.
         stored: The names that the program binds.
     """
-    for call in calls:
-        function = call.func
-        name = function.attr if type(function) is ast.Attribute else getattr(function, "id", "")
-        types = [keyword.value for keyword in call.keywords if keyword.arg == "dtype"]
-        if any(keyword.arg in ("sig", "signature") for keyword in call.keywords):
-            return "signature in a call beside numpy"
-        if name in TYPE_AT:
-            of_numpy = type(function) is ast.Name or getattr(function.value, "id", None) in arrays
-            types += call.args[TYPE_AT[name] - (not of_numpy) :]
-            if any(type(argument) is ast.Starred for argument in call.args):
-                return f"* in a call of {name} beside numpy"
-        if not all(_gapless(one, arrays, stored) for one in types):
-            return "a type of numpy's that was not looked at"
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    called = {id(node.func) for node in nodes if type(node) is ast.Call}
+    imported = {alias.name for node in nodes if type(node) is ast.ImportFrom for alias in node.names}
+    imported |= TYPE_AT.keys() if "*" in imported else set()
+    for node in nodes:
+        kind = type(node)
+        name = node.id if kind is ast.Name else node.attr if kind is ast.Attribute else ""
+        if name in NOT_BESIDE_NUMPY or (kind is ast.Constant and type(node.value) is bytes):
+            return f"{name or 'bytes'} beside numpy"
+        if name in TYPE_AT and id(node) not in called and (kind is ast.Attribute or name in imported):
+            return f"{name} as a value beside numpy"
+        if kind is ast.alias and node.name in TYPE_AT and node.asname not in (None, node.name):
+            return f"{node.name} of numpy under another name"
+        if kind is ast.Call and (reason := _reason_in(node, arrays, stored)):
+            return reason
+    return None
+
+
+def _reason_in(call: ast.Call, arrays: Set[str], stored: Set[str]) -> str | None:
+    function = call.func
+    name = function.attr if type(function) is ast.Attribute else getattr(function, "id", "")
+    types = [keyword.value for keyword in call.keywords if keyword.arg == "dtype"]
+    if any(keyword.arg in ("sig", "signature") for keyword in call.keywords):
+        return "signature in a call beside numpy"
+    if name in TYPE_AT:
+        of_numpy = type(function) is ast.Name or getattr(function.value, "id", None) in arrays
+        types += call.args[TYPE_AT[name] - (not of_numpy) :]
+        if any(type(argument) is ast.Starred for argument in call.args):
+            return f"* in a call of {name} beside numpy"
+    if not all(_gapless(one, arrays, stored) for one in types):
+        return "a type of numpy's that was not looked at"
     return None
 
 

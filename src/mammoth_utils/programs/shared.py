@@ -39,7 +39,8 @@ NUMBER_CODE = re.compile(rb"(?:Integer|Float|Rational|'[.\d]*'|[-+*/() .\d])*")
 NUMBER_NAMES = frozenset({"Integer", "Float", "Rational"})
 STAR = "from sympy import *"
 STAR_CODE = compile(STAR, "<string>", "exec")
-TELLING = (" at 0x", " str() failed>")  # of an object, different in each process; its words, at the end of depth
+ADDRESS = " at 0x"  # of an object, different in each process
+FAILED = " str() failed>"  # of an error without words, as at the end of depth
 GROWTH_MB, PROGRAMS = 64, 20_000  # after which another interpreter takes over
 OWN_DEPTH = 9  # frames below a program in a process of its own; the recursion limit must leave it as many here
 HERE_DEPTH = 11
@@ -156,7 +157,7 @@ class SharedInterpreter:
         self._state.restore_patterns()
         printed = stream.getvalue()
         said = (printed, fields.get("value") or "", fields.get("error") or "")
-        if self._left or stream.flooded or any(word in text for text in said for word in TELLING):
+        if self._left or stream.flooded or any(ADDRESS in text or FAILED in text for text in said):
             return None
         try:
             if sum(len(text.encode()) for text in said) > PRINTED_CHARS:

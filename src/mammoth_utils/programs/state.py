@@ -100,10 +100,15 @@ class State:
 
 
 def _parts() -> tuple[list[tuple[type, dict]], list[FunctionType]]:
-    """What programs may name: classes, with those above them, each with what it holds; and the functions of both."""
-    named = [getattr(sys.modules.get(module), name, None) for module, names in MODULES.items() for name in names]
-    classes = {cls for value in named if isinstance(value, type) for cls in value.__mro__}
-    held = [value for cls in classes for value in vars(cls).values()]
-    inner = [getattr(value, "__func__", None) or getattr(value, "fget", None) or value for value in held]
-    functions = {value for value in (*named, *inner) if type(value) is FunctionType}
+    """Of what programs may name: the classes with what they hold, and the functions.
+
+    The thousands of methods of sympy's classes are left out: to look at each took up to a quarter of a slice.
+    """
+    named = [
+        (module, getattr(sys.modules.get(module), name, None)) for module, names in MODULES.items() for name in names
+    ]
+    classes = {value for _, value in named if isinstance(value, type)}
+    few = [cls for module, cls in named if isinstance(cls, type) and module not in ("sympy", "numpy")]
+    held = [value for cls in few for value in vars(cls).values()]
+    functions = {value for value in (*(value for _, value in named), *held) if type(value) is FunctionType}
     return [(cls, dict(vars(cls))) for cls in classes], list(functions)
