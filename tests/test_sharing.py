@@ -49,8 +49,12 @@ NEIGHBOURS = [PLAIN, CHANCE, PLAIN, PLAIN, SYMPY, PLAIN, CHANCE, PLAIN, PLAIN, P
 
 
 def told(execution) -> tuple:
-    """What two executions of one program must have in common; addresses differ from process to process."""
-    texts = (execution.printed, execution.value, execution.error)
+    """What two executions of one program must have in common; addresses differ from process to process.
+
+    Which limit of time comes first, that of the processor or that of the clock, depends on what else the machine does.
+    """
+    error = execution.error if execution.status != "timeout" else None
+    texts = (execution.printed, execution.value, error)
     addressless = (text if text is None else re.sub(r"0x[0-9a-f]{6,}", "0x", text) for text in texts)
     return execution.status, *addressless, execution.truncated
 
