@@ -61,6 +61,7 @@ def test_the_kind_of_a_gold(gold, benchmark, options, kind):
     (r"\frac{3}{4}", None, False, "a number"),
     (r"(-\infty, 2] \cup [5, \infty)", None, False, "a union"),
     (r"\pm \sqrt{3}", None, False, "two numbers"),
+    ("-221_3", None, False, "a numeral, whose base may be left out"),
     ("x^2 - 1", None, False, "an expression"),
     ("B", ("1", "2"), False, "an option"),
 ])  # fmt: skip

@@ -15,7 +15,7 @@ from mammoth_utils.grading import notation, words
 from mammoth_utils.grading.answers import read_answer
 from mammoth_utils.grading.benchmarks import RULES, bare_options, benchmark_named, gold_letter, gold_text
 from mammoth_utils.grading.expressions import Node, Unreadable, parse
-from mammoth_utils.grading.forms import infinity, with_sign
+from mammoth_utils.grading.forms import digits, infinity, with_sign
 from mammoth_utils.grading.rules import grade
 from mammoth_utils.grading.values import POINTS, Evaluation, Undefined, constant, symbols
 from mammoth_utils.grading.words import wordy
@@ -144,7 +144,7 @@ def _has_value(node: Node) -> bool:
         "ratio",
     ):
         return all(_has_value(part) for part in node.parts)
-    if node.kind == "base" or infinity(node):
+    if digits(node) is not None or infinity(node):  # a numeral with a base, its sign before it
         return True
     for point in range(POINTS):
         with contextlib.suppress(Undefined):
