@@ -41,6 +41,7 @@ def problem(gold="1", question="Which number is it, of all those that were writt
     ("y = 2x", "math", None, "equation or relation"),
     (r"\begin{pmatrix} 1 \\ 2 \end{pmatrix}", "math", None, "matrix"),
     ("1200_7", "math", None, "numeral with a base"),
+    ("-221_3", "math", None, "numeral with a base"),
     ("August", "numglue", None, "words"),
     ("True", "theoremqa", None, "truth value"),
     ("B", "aqua", ("1", "2"), "option"),

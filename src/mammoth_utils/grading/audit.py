@@ -99,6 +99,8 @@ def kind_of_gold(problem: Problem, benchmark: str) -> str:
     }  # fmt: skip
     if node.kind == "ratio" and len(node.parts) > 2:
         return "list, tuple or set"
+    if node.kind == "neg" and node.parts[0].kind == "base":
+        return named["base"]
     if node.kind in named:
         return named[node.kind]
     if symbols(node):
