@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+import tiny_base
+
+if TYPE_CHECKING:
+    from mammoth_utils.curation.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 # One thread a process, as in the workflow; set before anything imports torch.
@@ -35,6 +41,40 @@ def runs_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
     (tmp_path / "runs").mkdir()
     return tmp_path / "runs"
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test of a teacher waits as long as one does for a real endpoint."""
+    from mammoth_utils.curation import batches, pacing
+
+    monkeypatch.setattr(pacing, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(batches, "POLL_S", 0.01)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """An empty store of a teacher's answers."""
+    from mammoth_utils.curation.store import Store
+
+    with Store(tmp_path / "answers.sqlite") as opened:
+        yield opened
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder with runs of its own, where the workers of a training run find the tests' own modules."""
+    monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """A tiny base model, one for all tests of a file; a file's ``BASE_WIDTH`` is its width."""
+    more = {"width": width} if (width := getattr(request.module, "BASE_WIDTH", 0)) else {}
+    return tiny_base.base(tmp_path_factory.mktemp("base") / "tiny", **more)
 
 
 @pytest.fixture(scope="session")

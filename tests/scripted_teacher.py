@@ -14,6 +14,9 @@ from typing import Any
 
 from local_server import serving
 
+from mammoth_utils.rationale import Problem
+
+PROGRAM = "```python\nprint(5)\n```"
 Reply = tuple[int, Any, dict[str, str]]  # status, JSON or bytes, headers
 
 
@@ -25,6 +28,16 @@ def completion(text: str | None, prompt_tokens: int = 10, completion_tokens: int
     choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
     return {"id": "x", "object": "chat.completion", "created": 0, "model": "scripted", "choices": choices,
             "usage": usage, **more}  # fmt: skip
+
+
+def problems(count: int) -> list[Problem]:
+    """Problems that differ."""
+    return [Problem(f"p/{number}", f"What is {number} + 1?", str(number + 1)) for number in range(count)]
+
+
+def fine(body: Any) -> Reply:
+    """A reply that answers everything alike."""
+    return 200, completion(PROGRAM), {}
 
 
 def refusal(message: str, parameter: str | None = None, code: str | None = None) -> dict[str, Any]:

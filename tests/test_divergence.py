@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,18 +15,7 @@ torch = pytest.importorskip("torch")
 
 STEPS, PASSES = 8, 9  # the pass from which on the loss is lost
 
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return tiny_base.base(tmp_path_factory.mktemp("base") / "tiny", width=64)
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    return tmp_path
+BASE_WIDTH = 64
 
 
 def run(base, method="full", **changes):

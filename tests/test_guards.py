@@ -12,11 +12,6 @@ from mammoth_utils.training import adapters, batches, describe, encoding, finetu
 torch = pytest.importorskip("torch")
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return tiny_base.base(tmp_path_factory.mktemp("base") / "tiny")
-
-
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))

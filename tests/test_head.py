@@ -15,11 +15,6 @@ from mammoth_utils.training import trainer as trainers  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return tiny_base.base(tmp_path_factory.mktemp("base") / "tiny")
-
-
-@pytest.fixture(scope="module")
 def examples():
     return encoding.encode_rows(tiny_base.rows(12), tiny_base.tokenizer(), 1000)[0]
 

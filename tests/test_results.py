@@ -29,10 +29,7 @@ from mammoth_utils.training import (
 torch = pytest.importorskip("torch")
 REPACKS = "avx512_bf16" in records.processor() or "amx_bf16" in records.processor()
 
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return tiny_base.base(tmp_path_factory.mktemp("base") / "tiny", width=64)
+BASE_WIDTH = 64
 
 
 @pytest.fixture(scope="module")

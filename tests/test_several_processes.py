@@ -25,18 +25,7 @@ TESTS = Path(__file__).parent
 SHARDED = "fsdp_on_cpu"  # the worker that shards on a CPU, see there
 STEPS = 6
 
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return tiny_base.base(tmp_path_factory.mktemp("base") / "tiny", width=64)
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
-    monkeypatch.setenv("PYTHONPATH", str(TESTS))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    return tmp_path
+BASE_WIDTH = 64
 
 
 def run(base, name, **changes):

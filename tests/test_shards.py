@@ -16,11 +16,6 @@ torch = pytest.importorskip("torch")
 FINETUNE = importlib.import_module("mammoth_utils.training.finetune")  # the package hands on the function
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return tiny_base.base(tmp_path_factory.mktemp("base") / "tiny")
-
-
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))

@@ -12,37 +12,15 @@ from email.utils import formatdate
 from types import SimpleNamespace
 
 import pytest
-from scripted_teacher import completion, refusal, scripted
+from scripted_teacher import PROGRAM, completion, fine, problems, refusal, scripted
 
 from mammoth_utils.curation import batches, pacing, sending, synthesis
 from mammoth_utils.curation.ledger import Budget, Ledger
 from mammoth_utils.curation.store import LOST, Store
 from mammoth_utils.curation.synthesis import OVER_BUDGET, ask, plan, prompt, prompt_for, rationale
 from mammoth_utils.curation.teachers import Teacher, TeacherError, price_table
-from mammoth_utils.rationale import Problem
 
-PROGRAM = "```python\nprint(5)\n```"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """No test waits as long as one does for a real endpoint."""
-    monkeypatch.setattr(pacing, "FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr(batches, "POLL_S", 0.01)
-
-
-@pytest.fixture
-def store(tmp_path):
-    with Store(tmp_path / "answers.sqlite") as opened:
-        yield opened
-
-
-def problems(count: int) -> list[Problem]:
-    return [Problem(f"p/{number}", f"What is {number} + 1?", str(number + 1)) for number in range(count)]
-
-
-def fine(body):
-    return 200, completion(PROGRAM), {}
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 # --- models that want their requests otherwise --------------------------------------------------------------

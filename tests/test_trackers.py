@@ -224,11 +224,6 @@ def test_the_versions_are_those_of_the_extra(root):
 # ---- within a run
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return tiny_base.base(tmp_path_factory.mktemp("base") / "tiny")
-
-
 def run(base, names: str):
     description = describe("1m", base=str(base), max_length=320, max_steps=12, learning_rate=1e-3, name="a")
     return dataclasses.replace(description, trackers=names)

@@ -18,11 +18,6 @@ from mammoth_utils.training import adapters, checkpoints, describe, encoding, fi
 torch = pytest.importorskip("torch")
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return tiny_base.base(tmp_path_factory.mktemp("base") / "tiny")
-
-
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
