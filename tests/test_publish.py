@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import json
 import re
 import shutil
@@ -378,6 +379,25 @@ def test_a_model_inherits_the_licences_of_its_base_and_of_its_data(record, sourc
     else:
         assert "base_model" not in front(told["README.md"])
         assert "A miniature" in told["README.md"]
+
+
+def test_a_model_of_a_rebuilt_set_inherits_the_licences_of_the_files_that_were_read(record):
+    changed = sourced(record, "MathQA (PoT)", "GSM8K (CoT)", base="Qwen/Qwen2.5-0.5B")
+    changed["dataset"]["files"] = {"MathQA (PoT)": ["train/lila_mathqa_gain_train.jsonl.gz"]}
+    told = card.texts(changed, "model", OURS)
+    assert "| the data | CC-BY-4.0 | 10 |" in told["LICENSE.md"], "Lila's own, beside the set's Apache-2.0"
+    assert "| the data | Apache-2.0 | 10 |" in told["LICENSE.md"]
+    assert "| the data | MIT | 10 |" in told["LICENSE.md"], "a source whose files are not named has Table 1's"
+
+
+def test_a_run_records_the_files_that_its_data_set_was_read_from(runs_dir):
+    place = runs_dir / "curate" / "mine"
+    place.mkdir(parents=True)
+    sources = [{"name": "GSM8K (CoT)", "files": {"train/gsm8k_train.jsonl.gz": "0" * 64}}, {"name": "MATH (CoT)"}]
+    (place / "record.json").write_text(json.dumps({"sources": sources}))
+    finetune = importlib.import_module("mammoth_utils.training.finetune")  # the package hands on the function
+    assert finetune._files("mine") == {"GSM8K (CoT)": ["train/gsm8k_train.jsonl.gz"]}
+    assert finetune._files("elsewhere") == {}
 
 
 def test_every_run_leaves_its_card_beside_its_weights(runs):

@@ -15,7 +15,8 @@ RELEASE = "TIGER-Lab/MathInstruct"
 PAPER = "*MAmmoTH: Building Math Generalist Models through Hybrid Instruction Tuning* (arXiv 2309.05653)"
 CARD, LICENCE, RECORD = "README.md", "LICENSE.md", "record.json"
 KINDS = ("model", "adapter")
-PERMISSIVE = ("mit", "apache-2.0")  # ask for a notice alone, so that the other one's terms are those of the whole
+# They ask a model for a notice at most, so that the other one's terms are those of the whole.
+PERMISSIVE = ("mit", "apache-2.0", "odc-by")
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -150,6 +151,12 @@ def _front(record: dict[str, Any], kind: str, base: str) -> dict[str, Any]:
     return front
 
 
+def _of_data(record: dict[str, Any]) -> dict[str, int]:
+    """Rows under each licence: those of the files that a rebuilt source was read from go before Table 1's."""
+    data = record["dataset"]
+    return licences.of_rows(data["encoding"]["sources"], data.get("files"))
+
+
 def licence_tag(record: dict[str, Any], base: str) -> str:
     """The hub's tag for what binds the model: that of the one licence that asks for more than a notice, else ``other``.
 
@@ -157,7 +164,7 @@ def licence_tag(record: dict[str, Any], base: str) -> str:
     """
     if record["world"] == "miniature":
         return licences.TERMS[licences.OURS][0]
-    data = licences.of_rows(record["dataset"]["encoding"]["sources"])
+    data = _of_data(record)
     tags = [licences.of_base(base)[0], *(licences.TERMS[name][0] for name in data)]
     binding = list(dict.fromkeys(tag for tag in tags if tag not in PERMISSIVE))
     if binding == ["unknown"] or len(binding) > 1:
@@ -172,7 +179,7 @@ def _licences(record: dict[str, Any], base: str) -> str:
         lines += [f"Base model and training text are made by the project's own code and stand under {licences.OURS}: "
                   "none of the licences of the sources whose names they carry binds this model."]  # fmt: skip
         return "\n".join([*lines, ""])
-    found = licences.of_rows(record["dataset"]["encoding"]["sources"])
+    found = _of_data(record)
     lines += ["| from | licence | rows | to pass a model on |", "|---|---|---|---|"]
     tag, asks = licences.of_base(base)
     lines += [f"| the base, {record['parameters']['base']} | {tag} | | {asks} |"]

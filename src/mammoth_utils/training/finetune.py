@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from mammoth_utils import records
+from mammoth_utils import paths, records
 from mammoth_utils.training import (
     adapters,
     batches,
@@ -254,9 +254,21 @@ def _inputs(description: RunDescription, rows: list[dict], report: encoding.Enco
             "rows": report.rows,
             "sha256": rows_hash(rows),
             "encoding": report.as_dict(),
+            "files": _files(description.dataset),
         },
         "base": guards.base_identity(description),
     }
+
+
+def _files(dataset: str) -> dict[str, list[str]]:
+    """The public files that each source of a rebuilt data set was read from, as its curation recorded them.
+
+    Their licences bind a model that was trained on them. Empty for a set whose sources name none: those of the release
+    and the miniature, and one that was curated elsewhere.
+    """
+    record = paths.runs() / "curate" / dataset / "record.json"
+    sources = records.read_json(record).get("sources") or [] if record.is_file() else []
+    return {one["name"]: list(one["files"]) for one in sources if one.get("files")}
 
 
 def _outputs(points: list[dict[str, float]], left: results.Left) -> dict[str, Any]:
