@@ -26,15 +26,20 @@ def plans(gpu="H100", gpus=1):
     return pandas.DataFrame(hardware.scale_table(machine)), machine
 
 
-def test_every_plan_has_a_bar_of_its_parts_and_its_total_written_on():
-    frame, machine = plans()
+@pytest.mark.parametrize(("gpus", "parts"), [(1, len(PARTS) - 1), (8, len(PARTS))], ids=["nothing to load twice", "8"])
+def test_every_plan_has_a_bar_of_its_parts_and_its_total_written_on(gpus, parts):
+    frame, machine = plans(gpus=gpus)
     figure = figures.memory_parts(frame, machine.card.gib, str(machine))
     axis = figure.axes[0]
-    assert len(axis.patches) == len(frame) * len(PARTS)
+    assert len(axis.patches) == len(frame) * parts
     for number, row in enumerate(frame.to_dict("records")):
-        bar = axis.patches[number * len(PARTS) : (number + 1) * len(PARTS)]
+        bar = axis.patches[number * parts : (number + 1) * parts]
         assert sum(part.get_width() for part in bar) == pytest.approx(row["total"])
-    shown = words(figure)
+
+
+def test_a_bar_beyond_the_axis_carries_its_length():
+    frame, machine = plans()
+    shown = words(figures.memory_parts(frame, machine.card.gib, str(machine)))
     assert "1,165 GiB" in shown, "a bar beyond the axis carries its length"
     assert " 75 GiB" in shown, "the card's memory"
     assert "70b llama qlora" in shown

@@ -28,6 +28,12 @@ def root(start: Path | None = None) -> Path:
     )
 
 
+def shown(place: Path) -> str:
+    """A path as pages and printed lines have it: from the project's folder where it lies inside, else the whole."""
+    place = Path(os.path.abspath(place))
+    return str(place.relative_to(root())) if place.is_relative_to(root()) else str(place)
+
+
 def runs() -> Path:
     """The folder of runs: ``MAMMOTH_RUNS_DIR``, else ``runs/`` in the project."""
     named = os.environ.get("MAMMOTH_RUNS_DIR")

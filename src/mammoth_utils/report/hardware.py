@@ -34,9 +34,10 @@ def memory_parts(frame: pd.DataFrame, limit: float, card: str) -> Figure:
         raise ValueError("a figure of memory needs at least one run, got none")
     reach = max(limit * SHOWN, min(float(frame["total"].max()), limit) * 1.05)
     figure, (axis,) = style.panels([len(frame)], row=0.21)
+    parts = {part: colour for part, colour in PARTS.items() if frame[part].any()}  # one card has nothing to load twice
     for place, row in enumerate(frame.to_dict("records")):
         left = 0.0
-        for part, colour in PARTS.items():
+        for part, colour in parts.items():
             axis.barh(place, row[part], left=left, height=0.78, color=colour, label=part if place == 0 else None)
             left += row[part]
         beyond = row["total"] > reach

@@ -29,7 +29,7 @@ PAGE = "MAMMOTH_PAGE_PID"  # the process that workers end with
 GRACE_S = 30.0
 POLL_S = 0.5
 PORT = 29500
-FOLDERS = ("MAMMOTH_RUNS_DIR", "MAMMOTH_BASES", "MAMMOTH_ROOT", "HF_HOME", "HF_HUB_CACHE", "TRACKIO_DIR")
+FOLDERS = ("MAMMOTH_RUNS_DIR", "MAMMOTH_BASES", "HF_HOME", "HF_HUB_CACHE", "TRACKIO_DIR")
 WORDS = ("HF_ENDPOINT", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "WANDB_MODE", "WANDB_PROJECT")
 
 
@@ -167,9 +167,9 @@ def cluster_lines(description: RunDescription, count: int = 0) -> list[str]:
     settings = [f"{name}={shlex.quote(value)}" for name, value in variables(description).items()]
     count = count or description.nodes
     launcher = [
-        *settings, shlex.quote(_shown(Path(sys.executable))), f"-m {AGENT} --nnodes {count}",
+        *settings, shlex.quote(paths.shown(Path(sys.executable))), f"-m {AGENT} --nnodes {count}",
         f"--nproc-per-node {per_node(description)} --node-rank $NODE --master-addr $HEAD --master-port {PORT}",
-        f"--rdzv-id {description.name} -m {MODULE} {shlex.quote(_shown(description.folder / 'run.json'))}",
+        f"--rdzv-id {description.name} -m {MODULE} {shlex.quote(paths.shown(description.folder / 'run.json'))}",
     ]  # fmt: skip
     line = " ".join(launcher)
     head = "HEAD=$(scontrol show hostnames $SLURM_JOB_NODELIST | head -n 1)"
@@ -194,23 +194,17 @@ def variables(description: RunDescription) -> dict[str, str]:
     Folders are whole paths, which must lead to the same files from each node. No key or token is among them: the base
     is fetched before, by the page.
     """
-    found = {name: str(Path(os.environ[name]).expanduser().resolve()) for name in FOLDERS if os.environ.get(name)}
+    found = {name: paths.shown(Path(os.environ[name]).expanduser()) for name in FOLDERS if os.environ.get(name)}
     found |= {name: os.environ[name] for name in WORDS if os.environ.get(name)}
     if description.force:
         found[FORCE_VARIABLE] = "1"
-    return found | {"PYTHONPATH": _search(_shown), "PYTHONUNBUFFERED": "1"}
+    return found | {"PYTHONPATH": _search(paths.shown), "PYTHONUNBUFFERED": "1"}
 
 
 def _search(shown: Callable[[Path], str] = str) -> str:
     """``PYTHONPATH`` with the folder of this package first."""
     asked = [Path(part) for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
     return os.pathsep.join(dict.fromkeys(shown(part) for part in (Path(__file__).resolve().parents[2], *asked)))
-
-
-def _shown(place: Path) -> str:
-    """A path from the project's folder where it lies inside, else the whole."""
-    place = Path(os.path.abspath(place))
-    return str(place.relative_to(paths.root())) if place.is_relative_to(paths.root()) else str(place)
 
 
 def _torchrun(

@@ -258,7 +258,8 @@ def _disks(description: RunDescription, architecture: architectures.Architecture
                 f"name another place in {room}{fewer if room != 'HF_HOME' else ''}"
             ))  # fmt: skip
         else:
-            findings.append(_Finding(True, f"{need / 1e9:.2f} GB of disk for {what}, {free / 1e9:.0f} free in {place}"))
+            there = f"{free / 1e9:.0f} free in {paths.shown(place)}"
+            findings.append(_Finding(True, f"{need / 1e9:.2f} GB of disk for {what}, {there}"))
     return findings
 
 
