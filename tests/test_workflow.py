@@ -131,6 +131,21 @@ def test_a_grid_with_a_mistyped_key_is_refused(tmp_path):
         cells.read_grid(tmp_path / "grid.yaml")
 
 
+def test_a_control_of_other_steps_than_the_hybrid_run_is_refused(runs_dir):
+    import cells
+
+    named = {"size": "1m", "mixture": "pot", "method": "full", "seed": 0, "name": "llama-1m-pot-full-s0-equal-steps"}
+    control = cells.training_of({**named, "max_steps": 9})
+    cells.check_equal_steps(control)  # nothing to compare with yet
+    hybrid = runs_dir / "train" / "llama-1m-hybrid-full-s0"
+    hybrid.mkdir(parents=True)
+    (hybrid / "record.json").write_text(json.dumps({"steps": 9}))
+    cells.check_equal_steps(control)
+    (hybrid / "record.json").write_text(json.dumps({"steps": 8}))
+    with pytest.raises(ValueError, match="would take 9 steps where llama-1m-hybrid-full-s0 took 8: write 8"):
+        cells.check_equal_steps(control)
+
+
 def test_the_check_finds_a_page_that_is_missing_unfinished_or_leads_outside(tmp_path, monkeypatch):
     monkeypatch.setattr(check_book, "contents", lambda: ["book/index", "notebooks/train", "notebooks/gone"])
     html, runs = tmp_path / "html", tmp_path / "runs"

@@ -21,6 +21,7 @@ from mammoth_utils import pages, paths, records
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ("size", "family", "mixture", "method", "seed")
+EQUAL_STEPS = "-equal-steps"  # ends the name of a control that trains as long as the hybrid run
 
 
 def read_grid(file: Path) -> list[dict[str, Any]]:
@@ -62,6 +63,23 @@ def training_of(cell: dict[str, Any]) -> Any:
     return describe(**{key: value for key, value in cell.items() if key != "evaluate"})
 
 
+def check_equal_steps(training: Any) -> None:
+    """Nothing, if a control at equal steps takes as many as the hybrid run beside it, where that one's record stands.
+
+    Raises:
+        ValueError: If not: a change of the batches or of the data set moved the hybrid run's steps.
+    """
+    if not training.name.endswith(EQUAL_STEPS):
+        return
+    hybrid = f"{training.family}-{training.size}-hybrid-{training.method}-s{training.seed}"
+    record = paths.run_dir("train", hybrid) / "record.json"
+    if record.is_file() and (steps := records.read_json(record)["steps"]) != training.max_steps:
+        raise ValueError(
+            f"{training.name} would take {training.max_steps} steps where {hybrid} took {steps}: write {steps} as "
+            "`steps` into the grid"
+        )
+
+
 def page_label() -> str:
     """The name of the model that the pages `train` and `evaluate` make with their defaults."""
     declared = pages.declared("train")
@@ -81,6 +99,7 @@ def measure(cell: dict[str, Any]) -> dict[str, str]:
     from mammoth_utils.training.finetune import finetune
 
     training = training_of(cell)
+    check_equal_steps(training)
     finetune(training, mixtures.read(mixtures.ensure(training.dataset), training.mixture, training.seed))
     plain = training_of({key: cell[key] for key in MODEL if key in cell})
     if training.name == plain.name:
