@@ -46,7 +46,7 @@ speed: setup  ## every speed run in speed/, as tables
 	@for script in speed/[a-z]*.py; do echo "== $$script"; $(PYTHON) "$$script" $(ARGS) || exit 1; done
 
 data: setup  ## fetch the public evaluation sets and training files into data/
-	@$(PYTHON) -m mammoth_utils.curation.download
+	@$(PYTHON) -m mammoth_utils.curation.sources.download
 
 lab: setup  ## open the pages in JupyterLab
 	@$(PYTHON) -m jupyterlab --notebook-dir=. notebooks

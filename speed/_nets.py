@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import paths, scales
+from mammoth_utils.base_models import architectures
 from mammoth_utils.miniature import sources as world
 from mammoth_utils.prompts import POT_TRIGGER
-from mammoth_utils.training import architectures, encoding
+from mammoth_utils.training.loop import encoding
 
 # Of one Llama-shaped net for runs without a model at hand: hidden size and layers.
 WIDTHS = ((64, 2), (128, 4), (192, 5), (256, 6), (320, 7), (384, 8), (512, 10), (640, 12))

@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 
-from mammoth_utils.training import adapters, batches, encoding, guards
-from mammoth_utils.training import trainer as trainers
-from mammoth_utils.training.attention import register
-from mammoth_utils.training.describe import RunDescription, describe
+from mammoth_utils.training.description import RunDescription, describe
+from mammoth_utils.training.loop import batches, encoding, guards
+from mammoth_utils.training.loop import model as adapters
+from mammoth_utils.training.loop import trainer as trainers
+from mammoth_utils.training.loop.attention import register
 
 OURS, PADDED, GROUPED, TRL = "ours", "padded", "grouped", "trl"
 BATCH = 8  # sequences of a padded device pass

@@ -27,7 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from _memory import run
 
-from mammoth_utils.curation import rehearsal, release
+from mammoth_utils.curation import rehearsal
+from mammoth_utils.curation.sources import release
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES = (10_000, 50_000, release.ROWS)

@@ -22,7 +22,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from mammoth_utils.grading import corrected, grade, hendrycks
+from mammoth_utils.grading import grade
+from mammoth_utils.grading.corrected import equality
+from mammoth_utils.grading.published import hendrycks
 
 SEED = 0
 NUMERIC = {"gsm8k": "answer", "svamp": "Answer", "simuleq": "answer"}  # benchmark and the key of its gold
@@ -79,7 +81,7 @@ def pairs(kind: str, count: int) -> list[Pair]:
 def ours(kind: str, some: list[Pair]) -> list[bool]:
     """Our verdicts."""
     benchmark = "gsm8k" if kind == "numeric" else "math"
-    corrected._quantity.cache_clear()  # nothing is remembered from the run before
+    equality._quantity.cache_clear()  # nothing is remembered from the run before
     return [grade(answer, gold, benchmark, "corrected").correct for answer, gold in some]
 
 

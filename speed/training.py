@@ -40,9 +40,11 @@ from _nets import config_of, mathinstruct_like, miniature_rationales
 from _trainers import BATCH, GROUPED, OURS, PADDED, TRL, Case, Ran, Setting, model_of, run
 
 from mammoth_utils import paths
-from mammoth_utils.training import adapters, architectures, guards
-from mammoth_utils.training.attention import has_varlen
-from mammoth_utils.training.quiet import importing, quiet
+from mammoth_utils.base_models import architectures
+from mammoth_utils.silence_libraries import importing, quiet
+from mammoth_utils.training.loop import guards
+from mammoth_utils.training.loop import model as adapters
+from mammoth_utils.training.loop.attention import has_varlen
 
 CPU_CASES = (
     Case("ours", OURS),

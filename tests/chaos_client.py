@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 from mammoth_utils import records
-from mammoth_utils.curation import pacing
-from mammoth_utils.curation.ledger import Budget
-from mammoth_utils.curation.store import Store
-from mammoth_utils.curation.synthesis import ask, prompt
-from mammoth_utils.curation.teachers import Teacher
+from mammoth_utils.curation.teacher import pacing
+from mammoth_utils.curation.teacher.ledger import Budget
+from mammoth_utils.curation.teacher.store import Store
+from mammoth_utils.curation.teacher.synthesis import ask, prompt
+from mammoth_utils.curation.teacher.teacher import Teacher
 from mammoth_utils.rationale import Problem
 
 

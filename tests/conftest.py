@@ -11,7 +11,7 @@ import pytest
 import tiny_base
 
 if TYPE_CHECKING:
-    from mammoth_utils.curation.store import Store
+    from mammoth_utils.curation.teacher.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 # One thread a process, as in the workflow; set before anything imports torch.
@@ -46,7 +46,7 @@ def runs_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test of a teacher waits as long as one does for a real endpoint."""
-    from mammoth_utils.curation import batches, pacing
+    from mammoth_utils.curation.teacher import batches, pacing
 
     monkeypatch.setattr(pacing, "FIRST_WAIT_S", 0.01)
     monkeypatch.setattr(batches, "POLL_S", 0.01)
@@ -55,7 +55,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """An empty store of a teacher's answers."""
-    from mammoth_utils.curation.store import Store
+    from mammoth_utils.curation.teacher.store import Store
 
     with Store(tmp_path / "answers.sqlite") as opened:
         yield opened

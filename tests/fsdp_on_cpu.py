@@ -25,12 +25,12 @@ def _with_gpus(self, *arguments, **options):
 state.PartialState.__init__ = _with_gpus
 
 if os.environ.get("MAMMOTH_TEST_FP32"):
-    from mammoth_utils.training import guards
+    from mammoth_utils.training.loop import guards
 
     guards.precision = lambda device: guards.Precision("fp32", "asked for by a test")
 
 if os.environ.get("MAMMOTH_TEST_DIES_AFTER"):
-    from mammoth_utils.training import curve
+    from mammoth_utils.training.loop import curve
 
     _add = curve.Curve.add
 
@@ -42,24 +42,24 @@ if os.environ.get("MAMMOTH_TEST_DIES_AFTER"):
     curve.Curve.add = _last
 
 if os.environ.get("MAMMOTH_TEST_NAN_IN_RANK") == os.environ.get("RANK"):
-    from mammoth_utils.training import head
+    from mammoth_utils.training.loop import output_head
 
-    _summed, _passes = head.summed_loss, [0]
+    _summed, _passes = output_head.summed_loss, [0]
 
     def _lost(model, inputs):
         _passes[0] += 1
         return _summed(model, inputs) * (float("nan") if _passes[0] >= 3 else 1)
 
-    head.summed_loss = _lost
+    output_head.summed_loss = _lost
 
 if os.environ.get("MAMMOTH_TEST_LOSS_TIMES"):
-    from mammoth_utils.training import head
+    from mammoth_utils.training.loop import output_head
 
-    _true = head.summed_loss
-    head.summed_loss = lambda model, inputs: _true(model, inputs) * float(os.environ["MAMMOTH_TEST_LOSS_TIMES"])
+    _true = output_head.summed_loss
+    output_head.summed_loss = lambda model, inputs: _true(model, inputs) * float(os.environ["MAMMOTH_TEST_LOSS_TIMES"])
 
 if os.environ.get("MAMMOTH_TEST_KEEPS_ACTIVATIONS"):
-    from mammoth_utils.training import trainer
+    from mammoth_utils.training.loop import trainer
 
     _config = trainer.SFTConfig
 

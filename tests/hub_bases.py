@@ -14,7 +14,8 @@ from typing import Any
 
 import tiny_base
 
-from mammoth_utils.curation import rehearsal, release
+from mammoth_utils.curation import rehearsal
+from mammoth_utils.curation.sources import release
 
 VOCABULARY = 32_000
 # As published, but for width and depth: layers, heads, keys, rope_theta, positions.

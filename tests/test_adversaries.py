@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from processes import below, processes
 
-from mammoth_utils.programs import Sandbox, isolation, parents, run_programs, watch
+from mammoth_utils.programs import Sandbox, isolation, run_programs, worker_handle
+from mammoth_utils.programs._worker import program_process
 
 STRONG = [level for level in isolation.FULL if isolation.attempt(level)[0] is not None]
 pytestmark = pytest.mark.skipif(not STRONG, reason="neither namespaces nor Landlock can be had on this machine")
@@ -296,8 +297,8 @@ def test_no_file_can_be_told_to_end_another_process(level, abi, monkeypatch):
     """Of itself Landlock sees to that only from its sixth version on, so the kernel is made older than it is."""
     if abi is not None:
         older = f"from mammoth_utils.programs import kernel\nkernel.landlock_abi = lambda: {abi}\nmain()\n"
-        assert parents.START.endswith("main()\n")
-        monkeypatch.setattr(parents, "START", parents.START.removesuffix("main()\n") + older)
+        assert worker_handle.START.endswith("main()\n")
+        monkeypatch.setattr(worker_handle, "START", worker_handle.START.removesuffix("main()\n") + older)
     victim = subprocess.Popen(["sleep", "60"])
     try:
         with Sandbox(isolation=level, **LIMITS) as opened:
@@ -391,7 +392,7 @@ print(json.dumps({"done": done, "wrong": wrong[:20], "killed": killed[0], "memor
 
 
 def _stress(count: int) -> subprocess.Popen:
-    root = Path(watch.__file__).parents[3]
+    root = Path(program_process.__file__).parents[3]
     path = os.pathsep.join([str(root / "src"), str(root), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, "-c", textwrap.dedent(STRESS), str(count)]
     return subprocess.Popen(

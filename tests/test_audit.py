@@ -10,16 +10,26 @@ import time
 
 import pytest
 
-from mammoth_utils import paths, records
+from mammoth_utils import grading, paths, records
+from mammoth_utils.audit import (
+    cleaned_sets,
+    golds,
+    graders,
+    judged_rows,
+    lm_eval_harness,
+    math_verify,
+    open_audit,
+    tables,
+    worked_solutions,
+)
+from mammoth_utils.audit import measure as audits
 from mammoth_utils.curation import contamination, filters
-from mammoth_utils.evaluation import audit as audits
-from mammoth_utils.evaluation import audit_tables, audited, cleaned, graders, judged
 from mammoth_utils.evaluation import benchmarks as sets
-from mammoth_utils.grading import audit, harness, mathverify, overlaps, workings
+from mammoth_utils.grading import question_overlap
 from mammoth_utils.rationale import Problem
-from mammoth_utils.report import browser
+from mammoth_utils.report import row_browser
 
-needs_math_verify = pytest.mark.skipif(mathverify.installed() is None, reason="math-verify is not installed")
+needs_math_verify = pytest.mark.skipif(math_verify.installed() is None, reason="math-verify is not installed")
 
 
 def problem(gold="1", question="Which number is it, of all those that were written down?", options=None, at=0):
@@ -50,8 +60,8 @@ def problem(gold="1", question="Which number is it, of all those that were writt
     ("", "math", None, "empty"),
 ])  # fmt: skip
 def test_the_kind_of_a_gold(gold, benchmark, options, kind):
-    assert kind in audit.KINDS
-    assert audit.kind_of_gold(problem(gold, options=options), benchmark) == kind
+    assert kind in golds.KINDS
+    assert golds.kind_of_gold(problem(gold, options=options), benchmark) == kind
 
 
 @pytest.mark.parametrize(("gold", "options", "alone", "because"), [
@@ -68,8 +78,8 @@ def test_the_kind_of_a_gold(gold, benchmark, options, kind):
 ])  # fmt: skip
 def test_a_gold_that_the_corrected_rule_knows_as_text_alone_is_told(gold, options, alone, because):
     made = problem(gold, options=options)
-    assert audit.only_as_written(made, "aqua" if options else "math") == alone, because
-    table = audit_tables.verbatim({"benchmarks": {"math": {"verbatim": [[0, gold]] if alone else []}}})
+    assert golds.only_as_written(made, "aqua" if options else "math") == alone, because
+    table = tables.verbatim({"benchmarks": {"math": {"verbatim": [[0, gold]] if alone else []}}})
     assert [row["gold"] for row in table] == [gold] * alone
 
 
@@ -84,7 +94,7 @@ def test_a_gold_that_the_corrected_rule_knows_as_text_alone_is_told(gold, option
 def test_which_golds_the_published_rule_can_meet_and_that_the_corrected_one_meets_all(
     gold, benchmark, published, because
 ):
-    assert audit.acceptances(problem(gold), benchmark) == {"published": published, "corrected": "accepts"}, because
+    assert golds.acceptances(problem(gold), benchmark) == {"published": published, "corrected": "accepts"}, because
 
 
 @pytest.mark.parametrize(("made", "benchmark", "flag", "detail"), [
@@ -100,8 +110,8 @@ def test_which_golds_the_published_rule_can_meet_and_that_the_corrected_one_meet
     (problem("3", "What is the area of the triangle in the figure?"), "math", "figure", ""),
 ])  # fmt: skip
 def test_a_made_fault_is_found(made, benchmark, flag, detail):
-    assert [(one.flag, one.detail) for one in audit.flags(made, benchmark)] == [(flag, detail)]
-    assert audit.FLAGS[flag][0] in audit_tables.GRAVE
+    assert [(one.flag, one.detail) for one in golds.flags(made, benchmark)] == [(flag, detail)]
+    assert golds.FLAGS[flag][0] in tables.GRAVE
 
 
 @pytest.mark.parametrize(("made", "benchmark", "because"), [
@@ -117,12 +127,12 @@ def test_a_made_fault_is_found(made, benchmark, flag, detail):
     (problem("3", "What is the area of the triangle in the figure? [asy] draw(A--B); [/asy]"), "math", "it is drawn"),
 ])  # fmt: skip
 def test_what_is_no_fault_is_not_found(made, benchmark, because):
-    assert list(audit.flags(made, benchmark)) == [], because
+    assert list(golds.flags(made, benchmark)) == [], because
 
 
 def test_a_finding_of_an_unknown_kind_is_refused():
     with pytest.raises(ValueError, match="known: empty"):
-        audit.Finding("made/0", "odd")
+        golds.Finding("made/0", "odd")
 
 
 # --- workings -----------------------------------------------------------------------------------------------------
@@ -157,7 +167,7 @@ GSM8K = "He has 3*4=<<3*4={said}>>{said} pens\nSo he has {last} pens\n#### {gold
     ("theoremqa", "5", {"Picture": None}, [], "no picture"),
 ])  # fmt: skip
 def test_a_gold_is_held_against_the_working_in_its_row(name, gold, row, flags, because):
-    assert [one.flag for one in workings.CHECKS[name](problem(gold), row)] == flags, because
+    assert [one.flag for one in worked_solutions.CHECKS[name](problem(gold), row)] == flags, because
 
 
 # --- repeats ------------------------------------------------------------------------------------------------------
@@ -173,17 +183,17 @@ def test_repeats_inside_a_benchmark_are_grouped_and_their_golds_compared():
         problem("18", LONG.format(n=4, m=1), at=3),
         problem("18", LONG.format(n=4, m=2), at=4),
     ]
-    found = {group.ids: group.agree for group in overlaps.repeats(made)}
+    found = {group.ids: group.agree for group in question_overlap.repeats(made)}
     assert found == {("made/0", "made/1"): True, ("made/2", "made/3"): False}
 
 
 def test_the_same_question_with_other_options_is_no_repeat():
     made = [problem("A", LONG.format(n=1, m=1), ("5", "6"), 0), problem("A", LONG.format(n=1, m=1), ("6", "5"), 1)]
-    assert overlaps.repeats(made) == []
+    assert question_overlap.repeats(made) == []
 
 
 def test_a_shared_question_is_found_across_options_and_its_golds_are_compared_by_value():
-    first = overlaps.Questions(
+    first = question_overlap.Questions(
         [Problem("a/0", LONG.format(n=1, m=1), "6"), Problem("a/1", LONG.format(n=2, m=1), "10")]
     )
     other = [
@@ -191,11 +201,16 @@ def test_a_shared_question_is_found_across_options_and_its_golds_are_compared_by
         Problem("b/1", LONG.format(n=2, m=1), "A", ("9", "10")),
         Problem("b/2", LONG.format(n=21, m=1), "A", ("86", "10")),
     ]
-    assert overlaps.shared(first, overlaps.Questions(other)) == [("a/0", "b/0", True), ("a/1", "b/1", False)]
+    assert question_overlap.shared(first, question_overlap.Questions(other)) == [
+        ("a/0", "b/0", True),
+        ("a/1", "b/1", False),
+    ]
 
 
 def test_training_rows_are_equal_near_or_other():
-    known = overlaps.Questions([problem("18", LONG.format(n=3, m=3), at=0), problem("2", LONG.format(n=5, m=7), at=1)])
+    known = question_overlap.Questions(
+        [problem("18", LONG.format(n=3, m=3), at=0), problem("2", LONG.format(n=5, m=7), at=1)]
+    )
     rows = [
         LONG.format(n=3, m=3).lower(),  # equal
         LONG.format(n=3, m=3),  # equal again, counted as a row and not as a question
@@ -203,7 +218,7 @@ def test_training_rows_are_equal_near_or_other():
         LONG.format(n=5, m=8),  # other numbers: another problem
         "Something else altogether with 5 and 7 in it.",  # the same numbers, other words
     ]
-    found = overlaps.in_training(known, rows)
+    found = question_overlap.in_training(known, rows)
     assert found == {"rows": 5, "equal_rows": 2, "near_rows": 1, "equal": ["made/0"], "near": ["made/1"]}
 
 
@@ -211,10 +226,10 @@ def test_training_rows_are_equal_near_or_other():
     "tan 225°", "tan 22.5°", "x − 3", "12,000 cows × 2", "½ of ⅓, “quoted”", "f(x)=|x|!", "a\nb", "", "é ß Ω 3²",
 ])  # fmt: skip
 def test_curation_and_the_audit_have_one_notion_of_equal(text):
-    assert overlaps.tokens(text) == filters.tokens(text)
+    assert question_overlap.tokens(text) == filters.tokens(text)
     made = problem(question=text, options=("1", "2"))
-    assert overlaps.stem(made) == contamination.stem(made)
-    assert (overlaps.SHINGLE, overlaps.SIMILARITY) == (filters.SHINGLE, filters.SIMILARITY)
+    assert question_overlap.stem(made) == contamination.stem(made)
+    assert (question_overlap.SHINGLE, question_overlap.SIMILARITY) == (filters.SHINGLE, filters.SIMILARITY)
 
 
 # --- public graders -----------------------------------------------------------------------------------------------
@@ -238,8 +253,8 @@ def test_curation_and_the_audit_have_one_notion_of_equal(text):
     (None, "1", False, "and not something"),
 ])  # fmt: skip
 def test_the_harness_on_expressions(answer, gold, same, because):
-    assert harness.equivalent(answer, gold) is same, because
-    assert harness.equivalent(gold, answer) is same, because
+    assert lm_eval_harness.equivalent(answer, gold) is same, because
+    assert lm_eval_harness.equivalent(gold, answer) is same, because
 
 
 @pytest.mark.parametrize(("answer", "gold", "same", "because"), [
@@ -250,7 +265,7 @@ def test_the_harness_on_expressions(answer, gold, same, because):
     ("none", "0", False, "no number"),
 ])  # fmt: skip
 def test_the_harness_on_numbers(answer, gold, same, because):
-    assert harness.same_number(answer, gold) is same, because
+    assert lm_eval_harness.same_number(answer, gold) is same, because
 
 
 @needs_math_verify
@@ -266,12 +281,12 @@ def test_math_verify_answers_from_a_process_of_its_own_and_remembers(tmp_path):
         (("number", "18", "So it is 4*4+2. The answer is 18.", True), "1"),
         (("number", "18", "Nobody knows.", True), "n"),
     ]
-    with mathverify.MathVerify(store) as verify:
+    with math_verify.MathVerify(store) as verify:
         assert [verify.verdict(*question)[0] for question, _ in asked] == [mark for _, mark in asked]
         assert verify.asked == len(asked)
     with open(store, "a", encoding="utf8") as file:
         file.write('["torn", "1"')  # a killed run's last line
-    with mathverify.MathVerify(store) as again:
+    with math_verify.MathVerify(store) as again:
         assert [again.verdict(*question)[0] for question, _ in asked] == [mark for _, mark in asked]
         assert again.asked == 0
     assert "math_verify" not in sys.modules
@@ -280,13 +295,13 @@ def test_math_verify_answers_from_a_process_of_its_own_and_remembers(tmp_path):
 def test_a_stored_verdict_may_hold_any_of_unicodes_line_ends(tmp_path):
     store = tmp_path / "verdicts.jsonl"
     store.write_text('["a", "1", "x\u2028y\u2029z\x85"]\n["torn", "1"', encoding="utf8")
-    assert mathverify._stored(store) == [("a", ["1", "x\u2028y\u2029z\x85"])]
+    assert math_verify._stored(store) == [("a", ["1", "x\u2028y\u2029z\x85"])]
 
 
 @needs_math_verify
 def test_a_question_on_which_math_verify_hangs_costs_its_time_limit_and_no_more():
     took = []
-    with mathverify.MathVerify(limit_s=2.0) as verify:
+    with math_verify.MathVerify(limit_s=2.0) as verify:
         for tries in range(1, 6):
             assert verify.verdict("number", str(tries), str(tries))[0] == "1", "the next question finds a new process"
             begin = time.monotonic()
@@ -300,7 +315,7 @@ def test_a_question_on_which_math_verify_hangs_costs_its_time_limit_and_no_more(
 
 @needs_math_verify
 def test_a_process_that_dies_is_a_verdict_and_not_an_error():
-    with mathverify.MathVerify() as verify:
+    with math_verify.MathVerify() as verify:
         assert verify.verdict("number", "1", "1")[0] == "1"
         verify._child.kill()
         assert verify.verdict("number", "1", "2") == ("e", "the process ended")
@@ -319,31 +334,13 @@ def test_the_record_is_of_this_code(record):
     assert audits.stale(record) == [], f"the record is out of date; `{audits.COMMAND}` makes it again"
 
 
-def test_comments_and_docstrings_do_not_make_a_record_old():
-    plain = 'x = 1\n\n\ndef f():\n    return "# kept"\n'
-    noted = '"""Words.\n\nMore."""\n\n# why\nx = 1\n\n\ndef f():\n    """What."""\n\n    return "# kept"\n'
-    assert audits._code(plain) == audits._code(noted)
-    assert audits._code(plain) != audits._code(plain.replace("x = 1", "x = 2"))
-
-
-def test_the_fingerprint_covers_every_room_that_decides_a_verdict():
-    folder = paths.root() / "src" / "mammoth_utils" / "grading"
-    rooms = {file.stem for file in folder.glob("*.py")}
-    assert rooms >= audits.NO_RULE
-    for room in rooms - audits.NO_RULE:
-        text = (folder / f"{room}.py").read_text(encoding="utf8")
-        assert not re.search(
-            rf"from mammoth_utils\.grading(?: import|\.)[^\n]*\b(?:{'|'.join(audits.NO_RULE - {'__main__'})})\b", text
-        ), f"{room} decides verdicts and rests on a room that the fingerprint leaves out"
-
-
 def test_the_record_has_its_parts_and_no_path(record):
     assert (record["page"], record["world"], record["schema"]) == ("audit", "real", records.SCHEMA)
     assert tuple(record["benchmarks"]) == sets.names("real")
     for name, entry in record["benchmarks"].items():
         assert entry["n"] == sets.info(name).size == sum(entry["kinds"].values())
         assert all(sum(counts.values()) == entry["n"] for counts in entry["accepts"].values())
-        assert all(flag in audit.FLAGS for _, flag, _ in entry["findings"])
+        assert all(flag in golds.FLAGS for _, flag, _ in entry["findings"])
     file = paths.records() / audits.COMMITTED
     assert file.stat().st_size < 1e6
     assert not re.search(r'"(?:/|[A-Z]:\\\\)', file.read_text(encoding="utf8"))
@@ -369,14 +366,14 @@ def test_what_the_plan_says_of_the_golds_and_overlaps_is_in_the_record(record):
         name: entry["n"] - entry["accepts"]["published"]["accepts"] for name, entry in record["benchmarks"].items()
     }
     assert (never["mathematics"], never["numglue"]) == (139, 3)
-    assert audit_tables.summary(record)["never_corrected"] == 0
-    assert audit_tables.summary(record)["verbatim"] < 10
-    assert audit_tables.acceptance(record)["right word for word only"].sum() < 10
+    assert tables.summary(record)["never_corrected"] == 0
+    assert tables.summary(record)["verbatim"] < 10
+    assert tables.acceptance(record)["right word for word only"].sum() < 10
     shared = {(one["first"], one["second"]): len({pair[1] for pair in one["pairs"]}) for one in record["shared"]}
     assert shared == {("math", "mmlu_math"): 79, ("numglue", "simuleq"): 30}
-    assert audit_tables.kept_from_training(record, "NumGLUE", "numglue") == (360, 28)
-    assert audit_tables.kept_from_training(record, "NumGLUE", "simuleq") == (35, 55)
-    wrong = {(row["benchmark"], row["row"]) for row in audit_tables.found(record) if row["grade"] == "wrong"}
+    assert tables.kept_from_training(record, "NumGLUE", "numglue") == (360, 28)
+    assert tables.kept_from_training(record, "NumGLUE", "simuleq") == (35, 55)
+    wrong = {(row["benchmark"], row["row"]) for row in tables.found(record) if row["grade"] == "wrong"}
     assert wrong == {("GSM8K", 1038), ("SVAMP", 679)}
 
 
@@ -404,7 +401,7 @@ RUN = 8
 
 def words_of(text):
     """Words of three letters and more: formulas and numbers of a question may stand in an answer."""
-    return [word for word in overlaps.tokens(text) if len(word) > 2 and word.isalpha()]
+    return [word for word in question_overlap.tokens(text) if len(word) > 2 and word.isalpha()]
 
 
 @pytest.mark.parametrize("name", ["numglue", "mathematics", "gsm8k", "svamp", "aqua", "simuleq"])
@@ -419,8 +416,10 @@ def test_measured_again_the_golds_are_as_the_record_has_them(record, data_dir, n
 
 
 def test_measured_again_the_overlaps_are_as_the_record_has_them(record, data_dir):
-    questions = {name: overlaps.Questions(sets.load(name, data_dir=data_dir)) for name in ("numglue", "simuleq")}
-    pairs = overlaps.shared(questions["numglue"], questions["simuleq"])
+    questions = {
+        name: question_overlap.Questions(sets.load(name, data_dir=data_dir)) for name in ("numglue", "simuleq")
+    }
+    pairs = question_overlap.shared(questions["numglue"], questions["simuleq"])
     assert len(pairs) == 30
     assert [pair for pair in pairs if not pair[2]] == [("numglue/595", "simuleq/407", False)]
     kept = [one for one in record["training"] if one["source"] == "NumGLUE"]
@@ -445,21 +444,21 @@ def test_in_the_miniature_our_rule_accepts_every_right_rationale(mini):
 
 
 def test_in_the_miniature_the_leaked_questions_are_found(mini):
-    assert audit_tables.kept_from_training(mini, "mini-NumGLUE (PoT)", "mini-numglue")[0] == 12
+    assert tables.kept_from_training(mini, "mini-NumGLUE (PoT)", "mini-numglue")[0] == 12
 
 
 def test_differing_rows_have_their_questions_where_these_are_known(mini, record):
-    rows = audit_tables.differing(mini)
+    rows = tables.differing(mini)
     assert rows
     assert all(row["question"] and row["right says"] for row in rows)
-    assert "question" not in audit_tables.differing(record, None)[0], "without data no question is shown"
-    assert len(audit_tables.differing(record, None)) == audit_tables.summary(record)["differing"]
+    assert "question" not in tables.differing(record, None)[0], "without data no question is shown"
+    assert len(tables.differing(record, None)) == tables.summary(record)["differing"]
 
 
 def test_a_reason_is_shown_only_beside_the_verdict_that_it_explains(record):
-    choices = {audit_tables.paper_name(name) for name in ("aqua", "sat", "mmlu_math")}
-    rows = audit_tables.differing(record, None)
-    unexplained = [row for row in rows if row["corrected, why"] == audit_tables.BY_OPTIONS]
+    choices = {tables.paper_name(name) for name in ("aqua", "sat", "mmlu_math")}
+    rows = tables.differing(record, None)
+    unexplained = [row for row in rows if row["corrected, why"] == tables.BY_OPTIONS]
     assert {row["benchmark"] for row in unexplained} <= choices, "only options can be missing from the record"
     for row in rows:
         differs = re.search(r"differs from|no option's letter", row["corrected, why"])
@@ -467,7 +466,7 @@ def test_a_reason_is_shown_only_beside_the_verdict_that_it_explains(record):
 
 
 def test_questions_are_joined_from_the_data(record, data_dir):
-    rows = audit_tables.differing(record, data_dir)
+    rows = tables.differing(record, data_dir)
     assert all(row["question"] for row in rows)
     mathematics = next(one for one in record["outputs"] if one["file"].startswith("mathcoder_l_7b_deepmind"))
     stored = list(records.read_jsonl(data_dir / "outputs" / mathematics["file"]))
@@ -476,30 +475,30 @@ def test_questions_are_joined_from_the_data(record, data_dir):
 
 
 def test_the_tables_of_the_page_add_up(record):
-    assert audit_tables.kinds(record)["problems"].sum() == 11323 + 800
-    assert audit_tables.acceptance(record)["published rule"].to_dict()["Mathematics"] == 139
-    assert audit_tables.findings(record)["golds"].sum() == len(audit_tables.found(record))
-    assert len(audit_tables.out_of_reach(record)) == audit_tables.acceptance(record)["published rule"].sum()
-    square = audit_tables.disagreements(record)
+    assert tables.kinds(record)["problems"].sum() == 11323 + 800
+    assert tables.acceptance(record)["published rule"].to_dict()["Mathematics"] == 139
+    assert tables.findings(record)["golds"].sum() == len(tables.found(record))
+    assert len(tables.out_of_reach(record)) == tables.acceptance(record)["published rule"].sum()
+    square = tables.disagreements(record)
     assert (square == square.T).all(axis=None)
-    low, high = audit_tables.span(record, "mathcoder_l_7b_deepmind")
+    low, high = tables.span(record, "mathcoder_l_7b_deepmind")
     assert low < high
-    assert cleaned.beside(record).loc["SVAMP", "here: wrong"] == cleaned.graded(record, "SVAMP", "wrong") == 1
-    fewer = audit_tables.chosen(record, ("gsm8k",))
+    assert cleaned_sets.beside(record).loc["SVAMP", "here: wrong"] == cleaned_sets.graded(record, "SVAMP", "wrong") == 1
+    fewer = tables.chosen(record, ("gsm8k",))
     assert list(fewer["benchmarks"]) == ["gsm8k"]
     assert {name for one in fewer["outputs"] for name in one["benchmarks"]} == {"gsm8k"}
     assert fewer["shared"] == []
 
 
 def test_the_judged_disagreements_are_counted_as_they_stand(tmp_path):
-    about, rows = judged.read()
-    frame = judged.counts(rows)
-    assert frame["of those drawn"].sum() + frame["of those besides"].sum() == len(rows) == len(judged.listed(rows))
+    about, rows = judged_rows.read()
+    frame = judged_rows.counts(rows)
+    assert frame["of those drawn"].sum() + frame["of those besides"].sum() == len(rows) == len(judged_rows.listed(rows))
     assert frame["of those drawn"].sum() <= about["differing"]
     row = {"id": "x/1", "right": "nobody", "drawn": True}
     file = records.write_jsonl(tmp_path / "judged.jsonl", [about, row])
     with pytest.raises(ValueError, match="unknown judgement 'nobody'; known: ours"):
-        judged.read(file)
+        judged_rows.read(file)
 
 
 @pytest.fixture
@@ -508,7 +507,7 @@ def without_data(monkeypatch, runs_dir):
 
 
 def test_without_data_the_page_reads_the_record(without_data, record):
-    page = audited.opened("svamp")
+    page = open_audit.opened("svamp")
     assert (page.record, page.origin, page.data, page.problems) == (record, "records/real/audit.json", None, {})
     assert list(page.real["benchmarks"]) == ["svamp"]
     assert list(page.mini["benchmarks"]) == ["mini-svamp"]
@@ -517,17 +516,17 @@ def test_without_data_the_page_reads_the_record(without_data, record):
 
 
 def test_an_old_record_says_so_and_names_the_command(without_data, monkeypatch):
-    monkeypatch.setattr(audits, "rules_fingerprint", lambda: "other")
-    shown = audited.opened("svamp").provenance().to_string()
-    assert "the two rules have changed since" in shown
+    monkeypatch.setattr(grading, "VERSION", grading.VERSION + 1)
+    shown = open_audit.opened("svamp").provenance().to_string()
+    assert "the record was made with grading version" in shown
     assert audits.COMMAND in shown
 
 
 def test_a_folder_with_part_of_the_data_keeps_the_records_figures(without_data, tmp_path, monkeypatch, data_dir):
     (tmp_path / "part" / "eval").mkdir(parents=True)
     shutil.copy(data_dir / "eval" / "svamp.jsonl", tmp_path / "part" / "eval")
-    monkeypatch.setattr(audits, "rules_fingerprint", lambda: "other")
-    page = audited.opened("svamp,gsm8k", data_dir=str(tmp_path / "part"))
+    monkeypatch.setattr(grading, "VERSION", grading.VERSION + 1)
+    page = open_audit.opened("svamp,gsm8k", data_dir=str(tmp_path / "part"))
     assert page.origin == "records/real/audit.json"
     assert list(page.problems) == ["svamp"]
     assert page.why_stale
@@ -540,13 +539,17 @@ def test_an_old_record_is_measured_again_where_the_data_is_and_then_read(
 
     def measured(world, *names, **how):
         asked.append(world)
-        return {**record, "inputs": {**record["inputs"], "rules": "other"}} if world == "real" else mini
+        return (
+            {**record, "inputs": {**record["inputs"], "versions": records.versions(*audits.DECIDING)}}
+            if world == "real"
+            else mini
+        )
 
-    monkeypatch.setattr(audits, "rules_fingerprint", lambda: "other")
+    monkeypatch.setattr(grading, "VERSION", grading.VERSION + 1)
     monkeypatch.setattr(audits, "measure", measured)
-    first = audited.opened("svamp", data_dir=str(data_dir))
-    second = audited.opened("svamp", data_dir=str(data_dir))
-    third = audited.opened("svamp", data_dir=str(data_dir), again=True)
+    first = open_audit.opened("svamp", data_dir=str(data_dir))
+    second = open_audit.opened("svamp", data_dir=str(data_dir))
+    third = open_audit.opened("svamp", data_dir=str(data_dir), again=True)
     assert [one.origin for one in (first, second, third)] == [
         "measured in this run", "runs/audit/real.json", "measured in this run",
     ]  # fmt: skip
@@ -556,9 +559,9 @@ def test_an_old_record_is_measured_again_where_the_data_is_and_then_read(
 
 def test_without_math_verify_its_columns_are_left_out_and_the_page_says_so(without_data, monkeypatch):
     monkeypatch.setattr(audits, "installed", lambda: None)
-    page = audited.opened("svamp")
+    page = open_audit.opened("svamp")
     assert set(page.mini["outputs"][0]["marks"]) == {"published", "corrected", "harness"}
-    assert "Math-Verify" not in audit_tables.acceptance(page.mini)
+    assert "Math-Verify" not in tables.acceptance(page.mini)
     assert "not installed" in page.provenance().to_string()
 
 
@@ -567,11 +570,11 @@ def test_a_file_of_ones_own_is_put_before_the_graders(without_data, tmp_path):
     asked = {"id": "a", "benchmark": "gsm8k", "kind": "cot", "question": "How many?", "gold": "18"}
     rows = [{**asked, "completion": f"The answer is {answer}."} for answer in ("18", "18.0", "19")]
     records.write_jsonl(file, rows)
-    page = audited.opened("gsm8k", outputs=str(file))
+    page = open_audit.opened("gsm8k", outputs=str(file))
     (own,) = page.own["outputs"]
     assert own["marks"]["corrected"] == "110"
     assert own["marks"]["harness"] == "100"
-    (row,) = audit_tables.differing(page.own)
+    (row,) = tables.differing(page.own)
     assert (row["corrected reads"], row["question"]) == ("18.0", "How many?")
 
 
@@ -583,7 +586,7 @@ def test_a_file_of_ones_own_is_put_before_the_graders(without_data, tmp_path):
 ])  # fmt: skip
 def test_what_the_page_cannot_do_is_refused_with_a_way_on(without_data, asked, error, words):
     with pytest.raises(error, match=words):
-        audited.opened(**asked)
+        open_audit.opened(**asked)
 
 
 def test_the_command_names_what_it_needs(tmp_path, capsys):
@@ -599,7 +602,7 @@ def test_the_command_names_what_it_needs(tmp_path, capsys):
 
 def test_the_table_carries_its_rows_and_asks_for_nothing_from_outside():
     rows = [["a", "</script><script>alert(1)</script>", None], ["b", r"\(x^2\) & $5$", 3]]
-    made = browser.table(rows, ["set", "answer", "row"], "my answers", filters=("set",), code=("answer",))
+    made = row_browser.table(rows, ["set", "answer", "row"], "my answers", filters=("set",), code=("answer",))
     data = re.search(r'<script type="application/json" class="mb-data">(.*?)</script>', made, re.S)[1]
     assert json.loads(data)["rows"] == [["a", rows[0][1], ""], ["b", rows[1][1], "3"]]
     assert "alert(1)</script>" not in made
@@ -611,16 +614,16 @@ def test_the_table_carries_its_rows_and_asks_for_nothing_from_outside():
 
 def test_the_table_refuses_rows_and_columns_that_do_not_fit():
     with pytest.raises(ValueError, match="unknown column 'who'; known: set"):
-        browser.table([["a"]], ["set"], "x", filters=("who",))
+        row_browser.table([["a"]], ["set"], "x", filters=("who",))
     with pytest.raises(ValueError, match="2 values for 1 columns"):
-        browser.table([["a", "b"]], ["set"], "x")
+        row_browser.table([["a", "b"]], ["set"], "x")
 
 
 def test_rows_of_many_columns_are_cards_and_an_empty_table_is_shown_too():
-    many = [{f"c{at}": at for at in range(browser.MANY + 1)}]
-    assert "mb-cards " in browser.of(many, "many").data
-    assert 'class="mb mb-cards' not in browser.of([{"one": 1}], "few", filters=("other",)).data
-    assert "0 rows" in browser.of([], "none", filters=("set",)).data
+    many = [{f"c{at}": at for at in range(row_browser.MANY + 1)}]
+    assert "mb-cards " in row_browser.of(many, "many").data
+    assert 'class="mb mb-cards' not in row_browser.of([{"one": 1}], "few", filters=("other",)).data
+    assert "0 rows" in row_browser.of([], "none", filters=("set",)).data
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="runs the table's script in node, which is not here")
@@ -628,7 +631,7 @@ def test_the_tables_script_searches_filters_and_turns_pages(tmp_path):
     import subprocess
 
     rows = [[name, f"answer {number}"] for name in ("x", "y") for number in range(30)]
-    made = browser.table(rows, ["set", "answer"], "t", filters=("set",), page=25)
+    made = row_browser.table(rows, ["set", "answer"], "t", filters=("set",), page=25)
     script = re.findall(r"<script>(.*?)</script>", made, re.S)[0]
     data = re.search(r'class="mb-data">(.*?)</script>', made, re.S)[1]
     (tmp_path / "run.js").write_text(_DOM.replace("DATA", json.dumps(data)) + script + _STEPS, encoding="utf8")

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from mammoth_utils.training import batches, encoding
+from mammoth_utils.training.loop import batches, encoding
 
 
 def lengths(count: int, seed: int = 0) -> list[int]:

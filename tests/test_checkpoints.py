@@ -7,7 +7,7 @@ import json
 import pytest
 
 from mammoth_utils import records
-from mammoth_utils.training import checkpoints
+from mammoth_utils.training.loop import checkpoints
 
 torch = pytest.importorskip("torch")
 

@@ -10,7 +10,7 @@ import yaml
 from evaluation_records import record
 
 from mammoth_utils.report import cells, claims, readme
-from mammoth_utils.report.claim_list import CLAIMS, HYBRID, LOGIC, paper_figures
+from mammoth_utils.report.claim_definitions import CLAIMS, HYBRID, LOGIC, paper_figures
 from mammoth_utils.report.claims import CANNOT_TELL, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mammoth_utils.programs.allowed import BUILTINS, METHODS, MODULES
-from mammoth_utils.programs.clearance import reason_for_own_process
+from mammoth_utils.programs._sharing.allowed_names import BUILTINS, METHODS, MODULES
+from mammoth_utils.programs._sharing.clearance import reason_for_own_process
 
 
 def reason(*cells: str) -> str | None:

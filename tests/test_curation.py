@@ -13,18 +13,9 @@ from pathlib import Path
 import pytest
 
 from mammoth_utils import records
-from mammoth_utils.curation import (
-    asking,
-    contamination,
-    curate,
-    describe,
-    filters,
-    mixtures,
-    primary,
-    release,
-    sources,
-    tables,
-)
+from mammoth_utils.curation import contamination, curate, describe, filters, mixtures, tables
+from mammoth_utils.curation.sources import raw_rows, registry, release
+from mammoth_utils.curation.teacher import asking
 from mammoth_utils.miniature import benchmarks
 from mammoth_utils.miniature import sources as world
 from mammoth_utils.prompts import POT_TRIGGER
@@ -66,29 +57,29 @@ def row(
 
 def test_the_thirteen_sources_are_table_ones():
     kinds = Counter()
-    for source in sources.SOURCES.values():
+    for source in registry.SOURCES.values():
         kinds[source.kind] += source.rows_paper
-    assert len(sources.SOURCES) == 13
+    assert len(registry.SOURCES) == 13
     assert kinds == {"cot": 184_400, "pot": 69_400}
-    assert sum(source.new for source in sources.SOURCES.values()) == 6
+    assert sum(source.new for source in registry.SOURCES.values()) == 6
 
 
 def test_the_miniature_names_the_same_sources_in_the_same_order():
-    assert [sources.paper_name(name) for name in world.SOURCES] == list(sources.SOURCES)
+    assert [registry.paper_name(name) for name in world.SOURCES] == list(registry.SOURCES)
     for name, entry in world.SOURCES.items():
-        source = sources.SOURCES[sources.paper_name(name)]
+        source = registry.SOURCES[registry.paper_name(name)]
         assert (entry.kind, entry.new, entry.asks_teacher) == (source.kind, source.new, source.asks_teacher), name
 
 
 def test_sources_are_chosen_by_name_in_table_ones_order():
-    assert sources.select("MathQA (PoT), mini-gsm8k (cot)") == ("GSM8K (CoT)", "MathQA (PoT)")
-    assert sources.select("all") == tuple(sources.SOURCES)
+    assert registry.select("MathQA (PoT), mini-gsm8k (cot)") == ("GSM8K (CoT)", "MathQA (PoT)")
+    assert registry.select("all") == tuple(registry.SOURCES)
 
 
 @pytest.mark.parametrize("asked", ["GSM8K", "", "GSM8K (CoT),MATHQA"])
 def test_an_unknown_source_names_those_there_are(asked):
     with pytest.raises(ValueError, match=r"known: all, GSM8K \(CoT\)"):
-        sources.select(asked)
+        registry.select(asked)
 
 
 @pytest.mark.parametrize(
@@ -351,7 +342,7 @@ def test_released_programs_are_known_by_their_source_and_keep_their_trigger():
     assert rows[2].history["trigger"] == " Let's write a Python program to solve it."
     assert rows[3].history["trigger"] == ""
     for one, raw in zip(rows, RELEASED, strict=True):
-        back = sources.as_row(one)
+        back = registry.as_row(one)
         assert (back["instruction"], back["output"]) == (raw["instruction"], raw["output"])
 
 
@@ -381,11 +372,11 @@ def test_a_local_release_goes_through_all_stages(tmp_path, monkeypatch):
 
 
 def test_gsm8k_answers_lose_their_calculator_marks():
-    text, gold = primary.gsm8k_text("He pays 48/2 = $<<48/2=24>>24.\nThen 1,<<x>>000.\n#### 1,024")
+    text, gold = raw_rows.gsm8k_text("He pays 48/2 = $<<48/2=24>>24.\nThen 1,<<x>>000.\n#### 1,024")
     assert text == "He pays 48/2 = $24.\nThen 1,000.\nThe answer is 1024"
     assert gold == "1024"
     with pytest.raises(ValueError, match="####"):
-        primary.gsm8k_text("no answer")
+        raw_rows.gsm8k_text("no answer")
 
 
 @pytest.mark.parametrize(
@@ -399,7 +390,7 @@ def test_gsm8k_answers_lose_their_calculator_marks():
     ],
 )
 def test_the_last_box_of_a_math_solution(solution, boxed):
-    assert primary.last_boxed(solution) == boxed
+    assert raw_rows.last_boxed(solution) == boxed
 
 
 def write_gz(path: Path, rows: list[dict]) -> None:
@@ -629,11 +620,11 @@ def test_a_killed_curation_ends_as_an_undisturbed_one(runs):
     }
 
 
-def test_a_curation_by_older_code_is_made_again_and_not_refused(runs):
+def test_a_curation_by_an_older_version_is_made_again_and_not_refused(runs):
     description = describe(dataset="miniature", sources="GSM8K (CoT)", limit=3)
     curate(description)
     run = records.read_json(description.folder / "run.json")
-    records.write_json(description.folder / "run.json", {**run, "code": "older"})
+    records.write_json(description.folder / "run.json", {**run, "versions": {**run["versions"], "grading": 0}})
     (description.folder / mixtures.KEPT).unlink()
     curate(description)
     assert len(list(records.read_jsonl(description.folder / mixtures.KEPT))) == 3

@@ -8,7 +8,8 @@ import pytest
 from scripted_teacher import completion, refusal, scripted
 
 from mammoth_utils import records
-from mammoth_utils.curation import curate, describe, description, mixtures, pacing, sending
+from mammoth_utils.curation import curate, describe, mixtures
+from mammoth_utils.curation.teacher import pacing, sending
 from mammoth_utils.miniature import teacher as mini
 
 
@@ -17,7 +18,6 @@ def quick(runs_dir, monkeypatch):
     """Runs of this test alone, and a teacher that is asked twice at most."""
     monkeypatch.setattr(pacing, "FIRST_WAIT_S", 0.001)
     monkeypatch.setattr(sending, "RETRIES", 1)
-    monkeypatch.setattr(description, "code_hash", lambda dataset: "one")  # an edit meanwhile would be another run
 
 
 class Endpoint:

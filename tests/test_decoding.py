@@ -13,8 +13,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from mammoth_utils import records
-from mammoth_utils.evaluation import decoding
-from mammoth_utils.evaluation.greedy_llama import GreedyLlama, supports
+from mammoth_utils.evaluation.engines import decoders as decoding
+from mammoth_utils.evaluation.engines.llama_loop import GreedyLlama, supports
 
 RESPONSE = "\n\n### Response:"
 

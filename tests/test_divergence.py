@@ -9,7 +9,9 @@ from types import SimpleNamespace
 import pytest
 import tiny_base
 
-from mammoth_utils.training import checkpoints, describe, finetune, head, launch
+from mammoth_utils.training import describe, finetune
+from mammoth_utils.training.cluster import launch
+from mammoth_utils.training.loop import checkpoints, output_head
 
 torch = pytest.importorskip("torch")
 
@@ -57,14 +59,14 @@ def test_a_loss_or_gradient_that_is_no_number_stops_the_run_at_its_step_with_its
 ):
     from safetensors.torch import load_file
 
-    passes, summed = [0], head.summed_loss
+    passes, summed = [0], output_head.summed_loss
 
     def losing(model, inputs):
         passes[0] += 1
         loss = summed(model, inputs)
         return lost(loss, model) if passes[0] >= PASSES else loss
 
-    monkeypatch.setattr(head, "summed_loss", losing)
+    monkeypatch.setattr(output_head, "summed_loss", losing)
     description = run(base, method)
     with pytest.raises(FloatingPointError) as stopped:
         finetune(description, tiny_base.rows(64))
@@ -105,7 +107,7 @@ def trainer(place, fp16):
 
 
 def test_with_loss_scaling_the_loss_alone_decides(tmp_path):
-    from mammoth_utils.training.trainer import PackedTrainer
+    from mammoth_utils.training.loop.trainer import PackedTrainer
 
     PackedTrainer._stop_if_diverged(trainer(tmp_path, fp16=True), 2.5, float("inf"))
     with pytest.raises(FloatingPointError, match=r"step 5 has .*its loss is nan.* on a card that computes in bf16"):

@@ -15,8 +15,8 @@ import pytest
 from local_server import serving
 
 from mammoth_utils import records
-from mammoth_utils.curation import download
-from mammoth_utils.curation.download import ITEMS, RAW, Item, Part
+from mammoth_utils.curation.sources import download
+from mammoth_utils.curation.sources.download import ITEMS, RAW, Item, Part
 
 REAL = os.environ.get("MAMMOTH_DATA_DIR", "")
 needs_real = pytest.mark.skipif(not REAL, reason="MAMMOTH_DATA_DIR names no folder of real data")

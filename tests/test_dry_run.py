@@ -8,9 +8,10 @@ import random
 import pytest
 from scripted_teacher import completion, scripted
 
-from mammoth_utils.curation import asking, describe, self_instruct, stage, synthesis, tables
-from mammoth_utils.curation.sources import SOURCES, Loaded
-from mammoth_utils.curation.synthesis import Plan
+from mammoth_utils.curation import describe, pipeline, tables
+from mammoth_utils.curation.sources.registry import SOURCES, Loaded
+from mammoth_utils.curation.teacher import asking, self_instruct, synthesis
+from mammoth_utils.curation.teacher.synthesis import Plan
 from mammoth_utils.rationale import Problem
 
 PRICED = {"teacher": "https://teacher.example/v1", "teacher_model": "gpt-4o-mini"}
@@ -97,7 +98,7 @@ def test_after_a_dry_run_of_a_teachers_sources_alone_the_page_goes_on_with_the_m
     assert (left.dataset, left.teacher, left.name) == ("miniature", "miniature", f"{description.name}-dry")
     assert "miniature" in said[0]
     assert said[1].startswith("missing: College-Math (CoT)") or said[1].startswith("missing: GSM8K (PoT)")
-    assert not any(entry.missing for entry in stage.load(left))
+    assert not any(entry.missing for entry in pipeline.load(left))
 
 
 def test_after_a_dry_run_the_sources_that_are_there_go_on(monkeypatch):

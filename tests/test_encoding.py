@@ -8,7 +8,7 @@ import pytest
 import tiny_base
 
 from mammoth_utils import prompts
-from mammoth_utils.training import encoding
+from mammoth_utils.training.loop import encoding
 
 
 @pytest.fixture(scope="module")

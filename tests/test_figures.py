@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from evaluation_records import record
 
-from mammoth_utils.report import cells, claims, figures, published, style, tables
+from mammoth_utils.report import cells, claims, figure_style, figures, published, tables
 
 RECORDS = [
     record("hybrid", 0.7, also={"pot": 0.6, "cot": 0.3}),
@@ -79,7 +79,11 @@ def test_a_method_has_one_colour_and_one_marker_in_every_figure():
         assert main[ours].get_color() == seven[theirs].get_color()
         assert main[ours].get_marker() == seven[theirs].get_marker()
     compared = ("hybrid", "pot", "cot", "none")
-    assert len({style.COLOURS[one] for one in compared}) == len({style.MARKERS[one] for one in compared}) == 4
+    assert (
+        len({figure_style.COLOURS[one] for one in compared})
+        == len({figure_style.MARKERS[one] for one in compared})
+        == 4
+    )
 
 
 def test_the_claims_figure_shows_every_part_with_its_verdict():

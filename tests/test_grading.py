@@ -244,7 +244,7 @@ def test_the_published_rule_can_never_match_so_many_golds_of_the_real_sets(name,
 @pytest.mark.parametrize("name", list(GOLD_KEYS))
 def test_the_corrected_rule_accepts_every_gold_of_the_real_sets_as_its_own_answer(name):
     from mammoth_utils.grading.benchmarks import benchmark_named
-    from mammoth_utils.grading.rules import corrected_gold
+    from mammoth_utils.grading.verdicts import corrected_gold
 
     rows = [json.loads(line) for line in (Path(DATA) / "eval" / f"{name}.jsonl").read_text("utf8").splitlines()]
     refused = []

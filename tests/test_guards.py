@@ -7,7 +7,9 @@ import dataclasses
 import pytest
 import tiny_base
 
-from mammoth_utils.training import adapters, batches, describe, encoding, finetune, guards
+from mammoth_utils.training import describe, finetune
+from mammoth_utils.training.loop import batches, encoding, guards
+from mammoth_utils.training.loop import model as adapters
 
 torch = pytest.importorskip("torch")
 
@@ -69,7 +71,7 @@ def test_a_trainer_that_is_given_other_rows_than_the_base_was_asked_is_stopped_a
 
 
 def test_a_loss_on_another_scale_is_stopped_at_its_first_step(base, monkeypatch):
-    from mammoth_utils.training.trainer import PackedTrainer
+    from mammoth_utils.training.loop.trainer import PackedTrainer
 
     compute_loss = PackedTrainer.compute_loss
     monkeypatch.setattr(PackedTrainer, "compute_loss", lambda self, *a, **k: compute_loss(self, *a, **k) / 2)
@@ -88,7 +90,7 @@ def test_a_first_loss_that_is_no_number_or_too_far_off_is_stopped(found, expecte
 
 
 def test_shards_that_are_not_the_model_are_stopped(base):
-    from mammoth_utils.training import losses
+    from mammoth_utils.training.loop import losses
 
     model = adapters.load_model(run(base), "fp32")
     examples, _ = encoding.encode_rows(tiny_base.rows(2), tiny_base.tokenizer(), 1000)

@@ -9,9 +9,10 @@ matplotlib.use("Agg")
 import pandas
 import pytest
 
-from mammoth_utils.report import hardware as figures
-from mammoth_utils.training import hardware, measured
-from mammoth_utils.training.memory import PARTS
+from mammoth_utils.report import hardware_figures as figures
+from mammoth_utils.training import hardware_tables
+from mammoth_utils.training.plan import measurements
+from mammoth_utils.training.plan.memory import PARTS
 
 
 def words(figure):
@@ -22,8 +23,8 @@ def words(figure):
 
 
 def plans(gpu="H100", gpus=1):
-    machine = hardware.Machine.of(gpu, gpus, 0, 2048, 1, True)
-    return pandas.DataFrame(hardware.scale_table(machine)), machine
+    machine = hardware_tables.Machine.of(gpu, gpus, 0, 2048, 1, True)
+    return pandas.DataFrame(hardware_tables.scale_table(machine)), machine
 
 
 @pytest.mark.parametrize(("gpus", "parts"), [(1, len(PARTS) - 1), (8, len(PARTS))], ids=["nothing to load twice", "8"])
@@ -62,7 +63,7 @@ def test_the_parts_of_the_figure_are_the_planners():
 
 
 def test_every_measurement_has_a_mark_and_the_band_is_the_bound():
-    frame = pandas.DataFrame(hardware.measured_table(measured.committed()))
+    frame = pandas.DataFrame(hardware_tables.measured_table(measurements.committed()))
     figure = figures.planned_against_measured(frame, 15)
     axis = figure.axes[0]
     marks = [line for line in axis.lines if line.get_marker() in figures.MARKERS.values() and len(line.get_xdata())]

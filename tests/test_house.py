@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.metadata
 import json
 import os
@@ -20,10 +21,11 @@ from mammoth_utils import pages
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ROOT / "src" / "mammoth_utils"
-SHARED = {"rationale", "prompts", "scales", "records", "paths", "pages", "hub", "licences"}
+SHARED = {"rationale", "prompts", "scales", "records", "paths", "pages", "hub", "licences", "silence_libraries"}
 # Higher floors may import lower ones, and nothing its own floor's other rooms.
 FLOORS = {
-    "report": 3, "evaluation": 2, "training": 2, "curation": 2, "grading": 1, "programs": 1, "miniature": 1,
+    "report": 5, "audit": 4, "evaluation": 3, "training": 3, "curation": 2, "grading": 1, "programs": 1, "miniature": 1,
+    "base_models": 1,
     **dict.fromkeys(SHARED, 0),
 }  # fmt: skip
 # Said in the plan: the command line of grading runs stored programs; completions.py is the room behind it.
@@ -76,6 +78,109 @@ def test_imports_run_one_way():
     assert not wrong, "\n".join(wrong)
 
 
+PACKAGES = sorted(path.parent.name for path in LIBRARY.glob("*/__init__.py"))
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Every module of the library with the modules that it imports, at once or later."""
+    modules = {
+        file.relative_to(LIBRARY.parent).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__"): file
+        for file in sources()
+    }
+    graph: dict[str, set[str]] = {}
+    for module, file in modules.items():
+        graph[module] = set()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf8"))):
+            if isinstance(node, ast.Import):
+                graph[module] |= {alias.name for alias in node.names if alias.name in modules}
+            elif isinstance(node, ast.ImportFrom) and node.module in modules:
+                inner = {f"{node.module}.{alias.name}" for alias in node.names}
+                graph[module] |= (inner & set(modules)) or {node.module}
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """The groups of nodes of a graph that reach each other."""
+    reach = {node: set(graph[node]) - {node} for node in graph}
+    for through in graph:
+        for node in graph:
+            if through in reach[node]:
+                reach[node] |= reach[through]
+    groups = {tuple(sorted(other for other in reach[node] if node in reach[other])) for node in graph}
+    return sorted(list(group) for group in groups if group)
+
+
+def test_no_module_imports_itself_through_others():
+    assert circles(import_graph()) == []
+
+
+def test_no_folder_imports_itself_through_others():
+    """A sub-package is one node, and so is each file that lies beside it."""
+    graph = import_graph()
+
+    def place(module: str) -> str:
+        inside = (LIBRARY.parent / module.replace(".", "/")).with_suffix(".py")
+        folder = inside.parent if inside.is_file() else LIBRARY.parent / module.replace(".", "/")
+        depth = len(folder.relative_to(LIBRARY).parts)
+        return module if depth < 2 else ".".join(module.split(".")[:3])
+
+    folders: dict[str, set[str]] = {}
+    for module, imports in graph.items():
+        folders.setdefault(place(module), set()).update(map(place, imports))
+    assert circles(folders) == []
+
+
+def outside(package: str) -> list[tuple[str, str]]:
+    """File and dotted name of each import of a package's insides from outside of it; pages and scripts count."""
+    lines = []
+    files = [file for file in sources() if LIBRARY / package not in file.parents]
+    files += [file for folder in ("workflow", "speed") for file in sorted((ROOT / folder).glob("*.py"))]
+    texts = {file.relative_to(ROOT).as_posix(): file.read_text(encoding="utf8") for file in files}
+    for page in NOTEBOOKS:
+        cells = json.loads(page.read_text(encoding="utf8"))["cells"]
+        texts[f"notebooks/{page.name}"] = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    face = f"mammoth_utils.{package}"
+    for name, text in texts.items():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom) and node.module and f"{node.module}.".startswith(f"{face}."):
+                lines += [(name, f"{node.module}.{alias.name}") for alias in node.names]
+            elif isinstance(node, ast.Import):
+                lines += [(name, alias.name) for alias in node.names if alias.name.startswith(f"{face}.")]
+    return lines
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_is_entered_by_its_face(package):
+    face = importlib.import_module(f"mammoth_utils.{package}")
+    handed_on = {f"mammoth_utils.{package}.{name}" for name in (*face.__all__, "VERSION")}
+    wrong = [f"{name} imports {what}" for name, what in outside(package) if what not in handed_on]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_face_hands_on_what_it_names(package):
+    face = importlib.import_module(f"mammoth_utils.{package}")
+    for name in face.__all__:
+        thing = getattr(face, name)
+        inner = LIBRARY / package / f"{name}.py"
+        assert not inner.exists() or getattr(thing, "__file__", "") == str(inner), (
+            f"{package}.{name} is a file and something else: whichever is imported last would win"
+        )
+
+
+def test_no_folder_is_crowded_and_no_two_names_of_a_package_are_alike():
+    for folder in {file.parent for file in sources()}:
+        assert len(list(folder.glob("*.py"))) <= 20, f"{folder.relative_to(ROOT)} has more files than a reader can scan"
+    for package in PACKAGES:
+        files = [file for file in (LIBRARY / package).rglob("*.py") if not file.stem.startswith("__")]
+        stems = sorted(file.stem for file in files)
+        assert len(stems) == len(set(stems)), f"{package}: two files of one name"
+        alike = [(a, b) for a in stems for b in stems if a < b and (b.startswith(a) and len(b) - len(a) <= 2)]
+        alike += [(a, b) for a in stems for b in stems
+                  if a < b and len(a) == len(b) and sum(x != y for x, y in zip(a, b, strict=True)) == 1]  # fmt: skip
+        assert not alike, f"{package}: names that differ by a letter or two: {alike}"
+
+
 def test_shared_nouns_import_nothing_heavy():
     heavy = {"torch", "transformers", "pandas", "numpy", "datasets", "matplotlib", "sympy"}
     for noun in SHARED:
@@ -90,11 +195,6 @@ def test_a_light_import_loads_no_torch(room):
     code = f"import sys, mammoth_utils{room}; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr or f"mammoth_utils{room} loads torch"
-
-
-def test_a_room_is_one_sitting():
-    long = {file.relative_to(ROOT).as_posix(): len(file.read_text(encoding="utf8").splitlines()) for file in sources()}
-    assert not {name: lines for name, lines in long.items() if lines > 350}
 
 
 def test_no_script_hides_a_module_from_what_it_imports():
@@ -271,7 +371,7 @@ def test_a_fresh_environment_of_the_conda_files_pip_section_imports_every_packag
     for lines in ([next(line for line in pip if line.startswith("torch=="))], pip):
         subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *lines], check=True)
     subprocess.run([python, "-m", "pip", "check"], check=True)
-    modules = [*CARD.split(), "mammoth_utils.training.describe"]
+    modules = [*CARD.split(), "mammoth_utils.training.description"]
     code = f"import importlib\nfor name in {modules!r}: importlib.import_module(name)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "MAMMOTH_ROOT": str(ROOT)}
     done = subprocess.run([python, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path)

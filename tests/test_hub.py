@@ -15,7 +15,8 @@ import hub_server
 import pytest
 
 from mammoth_utils import records
-from mammoth_utils.curation import export, hub, mixtures, rehearsal, release
+from mammoth_utils.curation import export, mixtures, rehearsal
+from mammoth_utils.curation.sources import hub, release
 
 NAME, FILE = release.HUB_NAME, release.HUB_FILE
 

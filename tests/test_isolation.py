@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mammoth_utils.programs import IsolationError, Sandbox, isolation, layers, parents, run_program, traces
+from mammoth_utils.programs import IsolationError, Sandbox, isolation, run_program, worker_handle
+from mammoth_utils.programs._worker import cleanup, confinement
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -79,7 +80,7 @@ def test_other_systems_import_the_sandbox_and_are_told_what_is_missing(monkeypat
 
 
 def test_readable_places_hold_python_and_no_folder_twice():
-    places = layers.readable_places([sysconfig.get_path("purelib")])
+    places = confinement.readable_places([sysconfig.get_path("purelib")])
     assert any(os.__file__.startswith(f"{place}/") for place in places)
     assert "/" not in places
     assert str(Path.home()) not in places
@@ -102,7 +103,7 @@ def test_a_folder_is_emptied_however_deep_and_whatever_its_rights(tmp_path):
     (folder / "locked").chmod(0)
     kept = tmp_path / "kept"
     kept.write_text("x")
-    assert traces.wipe(str(folder))
+    assert cleanup.wipe(str(folder))
     assert os.listdir(folder) == []
     assert kept.exists()
 
@@ -130,8 +131,8 @@ def test_packages_below_tmp_are_not_hidden_by_the_scratch_folder(level, monkeypa
     with tempfile.TemporaryDirectory(prefix="mammoth-packages-", dir="/tmp") as folder:
         os.chmod(folder, 0o755)
         Path(folder, "lonely.py").write_text("FOUND = 7\n")
-        known = parents.package_folders()
-        monkeypatch.setattr(parents, "package_folders", lambda: [*known, folder])
+        known = worker_handle.package_folders()
+        monkeypatch.setattr(worker_handle, "package_folders", lambda: [*known, folder])
         found = run_program("import lonely\nopen('note', 'w').write('x')\nprint(lonely.FOUND)", isolation=level)
         assert (found.status, found.printed) == ("ok", "7\n"), found.error
         refused = run_program(f"open({folder + '/left'!r}, 'w')", isolation=level)
@@ -143,7 +144,7 @@ def test_everything_holds_for_an_ordinary_user_too():
     """The tests of programs once more, as a user without rights, by an interpreter that such a user may run."""
     if os.name != "posix" or os.geteuid() != 0:
         pytest.skip("these tests already run as an ordinary user")
-    as_nobody = {"user": layers.NOBODY, "group": layers.NOBODY, "extra_groups": [], "cwd": "/"}
+    as_nobody = {"user": confinement.NOBODY, "group": confinement.NOBODY, "extra_groups": [], "cwd": "/"}
     packages = sysconfig.get_path("purelib")
     environment = {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{packages}", "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/"}
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"

@@ -11,7 +11,10 @@ import pytest
 import tiny_base
 
 from mammoth_utils import pages, paths, prompts, records
-from mammoth_utils.training import batches, describe, evaluation, live, machine, planner, ready, recipe, steps, train
+from mammoth_utils.training import describe, evaluation, ready, run_summary, steps, train
+from mammoth_utils.training.cluster import page_progress
+from mammoth_utils.training.loop import batches
+from mammoth_utils.training.plan import advice, this_machine
 
 
 def points(*seconds: float, every: int = 10, tokens: float = 1000.0) -> list[dict[str, float]]:
@@ -30,12 +33,12 @@ def points(*seconds: float, every: int = 10, tokens: float = 1000.0) -> list[dic
     (points(2.0, 12.0), 11, "step 11 of 11 · loss 1.900 · 100 tokens/s · 1.5 GiB at most · all of it in 12 s"),
 ])  # fmt: skip
 def test_a_status_says_step_loss_speed_memory_and_time_left(seen, whole, said):
-    assert live.status(seen, whole) == said
+    assert page_progress.status(seen, whole) == said
 
 
 def test_the_speed_is_that_of_the_last_points_and_not_of_the_start():
     slow_start = points(0.0, 1000.0, *(1000.0 + 10 * at for at in range(1, 40)))
-    assert " 100 tokens/s " in live.status(slow_start)
+    assert " 100 tokens/s " in page_progress.status(slow_start)
 
 
 @pytest.fixture
@@ -57,8 +60,8 @@ def shown(monkeypatch):
 
 def test_a_flood_of_points_and_lines_changes_a_page_a_few_times_and_leaves_the_last(shown, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(live.time, "monotonic", lambda: now[0])
-    curve = live.LiveCurve(lambda given: pytest.fail("no picture within five seconds"), steps=1000)
+    monkeypatch.setattr(page_progress.time, "monotonic", lambda: now[0])
+    curve = page_progress.LiveCurve(lambda given: pytest.fail("no picture within five seconds"), steps=1000)
     for at in range(1000):
         now[0] += 0.004
         curve({"step": at + 1, "loss": 1.0, "lr": 0.0, "tokens": 10.0 * at, "seconds": now[0], "memory_gib": 1.0})
@@ -102,9 +105,9 @@ def test_a_run_that_only_several_nodes_can_hold_is_ready_there_and_refused_on_on
     here, monkeypatch, world, nodes, fits
 ):
     tiny_base_of_70b(here, monkeypatch)
-    monkeypatch.setattr(planner, "gpus", lambda: [planner.Gpu("H100", 79.6)] * 8)
-    monkeypatch.setattr(machine, "torch_refuses", lambda cards: "")
-    monkeypatch.setattr(machine, "free_memory", lambda: 500.0)
+    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu("H100", 79.6)] * 8)
+    monkeypatch.setattr(this_machine, "torch_refuses", lambda cards: "")
+    monkeypatch.setattr(this_machine, "free_memory", lambda: 500.0)
     if world:
         monkeypatch.setenv("WORLD_SIZE", world)
     description = describe("70b", method="full", nodes=nodes, sharding="fsdp2", max_length=1024)
@@ -172,19 +175,19 @@ def test_the_steps_that_a_page_counts_down_are_those_that_the_run_lays_out(rows,
     ("NVIDIA GeForce GTX 1080", 8.0, None),
 ])  # fmt: skip
 def test_a_drivers_name_finds_the_card_whose_peak_is_known(name, gib, expected):
-    found = recipe.card_like(planner.Gpu(name, gib))
+    found = run_summary.card_like(advice.Gpu(name, gib))
     assert (found and found.name) == expected
 
 
 def test_the_outlook_counts_tokens_and_on_a_known_card_hours_and_dollars(monkeypatch):
     tokenizer, rows = tiny_base.tokenizer(), tiny_base.rows(500)
-    monkeypatch.setattr(planner, "gpus", list)
-    plain = recipe.outlook(describe("7b", method="full"), rows, tokenizer)
+    monkeypatch.setattr(advice, "gpus", list)
+    plain = run_summary.outlook(describe("7b", method="full"), rows, tokenizer)
     mean = int(re.search(r"^1,500 examples of (\d+) tokens, .* in 12 steps$", plain)[1])
     assert mean == pytest.approx(sum(len(tokenizer(prompts.alpaca(r["instruction"]) + r["output"]).input_ids) + 1
                                      for r in rows) / 500, rel=0.02)  # fmt: skip
-    monkeypatch.setattr(planner, "gpus", lambda: [planner.Gpu("NVIDIA H100 80GB HBM3", 79.6)] * 8)
-    said = recipe.outlook(describe("7b", method="full", max_steps=6000), rows, tokenizer)
+    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu("NVIDIA H100 80GB HBM3", 79.6)] * 8)
+    said = run_summary.outlook(describe("7b", method="full", max_steps=6000), rows, tokenizer)
     hours = float(re.search(r"768,000 examples .* about ([\d.]+) hours on 8 x H100 at 40% of their peak", said)[1])
     assert hours == pytest.approx(8 * 6.738e9 * mean * 768_000 / (8 * 0.4 * 989e12) / 3600, abs=0.051)
     assert "dollars at 2.69 an hour of one H100, as listed on" in said

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mammoth_utils.curation import messages
-from mammoth_utils.curation.messages import program, why_not
+from mammoth_utils.curation.teacher import messages
+from mammoth_utils.curation.teacher.messages import program, why_not
 
 CODE = "boxes = 12 * 17\nprint(boxes - 30)"
 

@@ -15,8 +15,8 @@ from random import Random
 import pytest
 
 from mammoth_utils.miniature import arithmetic, benchmarks, corpus, sources
-from mammoth_utils.miniature.families import FAMILIES
-from mammoth_utils.miniature.logic import DAYS
+from mammoth_utils.miniature.families.logic import DAYS
+from mammoth_utils.miniature.families.registry import FAMILIES
 from mammoth_utils.miniature.problems import TEST_FACTS, TRAINING_FACTS, draw, draw_many
 from mammoth_utils.rationale import LETTERS
 

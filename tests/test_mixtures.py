@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from mammoth_utils import licences, records
-from mammoth_utils.curation import card, download, export, mixtures
-from mammoth_utils.curation.sources import MINI, NUMBER_COMPARISON, SOURCES
+from mammoth_utils.curation import dataset_card, export, mixtures
+from mammoth_utils.curation.sources import download
+from mammoth_utils.curation.sources.registry import MINI, NUMBER_COMPARISON, SOURCES
 from mammoth_utils.scales import MIXTURES
 
 
@@ -151,7 +152,7 @@ def test_a_real_card_says_which_licences_a_mixture_and_a_model_inherit(folder):
     rows = [{**row, "source": row["source"].removeprefix(MINI)} for row in mixtures.read(folder, "G+M+C", 0)]
     counts = export.Counts.of(rows)
     assert licences.of_rows(counts.sources) == {"MIT": 12, "none listed": 3, "CC-BY-NC-4.0": 3}
-    text = card.card(counts, "G+M+C", {}, {"dataset": "release"})
+    text = dataset_card.card(counts, "G+M+C", {}, {"dataset": "release"})
     assert "inherits: MIT (12 rows)" in text
     assert "forbids commercial use" in text
     assert "For 3 rows no licence is stated" in text

@@ -9,17 +9,18 @@ import random
 import pytest
 
 from mammoth_utils import records
-from mammoth_utils.training import hardware, measured, memory
-from mammoth_utils.training.architectures import Architecture
+from mammoth_utils.base_models.architectures import Architecture
+from mammoth_utils.training import hardware_tables
+from mammoth_utils.training.plan import measurements, memory
 
-RECORD = measured.committed()
+RECORD = measurements.committed()
 
 
 def within_bounds(case):
-    beside = measured.compare(case)
-    assert beside["exact"], f"{measured.predicted(case)} against {case['held']}"
-    assert abs(beside["saved"]) <= measured.SAVED_WITHIN
-    assert abs(beside["peak"]) <= measured.PEAK_WITHIN
+    beside = measurements.compare(case)
+    assert beside["exact"], f"{measurements.predicted(case)} against {case['held']}"
+    assert abs(beside["saved"]) <= measurements.SAVED_WITHIN
+    assert abs(beside["peak"]) <= measurements.PEAK_WITHIN
 
 
 @pytest.mark.parametrize(
@@ -32,60 +33,62 @@ def test_the_committed_measurements_hold_todays_formulas_to_their_bounds(case):
 
 
 def test_the_record_has_every_case_that_the_command_measures():
-    measured_cases = [{key: case[key] for key in measured.KEYS} for case in RECORD["cases"]]
-    assert measured_cases == measured.cases(), f"make it again: {measured.COMMAND}"
+    measured_cases = [{key: case[key] for key in measurements.KEYS} for case in RECORD["cases"]]
+    assert measured_cases == measurements.cases(), f"make it again: {measurements.COMMAND}"
 
 
 def test_the_nets_vary_in_what_decides_memory():
-    nets = [measured.architecture(name) for name in measured.SHAPES]
+    nets = [measurements.architecture(name) for name in measurements.SHAPES]
     assert len(nets) >= 6
     assert all(10e6 <= net.parameters <= 200e6 for net in nets)
-    for name, millions in ((name, name.split("-")[1].rstrip("m")) for name in measured.SHAPES):
-        assert round(measured.architecture(name).parameters / 1e6) == int(millions), f"{name} says its own size"
+    for name, millions in ((name, name.split("-")[1].rstrip("m")) for name in measurements.SHAPES):
+        assert round(measurements.architecture(name).parameters / 1e6) == int(millions), f"{name} says its own size"
     assert {net.tied for net in nets} == {net.qkv_bias for net in nets} == {True, False}
     assert {net.kv == net.queries for net in nets} == {True, False}
     assert min(net.layers for net in nets) <= 4 < 24 <= max(net.layers for net in nets)
     assert max(net.vocabulary for net in nets) >= 16 * min(net.vocabulary for net in nets)
-    methods = {(case["shape"], case["method"]) for case in measured.cases()}
-    assert len(methods) == 3 * (len(measured.SHAPES) + 1)
+    methods = {(case["shape"], case["method"]) for case in measurements.cases()}
+    assert len(methods) == 3 * (len(measurements.SHAPES) + 1)
 
 
 def test_an_unknown_shape_is_refused_with_the_choices(monkeypatch, capsys):
     with pytest.raises(ValueError, match="unknown shape 'gpt'; known: llama-1m, llama-14m"):
-        measured.architecture("gpt")
+        measurements.architecture("gpt")
     monkeypatch.setattr("sys.argv", ["measured", "--shapes", "llama-14m,gpt"])
     with pytest.raises(SystemExit):
-        measured.main()
+        measurements.main()
     assert "unknown shape 'gpt'; known: llama-1m" in capsys.readouterr().err
 
 
 def test_a_run_that_fails_says_how_it_ended(tmp_path):
     with pytest.raises(RuntimeError, match=r"failed \(1\):(?s:.*)unexpected keyword argument 'colour'"):
-        measured._child({"colour": "blue"}, tmp_path)
+        measurements._child({"colour": "blue"}, tmp_path)
 
 
 def test_cases_that_were_measured_before_are_kept_and_the_record_is_written_after_each(tmp_path, monkeypatch):
     kept, asked = RECORD["cases"][0], []
 
-    def measure(case, folder, allocator=measured.ALLOCATOR):
+    def measure(case, folder, allocator=measurements.ALLOCATOR):
         asked.append((case, allocator))
         assert records.read_json(tmp_path / "r.json")["cases"], "the case before is on disk already"
         return {**RECORD["cases"][1], **case}
 
-    monkeypatch.setattr(measured, "measure", measure)
-    wanted = measured.cases()[:2]
-    made = measured.record(wanted, tmp_path / "r.json", [kept], say=lambda line: None)
-    default = {key: made["allocator_default"][key] for key in measured.KEYS}
-    assert asked == [(wanted[1], measured.ALLOCATOR), (default, {})], "the largest is measured with the defaults too"
+    monkeypatch.setattr(measurements, "measure", measure)
+    wanted = measurements.cases()[:2]
+    made = measurements.record(wanted, tmp_path / "r.json", [kept], say=lambda line: None)
+    default = {key: made["allocator_default"][key] for key in measurements.KEYS}
+    assert asked == [(wanted[1], measurements.ALLOCATOR), (default, {})], (
+        "the largest is measured with the defaults too"
+    )
     assert records.read_json(tmp_path / "r.json")["cases"] == made["cases"]
 
 
 def test_the_pages_table_says_of_each_run_what_was_compared():
-    rows = hardware.measured_table(RECORD)
+    rows = hardware_tables.measured_table(RECORD)
     assert len(rows) == len(RECORD["cases"])
     assert {row["weights, gradients, states"] for row in rows} == {"to the byte"}
     spoilt = {**RECORD, "cases": [{**RECORD["cases"][0], "held": {**RECORD["cases"][0]["held"], "weights": 1}}]}
-    assert hardware.measured_table(spoilt)[0]["weights, gradients, states"] == "differ"
+    assert hardware_tables.measured_table(spoilt)[0]["weights, gradients, states"] == "differ"
 
 
 @pytest.mark.long
@@ -96,13 +99,13 @@ def test_the_pages_table_says_of_each_run_what_was_compared():
 )
 def test_a_run_measured_now_is_within_the_same_bounds(wanted, tmp_path):
     """Weights, gradients and states to the byte, saved activations within 5 %, the process's peak within 15 %."""
-    from mammoth_utils.training import guards
+    from mammoth_utils.training.loop import guards
 
     if guards.precision("cpu").compute != "bf16":
         pytest.skip("this processor emulates 16 bit, and its libraries hold more beside it")
     names = ("shape", "method", "checkpointing")
-    case = next(one for one in measured.cases() if tuple(one[name] for name in names) == wanted)
-    within_bounds(measured.measure(case, tmp_path))
+    case = next(one for one in measurements.cases() if tuple(one[name] for name in names) == wanted)
+    within_bounds(measurements.measure(case, tmp_path))
 
 
 @pytest.mark.long
@@ -122,8 +125,8 @@ def test_what_a_forward_pass_saves_is_the_formula_to_the_byte_on_random_shapes(m
     from peft import LoraConfig, get_peft_model
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from mammoth_utils.training import head
-    from mammoth_utils.training.attention import register, row_inputs
+    from mammoth_utils.training.loop import output_head
+    from mammoth_utils.training.loop.attention import register, row_inputs
     from mammoth_utils.training.measuring import Watch
 
     draw, lengths, vocabulary, rank, labels = random.Random(0), [50, 47, 40], 300, 12, 61
@@ -150,7 +153,7 @@ def test_what_a_forward_pass_saves_is_the_formula_to_the_byte_on_random_shapes(m
         watch = Watch()
         autocast = torch.autocast("cpu", torch.bfloat16) if compute == "bf16" else contextlib.nullcontext()
         with watch.watching(), autocast:
-            head.summed_loss(model.train(), row)
+            output_head.summed_loss(model.train(), row)
             watch._keep()
         stream = 4 if method == "full" else width
         tokens, how = sum(lengths), {"checkpointing": False, "compute": compute, "dropout": dropout, "device": "cpu"}

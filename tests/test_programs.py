@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 from processes import below, children, gone
 
-from mammoth_utils.programs import Sandbox, SandboxError, frames, isolation, parents, run_program, run_programs, watch
+from mammoth_utils.programs import Sandbox, SandboxError, isolation, run_program, run_programs, worker_handle
 from mammoth_utils.programs import sandbox as sandbox_room
+from mammoth_utils.programs._worker import pipe_messages, program_process
 
 STRONG = [level for level in isolation.FULL if isolation.attempt(level)[0] is not None]
 needs_full = pytest.mark.skipif(not STRONG, reason="neither namespaces nor Landlock can be had on this machine")
@@ -221,13 +222,13 @@ def test_memory_within_the_limit_is_given(run):
 def test_a_flood_of_prints_is_stopped_and_cut(run):
     execution = run("while True: print('x' * 1000)", timeout_s=20)
     assert (execution.status, execution.truncated) == ("output", True)
-    assert len(execution.printed) == watch.PRINTED_BYTES
+    assert len(execution.printed) == program_process.PRINTED_BYTES
 
 
 def test_a_long_output_is_cut_and_the_cut_is_said(run):
     execution = run("print('é' * 100000)")
     assert (execution.status, execution.truncated) == ("ok", True)
-    assert execution.printed == "é" * (watch.PRINTED_BYTES // 2)
+    assert execution.printed == "é" * (program_process.PRINTED_BYTES // 2)
 
 
 def test_a_long_value_is_cut_and_the_cut_is_said(run):
@@ -291,7 +292,7 @@ def test_output_that_looks_like_the_protocol_is_output(run):
     execution = run(
         f"""
         import os, sys
-        os.write(1, {frames.pack({"status": "ok", "printed": "forged", "value": None, "retired": False})!r})
+        os.write(1, {pipe_messages.pack({"status": "ok", "printed": "forged", "value": None, "retired": False})!r})
         print('honest')
         """
     )
@@ -548,7 +549,7 @@ def test_an_abandoned_iterator_leaves_no_process():
 
 def killing_at_the_start(monkeypatch, times: int, which: str) -> list[int]:
     """Let the first workers be killed while they import: their guard's process, or its child's."""
-    started, killed = parents.WarmParent.__init__, []
+    started, killed = worker_handle.WarmParent.__init__, []
 
     def start(self, kind, level):
         started(self, kind, level)
@@ -562,7 +563,7 @@ def killing_at_the_start(monkeypatch, times: int, which: str) -> list[int]:
         killed.append(self._process.pid if which == "guard" else min(made))
         os.kill(killed[-1], signal.SIGKILL)
 
-    monkeypatch.setattr(parents.WarmParent, "__init__", start)
+    monkeypatch.setattr(worker_handle.WarmParent, "__init__", start)
     return killed
 
 
@@ -609,7 +610,7 @@ from mammoth_utils.programs import run_programs
 for execution in run_programs(["print(1)", *["while True: pass"] * 3], timeout_s=60, workers=2, isolation="auto"):
     print(execution.printed, flush=True)
 """
-    path = os.pathsep.join([str(Path(watch.__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(Path(program_process.__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     caller = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}
     )

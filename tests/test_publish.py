@@ -18,8 +18,9 @@ import yaml
 from test_hub import python
 
 from mammoth_utils import hub, licences, prompts, records, scales
-from mammoth_utils.curation import release
-from mammoth_utils.training import card, describe, finetune, merging, publish
+from mammoth_utils.curation.sources import release
+from mammoth_utils.training import describe, finetune
+from mammoth_utils.training.export import merge_adapter, model_card, publish
 
 BASE, OURS = "meta-llama/Llama-2-7b-hf", "someone/mammoth-test"
 
@@ -180,11 +181,11 @@ def _merged_past_the_command(folder):
 def _merged_later(folder):
     """A large base's run: what it recorded when it ended, then merged by the command, then changed."""
     record = records.read_json(folder / "record.json")
-    record["merging"] = {"command": merging.command(folder, "cpu"), "needs": "5 GB"}
+    record["merging"] = {"command": merge_adapter.command(folder, "cpu"), "needs": "5 GB"}
     record["model"]["folders"] = ["adapter"]
     records.write_json(folder / "record.json", record)
     shutil.rmtree(folder / "model")
-    assert merging.main([str(folder)]) == 0
+    assert merge_adapter.main([str(folder)]) == 0
     _changed(folder)
 
 
@@ -210,7 +211,7 @@ def _names_a_place(folder):
         (_merged_past_the_command, "model", "", "knows no hash of model/, so nothing says that it is what was trained"),
         (_merged_later, "model", "", "they were changed after the run"),
         (_emptied, "auto", "", "holds neither model/ nor adapter/ with safetensors"),
-        (_unmerged, "model", "", "`python -m mammoth_utils.training.merging"),
+        (_unmerged, "model", "", "`python -m mammoth_utils.training.export.merge_adapter"),
         (_names_a_place, "model", "", "config.json names "),
         (lambda folder: None, "adapter", "", "say --base OWNER/NAME, or publish the merged model"),
         (lambda folder: None, "weights", "", "holds no weights/, only model and adapter"),
@@ -232,7 +233,7 @@ def test_a_model_that_was_merged_after_its_run_is_published_with_its_hash(runs, 
     folder = shutil.copytree(runs[0] / "qlora", tmp_path / "runs" / "train" / "qlora")
     before = (folder / "model" / "model.safetensors").read_bytes()
     shutil.rmtree(folder / "model")
-    assert merging.main([str(folder)]) == 0
+    assert merge_adapter.main([str(folder)]) == 0
     assert (folder / "model" / "model.safetensors").read_bytes() == before, "what the run itself merges"
     record = records.read_json(folder / "record.json")
     told = publish.publish(folder, OURS, base=BASE, dry_run=True)
@@ -292,7 +293,7 @@ def front(text: str) -> dict:
 def test_the_card_is_what_the_hub_reads(record):
     from huggingface_hub import ModelCard
 
-    text = card.texts(record, "adapter", OURS, BASE)["README.md"]
+    text = model_card.texts(record, "adapter", OURS, BASE)["README.md"]
     told = ModelCard(text)
     assert told.data.base_model == BASE
     assert told.data.library_name == "peft"
@@ -303,11 +304,11 @@ def test_the_card_is_what_the_hub_reads(record):
         "base_model_relation": "adapter", "datasets": ["TIGER-Lab/MathInstruct"],
         "tags": ["math", "chain-of-thought", "program-of-thought", "qlora"],
     }  # fmt: skip
-    assert card.RELEASE == release.HUB_NAME
+    assert model_card.RELEASE == release.HUB_NAME
 
 
 def test_the_card_says_what_was_trained_and_how_it_went(record):
-    text = card.texts(record, "model", OURS, BASE)["README.md"]
+    text = model_card.texts(record, "model", OURS, BASE)["README.md"]
     for said in (
         f"{record['losses']['first']:.3f} at first, {record['losses']['last']:.3f} over the last tenth",
         f"{record['model']['trained']:,} of {record['model']['parameters']:,}",
@@ -370,7 +371,7 @@ def sourced(record: dict, *names: str, world: str = "real", base: str = BASE) ->
     ],
 )
 def test_a_model_inherits_the_licences_of_its_base_and_of_its_data(record, sources, base, world, tag, because):
-    told = card.texts(sourced(record, *sources, world=world, base=base), "model", OURS)
+    told = model_card.texts(sourced(record, *sources, world=world, base=base), "model", OURS)
     assert front(told["README.md"])["license"] == tag, because
     if world == "real":
         assert licences.of_base(base)[1] in told["LICENSE.md"]
@@ -384,7 +385,7 @@ def test_a_model_inherits_the_licences_of_its_base_and_of_its_data(record, sourc
 def test_a_model_of_a_rebuilt_set_inherits_the_licences_of_the_files_that_were_read(record):
     changed = sourced(record, "MathQA (PoT)", "GSM8K (CoT)", base="Qwen/Qwen2.5-0.5B")
     changed["dataset"]["files"] = {"MathQA (PoT)": ["train/lila_mathqa_gain_train.jsonl.gz"]}
-    told = card.texts(changed, "model", OURS)
+    told = model_card.texts(changed, "model", OURS)
     assert "| the data | CC-BY-4.0 | 10 |" in told["LICENSE.md"], "Lila's own, beside the set's Apache-2.0"
     assert "| the data | Apache-2.0 | 10 |" in told["LICENSE.md"]
     assert "| the data | MIT | 10 |" in told["LICENSE.md"], "a source whose files are not named has Table 1's"
@@ -395,7 +396,7 @@ def test_a_run_records_the_files_that_its_data_set_was_read_from(runs_dir):
     place.mkdir(parents=True)
     sources = [{"name": "GSM8K (CoT)", "files": {"train/gsm8k_train.jsonl.gz": "0" * 64}}, {"name": "MATH (CoT)"}]
     (place / "record.json").write_text(json.dumps({"sources": sources}))
-    finetune = importlib.import_module("mammoth_utils.training.finetune")  # the package hands on the function
+    finetune = importlib.import_module("mammoth_utils.training.loop.finetune")  # the package hands on the function
     assert finetune._files("mine") == {"GSM8K (CoT)": ["train/gsm8k_train.jsonl.gz"]}
     assert finetune._files("elsewhere") == {}
 

@@ -13,24 +13,16 @@ import pytest
 import tiny_base
 
 from mammoth_utils import paths, prompts, records
-from mammoth_utils.curation import mixtures, release
-from mammoth_utils.evaluation import decoding
-from mammoth_utils.training import (
-    NotReadyError,
-    adapters,
-    architectures,
-    bases,
-    describe,
-    encoding,
-    finetune,
-    guards,
-    machine,
-    planner,
-    ready,
-)
-from mammoth_utils.training.describe import RunDescription
-from mammoth_utils.training.folder import claim
-from mammoth_utils.training.ready import _bytes_written, _loading
+from mammoth_utils.base_models import architectures, locations
+from mammoth_utils.curation import mixtures
+from mammoth_utils.curation.sources import release
+from mammoth_utils.evaluation.engines import decoders
+from mammoth_utils.training import NotReadyError, describe, finetune, ready
+from mammoth_utils.training.description import RunDescription
+from mammoth_utils.training.loop import encoding, guards, model
+from mammoth_utils.training.loop.run_folder import claim
+from mammoth_utils.training.plan import advice, this_machine
+from mammoth_utils.training.readiness import _bytes_written, _loading
 
 pytest.importorskip("torch")
 LLAMA = "meta-llama/Llama-2-7b-hf"
@@ -48,9 +40,9 @@ def seven(tmp_path_factory):
 def here(tmp_path, monkeypatch):
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
     monkeypatch.delenv("MAMMOTH_BASES", raising=False)
-    monkeypatch.setattr(planner, "gpus", list)
-    monkeypatch.setattr(machine, "torch_refuses", lambda cards: "")
-    monkeypatch.setattr(machine, "free_memory", lambda: 500.0)
+    monkeypatch.setattr(advice, "gpus", list)
+    monkeypatch.setattr(this_machine, "torch_refuses", lambda cards: "")
+    monkeypatch.setattr(this_machine, "free_memory", lambda: 500.0)
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
@@ -86,9 +78,9 @@ def test_a_folder_of_bases_is_named_once_for_every_size(seven, here, monkeypatch
     assert description.base_path == str((root / layout.replace("owner/name", LLAMA).replace(
         "owner--name", LLAMA.replace("/", "--"))).resolve())  # fmt: skip
     assert any("base model in" in line for line in ready(description))
-    assert architectures.architecture_of(planner.scales.scale("7b"), description.base).hidden == hub_bases.WIDTH
+    assert architectures.architecture_of(advice.scales.scale("7b"), description.base).hidden == hub_bases.WIDTH
     assert describe("13b").base_path == "meta-llama/Llama-2-13b-hf", "one that the folder does not hold"
-    assert decoding.local_path(LLAMA) == description.base_path, "an adapter is evaluated on the same folder"
+    assert decoders.local_path(LLAMA) == description.base_path, "an adapter is evaluated on the same folder"
 
 
 def test_a_variable_that_names_no_folder_is_no_fallback(here, monkeypatch):
@@ -113,10 +105,10 @@ def test_a_folder_that_is_not_whole_is_told_what_it_lacks(seven, here, absent, s
 def test_a_base_is_known_by_its_content_and_a_hubs_by_its_commit(seven, here, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(here / "hub"))
     pinned = describe("7b")
-    assert bases.base_identity(pinned) == {"name": LLAMA, "revision": pinned.revision}
-    assert bases.base_identity(describe("7b", revision="main")) == {"name": LLAMA, "revision": None}
+    assert locations.base_identity(pinned) == {"name": LLAMA, "revision": pinned.revision}
+    assert locations.base_identity(describe("7b", revision="main")) == {"name": LLAMA, "revision": None}
     monkeypatch.setenv("MAMMOTH_BASES", str(seven))
-    assert len(bases.base_identity(pinned)["sha256"]) == 64
+    assert len(locations.base_identity(pinned)["sha256"]) == 64
 
 
 # --- what a machine lacks -----------------------------------------------------------------------------------------
@@ -173,7 +165,7 @@ def test_what_a_run_writes_follows_from_its_method():
 def test_the_pages_table_counts_the_disk_that_readiness_asks_for_and_the_base():
     seven = architectures.ARCHITECTURES["7b", "llama"]
     asked = sum(_bytes_written(describe("7b", method="full"), seven)) + 2 * seven.parameters
-    row = next(row for row in planner.cost_table() if (row["size"], row["family"]) == ("7b", "llama"))
+    row = next(row for row in advice.cost_table() if (row["size"], row["family"]) == ("7b", "llama"))
     assert row["disk (GB)"] == round(asked / 1e9)
 
 
@@ -219,8 +211,8 @@ WHEEL = {"torch": "2.13.0", "cuda": "13.0", "archs": ["sm_75", "sm_80", "sm_86",
     ({"cards": []}, ["sees 0 of 1 cards", "CUDA_VISIBLE_DEVICES"]),
 ])  # fmt: skip
 def test_a_card_that_torch_cannot_use_is_refused_before_anything_is_fetched(seven, monkeypatch, found, words):
-    monkeypatch.setattr(machine, "torch_refuses", lambda cards: machine.refusal({**WHEEL, **found}, cards))
-    monkeypatch.setattr(planner, "gpus", lambda: [planner.Gpu("NVIDIA A10G", 22.0)])
+    monkeypatch.setattr(this_machine, "torch_refuses", lambda cards: this_machine.refusal({**WHEEL, **found}, cards))
+    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu("NVIDIA A10G", 22.0)])
     description = describe("7b", base=str(seven / LLAMA), method="qlora", force=True)
     if words is None:
         assert ready(description)
@@ -241,7 +233,7 @@ def test_a_card_that_torch_cannot_use_is_refused_before_anything_is_fetched(seve
     ([], (8, 0), False, "a build for no card"),
 ])  # fmt: skip
 def test_code_runs_on_the_cards_that_it_was_built_for(archs, capability, runs, because):
-    assert machine.runs_on(archs, *capability) == runs, because
+    assert this_machine.runs_on(archs, *capability) == runs, because
 
 
 @pytest.mark.parametrize(("body", "words"), [
@@ -250,16 +242,16 @@ def test_code_runs_on_the_cards_that_it_was_built_for(archs, capability, runs, b
 ])  # fmt: skip
 def test_torch_is_asked_in_a_process_of_its_own(monkeypatch, body, words):
     monkeypatch.undo()
-    monkeypatch.setattr(machine, "PROBE", body)
-    assert words in machine.torch_refuses(1)
-    assert bool(machine.torch_refuses(1)) == bool(words)
+    monkeypatch.setattr(this_machine, "PROBE", body)
+    assert words in this_machine.torch_refuses(1)
+    assert bool(this_machine.torch_refuses(1)) == bool(words)
 
 
 def test_the_probe_itself_says_of_this_torch_what_it_was_built_for(monkeypatch):
     import torch
 
     monkeypatch.undo()
-    said = machine.torch_refuses(10_000)
+    said = this_machine.torch_refuses(10_000)
     assert torch.__version__ in said
     assert ("is built without CUDA" in said) == (torch.version.cuda is None)
 
@@ -276,7 +268,7 @@ def test_the_probe_itself_says_of_this_torch_what_it_was_built_for(monkeypatch):
     (8, {"nodes": 5, "method": "full"}, None),
 ])  # fmt: skip
 def test_more_rows_than_a_step_has_examples_are_refused_with_the_choices(seven, monkeypatch, cards, asked, words):
-    monkeypatch.setattr(planner, "gpus", lambda: [planner.Gpu("H100", 79.6)] * cards)
+    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu("H100", 79.6)] * cards)
     description = describe("7b", base=str(seven / LLAMA), **{"method": "lora", **asked})
     if words is None:
         assert any("examples a step; a pass reads at least" in line for line in ready(description))
@@ -286,7 +278,7 @@ def test_more_rows_than_a_step_has_examples_are_refused_with_the_choices(seven, 
 
 
 def test_as_many_rows_as_examples_are_warned_of_unless_each_step_has_them_all(seven, monkeypatch):
-    monkeypatch.setattr(planner, "gpus", lambda: [planner.Gpu("H100", 79.6)] * 8)
+    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu("H100", 79.6)] * 8)
     asked = {"base": str(seven / LLAMA), "method": "lora", "micro_batch": 4}
     assert any(line.startswith("warning: a step's 32 examples") for line in ready(describe("7b", **asked)))
     assert not any("warning" in line for line in ready(describe("7b", **asked, max_steps=9)))
@@ -305,7 +297,7 @@ SEVENTY = architectures.ARCHITECTURES["70b", "llama"]
 def test_what_loading_puts_into_the_machines_own_memory_follows_from_the_method(
     monkeypatch, method, cards, asked, gib, because
 ):
-    monkeypatch.setattr(planner, "gpus", lambda: [planner.Gpu("H200", 140.0)] * cards)
+    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu("H200", 140.0)] * cards)
     need, _ = _loading(describe("70b", method=method, **asked), SEVENTY, cards)
     assert need == pytest.approx(gib), because
 
@@ -317,11 +309,11 @@ def test_what_loading_puts_into_the_machines_own_memory_follows_from_the_method(
     (None, "only Linux says so in /proc/meminfo"),
 ])  # fmt: skip
 def test_a_machine_without_room_to_load_is_refused_unless_it_is_forced(monkeypatch, free, words):
-    monkeypatch.setattr(planner, "gpus", lambda: [planner.Gpu("H200", 140.0)] * 8)
-    monkeypatch.setattr(machine, "free_memory", lambda: free)
-    monkeypatch.setattr(bases, "lacking", lambda place: [])
-    monkeypatch.setattr(bases, "cached", lambda name, revision="": paths.Path("snapshot"))
-    monkeypatch.setattr(bases, "config", lambda base, revision="": None)
+    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu("H200", 140.0)] * 8)
+    monkeypatch.setattr(this_machine, "free_memory", lambda: free)
+    monkeypatch.setattr(locations, "lacking", lambda place: [])
+    monkeypatch.setattr(locations, "cached", lambda name, revision="": paths.Path("snapshot"))
+    monkeypatch.setattr(locations, "config", lambda base, revision="": None)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(10**14, 0, 10**14))
     asked = {"method": "full", "nodes": 2}
     if free == 64.0:
@@ -339,11 +331,11 @@ def test_free_memory_is_linuxes_own_figure_and_nothing_elsewhere(here, monkeypat
     monkeypatch.undo()
     file = here / "meminfo"
     file.write_text("MemTotal:       99999999 kB\nMemFree: 5 kB\nMemAvailable:   16777216 kB\n")
-    monkeypatch.setattr(machine, "MEMINFO", file)
-    monkeypatch.setattr(machine.platform, "system", lambda: "Linux")
-    assert machine.free_memory() == 16.0
-    monkeypatch.setattr(machine.platform, "system", lambda: "Darwin")
-    assert machine.free_memory() is None
+    monkeypatch.setattr(this_machine, "MEMINFO", file)
+    monkeypatch.setattr(this_machine.platform, "system", lambda: "Linux")
+    assert this_machine.free_memory() == 16.0
+    monkeypatch.setattr(this_machine.platform, "system", lambda: "Darwin")
+    assert this_machine.free_memory() is None
 
 
 # --- cards that are too small, too old or too few ---------------------------------------------------------------------
@@ -358,10 +350,10 @@ def test_free_memory_is_linuxes_own_figure_and_nothing_elsewhere(here, monkeypat
 def test_a_run_that_cannot_fit_is_refused_with_what_would_and_starts_if_it_is_forced(
     seven, monkeypatch, size, method, cards, words
 ):
-    monkeypatch.setattr(planner, "gpus", lambda: [planner.Gpu("RTX 4090", gib) for gib in cards])
-    monkeypatch.setattr(bases, "lacking", lambda place: [])
-    monkeypatch.setattr(bases, "cached", lambda name, revision="": paths.Path("snapshot"))
-    monkeypatch.setattr(bases, "config", lambda base, revision="": None)
+    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu("RTX 4090", gib) for gib in cards])
+    monkeypatch.setattr(locations, "lacking", lambda place: [])
+    monkeypatch.setattr(locations, "cached", lambda name, revision="": paths.Path("snapshot"))
+    monkeypatch.setattr(locations, "config", lambda base, revision="": None)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(10**14, 0, 10**14))
     said = refused(describe(size, method=method))
     assert all(word in said for word in words), said
@@ -377,7 +369,7 @@ def test_a_run_that_cannot_fit_is_refused_with_what_would_and_starts_if_it_is_fo
 def test_cards_without_bf16_are_told_from_others(seven, monkeypatch, card, capability, sharding, words):
     program = _nvidia_smi(seven, f"{card}, {capability}")
     monkeypatch.setenv("PATH", f"{program}:/usr/bin:/bin")
-    monkeypatch.setattr(planner, "gpus", lambda: [planner.Gpu(card, 15.0)])
+    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu(card, 15.0)])
     lines = ready(describe("7b", base=str(seven / LLAMA), method="qlora", sharding=sharding))
     assert all(any(word in line for line in lines) for word in words), lines
     assert any("fp16" in line for line in lines) == (capability < 8)
@@ -385,7 +377,7 @@ def test_cards_without_bf16_are_told_from_others(seven, monkeypatch, card, capab
 
 def test_cards_without_bf16_are_refused_where_weights_are_cut(seven, monkeypatch):
     monkeypatch.setenv("PATH", f"{_nvidia_smi(seven, 'Tesla V100, 7.0')}:/usr/bin:/bin")
-    monkeypatch.setattr(planner, "gpus", lambda: [planner.Gpu("Tesla V100", 32.0)] * 2)
+    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu("Tesla V100", 32.0)] * 2)
     said = refused(describe("7b", base=str(seven / LLAMA), method="qlora"))
     assert "bf16: Tesla V100 has none" in said
     assert "-p sharding none, or -p devices 1" in said
@@ -470,14 +462,14 @@ def test_a_tokenizer_without_a_padding_token_gets_one_that_adds_no_row(seven):
     assert bare.pad_token_id is None, "as Llama 2's"
     with pytest.raises(ValueError, match="no padding token; adapters.prepare_tokenizer gives it one"):
         guards.tokenizer_fits(bare, hub_bases.VOCABULARY)
-    tokenizer = adapters.load_tokenizer(describe("7b", base=str(seven / LLAMA)))
+    tokenizer = model.load_tokenizer(describe("7b", base=str(seven / LLAMA)))
     assert tokenizer.pad_token == "<unk>"
     assert len(tokenizer) == hub_bases.VOCABULARY, "no row is added, as the authors did"
     guards.tokenizer_fits(tokenizer, hub_bases.VOCABULARY)
 
 
 def test_rationales_round_trip_behind_their_prompts_under_a_sentencepiece_like_tokenizer(seven):
-    tokenizer = adapters.load_tokenizer(describe("7b", base=str(seven / LLAMA)))
+    tokenizer = model.load_tokenizer(describe("7b", base=str(seven / LLAMA)))
     for row in tiny_base.rows(6):
         prompt, answer = encoding.encode(prompts.alpaca(row["instruction"]), row["output"], tokenizer)
         assert prompt == tokenizer(prompts.alpaca(row["instruction"])).input_ids

@@ -14,21 +14,10 @@ import hub_server
 import pytest
 
 from mammoth_utils import paths, records
-from mammoth_utils.curation import (
-    committed,
-    curate,
-    describe,
-    download,
-    filters,
-    homes,
-    mixtures,
-    primary,
-    rebuild,
-    sources,
-    tables,
-)
+from mammoth_utils.curation import curate, describe, filters, mixtures, rebuild_record, tables
+from mammoth_utils.curation.sources import download, homes, raw_rows, rebuild, registry
 from mammoth_utils.rationale import Problem, Rationale
-from mammoth_utils.report import funnel, published
+from mammoth_utils.report import published, source_funnel
 
 REAL = os.environ.get("MAMMOTH_DATA_DIR", "")
 needs_real = pytest.mark.skipif(not REAL, reason="MAMMOTH_DATA_DIR names no folder of real data")
@@ -53,20 +42,20 @@ def data(tmp_path, monkeypatch):
 
 
 def test_every_source_says_where_it_lives_what_it_is_about_and_how_its_rows_are_read():
-    assert set(homes.HOMES) == set(rebuild.READERS) == set(sources.SOURCES)
-    for name, source in sources.SOURCES.items():
+    assert set(homes.HOMES) == set(rebuild.READERS) == set(registry.SOURCES)
+    for name, source in registry.SOURCES.items():
         assert source.homes, name
         assert source.second_home, name
         assert source.fields, name
-        assert bool(source.fields_from) != (source.fields == sources.NOT_FOUND), name
+        assert bool(source.fields_from) != (source.fields == registry.NOT_FOUND), name
         assert (not rebuild.READERS[name]) == (name == "College-Math (CoT)"), "only that has no file of its own"
         for home in source.homes:
             assert home.seen or home.place == "teacher", f"{name}: {home} was read nowhere"
 
 
 def test_a_source_without_a_second_home_says_so():
-    assert sources.SOURCES["MATH (CoT)"].second_home == homes.NONE
-    assert "openai/gsm8k" in sources.SOURCES["GSM8K (CoT)"].second_home
+    assert registry.SOURCES["MATH (CoT)"].second_home == homes.NONE
+    assert "openai/gsm8k" in registry.SOURCES["GSM8K (CoT)"].second_home
 
 
 @pytest.mark.parametrize("wrong", [{"place": "ftp", "name": "x"}, {"place": "hub", "name": "x", "revision": "c1b9a23"}])
@@ -90,7 +79,7 @@ def test_hashes_of_files_are_those_that_the_download_checks():
 
 def test_counts_and_kinds_are_those_of_the_published_table():
     printed = {f"{row['source']} ({row['kind']})": row for row in published.table1().to_dict("records")}
-    for name, source in sources.SOURCES.items():
+    for name, source in registry.SOURCES.items():
         assert printed[name]["printed_rows"] == source.rows_paper, name
         assert printed[name]["released_file"] == source.release_file, name
         assert printed[name]["author"].lower() == source.author.lower(), name
@@ -100,22 +89,22 @@ def test_counts_and_kinds_are_those_of_the_published_table():
 
 GSM8K = {"question": "What is 6 x 8?", "answer": "It is 6*8.\n6*8 = <<6*8=48>>48\n#### 48"}
 CASES = [
-    ("GSM8K (CoT)", primary.gsm8k, GSM8K, "48", "It is 6*8.\n6*8 = 48\nThe answer is 48"),
-    ("GSM8K-RFT (CoT)", primary.rft, {"query": "6 x 8?", "response": "<<6*8=48>>48\n#### 48", "gold": "48"}, "48",
+    ("GSM8K (CoT)", raw_rows.gsm8k, GSM8K, "48", "It is 6*8.\n6*8 = 48\nThe answer is 48"),
+    ("GSM8K-RFT (CoT)", raw_rows.rft, {"query": "6 x 8?", "response": "<<6*8=48>>48\n#### 48", "gold": "48"}, "48",
      "48\nThe answer is 48"),
-    ("MATH (CoT)", primary.math,
+    ("MATH (CoT)", raw_rows.math,
      {"problem": "p", "solution": "so $\\boxed{\\frac{1}{2}}$.", "type": "Algebra", "level": "Level 2"},
      "\\frac{1}{2}", "so $\\boxed{\\frac{1}{2}}$.\nThe answer is \\frac{1}{2}"),
-    ("AQuA-RAT (CoT)", primary.aqua,
+    ("AQuA-RAT (CoT)", raw_rows.aqua,
      {"question": "q", "options": ["A)21", "B)(x)"], "rationale": "r", "correct": "A"}, "A",
      "Let's solve the multi-choice question step by step.\nr\nThe answer is A."),
-    ("AQuA-RAT (CoT)", primary.aqua_flan, {"cells": ["q\\nOptions:\\n(A) 21\\n(B) 22", "(B)", "r\\ns"]}, "B",
+    ("AQuA-RAT (CoT)", raw_rows.aqua_flan, {"cells": ["q\\nOptions:\\n(A) 21\\n(B) 22", "(B)", "r\\ns"]}, "B",
      "Let's solve the multi-choice question step by step.\nr\ns\nThe answer is B."),
-    ("MathQA (PoT)", primary.lila,
+    ("MathQA (PoT)", raw_rows.lila,
      {"Input": " q ", "Output Program": ["a=1\r\nprint(a)\n"], "Output Answer": [4.0], "split": "train"}, "4.0",
      "a=1\nprint(a)"),
-    ("NumGLUE (PoT)", primary.numglue_htl, {"question": "q ", "program": "print(1)\r\n"}, "", "print(1)"),
-    ("Camel-Math (CoT)", primary.camel, {"message_1": "q", "message_2": " s ", "topic;": "Algebra"}, "", "s"),
+    ("NumGLUE (PoT)", raw_rows.numglue_htl, {"question": "q ", "program": "print(1)\r\n"}, "", "print(1)"),
+    ("Camel-Math (CoT)", raw_rows.camel, {"message_1": "q", "message_2": " s ", "topic;": "Algebra"}, "", "s"),
 ]  # fmt: skip
 
 
@@ -123,25 +112,25 @@ CASES = [
 def test_a_raw_row_becomes_a_rationale_with_its_gold(name, convert, raw, gold, text):
     made = convert(raw, 3, name)
     assert isinstance(made, Rationale)
-    assert (made.problem.gold, made.text, made.source, made.kind) == (gold, text, name, sources.SOURCES[name].kind)
+    assert (made.problem.gold, made.text, made.source, made.kind) == (gold, text, name, registry.SOURCES[name].kind)
 
 
 def test_fields_difficulty_and_what_happened_go_into_the_row():
-    math = primary.math(
+    math = raw_rows.math(
         {"problem": "p", "solution": "\\boxed{1}", "type": "Geometry", "level": "Level 5"}, 0, "MATH (CoT)"
     )
     assert (math.problem.field, math.history["level"]) == ("Geometry", "Level 5")
-    assert primary.gsm8k(GSM8K, 0, "GSM8K (CoT)").history["level"] == "2 steps"
-    assert primary.numglue_htl({"question": "q", "program": "a\r\nb"}, 0, "NumGLUE (PoT)").history == {
+    assert raw_rows.gsm8k(GSM8K, 0, "GSM8K (CoT)").history["level"] == "2 steps"
+    assert raw_rows.numglue_htl({"question": "q", "program": "a\r\nb"}, 0, "NumGLUE (PoT)").history == {
         "line_ends": "crlf"
     }
 
 
 def test_rows_of_other_splits_and_questions_with_pictures_are_no_rows():
     lila = {"Input": "q", "Output Program": ["print(1)"], "Output Answer": ["1"], "split": "dev"}
-    assert primary.lila(lila, 0, "MathQA (PoT)") is None
-    assert primary.theoremqa({"Question": "q", "Answer": 1, "Picture": "x.png"}, 0, "TheoremQA (PoT)") is None
-    asked = primary.theoremqa(
+    assert raw_rows.lila(lila, 0, "MathQA (PoT)") is None
+    assert raw_rows.theoremqa({"Question": "q", "Answer": 1, "Picture": "x.png"}, 0, "TheoremQA (PoT)") is None
+    asked = raw_rows.theoremqa(
         {"Question": "q", "Answer": [1, 2], "Picture": None, "field": "Math"}, 0, "TheoremQA (PoT)"
     )
     assert isinstance(asked, Problem)
@@ -152,13 +141,13 @@ def test_rows_of_other_splits_and_questions_with_pictures_are_no_rows():
 
 
 def test_a_missing_source_says_where_it_lives_and_where_to_put_it(data):
-    for name in sources.SOURCES:
+    for name in registry.SOURCES:
         told = rebuild.load(name, teacher=False).missing
-        if sources.SOURCES[name].new:
+        if registry.SOURCES[name].new:
             assert "teacher=" in told, name
         else:
             assert rebuild.READERS[name][0][0].pattern in told, name
-            assert sources.SOURCES[name].home.split(", ")[0] in told, name
+            assert registry.SOURCES[name].home.split(", ")[0] in told, name
     assert homes.NONE in rebuild.load("MATH (CoT)").missing
 
 
@@ -335,7 +324,7 @@ def test_what_the_hub_has_whole_is_fetched_with_its_revision_and_read(data, tmp_
     with hub_server.serve() as hub:
         revision = hub.holds("camel-ai/math", {"math.zip": archive.read_bytes()})
         environment = hub_environment(hub.url, tmp_path)
-        command = [sys.executable, "-m", "mammoth_utils.curation.rebuild", "--fetch"]
+        command = [sys.executable, "-m", "mammoth_utils.curation.sources.rebuild", "--fetch"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=paths.root(), check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"train/camel_math.zip: fetched from camel-ai/math at {revision}" in done.stdout
@@ -347,7 +336,7 @@ def test_what_the_hub_has_whole_is_fetched_with_its_revision_and_read(data, tmp_
 
 def test_what_cannot_be_fetched_says_where_to_put_it(data, tmp_path):
     """From a hub that has no such data set, which it says at once; the library tries one that is silent for long."""
-    command = [sys.executable, "-m", "mammoth_utils.curation.rebuild", "--fetch"]
+    command = [sys.executable, "-m", "mammoth_utils.curation.sources.rebuild", "--fetch"]
     with hub_server.serve() as hub:
         environment = hub_environment(hub.url, tmp_path)
         done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=paths.root(), check=False)
@@ -362,12 +351,12 @@ def test_what_cannot_be_fetched_says_where_to_put_it(data, tmp_path):
 
 
 def test_the_committed_record_is_of_this_code():
-    """``python -m mammoth_utils.curation.committed --data DIR --out records/real/curate.json`` makes it again."""
-    assert committed.stale(committed.committed()) == [], committed.COMMAND
+    """``python -m mammoth_utils.curation.rebuild_record --data DIR --out records/real/curate.json`` makes it again."""
+    assert rebuild_record.stale(rebuild_record.committed()) == [], rebuild_record.COMMAND
 
 
 def test_the_committed_record_is_small_and_adds_up():
-    file = paths.records() / committed.COMMITTED
+    file = paths.records() / rebuild_record.COMMITTED
     assert file.stat().st_size < 300_000
     record = records.read_json(file)
     entered = {one["name"]: one["entered"] for one in record["sources"] if one["entered"]}
@@ -384,7 +373,7 @@ def test_the_committed_record_is_small_and_adds_up():
 
 
 def test_the_known_overlaps_are_found_and_what_differs_is_explained():
-    record = committed.committed()
+    record = rebuild_record.committed()
     known = {(one["source"], one["benchmark"]): one for one in record["known"]}
     before = {("NumGLUE (PoT)", "NumGLUE"): 357, ("NumGLUE (PoT)", "SimulEq"): 35, ("MATH (CoT)", "MATH"): 10,
               ("MATH (CoT)", "MMLU-Math"): 74}  # fmt: skip
@@ -403,7 +392,7 @@ def test_the_audit_counts_the_same_overlaps():
     """Where both look at the same rows: ``near`` of the audit leaves out the equal ones."""
     audit = {(one["source"], one["benchmark"]): one
              for one in records.read_json(paths.records() / "real" / "audit.json")["training"]}  # fmt: skip
-    ours = {(one["source"], one["benchmark"]): one for one in committed.committed()["contamination"]}
+    ours = {(one["source"], one["benchmark"]): one for one in rebuild_record.committed()["contamination"]}
     for source, theirs, benchmark, key in (
         ("NumGLUE (PoT)", "NumGLUE", "NumGLUE", "numglue"), ("NumGLUE (PoT)", "NumGLUE", "SimulEq", "simuleq"),
         ("MATH (CoT)", "MATH", "MATH", "math"), ("MATH (CoT)", "MATH", "MMLU-Math", "mmlu_math"),
@@ -413,33 +402,26 @@ def test_the_audit_counts_the_same_overlaps():
         assert one["near_rows"] - one["equal_rows"] == other["near_rows"], (source, benchmark)
 
 
-def test_a_change_of_code_or_file_makes_the_record_stale(tmp_path):
-    record = committed.committed()
+def test_another_version_or_file_makes_the_record_stale(tmp_path):
+    record = rebuild_record.committed()
     (tmp_path / "eval").mkdir()
     (tmp_path / "eval" / "gsm8k.jsonl").write_text("{}")
-    assert committed.stale(record, tmp_path) == ["eval/gsm8k.jsonl is another file"]
-    record["inputs"]["code"]["grading"] = "older"
-    assert committed.stale(record) == ["the code of grading has changed since"]
-
-
-def test_a_fingerprint_ignores_comments_docstrings_and_layout(tmp_path):
-    one, other, third = (tmp_path / name for name in ("one.py", "other.py", "third.py"))
-    one.write_text('"""A."""\ndef f(x):\n    """Says."""\n    return x  # so\n')
-    other.write_text('"""B."""\n\n\ndef f(\n    x\n):\n    """Other."""\n    return x\n')
-    third.write_text('"""A."""\ndef f(x):\n    """Says."""\n    return -x\n')
-    assert committed._code(one) == committed._code(other) != committed._code(third)
+    assert rebuild_record.stale(record, tmp_path) == ["eval/gsm8k.jsonl is another file"]
+    record["inputs"]["versions"]["grading"] = 0
+    now = records.versions("grading")["grading"]
+    assert rebuild_record.stale(record) == [f"the record was made with grading version 0, and this is version {now}"]
 
 
 @needs_real
 @pytest.mark.long
 def test_the_real_files_give_the_committed_record(tmp_path, monkeypatch):
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
-    assert committed.main(["--data", REAL, "--out", str(tmp_path / "again.json")]) == 0
-    again, kept = records.read_json(tmp_path / "again.json"), committed.committed()
+    assert rebuild_record.main(["--data", REAL, "--out", str(tmp_path / "again.json")]) == 0
+    again, kept = records.read_json(tmp_path / "again.json"), rebuild_record.committed()
     timeless = set(kept) - {"environment", "stages", "seconds", "isolation"}
     assert {key: again[key] for key in timeless} == {key: kept[key] for key in timeless}
     texts = [row["question"] for row in records.read_jsonl(Path(REAL) / "train" / "gsm8k_train.jsonl.gz")][:200]
-    written = (paths.records() / committed.COMMITTED).read_text(encoding="utf8")
+    written = (paths.records() / rebuild_record.COMMITTED).read_text(encoding="utf8")
     assert not any(text[:40] in written for text in texts), "no question's text"
 
 
@@ -453,7 +435,7 @@ def test_the_script_that_keeps_records_keeps_a_finished_rebuild(data, tmp_path, 
     made = curate(describe("rebuild"))
     monkeypatch.setattr(keep_records, "ROOT", tmp_path)
     keep_records.main()
-    kept = records.read_json(tmp_path / "records" / committed.COMMITTED)
+    kept = records.read_json(tmp_path / "records" / rebuild_record.COMMITTED)
     assert (kept["sources"], kept["clean"]) == (made["sources"], made["clean"])
 
 
@@ -461,7 +443,7 @@ def test_the_script_that_keeps_records_keeps_a_finished_rebuild(data, tmp_path, 
 
 
 def test_table_one_sets_ours_beside_the_papers_and_refuses_the_miniature():
-    frame = tables.table1(published.table1(), committed.committed()).set_index("source")
+    frame = tables.table1(published.table1(), rebuild_record.committed()).set_index("source")
     assert frame.loc["GSM8K (CoT)", ["the paper", "ours, read"]].tolist() == ["7K", "7,473"]
     assert frame.loc["College-Math (CoT)", "the release"] == "1,840"
     assert (frame["ours, read"] == "").sum() == 8
@@ -470,12 +452,12 @@ def test_table_one_sets_ours_beside_the_papers_and_refuses_the_miniature():
 
 
 def test_a_funnel_shows_every_source_and_step_with_what_is_left():
-    frame = tables.funnel(committed.committed())
-    figure = funnel.funnels(frame)
+    frame = tables.funnel(rebuild_record.committed())
+    figure = source_funnel.funnels(frame)
     shown = [axis for axis in figure.axes if axis.get_visible()]
     assert [axis.get_title(loc="left") for axis in shown] == list(dict.fromkeys(frame["source"]))
     numglue = next(axis for axis in shown if axis.get_title(loc="left").startswith("NumGLUE"))
     assert [text.get_text() for text in numglue.texts][-1] == "3,828  (-383)"
     assert [bar.get_width() for bar in numglue.patches][-1] == 3828
     with pytest.raises(ValueError, match="at least one source"):
-        funnel.funnels(frame.iloc[:0])
+        source_funnel.funnels(frame.iloc[:0])

@@ -117,9 +117,12 @@ def test_records_of_a_stage_are_found_without_those_moved_aside(tmp_path, monkey
     assert [record["name"] for _, record in records.find("train")] == ["a", "b"]
 
 
-def test_the_code_fingerprint_follows_the_code():
-    assert records.code_fingerprint("prompts.py") == records.code_fingerprint("prompts.py")
-    assert records.code_fingerprint("prompts.py") != records.code_fingerprint("scales.py")
+def test_a_record_knows_by_versions_whether_it_still_holds():
+    now = records.versions("grading", "prompts")
+    assert records.outdated(now, now) == []
+    (line,) = records.outdated({"grading": 0, "prompts": now["prompts"]}, now)
+    assert line == f"the record was made with grading version 0, and this is version {now['grading']}"
+    assert "grading version unknown" in records.outdated({"prompts": now["prompts"]}, now)[0]
 
 
 def test_the_environment_names_versions_and_machine_without_loading_torch():

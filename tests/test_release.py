@@ -7,8 +7,9 @@ from collections import Counter
 
 import pytest
 
-from mammoth_utils.curation import hub, rehearsal, release
-from mammoth_utils.curation.release import BY_FILE, TRIGGERS, Checks, split_trigger, wording
+from mammoth_utils.curation import rehearsal
+from mammoth_utils.curation.sources import hub, release
+from mammoth_utils.curation.sources.release import BY_FILE, TRIGGERS, Checks, split_trigger, wording
 
 PROGRAM = {"source": "data/PoT/mathqa.json", "instruction": "1 / 8 ? Let's write a program.", "output": "print(1 / 8)"}
 PROSE = {"source": "data/CoT/gsm_rft.json", "instruction": "What is 4 + 4?", "output": "The answer is 8"}

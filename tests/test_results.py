@@ -13,18 +13,11 @@ import pytest
 import tiny_base
 
 from mammoth_utils import paths, prompts, records
-from mammoth_utils.training import (
-    adapters,
-    checkpoints,
-    describe,
-    encoding,
-    finetune,
-    guards,
-    losses,
-    merging,
-    results,
-    whole,
-)
+from mammoth_utils.training import describe, finetune
+from mammoth_utils.training.export import merge_adapter, verify_losses
+from mammoth_utils.training.export import verify_tensors as whole
+from mammoth_utils.training.loop import checkpoints, encoding, guards, losses
+from mammoth_utils.training.loop import model as adapters
 
 torch = pytest.importorskip("torch")
 REPACKS = "avx512_bf16" in records.processor() or "amx_bf16" in records.processor()
@@ -78,7 +71,7 @@ def test_merging_one_matrix_at_a_time_gives_what_peft_gives_with_all_in_memory(r
 
     description = described(base, method, size)
     adapted(description, compute)
-    place = merging.merge(description.folder)
+    place = merge_adapter.merge(description.folder)
     options = {"dtype": adapters.dtype_of(compute)}
     if method == "qlora":
         options["quantization_config"] = adapters.quantisation(compute, sharded=False)
@@ -98,10 +91,10 @@ def test_a_qlora_adapter_is_folded_into_the_dequantised_base_and_not_into_the_ba
     for method in ("lora", "qlora"):
         description = described(base, method)
         adapted(description)
-        folded[method] = tensors(merging.merge(description.folder))["model.layers.0.mlp.up_proj.weight"]
+        folded[method] = tensors(merge_adapter.merge(description.folder))["model.layers.0.mlp.up_proj.weight"]
     stored = tensors(base)["model.layers.0.mlp.up_proj.weight"].bfloat16()
     assert not torch.allclose(folded["lora"], folded["qlora"], atol=1e-3)
-    rounded = merging.there_and_back(stored).float() - stored.float()
+    rounded = merge_adapter.there_and_back(stored).float() - stored.float()
     assert torch.allclose(folded["qlora"] - folded["lora"], rounded, atol=1e-6)
 
 
@@ -114,7 +107,7 @@ def test_a_merged_model_is_what_any_server_loads(runs_dir, base, tmp_path):
     records.write_json(pieces / "tokenizer_config.json", settings | {"chat_template": "{{ 'the base asks so' }}"})
     description = described(pieces, "qlora", "7b")
     adapted(description)
-    place = merging.merge(description.folder)
+    place = merge_adapter.merge(description.folder)
     assert sorted(file.name for file in place.iterdir()) == [
         "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer.model",
         "tokenizer_config.json",
@@ -144,7 +137,7 @@ def test_a_servers_chat_gives_the_prompt_that_was_trained_on(runs_dir, base, tmp
         records.write_json(there / "tokenizer.json", tokenizer | {"post_processor": None})
     description = described(there, "lora")
     adapted(description)
-    tokenizer = AutoTokenizer.from_pretrained(merging.merge(description.folder))
+    tokenizer = AutoTokenizer.from_pretrained(merge_adapter.merge(description.folder))
     question = "What is 7 plus 5?\n{{ 1 }}" + prompts.POT_TRIGGER
     asked = tokenizer.apply_chat_template([{"role": "user", "content": question}], return_dict=False)
     assert asked == tokenizer(prompts.alpaca(question)).input_ids
@@ -158,8 +151,8 @@ def test_a_large_model_is_written_in_shards_with_their_index(runs_dir, base):
 
     description = described(base, "lora", "7b")
     adapted(description)
-    one = tensors(merging.merge(description.folder))
-    place = merging.merge(description.folder, shard_bytes=40_000)
+    one = tensors(merge_adapter.merge(description.folder))
+    place = merge_adapter.merge(description.folder, shard_bytes=40_000)
     index = records.read_json(place / "model.safetensors.index.json")
     files = sorted(file.name for file in place.glob("*.safetensors"))
     assert len(files) > 3
@@ -196,7 +189,7 @@ def test_every_form_of_a_base_is_read(runs_dir, base, tmp_path, form):
         assert len(list(there.glob("*.safetensors"))) > 1
     description = described(there, "lora")
     adapted(description)
-    merged = tensors(merging.merge(description.folder))
+    merged = tensors(merge_adapter.merge(description.folder))
     assert set(merged) == set(held)
     assert torch.equal(merged["model.embed_tokens.weight"], held["model.embed_tokens.weight"].bfloat16().float())
     if form == "an untied head":
@@ -261,7 +254,7 @@ def test_what_cannot_be_merged_is_refused_and_leaves_no_model(runs_dir, base, da
     adapted(description)
     damage(description)
     with pytest.raises((ValueError, FileNotFoundError)) as error:
-        merging.merge(description.folder)
+        merge_adapter.merge(description.folder)
     assert said in str(error.value)
     assert not (description.folder / "model").exists()
 
@@ -269,23 +262,23 @@ def test_what_cannot_be_merged_is_refused_and_leaves_no_model(runs_dir, base, da
 def test_a_disk_without_room_is_said_before_anything_is_written(runs_dir, base, monkeypatch):
     description = described(base, "lora")
     adapted(description)
-    monkeypatch.setattr(merging.shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(1, 1, 1000))
+    monkeypatch.setattr(merge_adapter.shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(1, 1, 1000))
     with pytest.raises(OSError, match=r"takes 0\.00 GB, the disk has 0\.00 GB left"):
-        merging.merge(description.folder)
+        merge_adapter.merge(description.folder)
     assert not list(description.folder.glob("model*"))
 
 
 def test_the_command_says_what_it_needs_and_merges(runs_dir, base, monkeypatch, capsys):
-    monkeypatch.setattr(results, "MERGED_UP_TO", 1000)
+    monkeypatch.setattr(verify_losses, "MERGED_UP_TO", 1000)
     description = described(base, "qlora", "7b", max_steps=2, global_batch=4)
     finetune(description, tiny_base.rows(8))
-    assert merging.main([str(description.folder), "--dry-run"]) == 0
+    assert merge_adapter.main([str(description.folder), "--dry-run"]) == 0
     assert "needs 0.6 GB of memory and 0.00 GB of disk for 1 file" in capsys.readouterr().out
     assert not (description.folder / "model").exists()
-    assert merging.main([str(description.folder)]) == 0
+    assert merge_adapter.main([str(description.folder)]) == 0
     assert (description.folder / "model" / "model.safetensors").is_file()
     _no_adapter(description)
-    assert merging.main([str(description.folder)]) == 1
+    assert merge_adapter.main([str(description.folder)]) == 1
     assert "not merged" in capsys.readouterr().err
 
 
@@ -309,7 +302,7 @@ def test_merging_takes_the_memory_that_it_says_and_far_less_than_the_model(runs_
     description = described(big, method, "7b")
     adapted(description)
     shard = 30_000_000
-    said = merging.needs(description.folder, shard_bytes=shard)
+    said = merge_adapter.needs(description.folder, shard_bytes=shard)
     command = [sys.executable, "-c", PEAK, str(description.folder), str(shard)]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=600, env=os.environ | {"OMP_NUM_THREADS": "1"}
@@ -327,7 +320,7 @@ def test_merging_takes_the_memory_that_it_says_and_far_less_than_the_model(runs_
 @pytest.fixture(scope="module")
 def learnt(tmp_path_factory):
     """A QLoRA run of the shipped base that learnt something: its folder and the losses of the trained net itself."""
-    measured, measure = [], results._trained
+    measured, measure = [], verify_losses._trained
 
     def kept(*given):
         measured[:] = measure(*given)
@@ -335,7 +328,7 @@ def learnt(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path_factory.mktemp("runs")))
-        patch.setattr(results, "_trained", kept)
+        patch.setattr(verify_losses, "_trained", kept)
         description = describe("1m", method="qlora", max_steps=12, learning_rate=1e-2, name="a")
         record = finetune(description, tiny_base.rows(16))
         assert record["losses"]["last"] < record["losses"]["first"] - 1
@@ -355,7 +348,7 @@ def left(learnt, runs_dir):
 
 def test_what_a_run_leaves_gives_the_losses_of_the_net_that_was_trained(left):
     description, trained, examples = left
-    told = results.drift(description, trained, examples, records.read_json(description.folder / "record.json")
+    told = verify_losses.drift(description, trained, examples, records.read_json(description.folder / "record.json")
                          ["environment"]["dtype"])  # fmt: skip
     assert told["examples"] == 6
     assert told["adapter_nats"] == 0, "the same arithmetic"
@@ -367,7 +360,7 @@ def test_adapter_and_merged_model_write_the_same_answers(left):
     description, _, _ = left
     computed = records.read_json(description.folder / "record.json")["environment"]["dtype"]
     tokenizer, written = adapters.load_tokenizer(description), {}
-    for load in (results._reloaded_adapter, results._reloaded_model):
+    for load in (verify_losses._reloaded_adapter, verify_losses._reloaded_model):
         model = load(description, computed, "cpu")
         model.set_attn_implementation("sdpa")
         written[load.__name__] = [
@@ -386,7 +379,7 @@ def _altered(description, factor: float) -> None:
     from safetensors.torch import save_file
 
     place = description.folder / "model"
-    pairs, held = merging.Pairs.read(description.folder / "adapter"), tensors(place)
+    pairs, held = merge_adapter.Pairs.read(description.folder / "adapter"), tensors(place)
     for name in pairs.a:
         held[name] = held[name] + factor * pairs.product(name, "cpu")
     save_file(held, place / "model.safetensors", metadata={"format": "pt"})
@@ -403,8 +396,8 @@ def _altered(description, factor: float) -> None:
 def test_a_model_that_is_not_the_trained_net_is_refused_with_the_mistakes_that_look_so(left, mistake, because):
     description, trained, examples = left
     mistake(description)
-    with pytest.raises(results.DriftError) as error:
-        results.drift(description, trained, examples, "bf16")
+    with pytest.raises(verify_losses.DriftError) as error:
+        verify_losses.drift(description, trained, examples, "bf16")
     said = str(error.value)
     assert f"{description.folder / 'model'} gives a loss of" in said, because
     assert "more than the 0.02 of rounding" in said
@@ -421,7 +414,7 @@ def test_an_adapter_folded_into_repacked_4_bit_layers_is_refused(runs_dir, base,
     save_file({name: 6 * value if value.dim() == 2 else value for name, value in tensors(base).items()},
               loud / "model.safetensors", metadata={"format": "pt"})  # fmt: skip
     description = described(loud, "qlora")
-    trained = results.mean_losses(adapted(description), examples)
+    trained = verify_losses.mean_losses(adapted(description), examples)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(guards, "keep_four_bit", lambda model: 0)
         model = adapters.load_model(description, "bf16")
@@ -429,25 +422,25 @@ def test_an_adapter_folded_into_repacked_4_bit_layers_is_refused(runs_dir, base,
     losses.mean_loss(model, examples[:2])  # the pass in evaluation mode
     merged = model.merge_and_unload().dequantize().float()
     adapters.save(description.folder / "model", merged, adapters.load_tokenizer(description), description)
-    with pytest.raises(results.DriftError, match="never into 4-bit layers, which hold repacked weights"):
-        results.drift(description, trained, examples, "bf16")
-    merging.merge(description.folder)
-    assert results.drift(description, trained, examples, "bf16")["model_nats"] < 0.02
+    with pytest.raises(verify_losses.DriftError, match="never into 4-bit layers, which hold repacked weights"):
+        verify_losses.drift(description, trained, examples, "bf16")
+    merge_adapter.merge(description.folder)
+    assert verify_losses.drift(description, trained, examples, "bf16")["model_nats"] < 0.02
 
 
 def test_an_adapter_that_was_not_saved_whole_is_refused(left):
     description, trained, examples = left
     _edited(description, lambda held: [held[name].zero_() for name in held if "layers.1" in name])
     with pytest.raises(
-        results.DriftError, match=r"adapter gives a loss of .* not saved whole, or is loaded on another"
+        verify_losses.DriftError, match=r"adapter gives a loss of .* not saved whole, or is loaded on another"
     ):
-        results.drift(description, trained, examples, "bf16")
+        verify_losses.drift(description, trained, examples, "bf16")
 
 
 def test_an_adapter_on_another_base_than_its_own_is_refused(left):
     description, trained, examples = left
-    with pytest.raises(results.DriftError, match="loaded on another base than it was trained on"):
-        results.drift(dataclasses.replace(description, base="coder-1m"), trained, examples, "bf16")
+    with pytest.raises(verify_losses.DriftError, match="loaded on another base than it was trained on"):
+        verify_losses.drift(dataclasses.replace(description, base="coder-1m"), trained, examples, "bf16")
 
 
 @pytest.mark.parametrize("method", ["full", "lora", "qlora"])
@@ -471,7 +464,7 @@ def test_a_run_ends_with_the_proof_in_its_record(runs_dir, base, method, size):
 
 @pytest.mark.parametrize("method", ["full", "lora", "qlora"])
 def test_a_large_base_is_compared_in_memory_and_the_record_says_what_was_not_done(runs_dir, base, monkeypatch, method):
-    monkeypatch.setattr(results, "MERGED_UP_TO", 1000)
+    monkeypatch.setattr(verify_losses, "MERGED_UP_TO", 1000)
     description = described(base, method, max_steps=2, learning_rate=5e-3)
     record = finetune(description, tiny_base.rows(8))
     kind, drift = "model" if method == "full" else "adapter", record["drift"]
@@ -494,25 +487,25 @@ def test_an_adapter_that_answers_otherwise_than_the_net_in_memory_is_refused(run
         records.write_json(file, records.read_json(file) | {"lora_alpha": 8000.0})
         return place
 
-    monkeypatch.setattr(results, "MERGED_UP_TO", 1000)
+    monkeypatch.setattr(verify_losses, "MERGED_UP_TO", 1000)
     monkeypatch.setattr(adapters, "save", with_another_alpha)
-    with pytest.raises(results.DriftError, match="adapter gives a loss of"):
+    with pytest.raises(verify_losses.DriftError, match="adapter gives a loss of"):
         finetune(described(base, "lora", max_steps=8, learning_rate=5e-3), tiny_base.rows(8))
 
 
 def test_a_large_base_is_left_unmerged_and_merged_later_with_record_and_card(runs_dir, base, monkeypatch, capsys):
-    monkeypatch.setattr(results, "MERGED_UP_TO", 1000)
+    monkeypatch.setattr(verify_losses, "MERGED_UP_TO", 1000)
     record = finetune(described(base, "lora", max_steps=2, learning_rate=5e-3), tiny_base.rows(8))
     folder = runs_dir / "train" / "a"
-    assert record["merging"]["command"] == f"python -m mammoth_utils.training.merging {folder}"
+    assert record["merging"]["command"] == f"python -m mammoth_utils.training.export.merge_adapter {folder}"
     assert "GB of memory" in record["merging"]["needs"]
-    assert merging.main([str(folder)]) == 0
+    assert merge_adapter.main([str(folder)]) == 0
     later = records.read_json(folder / "record.json")
     told = later["merging"]
     assert told["hash"] == checkpoints.weights_hash(folder / "model")
     assert later["model"] == record["model"] | {"folders": ["adapter", "model"]}
     names = set(tensors(folder / "model"))
-    assert len(set(told["checked"])) == merging.CHECKED
+    assert len(set(told["checked"])) == merge_adapter.CHECKED
     assert set(told["checked"]) < names
     assert {key: later[key] for key in record if key not in ("merging", "model")} == {
         key: value for key, value in record.items() if key not in ("merging", "model")
@@ -520,20 +513,20 @@ def test_a_large_base_is_left_unmerged_and_merged_later_with_record_and_card(run
     card = (folder / "model" / "README.md").read_text()
     assert f"| merged weights' SHA-256 | `{told['hash']}` |" in card
     assert "| merged | 4 matrices, drawn by seed, computed once more" in card
-    assert merging.main([str(folder)]) == 0, "a second time gives the same"
+    assert merge_adapter.main([str(folder)]) == 0, "a second time gives the same"
     assert records.read_json(folder / "record.json")["merging"]["hash"] == told["hash"]
 
 
 @pytest.mark.parametrize(("device", "end"), [("cpu", "runs/train/a"), ("cuda", "runs/train/a --device cuda")])
 def test_a_run_on_a_card_is_merged_on_a_card(device, end):
-    assert merging.command("runs/train/a", device).endswith(end)
+    assert merge_adapter.command("runs/train/a", device).endswith(end)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a card")
 def test_a_card_that_is_not_there_is_said(runs_dir, base, capsys):
     description = described(base, "lora")
     adapted(description)
-    assert merging.main([str(description.folder), "--device", "cuda"]) == 1
+    assert merge_adapter.main([str(description.folder), "--device", "cuda"]) == 1
     assert "torch finds no card here" in capsys.readouterr().err
 
 
@@ -554,10 +547,10 @@ def test_a_merged_matrix_that_is_not_its_base_plus_the_product_is_refused(
 ):
     description = described(base, method, size)
     adapted(description, strength=1.0)
-    product = merging.Pairs.product
-    monkeypatch.setattr(merging.Pairs, "product", lambda self, *given: mistake(None, product(self, *given)))
+    product = merge_adapter.Pairs.product
+    monkeypatch.setattr(merge_adapter.Pairs, "product", lambda self, *given: mistake(None, product(self, *given)))
     with pytest.raises(ValueError, match=r"times the rounding of its type from base \+ scale · B A"):
-        merging.merge(description.folder)
+        merge_adapter.merge(description.folder)
     assert not (description.folder / "model").exists(), because
 
 
@@ -634,9 +627,9 @@ def test_a_result_that_is_not_whole_is_refused_at_every_size(wholes, runs_dir, m
 
     monkeypatch.setattr(adapters, "save", damaged)
     monkeypatch.setattr(adapters, "point_to_base", lambda *given: None)
-    monkeypatch.setattr(results, "MERGED_UP_TO", 0 if large else 10**9)
+    monkeypatch.setattr(verify_losses, "MERGED_UP_TO", 0 if large else 10**9)
     with pytest.raises(whole.NotWholeError) as error:
-        results.finish(description, trainer, tokenizer, False, 0, 1000, "fp32", [])
+        verify_losses.finish(description, trainer, tokenizer, False, 0, 1000, "fp32", [])
     assert said in str(error.value)
     assert "The run is not finished; no checkpoint lies in" in str(error.value)
     assert not (description.folder / "record.json").exists()
@@ -649,10 +642,12 @@ def test_a_result_that_is_not_whole_is_refused_at_every_size(wholes, runs_dir, m
 def test_an_adapter_that_is_all_zero_after_a_step_is_refused(wholes, runs_dir, method, steps, rate, refused):
     description, trainer, tokenizer = wholes(method, steps, rate)
     if not refused:  # the first step of a warm-up is taken at a rate of 0
-        assert results.finish(description, trainer, tokenizer, False, 0, 10**10, "fp32", []).drift["tensors"] == 28
+        assert (
+            verify_losses.finish(description, trainer, tokenizer, False, 0, 10**10, "fp32", []).drift["tensors"] == 28
+        )
         return
     with pytest.raises(whole.NotWholeError, match="all zero, as before the first step: the adapter was not trained"):
-        results.finish(description, trainer, tokenizer, False, 0, 10**10, "fp32", [])
+        verify_losses.finish(description, trainer, tokenizer, False, 0, 10**10, "fp32", [])
 
 
 @pytest.fixture
@@ -690,10 +685,13 @@ def test_what_was_gathered_from_all_processes_is_compared_and_the_rest_said(whol
     description, trainer, tokenizer = wholes(method, size="7b")
     trainer.model_wrapped = trainer.model
     trainer.accelerator.get_state_dict = _gathered
-    left = results.finish(description, trainer, tokenizer, True, 0, 10**10, "bf16", [])
+    left = verify_losses.finish(description, trainer, tokenizer, True, 0, 10**10, "bf16", [])
     kind = "model" if method == "full" else "adapter"
     assert left.folders == [kind]
-    assert left.drift == {"tensors": len(tensors(description.folder / kind)), "not_done": results.OPEN[kind, True]}
+    assert left.drift == {
+        "tensors": len(tensors(description.folder / kind)),
+        "not_done": verify_losses.OPEN[kind, True],
+    }
     assert left.drift["not_done"].startswith("no losses were compared")
     if method == "full":
         assert {value.dtype for value in tensors(description.folder / "model").values()} == {torch.bfloat16}
@@ -713,7 +711,7 @@ def test_an_adapter_that_was_not_gathered_whole_is_refused(wholes, runs_dir, gat
     trainer.model_wrapped = trainer.model
     trainer.accelerator.get_state_dict = lambda model: gather(_gathered(model))
     with pytest.raises(whole.NotWholeError, match=r"28 tensors expected, .* missing: base_model"):
-        results.finish(description, trainer, tokenizer, True, 0, 10**10, "bf16", [])
+        verify_losses.finish(description, trainer, tokenizer, True, 0, 10**10, "bf16", [])
 
 
 def test_a_refusal_names_the_last_checkpoint(runs_dir, base, monkeypatch):
@@ -768,7 +766,7 @@ def test_names_that_a_net_has_while_it_trains_are_those_of_its_files():
 def test_tied_weights_stay_tied_when_they_are_cast():
     state = {"head": torch.ones(2, 3), "other": torch.ones(2, 3)}
     state["embedding"] = state["head"]
-    results.cast(state, torch.bfloat16)
+    verify_losses.cast(state, torch.bfloat16)
     assert {value.dtype for value in state.values()} == {torch.bfloat16}
     assert state["head"].data_ptr() == state["embedding"].data_ptr() != state["other"].data_ptr()
     assert list(state) == ["head", "other", "embedding"]

@@ -14,14 +14,15 @@ import pytest
 import tiny_base
 
 from mammoth_utils import records
-from mammoth_utils.training import checkpoints, describe, finetune
+from mammoth_utils.training import describe, finetune
+from mammoth_utils.training.loop import checkpoints
 
 pytest.importorskip("torch")
 
 STEPS, KILLS = 60, 5
 TRAIN = (
     "import sys; from mammoth_utils import records; from mammoth_utils.training import finetune\n"
-    "from mammoth_utils.training.describe import RunDescription\n"
+    "from mammoth_utils.training.description import RunDescription\n"
     "description = RunDescription.from_dict(records.read_json(sys.argv[1]))\n"
     "def told(point):\n    print(point['step'], flush=True)\n"
     "finetune(description, list(records.read_jsonl(sys.argv[2])), told)\n"

@@ -13,19 +13,10 @@ from pathlib import Path
 import pytest
 
 from mammoth_utils import records
-from mammoth_utils.curation import (
-    contamination,
-    curate,
-    describe,
-    filters,
-    mixtures,
-    rehearsal,
-    release,
-    scale,
-    shards,
-    sources,
-)
-from mammoth_utils.curation.shards import Settings
+from mammoth_utils.curation import contamination, curate, describe, filters, mixtures, rehearsal
+from mammoth_utils.curation.at_scale import release_audit, shards
+from mammoth_utils.curation.at_scale.shards import Settings
+from mammoth_utils.curation.sources import registry, release
 
 ROWS = 1_500
 SETTINGS = Settings(worlds=("miniature",), timeout_s=2.0)
@@ -44,7 +35,7 @@ def made(tmp_path_factory):
 def streamed(made, tmp_path_factory):
     """The release audited by the stream, in several shards and buckets."""
     out = tmp_path_factory.mktemp("streamed")
-    return out, scale.audit(made[0], out, SETTINGS, workers=2, shard_rows=400)
+    return out, release_audit.audit(made[0], out, SETTINGS, workers=2, shard_rows=400)
 
 
 def hashes(told: dict) -> dict[str, str]:
@@ -92,14 +83,14 @@ def test_pieces_keep_what_the_whole_at_once_keeps(made, streamed):
     for each in (filters.agreeing, filters.duplicates, filters.near_duplicates):
         rows, _ = each(rows)
     rows, _ = contamination.without(rows, contamination.Index(contamination.questions("miniature")))
-    assert [sources.as_row(row) for row in rows] == list(scale.kept(streamed[0]))
+    assert [registry.as_row(row) for row in rows] == list(release_audit.kept(streamed[0]))
 
 
 @pytest.mark.parametrize("cut", [(250, 1), (250, 7), (5_000, 3)], ids=str)
 def test_where_the_pieces_are_cut_decides_nothing(made, streamed, tmp_path, cut):
     shard_rows, buckets = cut
     settings = Settings(worlds=("miniature",), timeout_s=2.0, buckets=buckets)
-    told = scale.audit(made[0], tmp_path, settings, workers=2, shard_rows=shard_rows)
+    told = release_audit.audit(made[0], tmp_path, settings, workers=2, shard_rows=shard_rows)
     assert hashes(told) == hashes(streamed[1])
     for key in ("sources", "contamination", "clean", "checks"):
         assert _without_places(told[key]) == _without_places(streamed[1][key]), key
@@ -115,13 +106,13 @@ def test_two_files_are_one_set(made, streamed, tmp_path):
     halves = [
         records.write_jsonl(tmp_path / name, part) for name, part in (("a.jsonl", rows[:700]), ("b.jsonl", rows[700:]))
     ]
-    told = scale.audit(halves, tmp_path / "out", SETTINGS, workers=2)
+    told = release_audit.audit(halves, tmp_path / "out", SETTINGS, workers=2)
     assert hashes(told) == hashes(streamed[1])
 
 
 def test_an_engine_keeps_the_same_rows(made, streamed, tmp_path):
     pytest.importorskip("datatrove", reason="pip install 'mammoth_utils[scale]'")
-    told = scale.audit(made[0], tmp_path, SETTINGS, engine="datatrove", workers=2, shard_rows=400)
+    told = release_audit.audit(made[0], tmp_path, SETTINGS, engine="datatrove", workers=2, shard_rows=400)
     assert (told["engine"], hashes(told)) == ("datatrove", hashes(streamed[1]))
     assert told["sources"] == streamed[1]["sources"]
     assert told["contamination"] == streamed[1]["contamination"]
@@ -129,18 +120,22 @@ def test_an_engine_keeps_the_same_rows(made, streamed, tmp_path):
 
 def test_the_documented_command_audits_and_says_what_became_of_the_rows(made, streamed, tmp_path, capsys):
     line = [str(made[0]), str(tmp_path), "--world", "miniature", "--timeout", "2", "--workers", "2"]
-    assert scale.main(line) == 0
+    assert release_audit.main(line) == 0
     assert records.sha256(tmp_path / mixtures.KEPT) == hashes(streamed[1])[mixtures.KEPT]
     said = capsys.readouterr().out
     first = streamed[1]["sources"][0]
     assert f"{first['name']}: {first['entered']} read, {first['kept']} kept; " in said
-    assert scale.main([str(tmp_path / "none.json"), str(tmp_path)]) == 1
+    assert release_audit.main([str(tmp_path / "none.json"), str(tmp_path)]) == 1
     assert "not audited: expected rows in" in capsys.readouterr().err
     howto = (ROOT / "book" / "howto.md").read_text(encoding="utf8")
-    (told,) = [line for line in howto.splitlines() if line.startswith("python -m mammoth_utils.curation.scale ")]
+    (told,) = [
+        line
+        for line in howto.splitlines()
+        if line.startswith("python -m mammoth_utils.curation.at_scale.release_audit ")
+    ]
     for option in (part for part in told.split() if part.startswith("--")):
         with pytest.raises(SystemExit):
-            scale.main(["--help"])
+            release_audit.main(["--help"])
         assert option in capsys.readouterr().out
 
 
@@ -152,7 +147,7 @@ def test_any_other_engine_is_a_function(made, streamed, tmp_path):
         for place in reversed(range(count)):
             pickle.loads(pickle.dumps(task))(place)
 
-    told = scale.audit(made[0], tmp_path, SETTINGS, engine=backwards, workers=2, shard_rows=400)
+    told = release_audit.audit(made[0], tmp_path, SETTINGS, engine=backwards, workers=2, shard_rows=400)
     assert (told["engine"], hashes(told)) == ("own", hashes(streamed[1]))
 
 
@@ -162,13 +157,13 @@ def test_a_killed_audit_goes_on_where_it_stopped(made, streamed, tmp_path, stage
 
     def killed_at_two(task, count, logs, workers):
         for place in range(count):
-            if isinstance(task, scale.Check if stage == 0 else scale.Compare) and place == 2:
+            if isinstance(task, release_audit.Check if stage == 0 else release_audit.Compare) and place == 2:
                 raise KeyboardInterrupt
             task(place)
 
     settings = Settings(worlds=("miniature",), timeout_s=2.0, buckets=4)
     with pytest.raises(KeyboardInterrupt):
-        scale.audit(made[0], tmp_path, settings, engine=killed_at_two, workers=2, shard_rows=400)
+        release_audit.audit(made[0], tmp_path, settings, engine=killed_at_two, workers=2, shard_rows=400)
     assert not (tmp_path / "audit.json").exists()
     assert not (tmp_path / mixtures.KEPT).exists()
     name = ("shard", "bucket")[stage]
@@ -177,10 +172,10 @@ def test_a_killed_audit_goes_on_where_it_stopped(made, streamed, tmp_path, stage
     before = [piece.stat().st_mtime_ns for piece in pieces]
 
     def watched(task, count, logs, workers):
-        scale.stream(task, count, logs, workers)
-        done.extend((isinstance(task, scale.Compare), piece.stat().st_mtime_ns) for piece in pieces)
+        release_audit.stream(task, count, logs, workers)
+        done.extend((isinstance(task, release_audit.Compare), piece.stat().st_mtime_ns) for piece in pieces)
 
-    told = scale.audit(made[0], tmp_path, settings, engine=watched, workers=2, shard_rows=400)
+    told = release_audit.audit(made[0], tmp_path, settings, engine=watched, workers=2, shard_rows=400)
     assert hashes(told) == hashes(streamed[1])
     assert {at for _, at in done} == set(before), "finished pieces were not made again"
 
@@ -188,13 +183,13 @@ def test_a_killed_audit_goes_on_where_it_stopped(made, streamed, tmp_path, stage
 def test_a_finished_audit_is_read_and_another_is_made(made, streamed):
     out, told = streamed
     at = (out / mixtures.KEPT).stat().st_mtime_ns
-    assert scale.audit(made[0], out, SETTINGS, workers=2, shard_rows=400) == told
+    assert release_audit.audit(made[0], out, SETTINGS, workers=2, shard_rows=400) == told
     assert (out / mixtures.KEPT).stat().st_mtime_ns == at
 
 
 def test_contaminated_rows_stay_where_that_is_asked(made, streamed, tmp_path):
     settings = Settings(worlds=("miniature",), timeout_s=2.0, decontaminate="none")
-    told = scale.audit(made[0], tmp_path, settings, workers=2)
+    told = release_audit.audit(made[0], tmp_path, settings, workers=2)
     lost = sum(count for line in streamed[1]["sources"] for why, count in line["dropped"].items() if "contam" in why)
     assert told["kept"] == streamed[1]["kept"] + lost
     assert lost > 0
@@ -208,9 +203,11 @@ def test_rows_of_other_origins_take_the_same_way(tmp_path):
         {"source": "web", "kind": "cot", "instruction": "What is 2 + 3?", "output": "It is 5."},
     ]  # fmt: skip
     file = records.write_jsonl(tmp_path / "web.jsonl", rows)
-    told = scale.audit(file, tmp_path / "out", Settings(form="rows", worlds=("miniature",)), workers=1)
+    told = release_audit.audit(file, tmp_path / "out", Settings(form="rows", worlds=("miniature",)), workers=1)
     assert told["sources"][0]["dropped"] == {"duplicate: same text": 1, "execution: error": 1}
-    assert [row["instruction"] for row in scale.kept(tmp_path / "out")] == [row["instruction"] for row in rows[:2]]
+    assert [row["instruction"] for row in release_audit.kept(tmp_path / "out")] == [
+        row["instruction"] for row in rows[:2]
+    ]
 
 
 def test_a_row_that_is_no_text_or_that_no_file_can_hold_is_dropped_with_its_reason(tmp_path):
@@ -219,7 +216,7 @@ def test_a_row_that_is_no_text_or_that_no_file_can_hold_is_dropped_with_its_reas
             {**good, "kind": "pot", "instruction": "2 + 3? Let's write a \udc80 program."}]  # fmt: skip
     file = tmp_path / "web.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    told = scale.audit(file, tmp_path / "out", Settings(form="rows", worlds=("miniature",)), workers=1)
+    told = release_audit.audit(file, tmp_path / "out", Settings(form="rows", worlds=("miniature",)), workers=1)
     assert told["sources"][0]["dropped"] == {"malformed: broken characters": 2, "malformed: no text": 2}
     details = [row["detail"] for row in records.read_jsonl(tmp_path / "out" / mixtures.DROPPED)]
     assert details == ["instruction: NoneType", "output: int", "a lone surrogate", "a lone surrogate"]
@@ -236,7 +233,7 @@ def test_a_released_row_that_no_file_can_hold_is_dropped_by_the_audit_and_by_the
     file.write_text(json.dumps(rows))
     monkeypatch.setenv("MAMMOTH_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
-    told = scale.audit(file, tmp_path / "out", Settings(decontaminate="none"), workers=1)
+    told = release_audit.audit(file, tmp_path / "out", Settings(decontaminate="none"), workers=1)
     record = curate(describe("release", decontaminate="none"))
     for one in (told, record):
         assert sum(line["dropped"].get("malformed: broken characters", 0) for line in one["sources"]) == 2
@@ -246,8 +243,8 @@ def test_a_released_row_that_no_file_can_hold_is_dropped_by_the_audit_and_by_the
 def test_a_row_may_hold_any_of_unicodes_line_ends(tmp_path, sign):
     row = {"source": "web", "kind": "cot", "instruction": f"What is{sign}2 + 3?", "output": f"It is{sign}5."}
     file = records.write_jsonl(tmp_path / "web.jsonl", [row, {**row, "instruction": f"What is{sign}2 + 4?"}])
-    scale.audit(file, tmp_path / "out", Settings(form="rows", worlds=("miniature",)), workers=1)
-    kept = list(scale.kept(tmp_path / "out"))
+    release_audit.audit(file, tmp_path / "out", Settings(form="rows", worlds=("miniature",)), workers=1)
+    kept = list(release_audit.kept(tmp_path / "out"))
     assert [one["instruction"] for one in kept] == [row["instruction"], f"What is{sign}2 + 4?"]
     assert kept[0]["output"] == row["output"]
 
@@ -267,7 +264,7 @@ def test_a_row_of_another_form_is_refused_by_its_number(tmp_path, row, message):
     good = {"source": "web", "kind": "cot", "instruction": "What is 2 + 3?", "output": "It is 5."}
     file = records.write_jsonl(tmp_path / "web.jsonl", [good, row])
     with pytest.raises(ValueError, match=message):
-        scale.audit(file, tmp_path / "out", Settings(form="rows", worlds=("miniature",)))
+        release_audit.audit(file, tmp_path / "out", Settings(form="rows", worlds=("miniature",)))
 
 
 @pytest.mark.parametrize(
@@ -285,18 +282,18 @@ def test_settings_that_cannot_be_are_refused(wrong, message):
 
 def test_an_unknown_engine_and_a_missing_file_are_refused(made, tmp_path):
     with pytest.raises(ValueError, match="unknown engine 'ray'; known: stream, datatrove"):
-        scale.audit(made[0], tmp_path, engine="ray")
+        release_audit.audit(made[0], tmp_path, engine="ray")
     with pytest.raises(FileNotFoundError, match=r"no\.json, found no such file"):
-        scale.audit(tmp_path / "no.json", tmp_path)
+        release_audit.audit(tmp_path / "no.json", tmp_path)
     (tmp_path / "empty.json").write_text("[]")
     with pytest.raises(ValueError, match="expected rows, found none"):
-        scale.audit(tmp_path / "empty.json", tmp_path / "out", SETTINGS)
+        release_audit.audit(tmp_path / "empty.json", tmp_path / "out", SETTINGS)
 
 
 def test_without_any_benchmark_an_audit_is_refused_before_it_begins(made, tmp_path, monkeypatch):
     monkeypatch.setenv("MAMMOTH_DATA_DIR", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"eval/gsm8k\.jsonl.*`make data`.*decontaminate=none"):
-        scale.audit(made[0], tmp_path / "out")
+        release_audit.audit(made[0], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -320,9 +317,9 @@ def test_the_page_keeps_the_same_rows_of_a_local_release(made, tmp_path, monkeyp
     monkeypatch.setenv("MAMMOTH_DATA_DIR", str(made[0].parent.parent))
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
     record = curate(describe("release", timeout_s=2.0), workers=2)
-    told = scale.audit(made[0], tmp_path / "out", Settings(timeout_s=2.0), workers=2)
+    told = release_audit.audit(made[0], tmp_path / "out", Settings(timeout_s=2.0), workers=2)
     pages = {number(row): row for row in records.read_jsonl(tmp_path / "runs" / "curate" / "release" / mixtures.KEPT)}
-    assert pages == {number(row): row for row in scale.kept(tmp_path / "out")}
+    assert pages == {number(row): row for row in release_audit.kept(tmp_path / "out")}
     assert "eval/math.jsonl" in told["benchmarks_missing"]
     assert any("contamination: stands in a benchmark" in one["dropped"] for one in told["sources"])
     assert {one["name"]: one["dropped"] for one in record["sources"]} == {
@@ -359,7 +356,7 @@ def test_a_kill_at_any_moment_loses_no_row(made, streamed, tmp_path):
     """SIGKILL again and again, until the audit ends; what it leaves is what an undisturbed one leaves."""
     code = (
         "import sys\nfrom pathlib import Path\nfrom mammoth_utils.curation import scale\n"
-        "from mammoth_utils.curation.shards import Settings\n"
+        "from mammoth_utils.curation.at_scale.shards import Settings\n"
         "settings = Settings(worlds=('miniature',), timeout_s=2.0, buckets=4)\n"
         "scale.audit(Path(sys.argv[1]), Path(sys.argv[2]), settings, workers=1, shard_rows=200)\n"
     )

@@ -14,7 +14,7 @@ import pytest
 from completion_files import generated
 
 from mammoth_utils import paths, records
-from mammoth_utils.evaluation import scoring, stored, tables
+from mammoth_utils.evaluation import scoring, stored_completions, tables
 from mammoth_utils.evaluation.description import describe
 from mammoth_utils.miniature import benchmarks as miniature
 from mammoth_utils.prompts import POT_TRIGGER
@@ -292,7 +292,7 @@ def peak_bytes(path):
 
 
 def test_the_memory_of_the_page_does_not_grow_with_the_file(tmp_path, model, monkeypatch):
-    monkeypatch.setattr(stored, "NAMED", 100)
+    monkeypatch.setattr(stored_completions, "NAMED", 100)
     few, many = (generated(tmp_path / f"{count}.jsonl.gz", count) for count in (500, 4_000))
     peak_bytes(generated(tmp_path / "first.jsonl.gz", 500))  # fills the caches, whose size is bounded
     (small, _), (large, record) = peak_bytes(few), peak_bytes(many)

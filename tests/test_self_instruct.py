@@ -8,12 +8,12 @@ import re
 import pytest
 from scripted_teacher import completion, scripted
 
-from mammoth_utils.curation import self_instruct
-from mammoth_utils.curation.ledger import Budget
-from mammoth_utils.curation.self_instruct import confirm, parse, seeds, write
-from mammoth_utils.curation.store import Store
-from mammoth_utils.curation.synthesis import prompt_for
-from mammoth_utils.curation.teachers import Teacher
+from mammoth_utils.curation.teacher import self_instruct
+from mammoth_utils.curation.teacher.ledger import Budget
+from mammoth_utils.curation.teacher.self_instruct import confirm, parse, seeds, write
+from mammoth_utils.curation.teacher.store import Store
+from mammoth_utils.curation.teacher.synthesis import prompt_for
+from mammoth_utils.curation.teacher.teacher import Teacher
 from mammoth_utils.grading import grade, read_answer
 from mammoth_utils.programs import run_programs
 

@@ -17,7 +17,9 @@ import pytest
 import tiny_base
 
 from mammoth_utils import paths, records
-from mammoth_utils.training import checkpoints, describe, finetune, guards, launch
+from mammoth_utils.training import describe, finetune
+from mammoth_utils.training.cluster import launch
+from mammoth_utils.training.loop import checkpoints, guards
 
 pytest.importorskip("torch")
 
@@ -266,7 +268,7 @@ def test_workers_end_with_a_page_that_was_killed(here, base):
     records.write_json(here / "asked.json", description.as_dict())
     code = (
         "import sys, tiny_base; from mammoth_utils import records; from mammoth_utils.training import launch\n"
-        "from mammoth_utils.training.describe import RunDescription\n"
+        "from mammoth_utils.training.description import RunDescription\n"
         "description = RunDescription.from_dict(records.read_json(sys.argv[1]))\n"
         "launch.train(description, tiny_base.rows(64), lambda point: print('step', flush=True))\n"
     )

@@ -13,7 +13,9 @@ import pytest
 import tiny_base
 
 from mammoth_utils import records
-from mammoth_utils.training import checkpoints, describe, finetune, guards, launch
+from mammoth_utils.training import describe, finetune
+from mammoth_utils.training.cluster import launch
+from mammoth_utils.training.loop import checkpoints, guards
 
 torch = pytest.importorskip("torch")
 

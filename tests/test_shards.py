@@ -9,11 +9,13 @@ from types import SimpleNamespace
 import pytest
 import tiny_base
 
-from mammoth_utils.training import adapters, batches, describe, encoding, finetune, guards, losses
+from mammoth_utils.training import describe, finetune
+from mammoth_utils.training.loop import batches, encoding, guards, losses
+from mammoth_utils.training.loop import model as adapters
 
 torch = pytest.importorskip("torch")
 
-FINETUNE = importlib.import_module("mammoth_utils.training.finetune")  # the package hands on the function
+FINETUNE = importlib.import_module("mammoth_utils.training.loop.finetune")  # the package hands on the function
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +55,7 @@ def leak(model):
     """Rationales of a row that read each other."""
     from transformers import AttentionInterface
 
-    from mammoth_utils.training.attention import packed_attention
+    from mammoth_utils.training.loop.attention import packed_attention
 
     def leaking(module, query, key, value, mask, cu_seq_lens_q=None, **rest):
         return packed_attention(module, query, key, value, mask, cu_seq_lens_q=cu_seq_lens_q[[0, -1]], **rest)
@@ -64,7 +66,7 @@ def leak(model):
 
 @pytest.mark.parametrize("step", [0, 5])
 def test_rationales_that_see_each_other_after_the_cut_are_noticed_at_the_start_and_on_going_on(model, examples, step):
-    from mammoth_utils.training.shards import ShardsAgree
+    from mammoth_utils.training.loop.shard_checks import ShardsAgree
 
     entered = []
     callback = ShardsAgree(model, examples, 5e-2, 1e-5)
@@ -79,7 +81,7 @@ def test_rationales_that_see_each_other_after_the_cut_are_noticed_at_the_start_a
 
 
 def test_weights_that_a_cut_has_changed_are_noticed(model, examples):
-    from mammoth_utils.training.shards import ShardsAgree
+    from mammoth_utils.training.loop.shard_checks import ShardsAgree
 
     callback = ShardsAgree(model, examples, 5e-2, 1e-5)
     callback.trainer = trainer(model)
@@ -92,19 +94,19 @@ def test_weights_that_a_cut_has_changed_are_noticed(model, examples):
 
 
 def test_the_shards_expect_of_the_first_step_what_the_whole_base_does(model, examples, monkeypatch):
-    from mammoth_utils.training import shards
+    from mammoth_utils.training.loop import shard_checks
 
     layout = batches.lay_out([len(example) for example in examples], 320, 16, 1, 4, 1, 2, 0)
     rows = [[examples[index] for index in row] for row in layout.rows[: layout.rows_per_step]]
-    whole = shards.StartsAsTheBase(rows, 1e-4, model)
+    whole = shard_checks.StartsAsTheBase(rows, 1e-4, model)
     parts = [sum(losses.row_loss(model, row) for row in rows[rank::2]) for rank in (0, 1)]
     assert all(parts)
     for rank in (0, 1):
         seen = []
         monkeypatch.setattr(
-            shards, "gathered", lambda mine, seen=seen: (seen.append(mine), [{"nats": nats} for nats in parts])[1]
+            shard_checks, "gathered", lambda mine, seen=seen: (seen.append(mine), [{"nats": nats} for nats in parts])[1]
         )
-        cut = shards.StartsAsTheBase(rows, 1e-4)
+        cut = shard_checks.StartsAsTheBase(rows, 1e-4)
         cut.trainer = trainer(model)
         begin(cut, rank=rank, world=2)
         assert seen == [{"nats": parts[rank]}]
@@ -153,7 +155,7 @@ def test_that_autocast_is_on_where_types_decide_on_the_kernel(monkeypatch, devic
 
 
 def test_processes_wait_longer_than_a_slow_disk_reads_the_largest_base(base):
-    from mammoth_utils.training import trainer as trainers
+    from mammoth_utils.training.loop import trainer as trainers
 
     description = describe("1m", base=str(base))
     layout = batches.lay_out([100] * 16, 320, 16, 1, 1, 1, 1, 0)

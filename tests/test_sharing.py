@@ -17,8 +17,10 @@ from pathlib import Path
 import pytest
 import sympy
 
-from mammoth_utils.programs import Sandbox, SandboxError, frames, isolation, neighbours, run_programs, shared
-from mammoth_utils.programs.clearance import reason_for_own_process
+from mammoth_utils.programs import Sandbox, SandboxError, isolation, run_programs
+from mammoth_utils.programs._sharing import shared_interpreter, shared_process
+from mammoth_utils.programs._sharing.clearance import reason_for_own_process
+from mammoth_utils.programs._worker import pipe_messages
 from mammoth_utils.programs.sandbox import BATCH
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "speed"))
@@ -380,11 +382,13 @@ def test_a_poisoner_that_got_past_the_check_is_noticed_and_no_result_of_its_batc
         "interpreter.run = print",
     )  # fmt: skip
     for poison in poisons:
-        monkeypatch.setattr(shared, "reason_for_own_process", lambda trees: None)
-        interpreter = object.__new__(shared.SharedInterpreter)  # no audit hook, which this process would keep
+        monkeypatch.setattr(shared_interpreter, "reason_for_own_process", lambda trees: None)
+        interpreter = object.__new__(
+            shared_interpreter.SharedInterpreter
+        )  # no audit hook, which this process would keep
         interpreter._clear_caches, interpreter._watching = lambda: None, False
         interpreter._builtins = vars(builtins)
-        interpreter._state = shared.State()
+        interpreter._state = shared_interpreter.State()
         interpreter._attributes = ()
         interpreter._attributes = tuple(vars(interpreter))
         limit, root, mean = sys.getrecursionlimit(), math.sqrt, statistics.mean
@@ -423,8 +427,8 @@ def test_a_program_that_ends_the_interpreter_costs_its_neighbours_nothing(sandbo
 @pytest.mark.parametrize("told_indices", [[], [7], [0, 0], [1], [0, 1, 2]])
 def test_an_answer_about_other_programs_is_not_believed(told_indices):
     programs = [[0, ["print(0)"]], [1, ["print(1)"]]]
-    assert not neighbours._of_these({"results": [[index, None] for index in told_indices]}, programs)
-    assert neighbours._of_these({"results": [[0, None]]}, programs)
+    assert not shared_process._of_these({"results": [[index, None] for index in told_indices]}, programs)
+    assert shared_process._of_these({"results": [[0, None]]}, programs)
 
 
 def test_cells_share_a_namespace_and_the_last_one_answers(sandbox):
@@ -483,10 +487,10 @@ def test_a_mistake_of_ours_is_raised_and_not_taken_for_a_programs(monkeypatch):
     """It reaches the parent as an error, and so the caller, who would else see programs that fail."""
     batch = {"programs": [[0, 7]], "limit_s": 1}
     reader, writer = os.pipe()
-    frames.write(writer, batch)
-    monkeypatch.setattr(shared.SharedInterpreter, "__init__", lambda self, clear: None)
+    pipe_messages.write(writer, batch)
+    monkeypatch.setattr(shared_interpreter.SharedInterpreter, "__init__", lambda self, clear: None)
     with pytest.raises((TypeError, AttributeError)):
-        shared.serve(reader, writer, bytearray(8), lambda: None)
+        shared_interpreter.serve(reader, writer, bytearray(8), lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -498,7 +502,7 @@ def test_a_mistake_of_ours_is_raised_and_not_taken_for_a_programs(monkeypatch):
     ],
 )  # fmt: skip
 def test_an_answer_of_another_form_is_not_believed(answer):
-    assert not shared.well_formed(answer)
+    assert not shared_interpreter.well_formed(answer)
 
 
 @pytest.mark.parametrize("level", [level for level in isolation.LEVELS if isolation.attempt(level)[0] is not None])
@@ -581,4 +585,4 @@ def test_stored_programs_give_the_stored_answers(data_dir, name):
 
 def test_sandbox_errors_have_one_name():
     assert issubclass(isolation.IsolationError, SandboxError)
-    assert neighbours.LIMIT_S < 5
+    assert shared_process.LIMIT_S < 5

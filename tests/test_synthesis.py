@@ -6,9 +6,9 @@ import ast
 
 import pytest
 
-from mammoth_utils.curation import sending, synthesis
-from mammoth_utils.curation.synthesis import OVER_BUDGET, Store, ask, prompt
-from mammoth_utils.curation.teachers import Budget, Ledger, Teacher, TeacherError
+from mammoth_utils.curation.teacher import sending, synthesis
+from mammoth_utils.curation.teacher.synthesis import OVER_BUDGET, Store, ask, prompt
+from mammoth_utils.curation.teacher.teacher import Budget, Ledger, Teacher, TeacherError
 from mammoth_utils.miniature import sources, teacher
 from mammoth_utils.rationale import Problem
 

@@ -17,12 +17,12 @@ import pytest
 from chaos_proxy import FORWARDED, RATES, between
 
 from mammoth_utils import records
-from mammoth_utils.curation import filters, truth
+from mammoth_utils.curation import filters, known_faults
 from mammoth_utils.curation.filters import Dropped
-from mammoth_utils.curation.ledger import Budget
-from mammoth_utils.curation.store import KILLED, Store
-from mammoth_utils.curation.synthesis import ask, prompt, rationale
-from mammoth_utils.curation.teachers import Teacher
+from mammoth_utils.curation.teacher.ledger import Budget
+from mammoth_utils.curation.teacher.store import KILLED, Store
+from mammoth_utils.curation.teacher.synthesis import ask, prompt, rationale
+from mammoth_utils.curation.teacher.teacher import Teacher
 from mammoth_utils.miniature import sources, teacher
 from mammoth_utils.rationale import LETTERS, Problem
 
@@ -119,11 +119,11 @@ def check_the_truth(kept, dropped: list[Dropped], least_right=0.99):
             assert value in (gold, row.problem.gold) or Fraction(value) == Fraction(gold), row
         else:
             assert Fraction(value) == Fraction(row.problem.gold) == Fraction(true.value), row
-    lucky = Counter(fault for row in kept if (fault := truth.fault(row)) != teacher.RIGHT)
-    found = truth.compare(kept, dropped)
+    lucky = Counter(fault for row in kept if (fault := known_faults.fault(row)) != teacher.RIGHT)
+    found = known_faults.compare(kept, dropped)
     assert found["passed_by_luck"] == dict(lucky)
     assert found["programs"] == len(kept) + len(dropped)
-    assert found["right"] == sum(truth.fault(row) == teacher.RIGHT for row in kept) + sum(found["lost"].values())
+    assert found["right"] == sum(known_faults.fault(row) == teacher.RIGHT for row in kept) + sum(found["lost"].values())
     assert found["right_kept"] >= least_right * found["right"], found["lost"]
     return found
 

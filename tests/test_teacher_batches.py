@@ -7,11 +7,11 @@ import json
 import pytest
 from scripted_teacher import PROGRAM, completion, fine, problems, refusal, scripted
 
-from mammoth_utils.curation import batches
-from mammoth_utils.curation.ledger import Budget
-from mammoth_utils.curation.store import LOST
-from mammoth_utils.curation.synthesis import ask
-from mammoth_utils.curation.teachers import Teacher, TeacherError
+from mammoth_utils.curation.teacher import batches
+from mammoth_utils.curation.teacher.ledger import Budget
+from mammoth_utils.curation.teacher.store import LOST
+from mammoth_utils.curation.teacher.synthesis import ask
+from mammoth_utils.curation.teacher.teacher import Teacher, TeacherError
 from mammoth_utils.rationale import Problem
 
 pytestmark = pytest.mark.usefixtures("quick")

@@ -14,11 +14,11 @@ from types import SimpleNamespace
 import pytest
 from scripted_teacher import PROGRAM, completion, fine, problems, refusal, scripted
 
-from mammoth_utils.curation import batches, pacing, sending, synthesis
-from mammoth_utils.curation.ledger import Budget, Ledger
-from mammoth_utils.curation.store import LOST, Store
-from mammoth_utils.curation.synthesis import OVER_BUDGET, ask, plan, prompt, prompt_for, rationale
-from mammoth_utils.curation.teachers import Teacher, TeacherError, price_table
+from mammoth_utils.curation.teacher import batches, pacing, sending, synthesis
+from mammoth_utils.curation.teacher.ledger import Budget, Ledger
+from mammoth_utils.curation.teacher.store import LOST, Store
+from mammoth_utils.curation.teacher.synthesis import OVER_BUDGET, ask, plan, prompt, prompt_for, rationale
+from mammoth_utils.curation.teacher.teacher import Teacher, TeacherError, price_table
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -424,7 +424,7 @@ def test_a_chain_of_thought_becomes_a_row_with_its_prompt_and_its_model(store):
 _HOLD = """
 import sys, time
 from pathlib import Path
-from mammoth_utils.curation.store import Store
+from mammoth_utils.curation.teacher.store import Store
 with Store(Path(sys.argv[1])) as store, store.sending("local m"):
     store.intend("local m", {"asked": (5, 0.25)})
     print("held", flush=True)

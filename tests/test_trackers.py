@@ -14,8 +14,9 @@ import pytest
 import tiny_base
 
 from mammoth_utils import records
-from mammoth_utils.training import adapters, finetune, trackers
-from mammoth_utils.training.describe import TRACKERS, describe
+from mammoth_utils.training import finetune
+from mammoth_utils.training.description import TRACKERS, describe
+from mammoth_utils.training.loop import model, trackers
 
 RECORD = {
     "steps": 20, "seconds": 3.5, "losses": {"first": 2.0, "last": 0.5, "mean": 1.0}, "name": "a",
@@ -252,7 +253,7 @@ def test_a_run_that_dies_closes_its_trackers(fakes, base):
 
 def test_a_run_whose_tracker_is_missing_is_refused_before_anything_is_loaded(base, runs_dir, monkeypatch):
     monkeypatch.setattr(trackers, "installed", lambda name: False)
-    monkeypatch.setattr(adapters, "load_tokenizer", lambda description: pytest.fail("something was loaded"))
+    monkeypatch.setattr(model, "load_tokenizer", lambda description: pytest.fail("something was loaded"))
     with pytest.raises(trackers.MissingTrackerError, match="pip install 'trackio"):
         finetune(run(base, "trackio"), tiny_base.rows(8))
 

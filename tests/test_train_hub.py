@@ -18,7 +18,7 @@ import hub_server
 import pytest
 
 from mammoth_utils import records, scales
-from mammoth_utils.curation import release
+from mammoth_utils.curation.sources import release
 
 ROOT = Path(__file__).resolve().parent.parent
 THIRTEEN = scales.scale("13b")

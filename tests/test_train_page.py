@@ -19,7 +19,7 @@ import hub_bases
 import pytest
 
 from mammoth_utils import pages, paths, records, scales
-from mammoth_utils.curation import release
+from mammoth_utils.curation.sources import release
 from mammoth_utils.evaluation import scoring
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,7 +13,10 @@ import pytest
 import tiny_base
 
 from mammoth_utils import paths, prompts, records
-from mammoth_utils.training import adapters, checkpoints, describe, encoding, finetune, guards, planner
+from mammoth_utils.training import describe, finetune
+from mammoth_utils.training.loop import checkpoints, encoding, guards
+from mammoth_utils.training.loop import model as adapters
+from mammoth_utils.training.plan import advice
 
 torch = pytest.importorskip("torch")
 
@@ -76,7 +79,7 @@ def test_every_size_resolves_without_a_network_or_weights(size):
 
 
 def test_13b_without_a_gpu_or_weights_fails_in_seconds_and_says_how_to_get_both(here, monkeypatch):
-    monkeypatch.setattr(planner, "gpus", list)
+    monkeypatch.setattr(advice, "gpus", list)
     monkeypatch.setenv("HF_HOME", str(here / "hub"))
     description = describe("13b")
     with pytest.raises(guards.NotReadyError) as error:
@@ -90,7 +93,7 @@ def test_13b_without_a_gpu_or_weights_fails_in_seconds_and_says_how_to_get_both(
 
 
 def test_a_card_that_is_too_small_is_told_what_fits(here, base, monkeypatch):
-    monkeypatch.setattr(planner, "gpus", lambda: [planner.Gpu("RTX", 24.0)])
+    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu("RTX", 24.0)])
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(guards.NotReadyError, match="full needs 222 GiB.*use method qlora"):
         guards.ready(describe("13b", method="full"))
@@ -162,7 +165,7 @@ def test_packed_loss_equals_unpacked_loss(packed_model, examples):
 
 
 def test_packed_gradient_equals_unpacked_gradient(packed_model, examples):
-    from mammoth_utils.training.attention import row_inputs
+    from mammoth_utils.training.loop.attention import row_inputs
 
     def gradient(rows):
         packed_model.zero_grad()
@@ -180,7 +183,7 @@ def test_packed_gradient_equals_unpacked_gradient(packed_model, examples):
 def test_documents_that_see_each_other_are_noticed(base, examples):
     from transformers import AttentionInterface
 
-    from mammoth_utils.training.attention import packed_attention
+    from mammoth_utils.training.loop.attention import packed_attention
 
     def leaking(module, query, key, value, mask, cu_seq_lens_q=None, **rest):
         borders = cu_seq_lens_q[[0, -1]]
@@ -399,7 +402,7 @@ def test_an_empty_folder_has_no_checkpoint(tmp_path):
 
 @pytest.mark.long
 def test_the_module_trains_the_run_of_a_file(here, base):
-    from mammoth_utils.training.folder import claim
+    from mammoth_utils.training.loop.run_folder import claim
 
     description = run(base)
     claim(description, tiny_base.rows(8))
@@ -409,10 +412,10 @@ def test_the_module_trains_the_run_of_a_file(here, base):
 
 
 def test_a_second_process_waits_for_the_folder(tmp_path):
-    from mammoth_utils.training.folder import alone
+    from mammoth_utils.training.loop.run_folder import alone
 
     code = (
-        "import sys, time, pathlib; from mammoth_utils.training.folder import alone\n"
+        "import sys, time, pathlib; from mammoth_utils.training.loop.run_folder import alone\n"
         "with alone(pathlib.Path(sys.argv[1])):\n    print('in', flush=True); sys.stdin.read()\n"
     )
     other = subprocess.Popen(
@@ -431,7 +434,7 @@ def test_a_second_process_waits_for_the_folder(tmp_path):
 
 def test_a_method_that_auto_chose_and_the_same_one_asked_for_are_one_run(tmp_path, monkeypatch):
     from mammoth_utils.training import describe
-    from mammoth_utils.training.folder import claim
+    from mammoth_utils.training.loop.run_folder import claim
 
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path))
     rows = [{"instruction": "q", "output": "a", "kind": "cot", "source": "x", "key": "1"}]

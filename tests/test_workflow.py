@@ -19,8 +19,8 @@ import nbformat
 import processes
 import pytest
 
-from mammoth_utils.curation.store import Store
-from mammoth_utils.curation.teachers import Teacher
+from mammoth_utils.curation.teacher.store import Store
+from mammoth_utils.curation.teacher.teacher import Teacher
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "workflow"))

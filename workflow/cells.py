@@ -36,7 +36,7 @@ def read_grid(file: Path) -> list[dict[str, Any]]:
         raise ValueError(
             f"{file}: expected a list of cells such as {{size: 1m, mixture: hybrid}}, or `cells:` with one"
         )
-    from mammoth_utils.training.describe import describe
+    from mammoth_utils.training.description import describe
 
     known = {*inspect.signature(describe).parameters, "evaluate"}
     for number, cell in enumerate(cells, 1):
@@ -58,7 +58,7 @@ def label(cell: dict[str, Any]) -> str:
 
 def training_of(cell: dict[str, Any]) -> Any:
     """The cell's training description."""
-    from mammoth_utils.training.describe import describe
+    from mammoth_utils.training.description import describe
 
     return describe(**{key: value for key, value in cell.items() if key != "evaluate"})
 
@@ -96,7 +96,7 @@ def measure(cell: dict[str, Any]) -> dict[str, str]:
         scoring.evaluate(evaluation)
         return {"evaluate": evaluation.name}
     from mammoth_utils.curation import mixtures
-    from mammoth_utils.training.finetune import finetune
+    from mammoth_utils.training.loop.finetune import finetune
 
     training = training_of(cell)
     check_equal_steps(training)

@@ -2,7 +2,7 @@
 
 Run it after ``make book`` and ``make book-full``, then ``python -m mammoth_utils.report README``: whole runs on the
 test split only, one line of JSON each, so that a commit stays small. A finished rebuild of the real sources goes into
-``records/real/curate.json``; `python -m mammoth_utils.curation.committed` makes and keeps it in one command.
+``records/real/curate.json``; `python -m mammoth_utils.curation.rebuild_record` makes and keeps it in one command.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 from rooms import ROOT
 
 from mammoth_utils import paths, records
-from mammoth_utils.curation import committed, describe
+from mammoth_utils.curation import describe, rebuild_record
 from mammoth_utils.report.cells import Measured
 
 
@@ -27,8 +27,8 @@ def main() -> None:
     rebuild = describe("rebuild")
     record = rebuild.folder / "record.json"
     if paths.data() is not None and record.is_file() and records.read_json(record)["parameters"] == rebuild.as_dict():
-        target = records.write_items(ROOT / "records" / committed.COMMITTED,
-                                     committed.distilled(records.read_json(record), rebuild))  # fmt: skip
+        target = records.write_items(ROOT / "records" / rebuild_record.COMMITTED,
+                                     rebuild_record.distilled(records.read_json(record), rebuild))  # fmt: skip
         print(f"kept {target.relative_to(ROOT)}, {target.stat().st_size / 1000:.0f} kB")
 
 

@@ -7,7 +7,7 @@ a sandboxed program dies with the process that runs it.
 
 from __future__ import annotations
 
-from mammoth_utils.training import lifeline
+from mammoth_utils.training.cluster import lifeline
 
 VARIABLE = "MAMMOTH_BOOK_PID"
 

@@ -7,20 +7,20 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ROOT / "src" / "mammoth_utils"
 
-SHARED = ("rationale.py", "prompts.py", "scales.py", "records.py", "paths.py", "pages.py")
+SHARED = ("rationale.py", "prompts.py", "scales.py", "records.py", "paths.py", "pages.py", "silence_libraries.py")
 WORLD = ("miniature",)
 JUDGING = ("programs", "grading")
-DRAWING = ("report/figures.py", "report/style.py")
+DRAWING = ("report/figures.py", "report/figure_style.py")
 PUBLISHED = ("report/published.py", "report/published")
 CURATION = (*SHARED, *WORLD, *JUDGING, "curation")
-TRAINING = (*SHARED, *WORLD, "training", "curation")
-EVALUATION = (*SHARED, *WORLD, *JUDGING, "evaluation")
+TRAINING = (*SHARED, *WORLD, "base_models", "training", "curation")
+EVALUATION = (*SHARED, *WORLD, *JUDGING, "base_models", "evaluation")
 ROOMS: dict[str, tuple[str, ...]] = {
-    "curate": (*CURATION, *DRAWING, "report/funnel.py", "report/browser.py", *PUBLISHED),
+    "curate": (*CURATION, *DRAWING, "report/source_funnel.py", "report/row_browser.py", *PUBLISHED),
     "train": (*TRAINING, *DRAWING),
     "evaluate": (*EVALUATION, *DRAWING),
-    "audit": (*EVALUATION, "report"),
-    "hardware": (*SHARED, "training", "report"),
+    "audit": (*EVALUATION, "audit", "report"),
+    "hardware": (*SHARED, "base_models", "training", "report"),
     "main_results": (*SHARED, *WORLD, "report"),
     "ablations": (*SHARED, *WORLD, "report"),
     # The groups of models draw nothing, so that a figure's colour looks at no model again.

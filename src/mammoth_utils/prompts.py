@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from mammoth_utils.rationale import KINDS, Kind, Problem
 
+VERSION = 1  # of every byte that a model is given
+
 # The Alpaca template without input, as in the authors' `prompt_utils.py`: two line breaks before
 # each marker and nothing after "### Response:". A space there would be a token the model never saw.
 ALPACA_HEADER = (

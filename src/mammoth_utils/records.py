@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 import platform
@@ -137,15 +138,22 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
-def code_fingerprint(*rooms: str) -> str:
-    """A short hash of the library's source below the named rooms (``"miniature"``, ``"prompts.py"`` ...)."""
-    base = Path(__file__).parent
-    digest = hashlib.sha256()
-    for room in sorted(rooms):
-        files = sorted((base / room).rglob("*.py")) if (base / room).is_dir() else [base / room]
-        for file in files:
-            digest.update(str(file.relative_to(base)).encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:16]
+def versions(*packages: str) -> dict[str, int]:
+    """Return the version of what each package decides, by its name: ``{"grading": 1, "programs": 1}``.
+
+    A package raises its ``VERSION`` when it begins to decide otherwise, so that a record knows whether it still holds;
+    a move, a rename or a comment changes no version. ``tests/golden`` fails where a decision moved without it.
+    """
+    return {name: importlib.import_module(f"mammoth_utils.{name}").VERSION for name in packages}
+
+
+def outdated(made_with: dict[str, int], now: dict[str, int]) -> list[str]:
+    """Return a line for each version in which a record differs from the code; empty where it still holds."""
+    return [
+        f"the record was made with {name} version {made_with.get(name, 'unknown')}, and this is version {version}"
+        for name, version in now.items()
+        if made_with.get(name) != version
+    ]
 
 
 def environment(threads: int | None = None, device: str = "cpu", dtype: str | None = None) -> dict[str, Any]:

@@ -21,10 +21,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mammoth_utils.curation.benchmark_questions import NAMES, absent, questions
-from mammoth_utils.curation.clean import CLEAN, clean_counts, clean_ids
+from mammoth_utils.curation.clean_part import CLEAN, clean_counts, clean_ids
 from mammoth_utils.curation.filters import Dropped, Split
-from mammoth_utils.curation.nearness import NearIndex
-from mammoth_utils.grading.overlaps import SHORT, stem, tokens
+from mammoth_utils.curation.near_duplicates import NearIndex
+from mammoth_utils.grading.question_overlap import SHORT, stem, tokens
 from mammoth_utils.rationale import Problem, Rationale
 
 __all__ = [

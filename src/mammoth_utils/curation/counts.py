@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mammoth_utils.curation.filters import STAGES, Dropped
-from mammoth_utils.curation.sources import Loaded
+from mammoth_utils.curation.sources.registry import Loaded
 from mammoth_utils.rationale import Rationale
 
 

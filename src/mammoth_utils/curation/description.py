@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import paths, records
-from mammoth_utils.curation import contamination, filters, prompt_files
-from mammoth_utils.curation import sources as table_one
-from mammoth_utils.curation.teachers import Teacher
+from mammoth_utils.curation import contamination, filters
+from mammoth_utils.curation.sources import registry as table_one
+from mammoth_utils.curation.teacher import prompt_files
+from mammoth_utils.curation.teacher.teacher import Teacher
 
 MINIATURE = "miniature"
 PAPER_TIMEOUT_S = 5.0
@@ -46,7 +47,7 @@ class Curation:
         decontaminate: The rule under which rows that touch a benchmark are thrown out, or ``"none"``.
         timeout_s: Seconds a program may take.
         name: The folder below ``runs/curate``.
-        code: Hash of the code and prompts that decide the rows.
+        versions: Of the packages that decide the rows, and the hash of the teacher's prompt files.
     """
 
     dataset: str
@@ -69,7 +70,7 @@ class Curation:
     decontaminate: str
     timeout_s: float
     name: str
-    code: str
+    versions: dict[str, int | str]
 
     @property
     def world(self) -> str:
@@ -198,11 +199,10 @@ def describe(
         name = "-".join(parts)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name):
         raise ValueError(f"expected a name of letters, digits and . _ + -, got {name!r}")
-    code = code_hash(dataset)
     made = Curation(
         dataset, chosen, teacher, teacher_model, float(budget_usd), price, samples, float(temperature), max_tokens,
         batch, requests_per_minute, tokens_per_minute, float(teacher_timeout_s), seed, limit, agreement,
-        runs_of_words, decontaminate, float(timeout_s), name, code,
+        runs_of_words, decontaminate, float(timeout_s), name, versions(dataset),
     )  # fmt: skip
     if teacher == MINIATURE:  # it is served once it is needed; what it is given must be possible all the same
         made.asked_at("http://localhost", MINIATURE)
@@ -227,9 +227,7 @@ def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
 
 
-def code_hash(dataset: str) -> str:
-    from mammoth_utils.miniature.teacher import CODE
-
-    ours = ("curation", "grading", "programs", "rationale.py", "prompts.py", *(CODE if dataset == MINIATURE else ()))
-    prompts = prompt_files.files_hash()
-    return records.fingerprint([records.code_fingerprint(*ours), prompts])
+def versions(dataset: str) -> dict[str, int | str]:
+    """Return the versions that a data set depends on, with the hash of the teacher's prompt files."""
+    packages = ("curation", "grading", "programs", "prompts", *(("miniature",) if dataset == MINIATURE else ()))
+    return {**records.versions(*packages), "prompt_files": prompt_files.files_hash()}

@@ -1,6 +1,6 @@
 """A mixture as a data set that others can load: Alpaca-style JSON, Parquet and a card.
 
-``python -m mammoth_utils.curation.export release hybrid OUT`` writes one; ``mammoth_utils.curation.hub`` publishes it.
+``python -m mammoth_utils.curation.export release hybrid OUT`` writes one; ``mammoth_utils.curation.sources.hub`` publishes it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from typing import Any
 
 from mammoth_utils import records
 from mammoth_utils.curation import mixtures
-from mammoth_utils.curation.card import card
-from mammoth_utils.curation.release import KEYS
+from mammoth_utils.curation.dataset_card import card
+from mammoth_utils.curation.sources.release import KEYS
 from mammoth_utils.scales import MIXTURES
 
 ROW_GROUP = 10_000
@@ -151,7 +151,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     for name, entry in told["files"].items():
         print(f"{chosen.out / name}: {entry['bytes']:,} bytes, sha256 {entry['sha256']}")
-    print(f"{told['rows']:,} rows; publish them with: python -m mammoth_utils.curation.hub {chosen.out} OWNER/NAME")
+    print(
+        f"{told['rows']:,} rows; publish them with: python -m mammoth_utils.curation.sources.hub {chosen.out} OWNER/NAME"
+    )
     return 0
 
 

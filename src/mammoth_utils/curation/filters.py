@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mammoth_utils.curation import sources
-from mammoth_utils.curation.nearness import DIRECT, SHINGLE, SIMILARITY, NearIndex, jaccard, shingles
-from mammoth_utils.grading.overlaps import tokens
+from mammoth_utils.curation.near_duplicates import DIRECT, SHINGLE, SIMILARITY, NearIndex, jaccard, shingles
+from mammoth_utils.curation.sources import registry
+from mammoth_utils.grading.question_overlap import tokens
 from mammoth_utils.rationale import Rationale
 
 __all__ = ["AGREEMENT", "DIRECT", "SHINGLE", "SIMILARITY", "STAGES", "Dropped", "NearIndex", "Split", "agreeing",
@@ -46,7 +46,7 @@ class Dropped:
 
     def as_row(self) -> dict[str, Any]:
         """The row of ``dropped.jsonl``."""
-        return {**sources.as_row(self.rationale), "stage": self.stage, "reason": self.reason, "detail": self.detail}
+        return {**registry.as_row(self.rationale), "stage": self.stage, "reason": self.reason, "detail": self.detail}
 
 
 Split = tuple[list[Rationale], list[Dropped]]
@@ -64,8 +64,8 @@ def malformed(rows: Iterable[Rationale], max_characters: int = MAX_CHARACTERS) -
     """
     kept, dropped = [], []
     for row in rows:
-        if not sources.writable(row):
-            dropped.append(Dropped(sources.all_written_out(row), "malformed", "broken characters", "a lone surrogate"))
+        if not registry.writable(row):
+            dropped.append(Dropped(registry.all_written_out(row), "malformed", "broken characters", "a lone surrogate"))
             continue
         if odd := row.history.get("no text"):
             dropped.append(Dropped(row, "malformed", "no text", odd))
@@ -138,7 +138,7 @@ def _judge(row: Rationale, execution: Any) -> tuple[Rationale, str, str, str]:
         return row, "execution", "no output", ""
     if not row.problem.gold:
         return row.with_history(verdict="no gold"), "", "", ""
-    benchmark = sources.SOURCES[sources.paper_name(row.source)].benchmark
+    benchmark = registry.SOURCES[registry.paper_name(row.source)].benchmark
     options = row.problem.options
     answer = answer_from_execution(output, benchmark, "corrected", options)
     verdict = grade(answer, row.problem.gold, benchmark=benchmark, rule="corrected", options=options)
@@ -174,7 +174,7 @@ def agreeing(rows: Iterable[Rationale], which: str = "validated") -> Split:
             continue
         verdict, detail = _agreement(row)
         row = row.with_history(verdict=verdict)
-        source = sources.SOURCES.get(sources.paper_name(row.source))
+        source = registry.SOURCES.get(registry.paper_name(row.source))
         asked = which == "all" or (which == "validated" and source is not None and source.validated)
         if asked and verdict in DISAGREE:
             dropped.append(Dropped(row, "agreement", DISAGREE[verdict], detail))
@@ -194,7 +194,7 @@ def _agreement(row: Rationale) -> tuple[str, str]:
         return "no gold", ""
     if row.history.get("answer_line") == "gold":
         return "by gold", ""
-    benchmark = sources.SOURCES[sources.paper_name(row.source)].benchmark
+    benchmark = registry.SOURCES[registry.paper_name(row.source)].benchmark
     options = row.problem.options
     answer = read_answer(row.text, benchmark=benchmark, rule="corrected", options=options)
     verdict = grade(answer, row.problem.gold, benchmark=benchmark, rule="corrected", options=options)

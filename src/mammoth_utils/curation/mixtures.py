@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import paths, records
-from mammoth_utils.curation.sources import SOURCES, paper_name
+from mammoth_utils.curation.sources.registry import SOURCES, paper_name
 from mammoth_utils.scales import MIXTURES
 
 KEPT, DROPPED, UNFILTERED = "mathinstruct.jsonl", "dropped.jsonl", "unfiltered.jsonl"
@@ -180,7 +180,7 @@ def ensure(dataset: str, say: Callable[[str], None] = lambda line: None) -> Path
     if dataset == "miniature" or (dataset == "release" and not finished):
         from mammoth_utils.curation import benchmark_questions
         from mammoth_utils.curation.description import NOTHING, describe
-        from mammoth_utils.curation.stage import curate
+        from mammoth_utils.curation.pipeline import curate
 
         description = describe(dataset=dataset)
         if dataset == "release":

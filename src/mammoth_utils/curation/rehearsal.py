@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from mammoth_utils.curation.release import BY_FILE, ROWS, TRIGGERS
+from mammoth_utils.curation.sources.release import BY_FILE, ROWS, TRIGGERS
 from mammoth_utils.miniature import benchmarks, problems
 from mammoth_utils.miniature import sources as world
 from mammoth_utils.prompts import ANSWER_TRIGGER, CHOICE_PREFILL

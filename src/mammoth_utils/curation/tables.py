@@ -6,9 +6,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from mammoth_utils import records
-from mammoth_utils.curation import mixtures, synthesis
-from mammoth_utils.curation import sources as table_one
+from mammoth_utils.curation import mixtures
 from mammoth_utils.curation.description import Curation
+from mammoth_utils.curation.sources import registry as table_one
+from mammoth_utils.curation.teacher import synthesis
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,14 @@ from typing import Any
 
 from mammoth_utils import paths, records
 from mammoth_utils.evaluation import benchmarks as sets
-from mammoth_utils.evaluation.decoding import at_revision, existing, is_endpoint, local_path, public_name, weight_files
+from mammoth_utils.evaluation.engines.decoders import (
+    at_revision,
+    existing,
+    is_endpoint,
+    local_path,
+    public_name,
+    weight_files,
+)
 from mammoth_utils.evaluation.hybrid import DECODINGS
 from mammoth_utils.scales import METHODS, MIXTURES, scale
 

@@ -20,7 +20,7 @@ from typing import Any
 from mammoth_utils import prompts
 from mammoth_utils.evaluation.attempts import Attempt, executed, printed_for_runner, read, unread
 from mammoth_utils.evaluation.benchmarks import ALIASES, BENCHMARKS, MINI, info
-from mammoth_utils.evaluation.decoding import Decoder
+from mammoth_utils.evaluation.engines.decoders import Decoder
 from mammoth_utils.rationale import Problem
 
 Run = Callable[[list[str]], Iterable[Any]]

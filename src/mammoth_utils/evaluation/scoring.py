@@ -14,8 +14,8 @@ from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.evaluation import hybrid
 from mammoth_utils.evaluation.attempts import RULES, TIMEOUT_S, Attempt, final, giver
 from mammoth_utils.evaluation.benchmarks import Benchmark
-from mammoth_utils.evaluation.decoding import Decoder, load_decoder, weights_hash
 from mammoth_utils.evaluation.description import Evaluation, describe
+from mammoth_utils.evaluation.engines.decoders import Decoder, load_decoder, weights_hash
 from mammoth_utils.programs import Sandbox
 from mammoth_utils.programs import isolation as confinement
 from mammoth_utils.rationale import Problem
@@ -24,21 +24,8 @@ __all__ = ["Evaluation", "describe", "evaluate", "load_model", "score", "verdict
 
 COUNTED = ("correct", "no_answer", "ungradable_gold")  # the outcomes that a record counts; the rest is incorrect
 MARKS = {"correct": "1", "incorrect": "0", "no_answer": "n", "ungradable_gold": "u"}
-# The rooms whose code decides a miniature record: a change in them makes it stale. A record of hours on a GPU is not
-# thrown away for that; it names its commit. Those that only audit benchmarks and other graders decide no verdict.
-ASIDE = {
-    "evaluation": ("audit", "audit_tables", "audited", "cleaned", "graders", "judged", "tables"),
-    "grading": ("audit", "harness", "mathverify", "mathverify_child", "overlaps", "workings"),
-}
-CODE = (
-    *(
-        f"{folder}/{room.name}"
-        for folder, aside in ASIDE.items()
-        for room in sorted((Path(__file__).parent.parent / folder).glob("*.py"))
-        if room.stem not in aside
-    ),
-    "programs", "prompts.py", "rationale.py",
-)  # fmt: skip
+# The packages that decide a verdict: a record that another version of one made is made again.
+DECIDING = ("evaluation", "grading", "programs", "prompts")
 Progress = Callable[[str, int, int], None]
 
 
@@ -75,7 +62,7 @@ def evaluate(
         RunMismatchError: If the folder holds another run.
     """
     if description.completions:
-        from mammoth_utils.evaluation.stored import grade_stored  # it builds on this room
+        from mammoth_utils.evaluation.stored_completions import grade_stored  # it builds on this room
 
         return grade_stored(description, isolation)
     inputs = inputs_of(description)
@@ -103,12 +90,12 @@ def evaluate(
 
 
 def inputs_of(description: Evaluation) -> dict[str, Any]:
-    """What an evaluation's outcome depends on besides its description: weights, data, and the miniature's code."""
+    """What an evaluation's outcome depends on besides its description: weights, data, and in the miniature the versions."""
     found: dict[str, Any] = {"weights": weights_hash(description.model, description.adapter or None)}
     if description.world == "miniature":
         from mammoth_utils.miniature.problems import WORLD
 
-        return {**found, "world": dict(WORLD), "code": records.code_fingerprint(*CODE, "miniature")}
+        return {**found, "world": dict(WORLD), "versions": records.versions(*DECIDING, "miniature")}
     return {**found, "data": {name: records.sha256(sets.file(name)) for name in description.benchmarks}}
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mammoth_utils.grading import published, reading
 from mammoth_utils.grading.benchmarks import bare_options, benchmark_named, check_rule
+from mammoth_utils.grading.corrected import reading
+from mammoth_utils.grading.published import rule as published
 
 
 @dataclass(frozen=True)

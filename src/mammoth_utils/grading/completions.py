@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mammoth_utils.grading import published
 from mammoth_utils.grading.answers import Answer, answer_from_execution, read_answer
 from mammoth_utils.grading.benchmarks import bare_options, benchmark_named, check_rule, options_in
-from mammoth_utils.grading.rows import CompletionsError, rows_of, value_of
-from mammoth_utils.grading.rules import Verdict, grade
+from mammoth_utils.grading.completion_rows import CompletionsError, rows_of, value_of
+from mammoth_utils.grading.published import rule as published
+from mammoth_utils.grading.verdicts import Verdict, grade
 
 __all__ = ["CHUNK", "CompletionsError", "Graded", "Summary", "grade_file", "program_text", "rows_of", "score_file"]
 

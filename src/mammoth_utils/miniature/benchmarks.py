@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from mammoth_utils.miniature.families import FAMILIES
+from mammoth_utils.miniature.families.registry import FAMILIES
 from mammoth_utils.miniature.problems import MiniProblem, draw_many
 from mammoth_utils.rationale import Problem
 

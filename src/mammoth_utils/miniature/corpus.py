@@ -15,9 +15,9 @@ from random import Random
 
 from mammoth_utils.miniature import arithmetic as by_hand
 from mammoth_utils.miniature import benchmarks
-from mammoth_utils.miniature.families import FAMILIES
-from mammoth_utils.miniature.family import NAMES, THINGS
-from mammoth_utils.miniature.logic import DAYS, ORDER, ROOMS
+from mammoth_utils.miniature.families.definition import NAMES, THINGS
+from mammoth_utils.miniature.families.logic import DAYS, ORDER, ROOMS
+from mammoth_utils.miniature.families.registry import FAMILIES
 from mammoth_utils.miniature.problems import WORLD, MiniProblem, draw
 from mammoth_utils.rationale import LETTERS, with_options
 

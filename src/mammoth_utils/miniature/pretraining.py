@@ -225,7 +225,7 @@ def pretrain(name: str, out: Path, work: Path, threads: int = 1) -> dict:
         ("wide", corpus.wide(recipe.family), recipe.wide_steps),
         *((f"recall-{turn}", corpus.recalling(recipe.family), recipe.recall_steps) for turn in range(RECALL_ROUNDS)),
     ]
-    made_of = {"world": WORLD, "recipe": asdict(recipe), "code": records.code_fingerprint("miniature/corpus.py")}
+    made_of = {"world": WORLD, "recipe": asdict(recipe), "versions": records.versions("miniature")}
     checkpoint, log = work / f"{name}-{records.fingerprint(made_of)}.pt", work / f"{name}.jsonl"
     # The first phase reads the same text whatever the family, so the families of one size share it.
     made_of["recipe"] |= {"family": "", "wide_steps": 0, "recall_steps": 0}

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from random import Random
 
-from mammoth_utils.miniature.families import FAMILIES
-from mammoth_utils.miniature.family import NAMES, THINGS, Family
-from mammoth_utils.miniature.logic import DAYS, ORDER, ROOMS, path_words
+from mammoth_utils.miniature.families.definition import NAMES, THINGS, Family
+from mammoth_utils.miniature.families.logic import DAYS, ORDER, ROOMS, path_words
+from mammoth_utils.miniature.families.registry import FAMILIES
 from mammoth_utils.prompts import ANSWER_TRIGGER, CHOICE_PREFILL
 from mammoth_utils.rationale import LETTERS, Problem
 

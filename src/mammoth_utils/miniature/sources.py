@@ -9,8 +9,8 @@ from random import Random
 
 from mammoth_utils.miniature import benchmarks
 from mammoth_utils.miniature.benchmarks import EXAM, FORMAL, LOGIC_FORMAL, LOGIC_STORY, RETOLD, STORY, Cells, cells
-from mammoth_utils.miniature.families import FAMILIES
-from mammoth_utils.miniature.logic import DAYS
+from mammoth_utils.miniature.families.logic import DAYS
+from mammoth_utils.miniature.families.registry import FAMILIES
 from mammoth_utils.miniature.problems import FACT_SHARE, WORLD, MiniProblem, draw_many
 from mammoth_utils.prompts import POT_TRIGGER
 from mammoth_utils.rationale import Kind, Problem, Rationale

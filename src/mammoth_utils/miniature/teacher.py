@@ -26,12 +26,6 @@ WRONG_SHARE = 0.25
 FAULTS = {"number": 40, "operation": 28, "syntax": 16, "constant": 14, "loop": 2}
 LUCKY_CONSTANT = 0.4  # share of the programs that print a constant and happen to print the gold
 RIGHT = "right"
-# What decides the world's problems and this teacher's replies: the pre-training code beside it does not.
-CODE = (
-    *(f"miniature/{name}.py" for name in ("arithmetic", "benchmarks", "families", "family", "logic")),
-    *(f"miniature/{name}.py" for name in ("numeric_large", "numeric_small", "problems", "sources", "teacher")),
-)
-
 _NUMBER = re.compile(r"(?<![\w.'])\d+(?![\w.'])")
 _OPERATION = re.compile(r" (\*\*|//|[-+*/%]) ")
 _SWAPPED = {"+": "-", "-": "+", "*": "+", "/": "*", "//": "*", "%": "//", "**": "*"}
@@ -160,9 +154,8 @@ def serve(wrong_share: float = WRONG_SHARE, busy: int = 0) -> Iterator[Served]:
 
 
 def model_name(wrong_share: float = WRONG_SHARE) -> str:
-    """The teacher's model name, which changes with the world, the share and this code."""
-    code = records.code_fingerprint(*CODE)[:6]
-    return f"mini-teacher-v{WORLD['version']}-wrong{round(wrong_share * 100)}-{code}"
+    """Return the teacher's model name, which changes with the version of the miniature and the share of wrong answers."""
+    return f"mini-teacher-v{records.versions('miniature')['miniature']}-wrong{round(wrong_share * 100)}"
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -10,10 +10,12 @@ if os.name != "posix":
 
 from mammoth_utils.programs.execution import Execution, Program
 from mammoth_utils.programs.isolation import IsolationError, IsolationReport, describe
-from mammoth_utils.programs.parents import SandboxError
 from mammoth_utils.programs.sandbox import Sandbox, run_program, run_programs
+from mammoth_utils.programs.worker_handle import SandboxError
 
 __all__ = [
     "Execution", "IsolationError", "IsolationReport", "Program", "Sandbox", "SandboxError", "describe", "run_program",
     "run_programs",
 ]  # fmt: skip
+
+VERSION = 1  # of what a program's execution says: its status, its output, its value

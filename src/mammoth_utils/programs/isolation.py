@@ -9,8 +9,8 @@ import platform
 import sys
 from dataclasses import dataclass
 
-from mammoth_utils.programs.layers import DISK_MB, PROCESSES
-from mammoth_utils.programs.parents import STARTS, SandboxError, WarmParent
+from mammoth_utils.programs._worker.confinement import DISK_MB, PROCESSES
+from mammoth_utils.programs.worker_handle import STARTS, SandboxError, WarmParent
 
 LEVELS = ("namespaces", "landlock", "process")
 FULL = ("namespaces", "landlock")  # levels that hold against a program that means harm

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numbers import Real
 
-from mammoth_utils.programs.layers import DISK_MB
+from mammoth_utils.programs._worker.confinement import DISK_MB
 
 # name: the least, the most (more than any machine has, and less than what the kernel and its clocks can count), and
 # whether it is a whole number. A least of 0 is itself too little.

@@ -16,11 +16,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mammoth_utils.programs import isolation as isolations
+from mammoth_utils.programs._worker.confinement import DISK_MB
+from mammoth_utils.programs._worker.program_code import parent_for
 from mammoth_utils.programs.execution import Execution, Program, cells_of, refusal, several
-from mammoth_utils.programs.layers import DISK_MB
 from mammoth_utils.programs.limits import check
-from mammoth_utils.programs.parents import STARTS, SandboxError, WarmParent
-from mammoth_utils.programs.program import parent_for
+from mammoth_utils.programs.worker_handle import STARTS, SandboxError, WarmParent
 
 AHEAD = 2000  # programs that may run while one before them is still running
 BATCH, BATCH_CHARS, BATCH_S = 256, 500_000, 0.05  # handed to a worker at once, at most, and the work aimed at

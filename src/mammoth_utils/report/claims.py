@@ -17,7 +17,7 @@ import pandas as pd
 
 from mammoth_utils.report import cells, statistics
 from mammoth_utils.report.cells import Cell, Measured
-from mammoth_utils.report.claim_list import CLAIMS, Claim, Part, paper_figures
+from mammoth_utils.report.claim_definitions import CLAIMS, Claim, Part, paper_figures
 from mammoth_utils.report.statistics import Interval, Sample
 
 REPRODUCED, NOT_REPRODUCED, CANNOT_TELL, NOT_MEASURED = (

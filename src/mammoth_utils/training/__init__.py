@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from mammoth_utils.training.adapters import load_tokenizer
-from mammoth_utils.training.checkpoints import last_complete
-from mammoth_utils.training.describe import RunDescription, describe
-from mammoth_utils.training.encoding import marked
-from mammoth_utils.training.fetching import BaseModelError, fetch, found
-from mammoth_utils.training.finetune import finetune
-from mammoth_utils.training.folder import finished
-from mammoth_utils.training.launch import cluster_lines, prepare, spread, train
-from mammoth_utils.training.live import LiveCurve, StatusLine
-from mammoth_utils.training.merging import merge
-from mammoth_utils.training.planner import advice, cost_table, gpus, plan, trainable_share
-from mammoth_utils.training.ready import NotReadyError, ready
-from mammoth_utils.training.recipe import evaluation, outlook, recipe_table, steps
-from mammoth_utils.training.remains import tokenizer_here
+from mammoth_utils.base_models.download import BaseModelError, fetch, found
+from mammoth_utils.training.cluster.launch import cluster_lines, prepare, spread, train
+from mammoth_utils.training.cluster.page_progress import LiveCurve, StatusLine
+from mammoth_utils.training.description import RunDescription, describe
+from mammoth_utils.training.export.merge_adapter import merge
+from mammoth_utils.training.loop.checkpoints import last_complete
+from mammoth_utils.training.loop.encoding import marked
+from mammoth_utils.training.loop.finetune import finetune
+from mammoth_utils.training.loop.finished_tokenizer import tokenizer_here
+from mammoth_utils.training.loop.model import load_tokenizer
+from mammoth_utils.training.loop.run_folder import finished
+from mammoth_utils.training.plan.advice import advice, cost_table, gpus, plan, trainable_share
+from mammoth_utils.training.readiness import NotReadyError, ready
+from mammoth_utils.training.run_summary import evaluation, outlook, recipe_table, steps
 
 __all__ = [
     "BaseModelError",
@@ -48,3 +48,5 @@ __all__ = [
     "train",
     "trainable_share",
 ]
+
+VERSION = 1  # of the rows that a step reads, the update and what is saved

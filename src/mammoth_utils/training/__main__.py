@@ -8,10 +8,10 @@ from pathlib import Path
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from mammoth_utils import records
-from mammoth_utils.training import lifeline, nodes
-from mammoth_utils.training.describe import RunDescription
-from mammoth_utils.training.finetune import finetune
-from mammoth_utils.training.launch import PAGE
+from mammoth_utils.training.cluster import lifeline, node_errors
+from mammoth_utils.training.cluster.launch import PAGE
+from mammoth_utils.training.description import RunDescription
+from mammoth_utils.training.loop.finetune import finetune
 
 
 # Without this decorator torchrun says that a child failed, and not why.
@@ -22,7 +22,7 @@ def main() -> None:
         raise SystemExit("usage: python -m mammoth_utils.training runs/train/NAME/run.json")
     lifeline.hold(PAGE)
     file = Path(sys.argv[1]).resolve()
-    with nodes.leaving_errors(file.parent):
+    with node_errors.leaving_errors(file.parent):
         description = RunDescription.from_dict(records.read_json(file))
         if description.folder.resolve() != file.parent:
             raise SystemExit(f"{file} describes a run in {description.folder}; move it there or set MAMMOTH_RUNS_DIR")

@@ -1,7 +1,7 @@
 """One training run seen from inside: the bytes that it holds and the memory that its process grows by.
 
-The run is :func:`mammoth_utils.training.finetune.finetune` itself on random weights, watched through torch's public
-hooks; nothing of it is replaced. Started by :mod:`mammoth_utils.training.measured` in a process of its own, since
+The run is :func:`mammoth_utils.training.loop.finetune.finetune` itself on random weights, watched through torch's public
+hooks; nothing of it is replaced. Started by :mod:`mammoth_utils.training.plan.measurements` in a process of its own, since
 the peak of a process can be read once::
 
     python -m mammoth_utils.training.measuring CASE.json
@@ -222,7 +222,7 @@ def lengths(base: str) -> tuple[int, int]:
     """Tokens of one of :func:`rows`, and how many of them the loss sees."""
     from transformers import AutoTokenizer
 
-    from mammoth_utils.training import encoding
+    from mammoth_utils.training.loop import encoding
 
     examples, _ = encoding.encode_rows(rows(1), AutoTokenizer.from_pretrained(base), 2048)
     return len(examples[0]), len(examples[0].answer)
@@ -230,7 +230,7 @@ def lengths(base: str) -> tuple[int, int]:
 
 def main() -> None:
     """Measure the case that a JSON file describes and print what was seen as one line of JSON."""
-    from mammoth_utils.training import guards
+    from mammoth_utils.training.loop import guards
 
     file = Path(sys.argv[1])
     case = Case(**records.read_json(file))

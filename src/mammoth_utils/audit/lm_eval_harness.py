@@ -1,0 +1,80 @@
+"""The equivalences of lm-evaluation-harness, written anew from its published rules: one for numbers, one for MATH.
+
+On number sets its GSM8K tasks take the last number of a text (`flexible-extract`) and compare texts without commas,
+dollar signs and a final dot, so ``140.0`` is not 140. On MATH it normalises both sides as `hendrycks` does, with two
+differences: 0.5 becomes a half, and a normalisation that fails leaves the two texts to be compared as they stand. A
+quotient of anything but two whole numbers fails, which is why ``x/2`` equals only ``x/2`` there.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mammoth_utils.grading.published import hendrycks
+
+NAME = "lm-evaluation-harness"
+READ_AT = (
+    "EleutherAI/lm-evaluation-harness@04bc51ff1493:lm_eval/tasks/hendrycks_math/utils.py",
+    "EleutherAI/lm-evaluation-harness@01fe40a1f4d8:lm_eval/tasks/gsm8k/gsm8k-cot.yaml",
+)
+_LAST_NUMBER = re.compile(r"-?[$0-9.,]{2,}|-?[0-9]+")
+_IGNORED = (",", r"\$", r"(?s).*#### ", r"\.$")
+_REPLACED = (
+    ("\n", ""), ("\\!", ""), ("\\\\", "\\"), ("tfrac", "frac"), ("dfrac", "frac"), ("\\left", ""), ("\\right", ""),
+    ("^{\\circ}", ""), ("^\\circ", ""), ("\\$", ""),
+)  # fmt: skip
+
+
+def same_number(answer: str, gold: str) -> bool:
+    """Whether the last number in an answer is the gold's text, as the GSM8K tasks with `flexible-extract` have it."""
+    found = _LAST_NUMBER.findall(answer)
+    return bool(found) and _compared(found[-1].strip()) == _compared(gold)
+
+
+def _compared(text: str) -> str:
+    for pattern in _IGNORED:
+        text = re.sub(pattern, "", text)
+    return text.lower()
+
+
+def equivalent(answer: str | None, gold: str | None) -> bool:
+    """Whether the rule for MATH takes an answer for the gold; nothing equals nothing."""
+    if answer is None or gold is None:
+        return answer is None and gold is None
+    ours, theirs = normal(answer), normal(gold)
+    return answer == gold if ours is None or theirs is None else ours == theirs
+
+
+def normal(text: str) -> str | None:
+    """The normal form of a text; None where the harness's own normalisation would raise."""
+    for old, new in _REPLACED:
+        text = text.replace(old, new)
+    if text.count("\\text{ ") > 1:
+        return None  # a unit is expected once
+    text = hendrycks.units_after_a_space_in_text(text)
+    text = text.replace("\\%", "").replace(" .", " 0.").replace("{.", "{0.")
+    if not text:
+        return text
+    text = hendrycks.short_name_before_equals("0" + text if text.startswith(".") else text)
+    if text.endswith("\\sqrt") or "\\sqrt\\sqrt" in text:
+        return None  # a root of nothing
+    text = re.sub(r"\\sqrt([^{])", r"\\sqrt{\1}", text).replace(" ", "")
+    for piece in text.split("\\frac")[1:]:
+        if not piece:
+            return None  # a fraction of nothing
+        if not piece.startswith("{") and len(piece) < 2:
+            break
+    text = hendrycks.braces_of_fractions(text)
+    return "\\frac{1}{2}" if text == "0.5" else _quotient(text)
+
+
+def _quotient(text: str) -> str | None:
+    """``a/b`` of whole numbers as a fraction; None where a side of the only slash is no whole number."""
+    sides = text.split("/")
+    if len(sides) != 2:
+        return text
+    try:
+        above, below = (int(side) for side in sides)
+    except ValueError:
+        return None
+    return f"\\frac{{{above}}}{{{below}}}" if text == f"{above}/{below}" else text

@@ -1,0 +1,230 @@
+"""A release of any size, audited in bounded memory: on this machine, or by an engine that has many.
+
+``python -m mammoth_utils.curation.at_scale.release_audit FILE OUT --engine datatrove`` audits one from the command line.
+
+One machine streams: ``audit(file, out)`` goes shard by shard, then bucket by bucket (``shards``), holds one of them at
+a time, and goes on where a killed run stopped. Where that is outgrown, ``engine="datatrove"`` hands the same pieces to
+datatrove, whose executors run them on the cores of one machine, under Slurm or on a Ray cluster. It was taken over Ray
+Data because curation is a row of independent tasks with files between them: datatrove marks each finished task and
+skips it in the next run, submits job arrays to Slurm without a service that has to stand first, adds three small pure
+Python packages (``pip install 'mammoth_utils[scale]'``), and made the web-scale sets (FineWeb, FineMath) that a
+user who outgrows this machine has in mind. Ray Data starts a pipeline anew when its driver dies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from mammoth_utils import records
+from mammoth_utils.curation import contamination, mixtures
+from mammoth_utils.curation.at_scale import shards
+from mammoth_utils.curation.at_scale.merge_pieces import merged
+from mammoth_utils.curation.at_scale.shards import Settings
+from mammoth_utils.curation.description import NOTHING
+from mammoth_utils.curation.sources import release
+
+SHARD_ROWS = 32_768
+BUCKET_ROWS = 4_096  # compared at once; about 30 kB of memory each
+MOST_BUCKETS = 512  # files open at once while they are merged
+
+Task = Callable[[int], None]
+# A stage's task, how many times it runs (with 0, 1, ...), a folder for the engine's own logs, and how many at once.
+Engine = Callable[[Task, int, Path, int], None]
+
+
+def stream(task: Task, count: int, logs: Path, workers: int) -> None:
+    """Run the tasks one after another in this process."""
+    for number in range(count):
+        task(number)
+
+
+def datatrove(task: Task, count: int, logs: Path, workers: int) -> None:
+    """Run the tasks by datatrove's local executor, ``workers`` at once.
+
+    Raises:
+        ModuleNotFoundError: If datatrove is not installed, saying how to.
+    """
+    try:
+        from datatrove.executor import LocalPipelineExecutor
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{error}: pip install 'mammoth_utils[scale]'") from error
+    LocalPipelineExecutor([partial(step, task)], tasks=count, workers=workers, logging_dir=str(logs)).run()
+
+
+def step(task: Task, data: Any, rank: int, world_size: int) -> None:
+    """A task as a step of a datatrove pipeline; any of its executors takes ``partial(step, task)``."""
+    task(rank)
+
+
+ENGINES: dict[str, Engine] = {"stream": stream, "datatrove": datatrove}
+
+
+@dataclass(frozen=True)
+class Check:
+    """The first stage: shard number to its pieces."""
+
+    files: tuple[tuple[Path, int], ...]
+    out: Path
+    settings: Settings
+    workers: int | None
+
+    def __call__(self, number: int) -> None:
+        file, first = self.files[number]
+        shards.check(file, first, self.out, f"shard-{number:05d}", self.settings, self.workers)
+
+
+@dataclass(frozen=True)
+class Compare:
+    """The second stage: bucket number to its pieces."""
+
+    shards: tuple[Path, ...]
+    out: Path
+    settings: Settings
+
+    def __call__(self, number: int) -> None:
+        shards.compare(list(self.shards), number, self.out, f"bucket-{number:05d}", self.settings)
+
+
+def audit(
+    inputs: Path | Sequence[Path],
+    out: Path,
+    settings: Settings | None = None,
+    engine: str | Engine = "stream",
+    workers: int = 0,
+    say: Callable[[str], None] | None = None,
+    shard_rows: int = SHARD_ROWS,
+) -> dict[str, Any]:
+    """What became of every row of a release, with the rows kept and those thrown out in files.
+
+    Leaves in ``out``: ``mathinstruct.jsonl``, ``dropped.jsonl`` (each row with its stage and reason), ``clean.json``
+    (which benchmark problems the kept rows leave untouched) and ``audit.json``, rows in the order of the input. Every
+    engine keeps the same rows. A run that was killed goes on where it stopped.
+
+    Args:
+        inputs: A file in the published form, or several, whose rows follow one another.
+        out: Where to write.
+        settings: What decides; the number of buckets is set from the number of rows where it is 1.
+        engine: ``"stream"``, ``"datatrove"``, or a function that runs a stage's tasks some other way.
+        workers: Programs executed, or tasks run, at once; 0 takes the processor's cores.
+        say: Called with a line at each stage.
+        shard_rows: Rows that are checked and executed as one piece.
+
+    Raises:
+        ValueError: If the engine is unknown, or a row is not of the form.
+        FileNotFoundError: If an input is not there, or no benchmark to throw rows out by.
+    """
+    if isinstance(engine, str) and engine not in ENGINES:
+        raise ValueError(f"unknown engine {engine!r}; known: {', '.join(ENGINES)}")
+    run = ENGINES[engine] if isinstance(engine, str) else engine
+    settings, say, workers = settings or Settings(), say or (lambda line: None), workers or os.cpu_count() or 1
+    files = [Path(inputs)] if isinstance(inputs, str | Path) else [Path(one) for one in inputs]
+    if absent := [str(one) for one in files if not one.is_file()]:
+        raise FileNotFoundError(f"expected rows in {', '.join(absent)}, found no such file")
+    if unseen := contamination.absent(settings.worlds, settings.decontaminate != NOTHING):
+        say(f"missing: {', '.join(unseen)}: no row is compared with these benchmarks; `make data` fetches them")
+    out, started = Path(out), time.monotonic()
+    hashes = [records.sha256(one) for one in files]
+    versions = records.versions("curation", "grading", "programs", "prompts")
+    plan = {"inputs": hashes, "settings": asdict(settings), "shard_rows": shard_rows, "versions": versions}
+    key = records.fingerprint(plan)
+    finished = out / "audit.json"
+    if finished.is_file() and (told := records.read_json(finished))["key"] == key:
+        return told
+    parts, seconds, begun = out / "parts" / key, {}, time.monotonic()
+
+    def mark(name: str) -> None:
+        nonlocal begun
+        seconds[name], begun = round(time.monotonic() - begun, 2), time.monotonic()
+
+    say(f"cutting {len(files)} files into shards of {shard_rows:,} rows")
+    cut = _cut(files, parts / "raw", shard_rows)
+    rows = sum(count for _, _, count in cut)
+    if settings.buckets == 1:
+        settings = replace(settings, buckets=min(MOST_BUCKETS, -(-max(rows, 1) // BUCKET_ROWS)))
+    mark("cut")
+    say(f"checking {rows:,} rows in {len(cut)} shards and executing their programs: {engine}")
+    in_task = workers if run is stream else 1
+    first = Check(tuple((file, start) for file, start, _ in cut), parts / "rows", settings, in_task)
+    run(first, len(cut), parts / "logs" / "check", workers)
+    mark("checks and execution")
+    say(f"comparing them with each other and with the benchmarks in {settings.buckets} buckets")
+    shard_counts = tuple(parts / "rows" / f"shard-{number:05d}.json" for number in range(len(cut)))
+    run(Compare(shard_counts, parts / "rows", settings), settings.buckets, parts / "logs" / "compare", workers)
+    mark("duplicates and contamination")
+    bucket_counts = [parts / "rows" / f"bucket-{number:05d}.json" for number in range(settings.buckets)]
+    told = merged(shard_counts, bucket_counts, out, settings)
+    mark("merge")
+    told = {"key": key, "plan": plan, "engine": engine if isinstance(engine, str) else "own", "workers": workers,
+            "rows": rows, **told, "benchmarks_missing": unseen, "stages": seconds,
+            "seconds": round(time.monotonic() - started, 2)}  # fmt: skip
+    records.write_json(finished, told)
+    shutil.rmtree(out / "parts")
+    say(f"kept {told['kept']:,} of {rows:,} rows")
+    return records.read_json(finished)
+
+
+def _cut(files: Iterable[Path], folder: Path, shard_rows: int) -> list[tuple[Path, int, int]]:
+    """Shards as JSON Lines, each with the number of its first row and how many it has; made once."""
+    index = folder / "index.json"
+    if not index.is_file():
+        made: list[list[Any]] = []
+        rows = (row for file in files for row in release.stream(file))
+        while batch := list(islice(rows, shard_rows)):
+            name = f"{len(made):05d}.jsonl"
+            # Characters as numbers, since a row may hold half of a surrogate pair, which is counted later on.
+            records.write_text(folder / name, "".join(f"{json.dumps(row)}\n" for row in batch))
+            made.append([name, sum(count for _, _, count in made), len(batch)])
+        if not made:
+            raise ValueError("expected rows, found none in the input")
+        records.write_json(index, made)
+    return [(folder / name, first, count) for name, first, count in records.read_json(index)]
+
+
+def kept(out: Path) -> Iterator[dict[str, Any]]:
+    """The rows that an audit kept, one at a time."""
+    with open(Path(out) / mixtures.KEPT, encoding="utf8") as file:
+        yield from map(json.loads, file)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Audit a release and say what became of each source's rows; 1 if it cannot be."""
+    parser = argparse.ArgumentParser(
+        prog="python -m mammoth_utils.curation.at_scale.release_audit",
+        description="Audit a release of any size in bounded memory.",
+    )
+    parser.add_argument("inputs", type=Path, nargs="+", metavar="FILE", help="rows, in one file or in several")
+    parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write")
+    parser.add_argument("--form", default=Settings.form, choices=shards.FORMS, help="of the rows: published, or any")
+    parser.add_argument("--engine", default="stream", choices=ENGINES, help="what runs the pieces")
+    parser.add_argument("--workers", type=int, default=0, help="at once; 0 takes the processor's cores")
+    parser.add_argument("--world", default="real", choices=("real", "miniature"), help="whose benchmarks")
+    parser.add_argument("--decontaminate", default=Settings.decontaminate, help="equal, near, ngram_13 ..., or none")
+    parser.add_argument("--timeout", type=float, default=Settings.timeout_s, help="seconds a program may take")
+    chosen = parser.parse_args(arguments)
+    try:
+        settings = Settings(form=chosen.form, worlds=(chosen.world,), decontaminate=chosen.decontaminate,
+                            timeout_s=chosen.timeout)  # fmt: skip
+        told = audit(chosen.inputs, chosen.out, settings, chosen.engine, chosen.workers, say=print)
+    except (FileNotFoundError, ModuleNotFoundError, ValueError) as error:
+        print(f"not audited: {error}", file=sys.stderr)
+        return 1
+    for line in told["sources"]:
+        lost = ", ".join(f"{why} {count:,}" for why, count in line["dropped"].items())
+        print(f"{line['name']}: {line['entered']:,} read, {line['kept']:,} kept{f'; {lost}' if lost else ''}")
+    print(f"{chosen.out}: {mixtures.KEPT}, {mixtures.DROPPED}, {contamination.CLEAN}, audit.json")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

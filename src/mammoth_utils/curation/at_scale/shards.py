@@ -1,0 +1,234 @@
+"""Curation in pieces that fit in memory: a shard of rows checked and executed, a bucket of rows compared.
+
+The functions of ``filters`` and ``contamination`` decide; this room only says which rows they see together. Checks and
+executions need one row at a time, so any shard will do. Two rows are compared with each other only if they hold the
+same numbers and are of one kind, so a bucket gets every row of some such groups, and what it keeps is what the whole
+set at once would have kept. Each piece leaves files of its own, the one with its counts last: a piece that stands is
+not made again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from mammoth_utils import paths, records
+from mammoth_utils.curation import contamination, filters
+from mammoth_utils.curation.at_scale.tally import Tally
+from mammoth_utils.curation.description import NOTHING
+from mammoth_utils.curation.filters import Dropped
+from mammoth_utils.curation.sources import release
+from mammoth_utils.curation.sources.registry import as_row, written_out
+from mammoth_utils.rationale import KINDS, Problem, Rationale
+
+FORMS = ("release", "rows")
+BATCH = 32_768  # rows whose programs are executed in one call: at its end one worker may wait for another
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What decides the rows that are kept.
+
+    Attributes:
+        form: ``"release"``: the published form, checked strictly; ``"rows"``: any ``source``, ``instruction`` and
+            ``output``, with ``kind``.
+        sources: Names of the sources that are wanted; empty takes all.
+        worlds: Whose benchmarks the rows are compared with: ``"real"``, ``"miniature"`` or both.
+        agreement: Whose prose must agree with its gold, as ``filters.agreeing`` takes it; the release has no golds.
+        windows: Lengths of the runs of words that are compared with the benchmarks.
+        decontaminate: By which of ``contamination.rules(windows)`` rows are thrown out; ``"none"`` throws none out.
+        timeout_s: Seconds a program may take.
+        isolation: As ``run_programs`` takes it.
+        buckets: How many pieces the comparison is cut into.
+    """
+
+    form: str = "release"
+    sources: tuple[str, ...] = ()
+    worlds: tuple[str, ...] = ("real",)
+    agreement: str = "validated"
+    windows: tuple[int, ...] = contamination.WINDOWS
+    decontaminate: str = contamination.EQUAL
+    timeout_s: float = 5.0
+    isolation: str = "auto"
+    buckets: int = 1
+
+    def __post_init__(self) -> None:
+        if self.form not in FORMS:
+            raise ValueError(f"unknown form {self.form!r}; known: {', '.join(FORMS)}")
+        if self.decontaminate not in (known := (*contamination.rules(self.windows), NOTHING)):
+            raise ValueError(f"unknown rule {self.decontaminate!r}; known: {', '.join(known)}")
+        if self.buckets < 1 or self.timeout_s <= 0:
+            raise ValueError(
+                f"expected a bucket at least and a time limit above 0, got {self.buckets}, {self.timeout_s}"
+            )
+
+    def index(self) -> contamination.Index:
+        """The benchmarks that rows are compared with."""
+        return index_of(self.worlds, self.windows)
+
+
+def read(rows: Iterable[dict], first: int, settings: Settings, checks: release.Checks) -> Iterator[Rationale]:
+    """Raw rows as rationales, checked one by one; each has its number in the whole set in its problem's id.
+
+    Raises:
+        ValueError: If a row is not of the form.
+    """
+    if settings.form == "release":
+        yield from release.rationales(rows, settings.sources or None, checks, first)
+        return
+    for number, row in enumerate(rows, first):
+        if missing := {*release.KEYS, "kind"} - set(row):
+            raise ValueError(f"row {number} lacks {', '.join(sorted(missing))}; it has {', '.join(sorted(row))}")
+        if row["kind"] not in KINDS:
+            raise ValueError(f"row {number}: unknown kind {row['kind']!r}; known: {', '.join(KINDS)}")
+        if not isinstance(row["source"], str) or written_out(row["source"]) != row["source"]:
+            raise ValueError(f"row {number}: expected text in 'source', got {ascii(row['source'])}")
+        checks.rows += 1
+        checks.sources[row["source"]] += 1
+        if settings.sources and row["source"] not in settings.sources:
+            continue
+        asked, answered = (row[key] if isinstance(row[key], str) else "" for key in ("instruction", "output"))
+        question, trigger = release.split_trigger(asked) if row["kind"] == "pot" else (asked, "")
+        history = {"trigger": trigger} if row["kind"] == "pot" else {}
+        if odd := [key for key in ("instruction", "output") if not isinstance(row[key], str)]:
+            history["no text"] = ", ".join(f"{key}: {type(row[key]).__name__}" for key in odd)
+        problem = Problem(f"rows/{number}", question, "", set=row["source"], field=str(row.get("field") or ""))
+        yield Rationale(problem, row["kind"], answered, row["source"], str(row.get("author") or ""), history)
+
+
+def number_of(row: Rationale) -> int:
+    """A row's number in the whole set."""
+    return int(row.problem.id.rsplit("/", 1)[1])
+
+
+def group(row: Rationale) -> str:
+    """What rows must share to be compared with each other: their kind, and all numbers in their order."""
+    words = filters.tokens(f"{row.problem.question}\n{row.text}")
+    return " ".join([row.kind, *(word for word in words if word[0].isdigit())])
+
+
+def bucket_of(row: Rationale, buckets: int) -> int:
+    """The bucket of a row's group, the same in every process."""
+    return int(records.fingerprint(group(row)), 16) % buckets
+
+
+def index_of(worlds: tuple[str, ...], windows: tuple[int, ...] = contamination.WINDOWS) -> contamination.Index:
+    """The benchmarks of some worlds, ready to be looked up; built once a process and data folder."""
+    return _index(worlds, windows, paths.data())
+
+
+@lru_cache(maxsize=2)
+def _index(worlds: tuple[str, ...], windows: tuple[int, ...], folder: Path | None) -> contamination.Index:
+    benchmarks: dict[str, list[Problem]] = {}
+    for world in worlds:
+        benchmarks |= contamination.questions(world)
+    return contamination.Index(benchmarks, windows)
+
+
+def check(file: Path, first: int, out: Path, name: str, settings: Settings, workers: int | None) -> None:
+    """First pass over one shard: rows checked, malformed ones out, programs executed, the rest laid into buckets.
+
+    Args:
+        file: The shard's raw rows, JSON Lines or an array.
+        first: Number of its first row in the whole set.
+        out: Where the piece's files go.
+        name: The piece's name.
+        settings: What decides.
+        workers: Processes that execute programs.
+    """
+    if (out / f"{name}.json").is_file():
+        return
+    tally, checks, index = Tally(), release.Checks(), settings.index()
+    buckets: dict[int, list[str]] = defaultdict(list)
+    lost: list[str] = []
+    rows = read(release.stream(file), first, settings, checks)
+    while batch := list(islice(rows, BATCH)):
+        for row in batch:
+            tally.counts[row.source]["entered"]["rows"] += 1
+        batch, dropped = filters.malformed(batch)
+        for each in (_executed(settings, workers), partial(filters.agreeing, which=settings.agreement)):
+            batch, out_of_it = each(batch)
+            dropped += out_of_it
+        tally.drop(dropped)
+        for one in dropped:
+            index.see(one.rationale, tally.before)
+        lost += [_line(number_of(one.rationale), one.as_row()) for one in dropped]
+        for row in batch:
+            buckets[bucket_of(row, settings.buckets)].append(json.dumps(dataclasses.asdict(row), ensure_ascii=False))
+    places, end = {}, 0
+    for bucket in sorted(buckets):
+        size = sum(len(line.encode()) + 1 for line in buckets[bucket])
+        places[bucket] = [end, end + size]
+        end += size
+    records.write_text(out / f"{name}.rows", "".join(f"{line}\n" for one in sorted(buckets) for line in buckets[one]))
+    records.write_text(out / f"{name}.dropped", "".join(sorted(lost, key=_number)))
+    told = {"tally": tally.as_dict(), "checks": checks.as_dict(), "places": places}
+    records.write_json(out / f"{name}.json", told)
+
+
+def _executed(settings: Settings, workers: int | None) -> Callable[[list[Rationale]], filters.Split]:
+    return partial(filters.executed, timeout_s=settings.timeout_s, workers=workers, isolation=settings.isolation)
+
+
+def compare(shards: list[Path], bucket: int, out: Path, name: str, settings: Settings) -> None:
+    """Second pass over one bucket: duplicates and near-duplicates out, then what stands in a benchmark.
+
+    Args:
+        shards: The first pass's counts, in the order of the shards.
+        bucket: Which bucket.
+        out: Where the piece's files go.
+        name: The piece's name.
+        settings: What decides.
+    """
+    if (out / f"{name}.json").is_file():
+        return
+    rows, tally = list(_of_bucket(shards, bucket)), Tally()
+    lost: list[Dropped] = []
+    for each in (filters.duplicates, filters.near_duplicates):
+        rows, dropped = each(rows)
+        lost += dropped
+    index, clean = settings.index(), []
+    for one in lost:
+        index.see(one.rationale, tally.before)
+    for row in rows:
+        found = index.see(row, tally.before)
+        if settings.decontaminate != NOTHING and found[settings.decontaminate]:
+            lost.append(contamination.thrown_out(row, index, found[settings.decontaminate], settings.decontaminate))
+        else:
+            index.count(row, found, tally.after)
+            clean.append(row)
+    rows = clean
+    tally.drop(lost)
+    tally.keep(rows)
+    records.write_text(out / f"{name}.kept", "".join(_line(number_of(row), as_row(row)) for row in rows))
+    told = sorted((_line(number_of(one.rationale), one.as_row()) for one in lost), key=_number)
+    records.write_text(out / f"{name}.dropped", "".join(told))
+    records.write_json(out / f"{name}.json", {"tally": tally.as_dict()})
+
+
+def _of_bucket(shards: list[Path], bucket: int) -> Iterator[Rationale]:
+    for counts in shards:
+        place = records.read_json(counts)["places"].get(str(bucket))
+        if place is None:
+            continue
+        with open(counts.with_suffix(".rows"), "rb") as file:
+            file.seek(place[0])
+            # Not ``splitlines``: a row's text may hold U+2028, U+2029 or U+0085, which JSON writes as they are.
+            for line in file.read(place[1] - place[0]).decode().split("\n")[:-1]:
+                row = json.loads(line)
+                yield Rationale(**{**row, "problem": Problem(**row["problem"])})
+
+
+def _line(number: int, row: dict[str, Any]) -> str:
+    return f"{number}\t{json.dumps(row, ensure_ascii=False)}\n"
+
+
+def _number(line: str) -> int:
+    return int(line.split("\t", 1)[0])

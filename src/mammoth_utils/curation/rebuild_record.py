@@ -1,0 +1,194 @@
+"""The committed record of the rebuild: counts, ids and hashes of the real training files, and no question's text.
+
+Made again in a minute on one core, from the folder that ``make data`` fills or ``MAMMOTH_DATA_DIR`` names, by::
+
+    python -m mammoth_utils.curation.rebuild_record --data DIR --out records/real/curate.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mammoth_utils import paths, records
+from mammoth_utils.curation import benchmark_questions, contamination, mixtures
+from mammoth_utils.curation.description import Curation, describe
+from mammoth_utils.curation.sources import registry as table_one
+from mammoth_utils.grading.question_overlap import stem, tokens
+from mammoth_utils.rationale import Problem
+
+COMMITTED = Path("real") / "curate.json"
+# The sandbox is left out: what a program prints is Python's to say.
+DECIDING = ("curation", "grading")
+COMMAND = "python -m mammoth_utils.curation.rebuild_record --data DIR --out records/real/curate.json"
+# Overlaps that were counted before: source, benchmark, what was found, and how the texts were compared there.
+KNOWN = (
+    ("NumGLUE (PoT)", "NumGLUE", "357", "training questions, lower-cased letters and digits"),
+    ("NumGLUE (PoT)", "SimulEq", "35", "training questions, lower-cased letters and digits"),
+    ("MATH (CoT)", "MATH", "5 to 10", "training questions, by the normalisation"),
+    ("MATH (CoT)", "MMLU-Math", "74", "training questions, without their options"),
+)
+
+
+def committed() -> dict[str, Any]:
+    """The committed record.
+
+    Raises:
+        FileNotFoundError: If there is none, naming the command that makes it.
+    """
+    file = paths.records() / COMMITTED
+    if not file.is_file():
+        raise FileNotFoundError(f"expected the rebuild's record in {file}; `{COMMAND}` makes it")
+    return records.read_json(file)
+
+
+def stale(record: dict[str, Any], data_dir: Path | None = None) -> list[str]:
+    """Why a record is no longer what code and data would give; empty if it still is.
+
+    Args:
+        record: The record.
+        data_dir: A data folder whose files are compared too, those that are there.
+    """
+    why = records.outdated(record["inputs"].get("versions", {}), records.versions(*DECIDING))
+    for name, known in record["inputs"]["files"].items():
+        if data_dir is not None and (file := data_dir / name).is_file() and records.sha256(file) != known:
+            why.append(f"{name} is another file")
+    return why
+
+
+def distilled(made: dict[str, Any], description: Curation) -> dict[str, Any]:
+    """What is committed of a finished rebuild: its record without paths and texts, ids of what was dropped or touched.
+
+    Args:
+        made: The rebuild's record.
+        description: Of the rebuild, whose folder and sources are read.
+    """
+    loaded = table_one.load(description.dataset, description.sources, description.limit, description.seed, False)
+    questions = benchmark_questions.questions(description.world)
+    dropped: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for row in records.read_jsonl(description.folder / mixtures.DROPPED):
+        dropped[row["source"]][f"{row['stage']}: {row['reason']}"].append(row["history"]["problem"])
+    clean = records.read_json(description.folder / contamination.CLEAN)
+    benchmarks = {name: file for name, file in benchmark_questions.files_of(paths.data()).items() if file.is_file()}
+    files = {name: sha for entry in loaded for name, sha in entry.files.items()}
+    files |= {f"eval/{file.name}": records.sha256(file) for file in benchmarks.values()}
+    parameters = {key: value for key, value in made["parameters"].items() if key not in ("versions", "teacher")}
+    return {
+        "schema": records.SCHEMA,
+        **{key: made[key] for key in ("page", "world", "name")},
+        "parameters": parameters,
+        "inputs": {"versions": records.versions(*DECIDING), "files": dict(sorted(files.items()))},
+        "sources": made["sources"],
+        "statuses": made["statuses"],
+        "rules": made["rules"],
+        "contamination": [one for one in made["contamination"] if any(one[f"{rule}_rows"] for rule in made["rules"])],
+        "known": known_overlaps({entry.name: [row.problem for row in entry.rationales] for entry in loaded}, questions),
+        "touched": {name: _numbers(one["touched"]) for name, one in clean["benchmarks_before"].items()},
+        "problems": {name: one["problems"] for name, one in clean["benchmarks_before"].items()},
+        "clean": made["clean"],
+        "dropped": {source: dict(reasons) for source, reasons in dropped.items()},
+        "mixtures": made["mixtures"],
+        "isolation": made["isolation"]["level"],
+        "environment": made["environment"],
+        "stages": made["stages"],
+        "seconds": made["seconds"],
+    }
+
+
+def _numbers(touched: dict[str, dict[str, list[str]]]) -> dict[str, dict[str, list[int]]]:
+    """By rule and source, the numbers of the benchmark's problems that the source touches."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for rule, by_id in touched.items():
+        sources: dict[str, list[int]] = defaultdict(list)
+        for id, names in by_id.items():
+            for name in names:
+                sources[name].append(int(id.rsplit("/", 1)[1]))
+        found[rule] = dict(sources)
+    return found
+
+
+def known_overlaps(
+    training: dict[str, Sequence[Problem]], benchmarks: dict[str, list[Problem]]
+) -> list[dict[str, Any]]:
+    """The overlaps that were counted before, counted again three ways, and what tells the ways apart.
+
+    Args:
+        training: Problems by source.
+        benchmarks: Problems by the paper's name.
+    """
+    found = []
+    for source, benchmark, before, how in KNOWN:
+        if not training.get(source) or not benchmarks.get(benchmark):
+            continue
+        ours = _pairs(training[source], benchmarks[benchmark], lambda one: " ".join(tokens(stem(one))))
+        plain = _pairs(training[source], benchmarks[benchmark], lambda one: letters_and_digits(stem(one)))
+        bare = _pairs(training[source], benchmarks[benchmark], lambda one: letters_and_digits(one.question))
+        found.append({
+            "source": source, "benchmark": benchmark, "before": before, "how": how, "ours": _counts(ours),
+            "letters_and_digits": _counts(plain), "without_options": _counts(bare),
+            "only_by_letters_and_digits": [[one.id, other.id, _differing(one, other)]
+                                           for one, other in plain if (one, other) not in ours],
+            "only_without_options": [[one.id, other.id] for one, other in bare if (one, other) not in plain],
+        })  # fmt: skip
+    return found
+
+
+def letters_and_digits(text: str) -> str:
+    """The loose normalisation of earlier counts, under which signs and dots are lost."""
+    return re.sub(r"[^a-z0-9]", "", text.lower())
+
+
+def _pairs(training: Iterable[Problem], test: Iterable[Problem], form: Any) -> list[tuple[Problem, Problem]]:
+    known: dict[str, list[Problem]] = defaultdict(list)
+    for problem in test:
+        known[form(problem)].append(problem)
+    return [(one, other) for one in training for other in known.get(form(one), ())]
+
+
+def _counts(pairs: Sequence[tuple[Problem, Problem]]) -> dict[str, int]:
+    return {
+        "rows": len({one.id for one, _ in pairs}),
+        "training_questions": len({letters_and_digits(one.question) for one, _ in pairs}),
+        "benchmark_questions": len({other.id for _, other in pairs}),
+    }
+
+
+def _differing(one: Problem, other: Problem) -> str:
+    """The words, numbers and signs in which two questions differ: ``- | +``."""
+    first, second = tokens(stem(one)), tokens(stem(other))
+    parts = [f"{' '.join(first[a:b])} | {' '.join(second[c:d])}"
+             for kind, a, b, c, d in difflib.SequenceMatcher(None, first, second, False).get_opcodes()
+             if kind != "equal"]  # fmt: skip
+    return "; ".join(parts)[:60]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Rebuild from the real files and write what is committed of it."""
+    from mammoth_utils.curation.pipeline import curate
+
+    parser = argparse.ArgumentParser(
+        prog="python -m mammoth_utils.curation.rebuild_record", description="Rebuild from the real files into a record."
+    )
+    parser.add_argument("--data", type=Path, help="folder of real data; MAMMOTH_DATA_DIR, else data/, if left out")
+    parser.add_argument("--out", type=Path, required=True, help="the record, such as records/real/curate.json")
+    chosen = parser.parse_args(arguments)
+    if chosen.data:
+        os.environ["MAMMOTH_DATA_DIR"] = str(chosen.data.resolve())
+    folder = paths.data()
+    if folder is None or not (folder / "eval").is_dir():
+        parser.error(f"{chosen.data or 'data/'} has no eval/; `make data` fetches it, or name a folder with --data")
+    description = describe("rebuild")
+    made = curate(description, say=lambda line: print(line, flush=True))
+    file = records.write_items(chosen.out, distilled(made, description))
+    print(f"wrote {chosen.out}, {file.stat().st_size / 1000:.0f} kB")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

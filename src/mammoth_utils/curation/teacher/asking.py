@@ -1,0 +1,151 @@
+"""The part of a curation that asks the teacher: which sources, with which prompt, and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mammoth_utils import paths
+from mammoth_utils.curation.description import MINIATURE, TERMS, Curation, describe
+from mammoth_utils.curation.filters import Dropped
+from mammoth_utils.curation.sources.registry import Loaded, load
+from mammoth_utils.curation.teacher import self_instruct, synthesis
+from mammoth_utils.curation.teacher.store import Store
+from mammoth_utils.curation.teacher.teacher import Budget, Ledger, Teacher
+from mammoth_utils.rationale import Rationale
+
+Say = Callable[[str], None]
+AUTHOR = "teacher:"
+SECOND = "second answers"
+
+
+def by_teacher(row: Rationale) -> bool:
+    """Whether a teacher wrote a rationale of this curation."""
+    return row.author.startswith(AUTHOR)
+
+
+def store_file() -> Path:
+    """Where answers are kept: one file for all curations, so that none pays for an answer twice."""
+    return paths.runs() / "teacher" / "answers.sqlite"
+
+
+@contextlib.contextmanager
+def teacher_of(description: Curation, workers: int = 0) -> Iterator[Teacher]:
+    """The teacher of a curation; the miniature's is served for as long as it is needed."""
+    concurrency = workers or Teacher.concurrency
+    if description.teacher != MINIATURE:
+        yield description.asked_at(description.teacher, description.teacher_model, concurrency)
+        return
+    from mammoth_utils.miniature import teacher
+
+    with teacher.serve() as served:
+        yield description.asked_at(served.base_url, served.model, concurrency)
+
+
+def plans(description: Curation) -> dict[str, synthesis.Plan]:
+    """By source, what asking would send and cost; nothing is sent. Sources that need no teacher are left out."""
+    if description.dataset == "release" or (description.dataset == "rebuild" and description.teacher == MINIATURE):
+        return {}
+    loaded = load(description.dataset, description.sources, description.limit, description.seed)
+    planned: dict[str, synthesis.Plan] = {}
+    with teacher_of(description) as teacher, Store(store_file()) as store:
+        for entry in loaded:
+            if entry.problems:
+                prompt = synthesis.prompt_for(entry.name)
+                planned[entry.name] = synthesis.plan(entry.problems, teacher, store, prompt)
+            if entry.wanted:
+                planned[entry.name] = self_instruct.plan(entry.wanted, teacher, store, description.seed)
+            if entry.wanted and description.agreement == "all":
+                planned[f"{entry.name}: {SECOND}"] = self_instruct.plan_confirm(entry.wanted, teacher, store)
+    return planned
+
+
+def after_dry_run(description: Curation, say: Say) -> Curation:
+    """What a page goes on with after a dry run: the sources that need no teacher, else the miniature."""
+    left = description.without_teacher()
+    if left is description or description.dataset == "release":
+        return left
+    loaded = load(left.dataset, left.sources, left.limit, left.seed, teacher=False)
+    if any(not entry.missing for entry in loaded):
+        return left
+    say("none of these sources is there without a teacher; what follows is the miniature, which asks its own for free:")
+    for entry in loaded:
+        say(f"missing: {entry.name}: {entry.missing}")
+    return describe(MINIATURE, agreement=description.agreement, decontaminate=description.decontaminate,
+                    windows=",".join(map(str, description.windows)), name=left.name)  # fmt: skip
+
+
+def goes_on(record: dict[str, Any], description: Curation, say: Say) -> bool:
+    """Whether a finished curation has requests without an answer that the teacher may give now; what stands, said.
+
+    What an outage left unanswered is asked for again. What the budget left is, once what the teacher is paid, or how
+    it is asked, was changed. What the endpoint refuses for good is not.
+    """
+    total, before = record["ledger"]["total"], record["parameters"]
+    unanswered, over_budget = total.get("unanswered", 0), total.get("over_budget", 0)
+    if unanswered:
+        say(f"{unanswered:,} requests have no answer yet; the others are stored, and those are sent again")
+    elif over_budget:
+        now = description.as_dict()
+        same = all(before.get(term) == now[term] for term in TERMS)
+        what = "the same command with a larger budget_usd sends them" if same else "those are sent now"
+        say(f"{over_budget:,} requests did not fit into budget_usd={before['budget_usd']}; {what}")
+        return not same
+    return bool(unanswered)
+
+
+def asked(
+    loaded: Sequence[Loaded], description: Curation, workers: int, say: Say
+) -> tuple[list[Rationale], list[Dropped], Ledger]:
+    """All rows in Table 1's order, the teacher's among them, those it gave no rationale for, and the ledger.
+
+    Raises:
+        TeacherError: If the teacher cannot be asked.
+    """
+    rows: list[Rationale] = []
+    dropped: list[Dropped] = []
+    if not any(entry.problems or entry.wanted for entry in loaded):
+        return [row for entry in loaded for row in entry.rationales], [], Ledger((0.0, 0.0))
+    with teacher_of(description, workers) as teacher, Store(store_file()) as store:
+        teacher.check_budget()
+        ledger, budget = Ledger(teacher.prices(), teacher.model), Budget(teacher.budget_usd)
+        for entry in loaded:
+            rows += entry.rationales
+            if entry.wanted:
+                written, lost = _made_up(entry, description, teacher, store, budget, ledger, say)
+                rows += written
+                dropped += lost
+            if not entry.problems:
+                continue
+            prompt = synthesis.prompt_for(entry.name)
+            what = "programs" if prompt.kind == "pot" else "chains of thought"
+            say(f"asking {teacher.model} for {len(entry.problems) * teacher.samples:,} {what}: {entry.name}")
+            answers = synthesis.ask(entry.problems, teacher, store, budget, prompt)
+            ledger.add(entry.name, answers, lost=store.lost({answer.request for answer in answers}))
+            for answer in answers:
+                row = synthesis.rationale(answer, entry.name, teacher, prompt)
+                if row is not None:
+                    rows.append(row)
+                    continue
+                dropped.append(synthesis.dropped(answer, entry.name, teacher, prompt))
+    return rows, dropped, ledger
+
+
+def _made_up(
+    entry: Loaded, description: Curation, teacher: Teacher, store: Store, budget: Budget, ledger: Ledger, say: Say
+) -> tuple[list[Rationale], list[Dropped]]:
+    """Problems that the teacher makes up with their solutions, and those thrown out.
+
+    The paper left them unvalidated; where all prose must agree with a gold, a second solution makes one.
+    """
+    say(f"asking {teacher.model} for {entry.wanted:,} problems of its own: {entry.name}")
+    written = self_instruct.write(entry.wanted, teacher, store, budget, description.seed)
+    rows, dropped, answers = written.rationales, written.dropped, written.answers
+    if description.agreement == "all":
+        rows, differing, more = self_instruct.confirm(rows, teacher, store, budget)
+        dropped, answers = dropped + differing, answers + more
+    ledger.add(entry.name, answers, lost=store.lost({answer.request for answer in answers}))
+    entry.notes = "; ".join(part for part in (entry.notes, written.unfinished) if part)
+    return rows, dropped

@@ -1,0 +1,199 @@
+"""From LaTeX, prose and Python output to one plain notation that `expressions` parses."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+from mammoth_utils.grading._formulas.characters import spelled
+from mammoth_utils.grading._formulas.printed_values import in_our_notation
+from mammoth_utils.grading._formulas.units import DOLLAR, NO_WORDS, without_unit
+
+__all__ = ["DOLLAR", "MAX_TEXT", "ROW_BREAK", "joined_thousands", "plain", "unwrapped", "without_unit"]
+
+# Nothing longer is parsed: the longest gold of MATH has 159 characters, of TheoremQA 102.
+MAX_TEXT = 1200
+MAX_REPEATING = 60  # digits of a repeating decimal
+ROW_BREAK = "¶"
+
+_SPACES = re.compile(r"\\[,;: ]|\\quad|\\qquad|~|\s+")
+_DROPPED = re.compile(
+    r"\\(?:left|right|bigl?|bigr|Bigl?|Bigr|displaystyle|limits|mathstrut|hfill|nonumber)(?![A-Za-z])"
+    r"|\\!|\\\(|\\\)|\\\[|\\\]|\\\$|\$|€|£|¥|\\pounds(?![A-Za-z])|\*\*(?=\s*$)|^\s*\*\*"
+)
+_TEXTS = re.compile(
+    r"\\(?:text|textbf|textit|textrm|mbox|mathrm|mathbf|mathit|mathsf|operatorname|emph|boldsymbol)\b\*?"
+)
+_ONE_LETTER = {"m": "meters", "g": "grams", "s": "seconds", "h": "hours", "l": "liters"}
+
+
+def _time_of_day(hour: str, minutes: str | None, half: str) -> str:
+    """``9:00 a.m.`` and ``9 AM`` as ``9 am``."""
+    return f"{hour}{minutes or ''} {half.lower()}m"
+
+
+def _over(found: re.Match) -> str:
+    above, below = found.groups()[:2] if found[1] is not None else found.groups()[2:]
+    return f"{{\\frac{{{above.strip()}}}{{{below.strip()}}}}}"
+
+
+_INTERVALS = {"open": "OpenInterval(", "Lopen": "LopenInterval(", "Ropen": "RopenInterval("}
+_REPLACED = [
+    (re.compile(pattern), by)
+    for pattern, by in (
+        (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
+        (r"(?<=\d)\{,\}(?=\d{3})", ""),
+        (r"(?<=\d),\s*\\!\s*(?=\d{3})", ""),
+        (r"\\(?:cdot|times|ast)(?![A-Za-z])|[·×⋅∙]", "*"),
+        (r"\\div(?![A-Za-z])|÷", "/"),
+        (r"[−–—‐‑]", "-"),
+        (r"\\pm(?![A-Za-z])|\+/-|\+-", "±"),
+        (r"\\mp(?![A-Za-z])", "∓"),
+        (r"\\(?:leq?|leqslant)(?![A-Za-z])|≤|⩽", "<="),
+        (r"\\(?:geq?|geqslant)(?![A-Za-z])|≥|⩾", ">="),
+        (r"\\lt(?![A-Za-z])", "<"),
+        (r"\\gt(?![A-Za-z])", ">"),
+        (r"\\(?:neq?)(?![A-Za-z])|≠", "!="),
+        (r"\\(?:approx|simeq|thickapprox)(?![A-Za-z])|≈|==", "="),
+        (r"\\(?:cup)(?![A-Za-z])|∪", "∪"),
+        (r"\\(?:in)(?![A-Za-z])|∈", "∈"),
+        (r"\\(?:infty)(?![A-Za-z])|∞|\binfinity\b", " oo "),
+        (r"\\pi(?![A-Za-z])|π", " pi "),
+        (r"\\(?:lvert|rvert|vert|mid)(?![A-Za-z])", "|"),
+        (r"\\(?:lbrace|rbrace|lbrack|rbrack)(?![A-Za-z])", ""),
+        (r"\\%|％", "%"),
+        (r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![A-Za-z])|\\degree(?![A-Za-z])|°", " degrees "),
+        (r"\\(?:emptyset|varnothing)(?![A-Za-z])|∅", r"\\{\\}"),
+        (r"\*\*", "^"),
+        (r"(?<=[\d.])\s*[xX]\s*(?=10\s*\^)", "*"),
+        (r"\\l(floor|ceil)(?![A-Za-z])", r" \1("),
+        (r"\\r(?:floor|ceil)(?![A-Za-z])", ")"),
+        (r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}", r"\\binom{\1}{\2}"),
+        (r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}|^([^{}\\]*)\\over(?![A-Za-z])([^{}\\]*)$", _over),
+        (r"\\(?:overline|bar)\s*\{\s*([A-Z]{2})\s*\}", r"\1"),  # a segment is named by its ends
+        (r"(?<![A-Za-z])(?:C|comb|nCr)\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)", r"binomial(\1,\2)"),
+        (r"\bInterval\.([olLrR])(open|pen)\(", lambda found: _INTERVALS[found[1] + found[2]]),
+        (r"\\langle(?![A-Za-z])|^\s*<(?=[^<>=]*,[^<>=]*>\s*$)", "("),
+        (r"\\rangle(?![A-Za-z])|(?<=[^<>=])>(?=\s*$)", ")"),
+        (r"(?i)\b(\d{1,2})(?::00|(:\d\d))?\s*([ap])\.?\s?m\b\.?", lambda found: _time_of_day(*found.groups())),
+        (r"^([^iI]*\d)j(?=[^A-Za-z]*$)", r"\1i"),  # Python's imaginary unit
+        (r"(?<=\d)(?:st|nd|rd|th)\b", ""),
+        (r"√\s*(\d+(?:\.\d+)?|[A-Za-z])", r"sqrt(\1)"),
+        (r"√", "sqrt"),
+        (r"\b(?:np|numpy|math|sympy|sp|mpmath)\.(?=[A-Za-z])", ""),
+        (r"\b(?:float|int)(?:16|32|64)?\s*\((-?[0-9.e+-]+)\)", r"\1"),
+        (r"\b(?:Decimal|mpf)\s*\(\s*['\"]([^'\"()]*)['\"]\s*\)", r"\1"),
+    )
+]
+_REPEATING = re.compile(r"(\d*)\.(\d*)\s*\\(?:overline|bar|dot)\s*\{?\s*(\d+)\s*\}?")
+_OVER = re.compile(r"(?<![\w.,])(\d+(?:\.\d+)?)\s+over\s+(\d+(?:\.\d+)?)(?![\w.,]*\d)", re.I)  # 8 over 49
+_ASIDE = re.compile(r"(?<=[\d%])\s+\((?=[^()]*[A-Za-z]{3})[A-Za-z][A-Za-z .,'’-]*\)$")
+# 1200 base 7, (1200)_7
+_IN_BASE = re.compile(r"^\(?\s*(-?\d+)\s*\)?(?:\s+(?:in\s+)?base\s+|(?<=\))\s*_\s*)\{?(\d+)\}?$")
+_APPROXIMATE = re.compile(r"^(?:approximately|approx\.?|about|around|roughly|exactly|equal to|just|only|=|:)\s*", re.I)
+_BRACKET_OR_THOUSANDS = re.compile(r"[()\[\]]|\\[{}]|(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,]*\d)")
+
+
+def unwrapped(text: str, command_end: int) -> tuple[int, int] | None:
+    """Start and end of the balanced braces' content that follow a position; None if no brace follows or closes."""
+    start = command_end
+    while start < len(text) and text[start] == " ":
+        start += 1
+    if start >= len(text) or text[start] != "{":
+        return None
+    depth = 0
+    for at in range(start, len(text)):
+        if text[at] == "{" and text[at - 1] != "\\":
+            depth += 1
+        elif text[at] == "}" and text[at - 1] != "\\":
+            depth -= 1
+            if depth == 0:
+                return start + 1, at
+    return None
+
+
+def without_text_commands(text: str) -> str:
+    """The text with ``\\text{...}`` and its kin replaced by what they hold, set off by spaces."""
+    parts, at = [], 0
+    for found in _TEXTS.finditer(text):
+        if found.start() < at:
+            continue
+        inside = unwrapped(text, found.end())
+        if inside is None:
+            continue
+        held = text[inside[0] : inside[1]]
+        if text[: found.start()].strip():  # 2\\pi\\text{ m} is a length, 2\\pi m a product
+            held = _ONE_LETTER.get(held.strip(), held)
+        parts.append(text[at : found.start()] + f" {held} ")
+        at = inside[1] + 1
+    return "".join(parts) + text[at:]
+
+
+def plain(text: str) -> str:
+    """An answer or gold in plain notation: no delimiters, spacing commands, dollar signs or trailing dots.
+
+    What is longer than ``MAX_TEXT`` comes back cut of its spaces only, for comparison as text.
+    """
+    text = text.strip()
+    if len(text) > MAX_TEXT:
+        return " ".join(text.split())
+    text = in_our_notation(spelled(text))
+    for _ in range(3):  # \text{\textbf{...}} nests, never deeply
+        if "\\" not in text or not _TEXTS.search(text):
+            break
+        text = without_text_commands(text)
+    text = re.sub(r",\s*\\!\s*(?=\d{3})", "", text)
+    text = _REPEATING.sub(_repeating, text)
+    text = _OVER.sub(r"(\1)/(\2)", text)
+    text = re.sub(r"\\begin\{array\}\{[^{}]*\}", r"\\begin{array}", text)
+    # A matrix's row break is protected from what follows: "\\\\ 3" would lose a backslash as the command "\\ ".
+    text = text.replace("\\\\", ROW_BREAK)
+    for pattern, by in _REPLACED[:3]:
+        text = pattern.sub(by, text)
+    text = _DROPPED.sub("", text)
+    for pattern, by in _REPLACED[3:]:
+        text = pattern.sub(by, text)
+    text = _SPACES.sub(" ", text).strip()
+    text = text.rstrip(" .,;:!?`*" if not re.search(r"[\w)]!$", text) else " .,;:?`").lstrip(" `:")
+    for _ in range(2):
+        text = _APPROXIMATE.sub("", text)
+    text = without_outer_group(text)
+    if (aside := _ASIDE.search(text)) and not re.search(NO_WORDS, aside.group()):  # "5 (five)"
+        text = text[: aside.start()]
+    return _IN_BASE.sub(r"\1_{\2}", text.strip())
+
+
+def without_outer_group(text: str) -> str:
+    """What a lone ``\\boxed{...}`` or pair of grouping braces holds; Python's sets and dicts keep their braces."""
+    for _ in range(4):
+        start = 0 if text.startswith("{") else len("\\boxed") if text.startswith("\\boxed") else -1
+        inside = unwrapped(text, start) if start >= 0 else None
+        if inside is None or inside[1] != len(text) - 1 or (not start and re.search(r"[,:;]", text)):
+            break
+        text = text[slice(*inside)].strip(" .")
+    return text
+
+
+def _repeating(found: re.Match) -> str:
+    """``0.1\\overline{6}`` as the exact fraction that it is."""
+    whole, once, again = found.groups()
+    if len(whole + once + again) > MAX_REPEATING:
+        return found.group()
+    nines, zeros = 10 ** len(again) - 1, 10 ** len(once)
+    value = Fraction(int(whole + once or "0") * nines + int(again), nines * zeros)
+    return f"({value.numerator}/{value.denominator})"
+
+
+def joined_thousands(text: str) -> str:
+    """The text without thousands separators; ``1,300`` is a number, ``1, 300`` and ``(1,300)`` are lists."""
+    if "," not in text or re.match(r"\s*(?:\\?\{|[(\[])", text):
+        return text
+    parts, at, depth = [], 0, 0
+    for found in _BRACKET_OR_THOUSANDS.finditer(text):
+        sign = found.group()
+        if sign[0].isdigit():
+            parts += [text[at : found.start()], sign.replace(",", "") if depth <= 0 else sign]
+            at = found.end()
+        else:
+            depth += 1 if sign[-1] in "([{" else -1
+    return "".join(parts) + text[at:]

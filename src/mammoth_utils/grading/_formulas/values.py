@@ -1,0 +1,293 @@
+"""The values of expressions, and when two of them are equal.
+
+Rational numbers are exact fractions of bounded size; what is irrational is a float; what has symbols is compared at
+fixed points of either sign, which tells unequal polynomials apart with certainty for all practical purposes.
+"""
+
+from __future__ import annotations
+
+import cmath
+import math
+import zlib
+from fractions import Fraction
+from functools import lru_cache
+
+from mammoth_utils.grading._formulas.parser import Node
+
+MAX_BITS = 16384
+MAX_STEPS = 600
+POINTS = 3
+RELATIVE = 1e-9  # how close a float must come to an exact gold: programs print 12.000000000000002
+_CONSTANTS = {"pi": math.pi, "e": math.e, "i": 1j, "I": 1j, "degrees": math.pi / 180}  # degrees: inside a function
+_FUNCTIONS = {
+    "sin": cmath.sin, "cos": cmath.cos, "tan": cmath.tan, "sinh": cmath.sinh, "cosh": cmath.cosh, "tanh": cmath.tanh,
+    "asin": cmath.asin, "acos": cmath.acos, "atan": cmath.atan, "log": cmath.log, "exp": cmath.exp,
+    "cot": lambda x: 1 / cmath.tan(x), "sec": lambda x: 1 / cmath.cos(x), "csc": lambda x: 1 / cmath.sin(x),
+}  # fmt: skip
+Value = Fraction | float | complex
+
+
+class Undefined(ArithmeticError):
+    """The expression has no finite value at this point, or one beyond the limits."""
+
+
+class Evaluation:
+    """One walk over a tree at one point: bounded in steps and in the size of its numbers.
+
+    Attributes:
+        point: Which of the fixed points symbols are read at.
+        largest: The largest magnitude met, which says how far rounding can have reached.
+    """
+
+    def __init__(self, point: int = 0):
+        self.point = point
+        self.largest = 0.0
+        self.steps = 0
+
+    def value(self, node: Node) -> Value:
+        """The node's value.
+
+        Raises:
+            Undefined: If it has none here, or one that is too large.
+        """
+        self.steps += 1
+        if self.steps > MAX_STEPS:
+            raise Undefined("too many steps")
+        try:
+            found = self._value(node)
+        except (ZeroDivisionError, OverflowError, ValueError) as error:
+            raise Undefined(str(error)) from error
+        if isinstance(found, Fraction):
+            if found.numerator.bit_length() + found.denominator.bit_length() > MAX_BITS:
+                raise Undefined("too large a number")
+            return found
+        if isinstance(found, complex) and found.imag == 0:
+            found = found.real
+        if not cmath.isfinite(found):
+            raise Undefined("not finite")
+        self.largest = max(self.largest, abs(found))
+        return found
+
+    def _value(self, node: Node) -> Value:
+        kind = node.kind
+        if kind == "number":
+            return node.value
+        if kind == "symbol":
+            if node.name in _CONSTANTS:
+                return _CONSTANTS[node.name]
+            if node.name == "oo":
+                raise Undefined("infinity")
+            return point_of(node.name, self.point)
+        if kind == "call":
+            return self.called(node.name, [self.value(part) for part in node.parts])
+        if kind not in ("neg", "add", "mul", "div", "pow", "percent", "ratio"):
+            raise Undefined(f"a {node.kind} is no value")
+        parts = [self.value(part) for part in node.parts]
+        if kind == "neg":
+            return -parts[0]
+        if kind == "percent":
+            return parts[0] / 100
+        if kind == "add":
+            return parts[0] + parts[1]
+        if kind == "mul":
+            return parts[0] * parts[1]
+        if kind == "pow":
+            return power(parts[0], parts[1])
+        if len(parts) != 2:
+            raise Undefined("a ratio of more than two")
+        return parts[0] / parts[1]
+
+    def called(self, name: str, arguments: list[Value]) -> Value:
+        """A function's value at its arguments."""
+        first = arguments[0]
+        if name == "sqrt":
+            return power(first, Fraction(1, 2))
+        if name == "cbrt":
+            return power(first, Fraction(1, 3))
+        if name == "abs":
+            return abs(first)
+        if name in ("floor", "ceil"):
+            if isinstance(first, complex):
+                raise Undefined("the floor of a complex number")
+            return Fraction(math.floor(first) if name == "floor" else math.ceil(first))
+        if name in ("factorial", "binomial"):
+            if not all(isinstance(one, Fraction) and one.denominator == 1 and 0 <= one <= 400 for one in arguments):
+                raise Undefined(f"{name} of what is no small whole number")
+            whole = [int(one) for one in arguments]
+            return Fraction(math.factorial(whole[0]) if name == "factorial" else math.comb(whole[0], whole[1]))
+        if name == "exp" and first == 0:
+            return Fraction(1)
+        if name not in _FUNCTIONS:
+            raise Undefined(f"unknown function {name}")
+        return _FUNCTIONS[name](complex(first))
+
+
+def power(base: Value, exponent: Value) -> Value:
+    """``base ** exponent``; exact where both are rational and the result is, without ever making a huge number."""
+    if isinstance(base, Fraction) and isinstance(exponent, Fraction):
+        if exponent.denominator == 1:
+            bits = max(base.numerator.bit_length(), base.denominator.bit_length())
+            if base not in (0, 1, -1) and abs(exponent) * (bits - 1) > MAX_BITS:
+                raise Undefined("too large a power")
+            if abs(exponent) > 10**6:
+                raise Undefined("too large an exponent")
+            return base**exponent
+        root = exact_root(base, exponent.denominator)
+        if root is not None:
+            return power(root, Fraction(exponent.numerator))
+        if base < 0 and exponent.denominator % 2:  # the real odd root, which is what a reader means
+            return -(float(-base) ** float(exponent)) if exponent.numerator % 2 else float(-base) ** float(exponent)
+    if not base:
+        return Fraction(0) if complex(exponent).real > 0 else 1 / Fraction(0)
+    if not isinstance(base, complex) and not isinstance(exponent, complex) and base > 0:
+        return float(base) ** float(exponent)
+    return complex(base) ** complex(exponent)
+
+
+def exact_root(base: Fraction, index: int) -> Fraction | None:
+    """The rational root of that index, if there is one."""
+    if base < 0 and index % 2 == 0:
+        return None
+    if index == 2:
+        top, bottom = math.isqrt(base.numerator), math.isqrt(base.denominator)
+    elif index < 20 and max(abs(base.numerator), base.denominator) < 2**60:
+        top, bottom = (round(abs(part) ** (1 / index)) for part in (base.numerator, base.denominator))
+    else:
+        return None
+    if top**index == abs(base.numerator) and bottom**index == base.denominator:
+        return Fraction(top if base > 0 else -top, bottom)
+    return None
+
+
+@lru_cache(maxsize=4096)
+def point_of(name: str, point: int) -> Fraction:
+    """The value that a symbol takes at one of the fixed points: between 0.1 and 4, negative at the second."""
+    digest = zlib.crc32(f"{point}:{name}".encode())
+    return Fraction(digest % 15013 + 401, 4001) * (-1 if point == 1 else 1)
+
+
+def symbols(node: Node) -> frozenset[str]:
+    """The names of the unknowns in a tree."""
+    if node.kind == "symbol":
+        return frozenset() if node.name in _CONSTANTS or node.name == "oo" else frozenset((node.name,))
+    return frozenset().union(*(symbols(part) for part in node.parts)) if node.parts else frozenset()
+
+
+def constant(node: Node) -> Value:
+    """The value of an expression without unknowns.
+
+    Raises:
+        Undefined: If it has unknowns or no finite value.
+    """
+    if symbols(node):
+        raise Undefined("an expression with unknowns")
+    return Evaluation().value(node)
+
+
+def literal(node: Node) -> tuple[Fraction, Fraction] | None:
+    """Value and last place of a decimal literal such as ``-4.17``, ``1.28*10^-6`` or ``2.5%``; None for others."""
+    if node.kind == "neg":
+        inner = literal(node.parts[0])
+        return (-inner[0], inner[1]) if inner else None
+    if node.kind == "number":
+        return (node.value, node.unit) if node.unit is not None else None
+    if node.kind == "percent":
+        inner = literal(node.parts[0])
+        return (inner[0] / 100, inner[1] / 100) if inner else None
+    if node.kind == "mul" and node.parts[1].kind == "pow" and node.parts[1].parts[0].value == 10:
+        inner = literal(node.parts[0])
+        try:
+            factor = Evaluation().value(node.parts[1])
+        except Undefined:
+            return None
+        return (inner[0] * factor, inner[1] * factor) if inner and isinstance(factor, Fraction) else None
+    return None
+
+
+def last_place(value: Fraction, unit: Fraction, digits: int = 2) -> Fraction:
+    """The place at which answers are compared with a decimal gold: its last, but at least so many significant digits.
+
+    A gold of 4.17 takes what rounds to 4.17. A gold of 0.5 is read as 0.50 where golds are exact: 0.52 and 0.45 are
+    other numbers; where golds are rounded (TheoremQA) one digit is enough.
+    """
+    return unit / 10 if abs(value) / unit < 10 ** (digits - 1) else unit
+
+
+def rounds_to(answer: Value, gold: Fraction, place: Fraction) -> bool:
+    """Whether a real answer rounds to the gold at that place, halves away from zero."""
+    if isinstance(answer, complex):
+        return False
+    steps = abs(Fraction(answer)) / place
+    rounded = math.floor(steps + Fraction(1, 2)) * place
+    # a half that a float only just misses still counts as a half
+    nudged = math.floor(steps + min(steps / 10**13, Fraction(1, 1000)) + Fraction(1, 2)) * place
+    return abs(gold) in (rounded, nudged) and (answer < 0) == (gold < 0)
+
+
+def floats_noise(answer: Value, written: tuple[Fraction, Fraction] | None, gold: Fraction, unit: Fraction) -> bool:
+    """Whether an answer of more places than a long decimal gold is within two units of the gold's last place.
+
+    Golds of seven decimals and more were printed by a program that computed in 32 bits or integrated numerically:
+    TheoremQA has 0.78539815 where π/4 is 0.78539816. An answer of as few places as the gold must be the gold.
+    """
+    if isinstance(answer, complex) or unit > Fraction(1, 10**7) or abs(gold) < 10**6 * unit:
+        return False
+    return (written is None or written[1] < unit) and abs(Fraction(answer) - gold) <= 2 * unit
+
+
+def close(answer: Value, gold: Value, scale: float = 0.0, relative: float = RELATIVE) -> bool:
+    """Whether two values agree up to what rounding in floats explains."""
+    try:
+        difference, size = abs(complex(answer) - complex(gold)), abs(complex(gold))
+    except OverflowError:
+        return False
+    return difference <= relative * max(size, abs(complex(answer))) + 1e-13 * scale
+
+
+def equal_values(answer: Node, gold: Node, digits: int = 2) -> bool:
+    """Whether an answer's value is the gold's, under the corrected rule.
+
+    * A decimal gold that is no whole number takes what rounds to it, at ``digits`` or more (`last_place`; long ones
+      by `floats_noise`).
+    * A whole or rational gold takes the same number; a decimal answer that is no whole number may be off by 1e-9 of it
+      (never by more than 1e-4), as a program's floats are.
+    * Irrational values must agree to 1e-9; expressions with unknowns at every fixed point.
+
+    Raises:
+        Undefined: If one side has no value and so cannot be compared.
+    """
+    if symbols(gold) or symbols(answer):
+        return identical(answer, gold)
+    exact = literal(gold)
+    walk = Evaluation()
+    found = walk.value(answer)
+    if exact and exact[0].denominator != 1:
+        return rounds_to(found, exact[0], last_place(*exact, digits)) or floats_noise(found, literal(answer), *exact)
+    wanted = walk.value(gold)
+    if isinstance(found, Fraction) and isinstance(wanted, Fraction):
+        if found == wanted:
+            return True
+        written = literal(answer)
+        if written is None or written[0].denominator == 1:
+            return False
+        return abs(found - wanted) <= min(Fraction(1, 10**9) * (abs(wanted) or 1), Fraction(1, 10**4))
+    return close(found, wanted, walk.largest)
+
+
+def identical(answer: Node, gold: Node) -> bool:
+    """Whether two expressions with unknowns agree wherever both have a value, at least at two of the fixed points."""
+    agreed = 0
+    for point in range(POINTS):
+        walk = Evaluation(point)
+        try:
+            wanted = walk.value(gold)
+        except Undefined:
+            continue
+        found = walk.value(answer)
+        exact = isinstance(found, Fraction) and isinstance(wanted, Fraction)
+        if (exact and found != wanted) if exact else not close(found, wanted, walk.largest):
+            return False
+        agreed += 1
+    if agreed < 2:
+        raise Undefined("no value at the fixed points")
+    return True

@@ -1,0 +1,330 @@
+"""The corrected rule: what a careful mathematician would accept as the same answer."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from functools import lru_cache
+
+from mammoth_utils.grading._formulas import notation, units
+from mammoth_utils.grading._formulas.forms import (
+    as_interval,
+    as_union,
+    by_name,
+    difference,
+    digits,
+    infinity,
+    may_be_share,
+    named,
+    proportional,
+    rising,
+    rows_of_matrix,
+    size,
+    to_be_solved,
+    with_sign,
+)
+from mammoth_utils.grading._formulas.parser import Node, Unreadable, parse
+from mammoth_utils.grading._formulas.values import Undefined, equal_values, symbols
+from mammoth_utils.grading._formulas.words import DATE, block, leading_number, same_block, stamp, wordy
+
+MAX_ITEMS_UNORDERED = 24
+_SPACED = re.compile(r"\d{1,3}(?: \d{3})+")
+_DEGREES = Node("symbol", name="degrees")
+_TWELVE = Node("number", value=Fraction(12))
+_MIXED = re.compile(r"(-?\d+)\s+and\s+(\d+\s*/\s*\d+)")
+_COUNTED = re.compile(r"%|(?:\s+[A-Za-z]+){0,2}")
+_CONTAINERS = frozenset(("list", "tuple", "set", "bare", "interval", "union", "matrix", "dict"))
+
+
+def equivalent(answer: str, gold: str, mathematics: bool = False, measured: bool = False) -> tuple[bool, str]:
+    """Whether an answer is the gold's equal, and a reason that a reader understands. Never raises on any text.
+
+    Args:
+        answer: What was read from a completion.
+        gold: The reference.
+        mathematics: Whether bracketed lists are unordered and a dict of numbers is the set of its keys, as the
+            prime factors of DeepMind's Mathematics are (SymPy writes ``{3: 4}`` for 81).
+        measured: Whether golds are a program's output, as TheoremQA's are: two numbers in square brackets are a list,
+            never an interval, and a decimal such as 0.9 was rounded at its only digit.
+    """
+    if max(len(answer), len(gold)) > notation.MAX_TEXT * 10:
+        return answer.strip() == gold.strip(), "compared as text, since one side is too long for a formula"
+    ours, theirs = _tidy(answer), _tidy(gold)
+    if not ours:
+        return False, "the answer is empty"
+    if _SPACED.fullmatch(ours) and theirs.isdigit():
+        ours = ours.replace(" ", "")  # 9 500 for 9500, where the gold is one number
+    elif _SPACED.fullmatch(theirs) and ours.isdigit():
+        theirs = theirs.replace(" ", "")
+    signs = (units.currency(answer), units.currency(gold))
+    if None not in signs and signs[0] != signs[1]:
+        return False, f"the currencies differ: {_short(answer)} against {_short(gold)}"
+    if _joined(ours) == _joined(theirs):
+        return True, f"the same as the gold {_short(gold)}"
+    if len(ours) > notation.MAX_TEXT or len(theirs) > notation.MAX_TEXT:
+        return _as_text(ours, theirs), "compared as text, since one side is too long for a formula"
+    stamps = [stamp(text) for text in (ours, theirs)]
+    if None not in stamps or any(one is not None and one[0] == DATE for one in stamps):
+        return stamps[0] == stamps[1], f"{_short(answer)} and {_short(gold)} are read as times or dates"
+    words = wordy(theirs)
+    if words is not None:
+        same = wordy(ours) == words
+        return same, f"the {'same' if same else 'wrong'} word for {_short(gold)}"
+    if (letters := block(gold)) is not None:
+        same = same_block(ours, letters)
+        return same, f"{'the' if same else 'not the'} letters of {_short(gold)} in their order"
+    if _is_bool(ours):
+        return False, f"{_short(answer)} is no value for {_short(gold)}"
+    try:
+        wanted, wanted_unit = _quantity(theirs)
+    except Unreadable as error:
+        return _as_text(ours, theirs), f"compared as text, since the gold is no formula ({error})"
+    try:
+        found, found_unit = _quantity(ours)
+    except Unreadable as error:
+        return _as_text(ours, theirs), f"compared as text, since the answer is no formula ({error})"
+    found_unit, wanted_unit = found_unit or signs[0], wanted_unit or signs[1]
+    found_unit, wanted_unit = units.settled(found_unit, wanted_unit), units.settled(wanted_unit, found_unit)
+    comparison = Comparison(mathematics, measured)
+    same = comparison.same(found, wanted)
+    if units.DOZEN in (found_unit, wanted_unit) and None in (found_unit, wanted_unit):  # 5 dozen are 60, or 5 dozens
+        dozens = [
+            Node("mul", (one, _TWELVE)) if unit else one for one, unit in ((found, found_unit), (wanted, wanted_unit))
+        ]
+        same = same or comparison.same(*dozens)
+    if wanted_unit and found_unit and wanted_unit != found_unit:
+        if wanted_unit[0] != found_unit[0]:
+            return False, f"the units differ: {_short(answer)} against {_short(gold)}"
+        scale = Node("number", value=found_unit[1] / wanted_unit[1])
+        same = comparison.same(Node("mul", (found, scale)), wanted)
+    if not same and (mixed := _MIXED.fullmatch(ours)):  # "2 and 1/2", which may be two values as well
+        same = comparison.same(_quantity(f"{mixed[1]} {mixed[2]}")[0], wanted)
+    return same, f"{_short(answer)} {'equals' if same else 'differs from'} {_short(gold)}"
+
+
+def says_nothing(text: str) -> bool:
+    """Whether a text holds no answer at all: empty mathematics, a lone dot."""
+    return len(text) <= notation.MAX_TEXT and not _tidy(text)
+
+
+def _short(text: str) -> str:
+    text = " ".join(str(text).split())
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _tidy(text: str) -> str:
+    text = notation.joined_thousands(notation.plain(text))
+    text = re.sub(r"\s*\b(?:percent|per cent)\b", "%", text)
+    text = re.sub(r"^(\d+)\s+to\s+(\d+)$", r"\1:\2", text)
+    if (
+        (found := leading_number(text))
+        and _COUNTED.fullmatch(text, found[1])
+        and not units.NO_WORDS.search(text, found[1])
+    ):
+        text = found[0] + text[found[1] :]  # "seven apples"
+    return text
+
+
+def _joined(text: str) -> str:
+    """The text without spaces, but for those between digits: ``12 3`` is not ``123``."""
+    return re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", text)
+
+
+def _is_bool(text: str) -> bool:
+    return text.lower() in ("true", "false", "yes", "no")
+
+
+def _as_text(ours: str, theirs: str) -> bool:
+    def bare(text: str) -> str:
+        return re.sub(r"[{}]", "", _joined(text)).lower()
+
+    return bare(ours) == bare(theirs)
+
+
+@lru_cache(maxsize=4096)
+def _quantity(text: str) -> tuple[Node, tuple[str, Fraction] | None]:
+    number, unit = units.without_unit(text)
+    try:
+        return parse(number), unit
+    except Unreadable:
+        if number == text:
+            raise
+        return parse(text), None
+
+
+def _assigned(node: Node) -> Node:
+    """The value of ``x = 3`` or of a dict's ``x: 3``."""
+    return node.parts[1] if node.kind in ("equation", "ratio") and len(node.parts) == 2 else node
+
+
+class Comparison:
+    """One comparison of two trees."""
+
+    def __init__(self, mathematics: bool = False, measured: bool = False):
+        self.mathematics = mathematics
+        self.measured = measured
+
+    def same(self, ours: Node, theirs: Node) -> bool:
+        """Whether an answer's tree means what the gold's tree means."""
+        ours, theirs = self.simple(ours), self.simple(theirs)
+        if theirs.kind == "equation" or ours.kind == "equation":
+            return self.same_equation(ours, theirs)
+        if theirs.kind == "relation" or ours.kind == "relation":
+            return self.same_relation(ours, theirs)
+        if theirs.kind in _CONTAINERS or ours.kind in _CONTAINERS:
+            return self.same_container(ours, theirs)
+        if theirs.kind == "percent" and ours.kind != "percent":
+            return self.same_value(ours, theirs.parts[0]) or self.same_value(ours, theirs)
+        if ours.kind == "percent" and theirs.kind != "percent":
+            # 50 % is 0.5 and 150 % is 1.5, but where the gold is 12, "1200 %" is a slip
+            share = may_be_share(theirs) and self.same_value(ours, theirs)
+            return self.same_value(ours.parts[0], theirs) or share
+        if "base" in (ours.kind, theirs.kind):
+            return digits(ours) == digits(theirs) and (ours.kind != theirs.kind or ours.name == theirs.name)
+        if ours.kind == theirs.kind == "ratio" and len(ours.parts) == len(theirs.parts) > 2:  # 2:4:6 is 1:2:3
+            scaled = [
+                [Node("mul", (part, other.parts[0])) for part in one.parts]
+                for one, other in ((ours, theirs), (theirs, ours))
+            ]
+            return all(self.same_value(*pair) for pair in zip(*scaled, strict=True))
+        return self.same_value(ours, theirs)
+
+    def simple(self, node: Node) -> Node:
+        """The tree with plus-minus written out, lone items out of their brackets and a degree sign left out."""
+        if node.kind == "mul" and node.parts[1] == _DEGREES:
+            node = node.parts[0]
+        if node.kind == "neg" and node.parts[0].kind == "base":
+            node = Node("base", node.parts, f"-{node.parts[0].name}")
+        if node.kind == "dict":
+            keys_are_numbers = all(not symbols(part.parts[0]) for part in node.parts)
+            if keys_are_numbers and self.mathematics:
+                node = Node("set", tuple(part.parts[0] for part in node.parts))
+            elif not keys_are_numbers:
+                node = Node("bare", tuple(Node("equation", part.parts, "=") for part in node.parts))
+        if node.kind in ("bare", "set", "list"):
+            parts = []
+            for part in node.parts:
+                upper, lower = with_sign(part, "±"), with_sign(part, "∓")
+                parts += [part] if upper == lower else [upper, lower]
+            if len(parts) == 1 and parts[0].kind not in ("list", "tuple"):
+                return self.simple(parts[0])
+            return Node(node.kind, tuple(parts), node.name)
+        upper, lower = with_sign(node, "±"), with_sign(node, "∓")
+        if upper != lower:
+            return Node("bare", (upper, lower))
+        return node
+
+    def same_value(self, ours: Node, theirs: Node) -> bool:
+        """Whether two values without containers are equal."""
+        if ours == theirs:
+            return True
+        infinite = [infinity(ours), infinity(theirs)]
+        if any(infinite):
+            return infinite[0] == infinite[1]
+        try:
+            return equal_values(ours, theirs, 1 if self.measured else 2)
+        except Undefined:
+            return False
+
+    def same_equation(self, ours: Node, theirs: Node) -> bool:
+        """Equations: ``x = 3`` is 3; two general ones are the same where one is a multiple of the other."""
+        if theirs.kind != "equation":
+            if named(ours) is None and to_be_solved(ours):
+                return False
+            return self.same(ours.parts[1] if named(ours) is None else named(ours)[1], theirs)
+        name = named(theirs)
+        if ours.kind != "equation":
+            return name is not None and self.same(ours, name[1])
+        other = named(ours)
+        if name and other and not symbols(name[1]) and not symbols(other[1]):
+            return name[0].lower() == other[0].lower() and self.same(other[1], name[1])
+        return proportional(difference(ours), difference(theirs), signed=False)
+
+    def same_relation(self, ours: Node, theirs: Node) -> bool:
+        """Inequalities of one form, also where sides are exchanged; those of one unknown are intervals."""
+        unknowns = [{name.lower() for name in symbols(node)} for node in (ours, theirs)]
+        if ours.kind == theirs.kind == "relation" and unknowns[0] != unknowns[1]:
+            return False
+        intervals = [as_interval(node) for node in (ours, theirs)]
+        if all(intervals):
+            return self.same_container(*intervals)
+        if ours.kind != "relation" or theirs.kind != "relation" or len(ours.parts) != len(theirs.parts):
+            return False
+        if len(ours.parts) > 2:  # a < b < c, which read from the right is c > b > a
+            chains = [rising(node) for node in (ours, theirs)]
+            return chains[0].name == chains[1].name and self.in_order(chains[0].parts, chains[1].parts)
+        sides = []
+        for node in (ours, theirs):
+            flipped = ">" in node.name
+            strict = node.name.replace(">", "<")
+            sides.append((strict, Node("relation", node.parts[::-1] if flipped else node.parts)))
+        return sides[0][0] == sides[1][0] and proportional(
+            difference(sides[0][1]), difference(sides[1][1]), signed=sides[0][0] != "!="
+        )
+
+    def same_container(self, ours: Node, theirs: Node) -> bool:
+        """Sets and bare lists in any order, tuples and lists in theirs, intervals with their brackets."""
+        if "matrix" in (ours.kind, theirs.kind):
+            rows = [rows_of_matrix(node) for node in (ours, theirs)]
+            return None not in rows and len(rows[0]) == len(rows[1]) and all(
+                self.in_order(row, other) for row, other in zip(*rows, strict=True)
+            )  # fmt: skip
+        if "union" in (ours.kind, theirs.kind):
+            ours, theirs = as_union(ours), as_union(theirs)
+            return None not in (ours, theirs) and self.any_order(ours.parts, theirs.parts)
+        if "interval" in (ours.kind, theirs.kind):
+            return (ours.kind, ours.name) == (theirs.kind, theirs.name) and self.in_order(ours.parts, theirs.parts)
+        if ours.kind not in _CONTAINERS or theirs.kind not in _CONTAINERS:
+            return False
+        # Two ends in square brackets may be a closed interval, in round ones an open one or a point
+        brackets, array = {ours.kind, theirs.kind}, "array" in (ours.name, theirs.name)
+        if (
+            brackets == {"list", "tuple"}
+            and len(theirs.parts) == 2
+            and not (self.mathematics or self.measured or array)
+        ):
+            return False
+        if "set" in brackets:
+            if "tuple" in brackets or ("list" in brackets and not self.mathematics and theirs.kind == "list"):
+                return False
+            return self.any_order(self.distinct(ours.parts), self.distinct(theirs.parts))
+        unordered = brackets == {"bare"} or theirs.kind == "bare" or (self.mathematics and theirs.kind == "list")
+        if unordered:
+            return self.any_order(ours.parts, theirs.parts)
+        equations = any(one.kind == "equation" for one in theirs.parts)
+        return self.in_order(ours.parts if equations else by_name(ours.parts), theirs.parts)
+
+    def in_order(self, ours: tuple[Node, ...], theirs: tuple[Node, ...]) -> bool:
+        """Whether items are the same one by one; names in front of an answer's values (``x = 3``) do not count."""
+        if len(ours) != len(theirs):
+            return False
+        equations = any(one.kind == "equation" for one in theirs)
+        return all(
+            self.same(one if equations else _assigned(one), other) for one, other in zip(ours, theirs, strict=True)
+        )
+
+    def any_order(self, ours: tuple[Node, ...], theirs: tuple[Node, ...]) -> bool:
+        """Whether items are the same in some order; long lists of constants are put in order of size first."""
+        if len(ours) != len(theirs):
+            return False
+        if len(ours) > MAX_ITEMS_UNORDERED:
+            try:
+                return self.in_order(tuple(sorted(ours, key=size)), tuple(sorted(theirs, key=size)))
+            except Undefined:
+                return self.in_order(ours, theirs)
+        equations = any(one.kind == "equation" for one in theirs)
+        left = [one if equations else _assigned(one) for one in ours]
+        for other in theirs:
+            at = next((index for index, one in enumerate(left) if self.same(one, other)), None)
+            if at is None:
+                return False
+            del left[at]
+        return True
+
+    def distinct(self, items: tuple[Node, ...]) -> tuple[Node, ...]:
+        """The items of a set, each once."""
+        kept: list[Node] = []
+        for item in items[:MAX_ITEMS_UNORDERED]:
+            if not any(self.same(item, other) for other in kept):
+                kept.append(item)
+        return (*kept, *items[MAX_ITEMS_UNORDERED:])

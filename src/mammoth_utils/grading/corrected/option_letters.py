@@ -1,0 +1,159 @@
+"""Options: the letter that a text names, and the option that has a value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from mammoth_utils.grading._formulas import notation
+from mammoth_utils.grading.corrected.equality import equivalent
+from mammoth_utils.rationale import LETTERS
+
+Read = tuple[str, tuple[int, int]]
+DEFAULT_OPTIONS = 5  # where the options are not known: AQuA has the most
+
+_IN_BRACKETS = re.compile(r"[(\[{]\s*(?:\\(?:text|textbf|mathrm)\s*\{\s*)?\(?([A-Ja-j])\)?\s*\}?\s*[)\]}]")
+_NAMED = re.compile(r"\b(?:option|choice|answer)\b\W{0,4}(?:is\b\W{0,4})?\(?([A-J])\b(?!\s*[a-z])", re.I)
+_AT_START = re.compile(
+    r"[\s*_$\\({\[\"'`]*(?:text\s*\{\s*\(?)?([A-J])(?![A-Za-z'’])"
+    r"(?=\s*(?:[)\].,:;}*$\"'`-]|$)|\s+(?:\(|(?:because|since|as|so|which|where|when|due|by|and|or|but)\b))"
+)
+# "B is the correct answer", "I choose B": the letter A counts as the others do
+_STATED = re.compile(
+    r"(?<!tatement )(?<![A-Za-z'’\\$_^])([A-J])\b\)?\s+(?:is|must be|should be|would be)\s+"
+    r"(?:(?:the|thus|therefore|clearly)\s+)*"
+    r"(?:correct\b(?=\s*(?:[.,;!*]|$))|(?:(?:correct|right|best|closest|only)\s+)*(?:answer|option|choice)\b)"
+    r"|\b(?:I|[Ww]e)(?:\s+would|\s+will|['’]d|\s+therefore)?\s+(?:choose|pick|select|chose|go\s+with)\s+"
+    r"(?:the\s+)?(?:(?:option|choice|answer)\s+)?\(?([A-J])\b(?!\s*[a-z=+*/^])"
+)
+_DENIED = re.compile(
+    r"(?:\b(?:not|neither|nor|cannot|rather\s+than|instead\s+of)|n['’]t)\s+(?:be\s+)?(?:either\s+)?(?:the\s+)?"
+    r"(?:(?:option|choice|answer)\s+)?[\s(\[{$*\\\"'`]*$",
+    re.I,
+)
+_JOINT = r"[)\]}$*\"'`]*\s*(?:,\s*(?:or|and)?|/|&|\b(?:or|and|nor)\b)\s*(?:(?:option|choice)\s+)?[(\[{$*\"'`]*"
+_JOINED_AFTER = re.compile(_JOINT + r"(?:([B-J])|(A)(?!\s+[a-z]))(?![A-Za-z'’_^])(?!\s*[-+=*/^]\s*\w)")
+_JOINED_BEFORE = re.compile(rf"(?<![A-Za-z'’])([A-J]){_JOINT}$")
+_LETTER = re.compile(r"(?:(?:option|choice|answer)\s*)?[(\[]?\s*([A-Ja-j])\s*[)\].:]*\s*", re.I)
+_LETTER_AND_TEXT = re.compile(r"\s*\(\s*([A-Ja-j])\s*\)\s|\s*([A-J])[).:]\s")
+_LETTER_GLUED = re.compile(r"\(?([A-J])[).:](?=\S)")
+_LETTER_IN_ROUND = re.compile(r"\(([A-J])\)")
+_LETTER_IN_ROUND = re.compile(r"\(([A-J])\)")
+_PLAIN_NUMBER = re.compile(r"[-+]?[\d.,]+")
+_REMARK = re.compile(r"(.*\S)\s+\([^()]*\)\s*", re.S)
+CLAUSE = 200
+_ALONE = re.compile(r"(?<![A-Za-z'’\\$_^])([B-J])(?![A-Za-z'’=+*/^_$])(?!\s*[-+=*/^]\s*\w)")
+
+
+def _known(letter: str, options: Sequence[str] | None) -> bool:
+    return LETTERS.index(letter.upper()) < (len(options) if options else DEFAULT_OPTIONS)
+
+
+def letter_in(text: str, options: Sequence[str] | None = None) -> Read | None:
+    """The letter that a clause chooses, and where; None if it chooses none: names none, denies it, or leaves several.
+
+    A letter counts in brackets (either case), at the clause's start before punctuation or a reason, or alone in upper
+    case. The word "A" in front of another word is an article and never counts, nor does a letter inside a formula.
+    """
+    for found in _mentions(text, options):
+        at = found.lastindex
+        if not _denied(text, found.start(at)):
+            return None if _joined(text, found.span(at), options) else (found.group(at).upper(), found.span(at))
+    return None
+
+
+def undecided(text: str, options: Sequence[str] | None = None) -> bool:
+    """Whether a clause names letters and chooses none of them: ``not B``, ``B or C``; an option's own text may."""
+    named = next(_mentions(text, options), None) is not None and letter_in(text, options) is None
+    return named and not (options and option_of(text.strip(" .*"), options))
+
+
+def _mentions(text: str, options: Sequence[str] | None) -> Iterator[re.Match]:
+    """Where a clause names options that there are, the surest forms first."""
+    for pattern in (_AT_START, _IN_BRACKETS, _STATED, _NAMED, _ALONE):
+        for found in [pattern.match(text)] if pattern is _AT_START else pattern.finditer(text):
+            if found and _known(found.group(found.lastindex), options):
+                yield found
+
+
+def _denied(text: str, at: int) -> bool:
+    """Whether what stands right before a letter, or before one that it is joined to, denies it."""
+    before = text[max(0, at - CLAUSE) : at]
+    while joined := _JOINED_BEFORE.search(before):
+        before = before[: joined.start(1)]
+    return _DENIED.search(before) is not None
+
+
+def _joined(text: str, span: tuple[int, int], options: Sequence[str] | None) -> bool:
+    """Whether another option stands beside a letter: ``B or C``, ``A, B and C``."""
+    beside = (_JOINED_AFTER.match(text, span[1]), _JOINED_BEFORE.search(text[max(0, span[0] - 40) : span[0]]))
+    letters = [found.group(found.lastindex) for found in beside if found]
+    return any(_known(other, options) and other != text[slice(*span)].upper() for other in letters)
+
+
+def letter_read(found: Read, options: Sequence[str] | None) -> Read:
+    """A read answer with its letter alone where it names one, as it is otherwise."""
+    letter = letter_in(found[0], options) if len(found[0]) <= 200 else None
+    return found if letter is None else (letter[0], found[1])
+
+
+def untriggered(prose: str, start: int, end: int, options: Sequence[str] | None) -> Read | None:
+    """The option that prose without a trigger settles on: named as one, or on the last line in brackets or alone."""
+    text = prose[start:end].rstrip()
+
+    def chosen(patterns: Sequence[re.Pattern], at: int) -> list[tuple[int, int]]:
+        spans = [found.span(found.lastindex) for pattern in patterns for found in pattern.finditer(text, at)]
+        return [
+            span
+            for span in sorted(spans)
+            if _known(text[slice(*span)], options) and not _denied(text, span[0]) and not _joined(text, span, options)
+        ]
+
+    line = text.rfind("\n") + 1
+    spans = chosen((_NAMED, _STATED), 0)
+    if not spans and (found := _AT_START.match(text, line)) and letter_in(text[line:], options) is not None:
+        spans = [found.span(1)] if _known(found.group(1), options) else []
+    spans = spans or chosen((_LETTER_IN_ROUND,), line)
+    if not spans:
+        return None
+    left, right = spans[-1]
+    return text[left:right].upper(), (start + left, start + right)
+
+
+def option_of(text: str, options: Sequence[str] | None) -> str | None:
+    """The letter of the option that an answer means: the letter it is, the one option that has its text or its value.
+
+    A letter may have its option's text beside it (``B) 42 %``). A remark in brackets behind a value (``20.0% (24)``)
+    counts only where the whole is no option's value.
+    """
+    bare = notation.plain(text) if len(text) <= CLAUSE else text
+    alone = _LETTER.fullmatch(bare) or _LETTER_AND_TEXT.match(bare)
+    if alone and _known(alone.group(alone.lastindex), options):
+        return alone.group(alone.lastindex).upper()
+    if not options:
+        return None
+    glued = _LETTER_GLUED.match(bare)
+    if (
+        glued
+        and _known(glued.group(1), options)
+        and equivalent(bare[glued.end() :], options[LETTERS.index(glued[1])])[0]
+    ):
+        return glued.group(1)
+    written = " ".join(text.split())
+    same = [at for at, option in enumerate(options) if " ".join(option.split()) == written]
+    if same and not _PLAIN_NUMBER.fullmatch(written):  # "5" and "5.0" are one number, whichever is written
+        return LETTERS[same[0]]
+    remark = _REMARK.fullmatch(text) if len(text) <= CLAUSE else None
+    for value in (text, remark.group(1)) if remark else (text,):
+        matching = [at for at, option in enumerate(options) if equivalent(value, option)[0]]
+        if matching and len({options[at] for at in matching}) == 1:
+            return LETTERS[matching[0]]
+    return None
+
+
+def same_option(chosen: str, gold: str, options: Sequence[str] | None) -> bool:
+    """Whether two letters name one option: the same letter, or options of the same text, as a few of AQuA's are."""
+    if chosen == gold or not options:
+        return chosen == gold
+    texts = [options[at] if (at := LETTERS.index(letter)) < len(options) else None for letter in (chosen, gold)]
+    return None not in texts and texts[0] == texts[1]

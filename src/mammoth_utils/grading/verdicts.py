@@ -1,0 +1,173 @@
+"""The verdict on an answer under a named rule."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mammoth_utils.grading._formulas.numerals import plainly_equal
+from mammoth_utils.grading.answers import Answer
+from mammoth_utils.grading.benchmarks import (
+    ALIASES,
+    KNOWN,
+    Benchmark,
+    bare_options,
+    benchmark_named,
+    check_rule,
+    gold_letter,
+    gold_text,
+)
+from mammoth_utils.grading.corrected import equality, option_letters
+from mammoth_utils.grading.published import hendrycks
+from mammoth_utils.grading.published import rule as published
+
+LONGEST_GOLD = 20_000  # the longest solution of MATH, which is given whole, has 5,313 characters
+# Names whose golds are no options, so that two plain numbers can be compared at once.
+_OPEN = frozenset(name for name in (*KNOWN, *ALIASES) if not KNOWN[ALIASES.get(name, name)].choice)
+Outcome = Literal["correct", "incorrect", "no_answer", "ungradable_gold"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a rule says of an answer.
+
+    Attributes:
+        outcome: ``correct``, ``incorrect``, ``no_answer`` (nothing was read), or ``ungradable_gold`` (no answer could
+            ever pass). The last two are wrong for a score, and counted apart.
+        reason: Why, in words for a reader.
+    """
+
+    outcome: Outcome
+    reason: str
+
+    @property
+    def correct(self) -> bool:
+        """Whether the answer counts as right."""
+        return self.outcome == "correct"
+
+    @classmethod
+    def of(cls, same: bool, reason: str) -> Verdict:
+        """Correct or incorrect, with a reason."""
+        return cls("correct" if same else "incorrect", reason)
+
+
+def grade_math_number(answer: float | None, gold: int | float) -> Verdict:
+    """Verdict under the authors' rule for numbers on MATH; their other sets compare strings.
+
+    An integer gold is matched after rounding the answer, any other within 4 % of its size; a gold of 0.0 therefore
+    accepts only zero. The corrected rule stands beside it.
+    """
+    if answer is None or not published.math.isfinite(answer):
+        return Verdict("no_answer", "the answer is not a finite number")
+    return Verdict.of(*published.compare_math_numbers(answer, gold))
+
+
+def grade(
+    answer: Answer | str | None,
+    gold: Any,
+    benchmark: str = "math",
+    rule: str = "corrected",
+    options: Sequence[str] | None = None,
+) -> Verdict:
+    """The verdict on an answer. Any text gives a verdict within a bounded time; none raises.
+
+    Args:
+        answer: What `read_answer` gave, or its text, or None where nothing was read.
+        gold: The reference: text, a number, a bool or a list (TheoremQA), for multiple choice a letter or an ``int``
+            index from 0; GSM8K's ``... #### 18`` and a MATH solution with its ``\\boxed`` are taken apart.
+        benchmark: Whose question it was; aliases count, an unknown name is graded as numbers, with a warning.
+        rule: ``"published"`` or ``"corrected"``.
+        options: The options' texts, by which the corrected rule knows an option by its value.
+
+    Raises:
+        ValueError: If the rule is unknown.
+        TypeError: If the answer is neither an `Answer` nor text nor None.
+    """
+    text = answer.text if isinstance(answer, Answer) else answer
+    if rule == "corrected" and benchmark in _OPEN and type(text) is type(gold) is str and options is None:
+        same = plainly_equal(text, gold)
+        if same is not None:
+            return Verdict.of(same, f"{text} equals {gold}" if same else f"{text} differs from {gold}")
+    check_rule(rule)
+    known, options = benchmark_named(benchmark, options), bare_options(options)
+    if text is not None and not isinstance(text, str):
+        raise TypeError(f"expected an Answer, a text or None as the answer, got {type(answer).__name__}")
+    if not isinstance(gold, str) and not _writable(gold):
+        return Verdict("ungradable_gold", "a gold of more digits than Python writes")
+    if rule == "published":
+        return _published(text, gold, known, options)
+    return _corrected(text, gold, known, options)
+
+
+def _writable(gold: Any) -> bool:
+    """Whether a gold that is no text can be written as one: Python refuses whole numbers of thousands of digits."""
+    try:
+        gold_text(gold)
+    except ValueError:
+        return False
+    return True
+
+
+def _published(text: str | None, gold: Any, benchmark: Benchmark, options: Sequence[str] | None) -> Verdict:
+    if isinstance(gold, str) and len(gold) > LONGEST_GOLD:
+        return Verdict("ungradable_gold", f"a gold of {len(gold)} characters")
+    wanted = published.published_gold(gold, benchmark, options)
+    if wanted is None:
+        return Verdict("ungradable_gold", f"{gold!r} names no option" if benchmark.choice else f"{gold!r} is no gold")
+    if not published.reachable(wanted, benchmark):
+        return Verdict("ungradable_gold", f"no completion can be read as {wanted[:60]!r} under the published rule")
+    if not text:
+        return Verdict("no_answer", "nothing was read from the completion")
+    if benchmark.choice and text not in tuple("ABCDE"):
+        return Verdict.of(False, f"{text[:60]!r} is no option; the authors would ask the model for the closest one")
+    if benchmark.name == "math" and text != wanted:
+        number, value = published.number_of(text), published.gold_number(wanted)
+        if number is not None and value is not None:
+            return grade_math_number(number, value)
+    return Verdict.of(*published.grade_published(text, wanted, benchmark))
+
+
+def _corrected(text: str | None, gold: Any, benchmark: Benchmark, options: Sequence[str] | None) -> Verdict:
+    if benchmark.choice or _is_option(gold, benchmark):
+        letter = gold_letter(gold, options)
+        if letter is None:
+            return Verdict("ungradable_gold", f"{gold!r} names no option")
+        if not text or equality.says_nothing(text):
+            return Verdict("no_answer", "nothing was read from the completion")
+        chosen = option_letters.option_of(text, options)
+        if chosen is None:
+            return Verdict.of(False, f"{text[:60]!r} is no option's letter, nor the value of exactly one option")
+        alike = (
+            ""
+            if chosen == letter or not option_letters.same_option(chosen, letter, options)
+            else ", which has the same text"
+        )
+        return Verdict.of(chosen == letter or bool(alike), f"option {chosen} against {letter}{alike}")
+    wanted = corrected_gold(gold, benchmark)
+    if not wanted:
+        return Verdict("ungradable_gold", f"{gold!r} is no gold")
+    if not text or equality.says_nothing(text):
+        return Verdict("no_answer", "nothing was read from the completion")
+    own = {"mathematics": benchmark.name == "mathematics", "measured": benchmark.name == "theoremqa"}
+    return Verdict.of(*equality.equivalent(text, wanted, **own))
+
+
+def _is_option(gold: Any, benchmark: Benchmark) -> bool:
+    """Whether a gold outside the multiple-choice sets is a letter: NumGLUE's Type_3, TheoremQA's ``(c)``."""
+    if not isinstance(gold, str):
+        return False
+    if benchmark.letters_too:
+        return re.fullmatch(r"\s*[A-E]\s*", gold) is not None
+    return benchmark.name == "theoremqa" and re.fullmatch(r"\s*\([a-e]\)\s*", gold) is not None
+
+
+def corrected_gold(gold: Any, benchmark: Benchmark) -> str:
+    """The gold's text: what follows GSM8K's ``####``, what a MATH solution's last ``\\boxed`` holds."""
+    text = gold_text(gold)
+    if benchmark.name == "gsm8k" and "####" in text:
+        return text.rpartition("####")[2].strip()
+    if benchmark.name == "math" and "\\boxed" in text:
+        return hendrycks.boxed_content(text)[0]
+    return text

@@ -1,0 +1,303 @@
+"""The run description: what one training run is, resolved and checked before anything heavy is loaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mammoth_utils import paths, scales
+from mammoth_utils.base_models import locations
+from mammoth_utils.training.plan import advice
+
+MAX_SEED = 2**31 - 1
+SAID = ("force", "nodes")  # what a page is told and a run is not
+FORCE_VARIABLE = "MAMMOTH_FORCE"  # "1" tells processes that another one starts what `force` tells a page
+CHECKPOINT_MINUTES = 30.0
+MAX_LEFT_OUT = 0.05  # share of the rows that may be too long, empty or hold special tokens before a run is refused
+SHARDINGS = ("auto", "none", "fsdp2")
+MASTER_WEIGHTS = ("fp32", "bf16")
+TRACKERS = ("tensorboard", "trackio", "wandb")
+
+
+@dataclass(frozen=True)
+class RunDescription:
+    """One training run, every value resolved. As JSON it is what ``run.json`` holds and ``torchrun`` is given.
+
+    Attributes:
+        name: The run's folder below ``runs/train``; follows from the parameters unless it was given.
+        world: ``"miniature"`` or ``"real"``.
+        size: Model scale.
+        family: Family of the base model, never ``auto``.
+        method: ``full``, ``lora`` or ``qlora``, never ``auto``.
+        method_reason: Why this method, in a sentence.
+        mixture: Which rationales are trained on.
+        dataset: ``miniature``, ``release``, ``rebuild``, or the name of a ``runs/curate`` folder.
+        base: Hub name or folder of the base model; the miniature's as a name below ``models/miniature``.
+        revision: Commit, tag or branch of the base on its hub; empty takes the newest, and the record has its commit.
+        rope_theta: What the base's configuration must say, or None where any value is taken.
+        seed: Seeds the order of the data and the initial adapter.
+        epochs: Passes over the mixture.
+        max_steps: Optimiser steps; 0 runs all epochs.
+        max_length: Tokens of a packed row; longer examples are left out and counted.
+        micro_batch: Packed rows per device pass.
+        global_batch: Examples per optimiser step.
+        learning_rate: Peak rate.
+        warmup: Share of the steps in which the rate rises.
+        weight_decay: AdamW's.
+        lora_rank: Rank of the adapters; 0 for ``full``.
+        lora_alpha: Scale of the adapters; 0 for ``full``.
+        lora_dropout: Dropout in front of the adapters.
+        devices: ``auto``, ``cpu``, or how many devices as text.
+        sharding: ``fsdp2`` cuts weights, gradients and optimiser states over the devices; ``none`` keeps a whole
+            copy on each. Part of the run, not of whatever launches it.
+        master_weights: In what full fine-tuning keeps its weights: ``fp32``, or ``bf16`` at half the memory and at
+            the price that most updates are lost (measured at the paper's rates: 84 % of the weights stay unchanged).
+        max_left_out: Share of the rows that may be left out before the run is refused.
+        checkpoint_minutes: Minutes between checkpoints; 0 keeps none, and a killed run starts again.
+        trackers: Where the curve goes besides ``curve.jsonl``, comma-separated; empty for nowhere.
+        logging_steps: Optimiser steps between two points of the curve.
+        force: Start although the planner says that it cannot fit. Like ``nodes`` a word to the page that starts the
+            run, no part of what it is: ``run.json`` does not hold it.
+        nodes: Machines that share the run; with more than one they are started by hand or by a cluster's scheduler.
+    """
+
+    name: str
+    world: str
+    size: str
+    family: str
+    method: str
+    method_reason: str
+    mixture: str
+    dataset: str
+    base: str
+    revision: str
+    rope_theta: float | None
+    seed: int
+    epochs: int
+    max_steps: int
+    max_length: int
+    micro_batch: int
+    global_batch: int
+    learning_rate: float
+    warmup: float
+    weight_decay: float
+    lora_rank: int
+    lora_alpha: float
+    lora_dropout: float
+    devices: str
+    sharding: str
+    master_weights: str
+    max_left_out: float
+    checkpoint_minutes: float
+    logging_steps: int
+    trackers: str
+    force: bool = False
+    nodes: int = 1
+
+    @property
+    def folder(self) -> Path:
+        """Where the run leaves its weights, curve and record."""
+        return paths.run_dir("train", self.name)
+
+    @property
+    def miniature(self) -> bool:
+        """Whether the run belongs to the miniature world."""
+        return self.world == "miniature"
+
+    @property
+    def base_path(self) -> str:
+        """What transformers loads: a folder where there is one (``MAMMOTH_BASES`` too), else the hub name."""
+        if self.miniature and "/" not in self.base and "\\" not in self.base:
+            return str(paths.miniature_models() / self.base)
+        folder = locations.folder(self.base)
+        return self.base if folder is None else str(folder)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every value that makes the run what it is, by name, as JSON holds it."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in SAID}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> RunDescription:
+        """The description that ``as_dict`` or ``run.json`` holds; keys that belong to the file alone are left out.
+
+        Raises:
+            ValueError: If a value is missing, naming it.
+        """
+        names = [field.name for field in dataclasses.fields(cls) if field.name not in SAID]
+        missing = [name for name in names if name not in values]
+        if missing:
+            raise ValueError(f"a run description needs {', '.join(names)}; missing here: {', '.join(missing)}")
+        return cls(**{name: values[name] for name in names}, force=os.environ.get(FORCE_VARIABLE) == "1")
+
+
+def describe(
+    size: str = "1m",
+    family: str = "auto",
+    method: str = "auto",
+    mixture: str = "hybrid",
+    dataset: str = "auto",
+    base: str = "",
+    seed: int = 0,
+    epochs: int = 0,
+    max_steps: int = 0,
+    max_length: int = 0,
+    micro_batch: int = 0,
+    learning_rate: float = 0.0,
+    devices: str = "auto",
+    name: str = "",
+    revision: str = "",
+    sharding: str = "auto",
+    master_weights: str = "fp32",
+    checkpoint_minutes: float = CHECKPOINT_MINUTES,
+    trackers: str = "",
+    force: bool = False,
+    nodes: int = 1,
+) -> RunDescription:
+    """The resolved description of a run; zero, an empty text and ``auto`` take the scale's recipe.
+
+    Nothing heavy is imported, nothing is fetched, and no GPU is needed: every size resolves anywhere. Whether the
+    run can start here is :func:`mammoth_utils.training.readiness.ready`'s to say.
+
+    Args:
+        size: One of ``scales.SIZES``.
+        family: One of ``scales.FAMILIES``, or ``auto`` for the one with this size.
+        method: ``auto`` is full at miniature sizes; else full if the planner says it fits, else LoRA, else QLoRA.
+        mixture: One of ``scales.MIXTURES``.
+        dataset: ``auto`` is ``miniature`` for the miniature's sizes, else ``release``.
+        base: A path or hub name in place of the scale's base model.
+        seed: Orders the data and initialises the adapter.
+        epochs: Passes over the mixture.
+        max_steps: Optimiser steps; 0 runs all epochs.
+        max_length: Tokens of a packed row.
+        micro_batch: Packed rows per device pass.
+        learning_rate: Peak rate.
+        devices: ``auto`` (all GPUs; the CPU at miniature sizes, so that every machine trains the same net),
+            ``cpu``, or a number of devices.
+        name: The run's folder; without it the name follows from the parameters, and a value that departs from the
+            recipe is part of it, as in ``llama-1m-hybrid-full-s0-max_steps20``.
+        revision: Commit, tag or branch of the base on its hub; empty takes the scale's.
+        sharding: ``auto`` is ``fsdp2`` on several GPUs or nodes, else ``none``.
+        master_weights: ``fp32``, or ``bf16`` for full fine-tuning at half the memory, which loses most updates.
+        checkpoint_minutes: Minutes between checkpoints; 0 keeps none.
+        trackers: Any of ``tensorboard``, ``trackio`` and ``wandb``, comma-separated.
+        force: Start although the planner says that it cannot fit.
+        nodes: Machines that share the run; ``devices`` are those of each.
+
+    Raises:
+        ValueError: If a value is unknown or out of range, naming what was expected and the choices.
+    """
+    scale = scales.scale(size, family)
+    recipe = scale.recipe
+    _one_of("method", method, scales.METHODS)
+    _one_of("mixture", mixture, scales.MIXTURES)
+    _one_of("sharding", sharding, SHARDINGS)
+    _one_of("master_weights", master_weights, MASTER_WEIGHTS)
+    trackers = ",".join(part.strip() for part in trackers.split(",") if part.strip())
+    for tracker in filter(None, trackers.split(",")):
+        _one_of("tracker", tracker, TRACKERS)
+    _whole("seed", seed, 0, MAX_SEED)
+    _whole("epochs", epochs, 0, 100)
+    _whole("max_steps", max_steps, 0, 10_000_000)
+    _whole("max_length", max_length, 0, 1 << 20)
+    _whole("micro_batch", micro_batch, 0, 4096)
+    _whole("nodes", nodes, 1, 4096)
+    if max_length and max_length < 32:
+        raise ValueError(
+            f"max_length is {max_length} tokens; expected at least 32, since the prompt alone needs as many"
+        )
+    if not (isinstance(learning_rate, (int, float)) and math.isfinite(learning_rate) and 0 <= learning_rate < 1):
+        raise ValueError(f"learning_rate is {learning_rate!r}; expected a number from 0 (the recipe's) to below 1")
+    if not (isinstance(checkpoint_minutes, (int, float)) and 0 <= checkpoint_minutes < 1e6):
+        raise ValueError(f"checkpoint_minutes is {checkpoint_minutes!r}; expected minutes from 0 (none)")
+    devices = str(devices)
+    if devices not in ("auto", "cpu") and not re.fullmatch(r"[1-9]\d{0,3}", devices):
+        raise ValueError(f"unknown devices {devices!r}; known: auto, cpu, or a number from 1")
+    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*|", name):
+        raise ValueError(f"name {name!r} is no folder name; expected letters, digits and . _ + - only")
+    dataset = _dataset(dataset, scale)
+    source = base or scale.base
+    chosen, reason = advice.choose(
+        scale, method, base, max_length or recipe.max_length, devices, revision=revision, nodes=nodes,
+        sharding=sharding, micro_batch=micro_batch or 1, master=master_weights,
+    )  # fmt: skip
+    adapter = chosen != "full"
+    if adapter and master_weights != "fp32":
+        raise ValueError(f"master_weights={master_weights} is for method=full; {chosen} trains fp32 adapters")
+    if sharding == "auto":
+        several = devices not in ("cpu", "1") and not (scale.miniature and devices == "auto")
+        sharding = "fsdp2" if nodes > 1 or (several and len(advice.gpus()) > 1) else "none"
+    usual = recipe.rate(chosen)
+    pinned = scale.revision if source == scale.base else ""
+    peak = learning_rate or usual
+    departures = {
+        "dataset": dataset if dataset != _dataset("auto", scale) else "",
+        "base": re.sub(r"[^\w.+-]+", "_", Path(base).name or base) if base and base != scale.base else "",
+        "epochs": epochs if epochs != recipe.epochs else 0,
+        "max_steps": max_steps,
+        "max_length": max_length if max_length != recipe.max_length else 0,
+        "micro_batch": micro_batch if micro_batch != 1 else 0,
+        "learning_rate": learning_rate if peak != usual else 0,
+        "weights": master_weights if master_weights != "fp32" else "",
+        "revision": re.sub(r"[^\w.+-]+", "_", revision)[:12] if revision not in ("", pinned) else "",
+    }
+    plain = f"{scale.family}-{size}-{mixture}-{chosen}-s{seed}"
+    return RunDescription(
+        name=name or plain + "".join(f"-{key}{value}" for key, value in departures.items() if value),
+        world="miniature" if scale.miniature else "real",
+        size=size,
+        family=scale.family,
+        method=chosen,
+        method_reason=reason,
+        mixture=mixture,
+        dataset=dataset,
+        base=source,
+        revision=revision or pinned,
+        rope_theta=scale.rope_theta,
+        seed=seed,
+        epochs=epochs or recipe.epochs,
+        max_steps=max_steps,
+        max_length=max_length or recipe.max_length,
+        micro_batch=micro_batch or 1,
+        global_batch=recipe.batch(chosen),
+        learning_rate=float(peak),
+        warmup=recipe.warmup,
+        weight_decay=recipe.weight_decay,
+        lora_rank=recipe.lora_rank if adapter else 0,
+        lora_alpha=recipe.lora_alpha if adapter else 0.0,
+        lora_dropout=recipe.lora_dropout if adapter else 0.0,
+        devices=devices,
+        sharding=sharding,
+        master_weights=master_weights,
+        max_left_out=MAX_LEFT_OUT,
+        checkpoint_minutes=float(checkpoint_minutes),
+        logging_steps=10,
+        trackers=trackers,
+        force=force,
+        nodes=nodes,
+    )
+
+
+def _dataset(dataset: str, scale: scales.Scale) -> str:
+    """The data set's name, ``auto`` resolved."""
+    if dataset == "auto":
+        return "miniature" if scale.miniature else "release"
+    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", dataset):
+        raise ValueError(
+            f"unknown dataset {dataset!r}; known: auto, miniature, release, rebuild, or a folder below runs/curate"
+        )
+    return dataset
+
+
+def _one_of(parameter: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"unknown {parameter} {value!r}; known: {', '.join(choices)}")
+
+
+def _whole(parameter: str, value: int, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ValueError(f"{parameter} is {value!r}; expected a whole number from {low} to {high}")

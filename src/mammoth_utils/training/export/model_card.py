@@ -1,0 +1,289 @@
+"""The card of a trained model in Hugging Face's form: what was trained, on what, how to ask it, whose licences bind."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mammoth_utils import licences, prompts, records
+
+RELEASE = "TIGER-Lab/MathInstruct"
+PAPER = "*MAmmoTH: Building Math Generalist Models through Hybrid Instruction Tuning* (arXiv 2309.05653)"
+CARD, LICENCE, RECORD = "README.md", "LICENSE.md", "record.json"
+KINDS = ("model", "adapter")
+# They ask a model for a notice at most, so that the other one's terms are those of the whole.
+PERMISSIVE = ("mit", "apache-2.0", "odc-by")
+_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def hub_base(record: dict[str, Any]) -> str:
+    """The hub name of the base that a run trained; empty where it was a folder or the miniature's."""
+    name = record["parameters"]["base"]
+    return name if _NAME.fullmatch(name) and record["world"] != "miniature" and not Path(name).is_dir() else ""
+
+
+def write(folder: Path, record: dict[str, Any]) -> list[Path]:
+    """Write the card and what it says of licences into each folder that a run left; the files."""
+    written = []
+    for kind in record["model"]["folders"]:
+        for name, text in texts(record, kind).items():
+            written.append(records.write_text(Path(folder) / kind / name, text))
+    return written
+
+
+def texts(record: dict[str, Any], kind: str, name: str = "", base: str = "") -> dict[str, str]:
+    """The card, the licences and the record as they go with a model.
+
+    Args:
+        record: The run's record.
+        kind: ``model`` or ``adapter``.
+        name: ``owner/name`` on the hub, for the lines that load it; the run's folder in the project otherwise.
+        base: Hub name of the base, where the run trained one from a folder.
+
+    Raises:
+        ValueError: If the kind is unknown.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
+    base = base or hub_base(record)
+    told = public(record, base)
+    return {
+        CARD: _card(told, kind, name or f"runs/train/{record['name']}/{kind}", base),
+        LICENCE: _licences(told, base),
+        RECORD: json.dumps(told, indent=1, ensure_ascii=False) + "\n",
+    }
+
+
+def public(record: dict[str, Any], base: str = "") -> dict[str, Any]:
+    """A record without what belongs to one machine: the base by its name, and no path of a folder."""
+    shown = base or Path(record["parameters"]["base"]).name
+    return {
+        "schema": records.SCHEMA,
+        **record,
+        "parameters": {**record["parameters"], "base": shown},
+        "base": {**record["base"], "name": shown},
+        "merging": {key: value for key, value in (record.get("merging") or {}).items() if key != "command"},
+    }
+
+
+def _card(record: dict[str, Any], kind: str, name: str, base: str) -> str:
+    parameters, losses = record["parameters"], record["losses"]
+    sources = record["dataset"]["encoding"]["sources"]
+    mini = record["world"] == "miniature"
+    lines = [
+        "---",
+        yaml.safe_dump(_front(record, kind, base), sort_keys=False, allow_unicode=True).rstrip("\n"),
+        "---",
+        "",
+        f"# {name.split('/')[-1] if name.count('/') == 1 else record['name']}",
+        "",
+        f"`{parameters['base']}` fine-tuned on rationales in prose (CoT) and in programs (PoT), after {PAPER}. "
+        + _what_it_is(record, kind),
+        "",
+    ]
+    if mini:
+        lines += ["**A miniature**: under four million weights, trained on generated problems so that the whole of the "
+                  "paper's argument runs on a laptop. It answers nothing outside that world.", ""]  # fmt: skip
+    lines += ["## How to ask it", "", *_asking(record, kind, name, base)]
+    lines += ["", "## What was trained, on what", "", "| | |", "|---|---|"]
+    rows = {
+        "weights trained": f"{record['model']['trained']:,} of {record['model']['parameters']:,}"
+                           f" ({record['model']['trainable_share']:.2%})",
+        "method": parameters["method"] + _adapter(parameters),
+        "data": f"{record['dataset']['name']}, mixture {record['dataset']['mixture']}: "
+                f"{record['dataset']['encoding']['kept']:,} of {record['dataset']['rows']:,} rows, "
+                f"SHA-256 `{record['dataset']['sha256'][:16]}…`",
+        "optimiser": f"{record['steps']:,} steps of {record['packing']['examples_per_step']:.1f} examples, AdamW, peak "
+                     f"rate {parameters['learning_rate']:g}, cosine, {parameters['warmup']:.0%} warm-up, seed "
+                     f"{parameters['seed']}",
+        "tokens": f"{record['tokens']['seen']:,} seen; of the mixture's {record['tokens']['mixture']:,} the loss reads "
+                  f"{record['tokens']['supervised']:,}",
+        "loss, nats a token": f"{losses['first']:.3f} at first, {losses['last']:.3f} over the last tenth of the steps",
+        "weights' SHA-256": f"`{record['model']['hash']}` ({record['model']['folder']})",
+    }  # fmt: skip
+    lines += [f"| {key} | {value} |" for key, value in (rows | _proof(record, kind)).items()]
+    lines += ["", "| source | rows |", "|---|---|"]
+    lines += [f"| {source} | {count:,} |" for source, count in sources.items()]
+    lines += ["", "## How to evaluate it", "", *_evaluating(record, kind, name)]
+    lines += ["", "## Limits", "", *_limits(record)]
+    lines += ["", "## Licences", "", *_licences(record, base).splitlines()[2:]]
+    lines += ["", f"The whole record, with versions, seeds and settings, is `{RECORD}` beside this file.", ""]
+    return "\n".join(lines)
+
+
+def _proof(record: dict[str, Any], kind: str) -> dict[str, str]:
+    """What says that the files are the net that was trained, as far as it was looked at."""
+    told, merging, rows = record.get("drift") or {}, record.get("merging") or {}, {}
+    if kind == "model" and merging.get("hash"):
+        rows["merged weights' SHA-256"] = f"`{merging['hash']}`"
+        if merging.get("checked"):
+            rows["merged"] = (f"{len(merging['checked'])} matrices, drawn by seed, computed once more: each is base + "
+                              "scale · B A but for the rounding of its type")  # fmt: skip
+    if told.get("tensors"):
+        rows["saved"] = f"each of the {told['tensors']:,} trained tensors read back and equal to the net's in memory"
+        rows["saved"] += f"; {told['not_done']}" if told.get("not_done") else ""
+    if f"{kind}_nats" in told:
+        how = "losses in memory | differ from those of" if told.get("not_done") else "loaded again | differs from"
+        key, differs = how.split(" | ")
+        rows[key] = (f"{differs} the net that was trained by {told[f'{kind}_nats']:.1e} nats a token on "
+                     f"{told['examples']} training examples")  # fmt: skip
+    return rows
+
+
+def _front(record: dict[str, Any], kind: str, base: str) -> dict[str, Any]:
+    """The block that the hub reads."""
+    tag = licence_tag(record, base)
+    front: dict[str, Any] = {"language": ["en"]}
+    front |= {"license": tag} if tag != "other" else {
+        "license": "other", "license_name": "inherited-from-base-and-data", "license_link": LICENCE}  # fmt: skip
+    front["library_name"] = "peft" if kind == "adapter" else "transformers"
+    front["pipeline_tag"] = "text-generation"
+    if base:
+        front |= {"base_model": base, "base_model_relation": "adapter" if kind == "adapter" else "finetune"}
+    if record["dataset"]["name"] == "release":
+        front["datasets"] = [RELEASE]
+    tags = ["math", "chain-of-thought", "program-of-thought", record["parameters"]["method"]]
+    front["tags"] = [tag for tag in tags if tag != "full"]
+    return front
+
+
+def _of_data(record: dict[str, Any]) -> dict[str, int]:
+    """Rows under each licence: those of the files that a rebuilt source was read from go before Table 1's."""
+    data = record["dataset"]
+    return licences.of_rows(data["encoding"]["sources"], data.get("files"))
+
+
+def licence_tag(record: dict[str, Any], base: str) -> str:
+    """The hub's tag for what binds the model: that of the one licence that asks for more than a notice, else ``other``.
+
+    The miniature's base and text are the project's own.
+    """
+    if record["world"] == "miniature":
+        return licences.TERMS[licences.OURS][0]
+    data = _of_data(record)
+    tags = [licences.of_base(base)[0], *(licences.TERMS[name][0] for name in data)]
+    binding = list(dict.fromkeys(tag for tag in tags if tag not in PERMISSIVE))
+    if binding == ["unknown"] or len(binding) > 1:
+        return "other"
+    return binding[0] if binding else tags[0]
+
+
+def _licences(record: dict[str, Any], base: str) -> str:
+    """What binds who passes the model on, from its base and from its data."""
+    lines = ["# Licences", ""]
+    if record["world"] == "miniature":
+        lines += [f"Base model and training text are made by the project's own code and stand under {licences.OURS}: "
+                  "none of the licences of the sources whose names they carry binds this model."]  # fmt: skip
+        return "\n".join([*lines, ""])
+    found = _of_data(record)
+    lines += ["| from | licence | rows | to pass a model on |", "|---|---|---|---|"]
+    tag, asks = licences.of_base(base)
+    lines += [f"| the base, {record['parameters']['base']} | {tag} | | {asks} |"]
+    lines += [f"| the data | {name} | {count:,} | {licences.TERMS[name][2]} |" for name, count in found.items()]
+    lines += ["", "Rationales that a commercial model wrote carry the terms of who served it besides; the paper's "
+              "Table 1 says whose each source is.", ""]  # fmt: skip
+    lines += ["This is a list of what base and sources say, not legal advice.", ""]
+    return "\n".join(lines)
+
+
+def _what_it_is(record: dict[str, Any], kind: str) -> str:
+    method = record["parameters"]["method"]
+    if kind == "adapter":
+        on = " on the base in nf4, and belongs there or into that base dequantised" if method == "qlora" else ""
+        return f"This is the {method} adapter alone, trained{on}."
+    if method == "full":
+        return "All weights were trained."
+    into = "the dequantised 4-bit base, the net that was trained" if method == "qlora" else "the base"
+    return f"This is a {method} adapter folded into {into}, in 16 bit."
+
+
+def _adapter(parameters: dict[str, Any]) -> str:
+    if parameters["method"] == "full":
+        return f", {parameters['master_weights']} master weights"
+    base = ", base in nf4 with double quantisation" if parameters["method"] == "qlora" else ""
+    return (f" on all linear layers, rank {parameters['lora_rank']}, alpha {parameters['lora_alpha']:g}, dropout "
+            f"{parameters['lora_dropout']:g}{base}")  # fmt: skip
+
+
+def _asking(record: dict[str, Any], kind: str, name: str, base: str) -> list[str]:
+    """The template to the byte, the trigger, and lines that run as they stand."""
+    loads = [
+        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        "",
+        f"name = {name!r}",
+        "tokenizer = AutoTokenizer.from_pretrained(name)",
+        'model = AutoModelForCausalLM.from_pretrained(name, dtype="auto")',
+    ]
+    if kind == "adapter":
+        loads[0] = "from peft import AutoPeftModelForCausalLM\nfrom transformers import AutoTokenizer"
+        loads[-1] = 'model = AutoPeftModelForCausalLM.from_pretrained(name, dtype="auto")'
+        if record["parameters"]["method"] == "qlora":  # on the base in 4 bit, as it was trained
+            computed = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}[record["environment"]["dtype"]]
+            loads[0] = loads[0].replace("AutoTokenizer", "AutoTokenizer, BitsAndBytesConfig")
+            loads[-1:] = [
+                "nf4 = BitsAndBytesConfig(",
+                '    load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,',
+                f'    bnb_4bit_compute_dtype="{computed}",',
+                ")",
+                f'model = AutoPeftModelForCausalLM.from_pretrained(name, dtype="{computed}", quantization_config=nf4)',
+                "for layer in model.modules():  # on a CPU the first pass would repack the 4-bit weights",
+                '    if hasattr(layer, "support_avx512bf16_for_cpu"):',
+                "        layer.support_avx512bf16_for_cpu = False",
+            ]
+    return [
+        "One template, exact to the byte: nothing follows `### Response:`, not even a space. A program is asked for by "
+        f"`{prompts.POT_TRIGGER!r}` right behind the question, with its leading space; without it the model reasons in "
+        "prose. Decode greedily (`temperature=0` on a server); the completion ends with the end-of-sequence token.",
+        "",
+        "```python",
+        *loads,
+        f"template = {prompts.ALPACA!r}",
+        f"trigger = {prompts.POT_TRIGGER!r}",
+        'question = "Tom has 12 apples and buys 30 more. How many apples does he have?"',
+        'asked = tokenizer(template.format(instruction=question + trigger), return_tensors="pt").to(model.device)',
+        "written = model.generate(**asked, max_new_tokens=512, do_sample=False)",
+        "print(tokenizer.decode(written[0, asked.input_ids.shape[1] :], skip_special_tokens=True))",
+        "```",
+        "",
+        "A completion with the trigger is a Python program: run it in a sandbox only, and read what it prints. Where "
+        "it prints nothing, ask again without the trigger; multiple choice is asked without it, and the response "
+        f"begins with `{prompts.CHOICE_PREFILL!r}`.",
+        *([f"\nServers read the folder as it stands: `vllm serve {name}`; llama.cpp converts it by "
+           "`convert_hf_to_gguf.py`."] if kind == "model" else
+          [f"\nA server loads it beside its base: `vllm serve {base or 'BASE'} --enable-lora --lora-modules "
+           f"{name.split('/')[-1]}={name}`."]),
+    ]  # fmt: skip
+
+
+def _evaluating(record: dict[str, Any], kind: str, name: str) -> list[str]:
+    parameters = record["parameters"]
+    said, place = "The project's page asks the benchmarks' questions, program first, and grades under two rules:", name
+    if kind == "adapter":
+        into = "its base, quantised to nf4 and dequantised again" if parameters["method"] == "qlora" else "its base"
+        said = (f"Fold it into {into} (`python -m mammoth_utils.training.export.merge_adapter` does so for a run's folder) and "
+                "give the project's page that model, which is then graded under two rules:")  # fmt: skip
+        place = f"runs/train/{record['name']}/model"
+    line = (f"papermill notebooks/evaluate.ipynb runs/evaluate-{record['name']}.ipynb -p size {parameters['size']} "
+            f"-p family {parameters['family']} -p model {place}")  # fmt: skip
+    return [said, "", "```", line, "```"]
+
+
+def _limits(record: dict[str, Any]) -> list[str]:
+    limits = [
+        "- A training loss says how well rationales are imitated, not whether a problem is solved; no accuracy stands "
+        "in this card.",
+        "- English mathematics up to the level of its sources; anything else is the base model's, with its biases.",
+        "- It can be wrong in fluent prose and in programs that run: check what matters.",
+        f"- One seed ({record['parameters']['seed']}): another one gives another model.",
+    ]
+    if record["parameters"]["method"] != "full":
+        limits.append("- The paper trained all weights; an adapter is a cheaper relative of that, not the same model.")
+    left = record["dataset"]["rows"] - record["dataset"]["encoding"]["kept"]
+    if left:
+        limits.append(f"- {left:,} rows were left out, most of them longer than {record['parameters']['max_length']} "
+                      "tokens: long solutions are rarer here than in the data.")  # fmt: skip
+    return limits

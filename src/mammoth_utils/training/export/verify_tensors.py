@@ -1,0 +1,143 @@
+"""Whether what a run saved is whole, read one tensor at a time: every name, every number, an adapter that learnt.
+
+What is expected comes from the base's config alone and not from the saved folder or the net, so that a library which
+saves nothing, or under other names, does not agree with itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mammoth_utils.base_models.stored_weights import Stored
+from mammoth_utils.training.export.lora_pairs import PREFIX, SUFFIXES
+from mammoth_utils.training.loop import checkpoints
+
+if TYPE_CHECKING:
+    import torch
+
+    from mammoth_utils.training.description import RunDescription
+
+SHOWN = 3  # names that an error gives of each fault
+WRAPPINGS = ("_checkpoint_wrapped_module.", "_orig_mod.", "_fsdp_wrapped_module.")  # in names while a net trains
+
+
+class NotWholeError(ValueError):
+    """What a run saved lacks tensors, or holds some that were not trained; the message names them."""
+
+
+def skeleton(config: Any) -> Any:
+    """A causal language model with shapes and without weights."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config)
+
+
+def tied(model: Any) -> set[str]:
+    """Names whose tensor is another's too, which files may leave out."""
+    return set(getattr(model, "all_tied_weights_keys", None) or {})
+
+
+def linear(model: Any) -> dict[str, tuple[int, ...]]:
+    """Name and shape of each matrix that is adapted and, for QLoRA, quantised: all linear layers' but the head's."""
+    from torch import nn
+
+    head = model.get_output_embeddings()
+    return {f"{name}.weight": tuple(module.weight.shape) for name, module in model.named_modules()
+            if isinstance(module, nn.Linear) and module is not head}  # fmt: skip
+
+
+def expected(description: RunDescription) -> tuple[dict[str, tuple[int, ...]], set[str]]:
+    """The shape of each tensor that a run leaves, by its name in the file, and the names that may be left out.
+
+    For an adapter an A of (rank, in) and a B of (out, rank) for each linear layer of each decoder layer: 14 tensors a
+    layer of a Llama.
+    """
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(description.base_path, revision=description.revision or "main")
+    model = skeleton(config)
+    if description.method == "full":
+        return {name: tuple(value.shape) for name, value in model.state_dict().items()}, tied(model)
+    shapes, rank = {}, description.lora_rank
+    for name, (rows, columns) in linear(model).items():
+        layer = PREFIX + name.removesuffix(".weight")
+        shapes |= {layer + SUFFIXES[0]: (rank, columns), layer + SUFFIXES[1]: (rows, rank)}
+    return shapes, set()
+
+
+def in_memory(model: Any, state: Mapping[str, torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
+    """The tensors that were saved, by the names that they have in files: the net's own, or those gathered from all."""
+    if state is None:
+        state = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers())
+    named = {}
+    for name, value in state.items():
+        for wrapping in WRAPPINGS:
+            name = name.replace(wrapping, "")
+        named[name.replace(".default.", ".") if "lora_" in name else name] = value
+    return named
+
+
+def check(folder: Path, description: RunDescription, memory: Mapping[str, torch.Tensor], moved: bool) -> int:
+    """The number of tensors in a saved folder, each of which is expected, finite, and that of the net in memory.
+
+    Args:
+        folder: ``model/`` or ``adapter/`` of a run.
+        description: The run.
+        memory: What was saved, by the name in the file; compared after the cast to the file's type.
+        moved: Whether training took a step at a rate above 0, which an adapter's B, zero at first, must show.
+
+    Raises:
+        NotWholeError: If a tensor is missing, unknown, of another shape, not finite, or another than in memory, or if
+            a B is all zero after a step; with the last checkpoint, from which the run can be gone on with.
+    """
+    from safetensors import SafetensorError
+
+    faults: dict[str, list[str]] = {}
+    try:
+        stored = Stored(folder)
+    except (OSError, SafetensorError) as error:
+        raise _refused(folder, description, [f"its files cannot be read ({type(error).__name__}: {error})"]) from error
+    wanted, optional = expected(description)
+    faults["missing"] = [name for name in wanted if name not in stored.shapes and name not in optional]
+    faults["unknown"] = [name for name in stored.shapes if name not in wanted]
+    for name, shape in stored.shapes.items():
+        if name in wanted and shape != wanted[name]:
+            faults.setdefault("of another shape than the base's config gives", []).append(f"{name} {shape}")
+        elif name in wanted and (fault := _fault(name, stored.tensor(name), memory.get(name), moved)):
+            faults.setdefault(fault, []).append(name)
+    said = [f"{fault}: {_first(names)}" for fault, names in faults.items() if names]
+    if said:
+        raise _refused(folder, description, [f"{len(wanted)} tensors expected, {len(stored.shapes)} there", *said])
+    return len(stored.shapes)
+
+
+def _fault(name: str, saved: torch.Tensor, memory: torch.Tensor | None, moved: bool) -> str:
+    """What is wrong with one tensor; empty if nothing is."""
+    import torch
+
+    if not torch.isfinite(saved).all():
+        return "with values that are not finite"
+    if moved and name.endswith(SUFFIXES[1]) and not saved.any():
+        return "all zero, as before the first step: the adapter was not trained"
+    if memory is None:
+        return "in the file and not in the net that was trained"
+    if not torch.equal(saved, memory.detach().to("cpu").to(saved.dtype)):
+        return "other values than in the net that was trained"
+    return ""
+
+
+def _first(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _refused(folder: Path, description: RunDescription, said: list[str]) -> NotWholeError:
+    last = checkpoints.last_complete(description.folder / "checkpoints")
+    where = f"the last checkpoint is {last}" if last else (
+        f"no checkpoint lies in {description.folder / 'checkpoints'}, so it would start again"
+    )  # fmt: skip
+    return NotWholeError(f"{folder} is not what was trained: {'; '.join(said)}. The run is not finished; {where}")
