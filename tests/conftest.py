@@ -23,6 +23,11 @@ os.environ["MAMMOTH_ROOT"] = str(ROOT)
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT / "src"), os.environ.get("PYTHONPATH", "")]))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--write-golden`` keeps what the code decides now; see ``golden.py``."""
+    parser.addoption("--write-golden", action="store_true", help="write tests/golden anew, after a VERSION was raised")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """The markers, for a run that does not read pyproject.toml."""
     for marker in ("long: minutes or many processes", "gpu: needs an NVIDIA card", "network: fetches from outside"):
@@ -33,6 +38,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def root() -> Path:
     """The project's folder."""
     return ROOT
+
+
+@pytest.fixture
+def write_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether decisions are kept instead of compared."""
+    return request.config.getoption("--write-golden")
 
 
 @pytest.fixture
