@@ -78,45 +78,22 @@ def test_imports_run_one_way():
     assert not wrong, "\n".join(wrong)
 
 
+sys.path.insert(0, str(ROOT / "workflow"))
+try:
+    import library_imports
+finally:
+    sys.path.pop(0)
+
 PACKAGES = sorted(path.parent.name for path in LIBRARY.glob("*/__init__.py"))
 
 
-def import_graph() -> dict[str, set[str]]:
-    """Every module of the library with the modules that it imports, at once or later."""
-    modules = {
-        file.relative_to(LIBRARY.parent).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__"): file
-        for file in sources()
-    }
-    graph: dict[str, set[str]] = {}
-    for module, file in modules.items():
-        graph[module] = set()
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf8"))):
-            if isinstance(node, ast.Import):
-                graph[module] |= {alias.name for alias in node.names if alias.name in modules}
-            elif isinstance(node, ast.ImportFrom) and node.module in modules:
-                inner = {f"{node.module}.{alias.name}" for alias in node.names}
-                graph[module] |= (inner & set(modules)) or {node.module}
-    return graph
-
-
-def circles(graph: dict[str, set[str]]) -> list[list[str]]:
-    """The groups of nodes of a graph that reach each other."""
-    reach = {node: set(graph[node]) - {node} for node in graph}
-    for through in graph:
-        for node in graph:
-            if through in reach[node]:
-                reach[node] |= reach[through]
-    groups = {tuple(sorted(other for other in reach[node] if node in reach[other])) for node in graph}
-    return sorted(list(group) for group in groups if group)
-
-
 def test_no_module_imports_itself_through_others():
-    assert circles(import_graph()) == []
+    assert library_imports.circles(library_imports.module_graph()) == []
 
 
 def test_no_folder_imports_itself_through_others():
     """A sub-package is one node, and so is each file that lies beside it."""
-    graph = import_graph()
+    graph = library_imports.module_graph()
 
     def place(module: str) -> str:
         inside = (LIBRARY.parent / module.replace(".", "/")).with_suffix(".py")
@@ -127,7 +104,7 @@ def test_no_folder_imports_itself_through_others():
     folders: dict[str, set[str]] = {}
     for module, imports in graph.items():
         folders.setdefault(place(module), set()).update(map(place, imports))
-    assert circles(folders) == []
+    assert library_imports.circles(folders) == []
 
 
 def outside(package: str) -> list[tuple[str, str]]:
