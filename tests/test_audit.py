@@ -327,11 +327,13 @@ def test_a_process_that_dies_is_a_verdict_and_not_an_error():
 
 @pytest.fixture(scope="module")
 def record():
-    return audits.committed()
+    return records.committed(audits.COMMITTED, audits.COMMAND)
 
 
 def test_the_record_is_of_this_code(record):
-    assert audits.stale(record) == [], f"the record is out of date; `{audits.COMMAND}` makes it again"
+    assert records.stale_reasons(record, audits.DECIDING) == [], (
+        f"the record is out of date; `{audits.COMMAND}` makes it again"
+    )
 
 
 def test_the_record_has_its_parts_and_no_path(record):

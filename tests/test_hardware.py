@@ -9,6 +9,7 @@ matplotlib.use("Agg")
 import pandas
 import pytest
 
+from mammoth_utils import records
 from mammoth_utils.report import hardware_figures as figures
 from mammoth_utils.training import hardware_tables
 from mammoth_utils.training.plan import measurements
@@ -63,7 +64,9 @@ def test_the_parts_of_the_figure_are_the_planners():
 
 
 def test_every_measurement_has_a_mark_and_the_band_is_the_bound():
-    frame = pandas.DataFrame(hardware_tables.measured_table(measurements.committed()))
+    frame = pandas.DataFrame(
+        hardware_tables.measured_table(records.committed(measurements.COMMITTED, measurements.COMMAND))
+    )
     figure = figures.planned_against_measured(frame, 15)
     axis = figure.axes[0]
     marks = [line for line in axis.lines if line.get_marker() in figures.MARKERS.values() and len(line.get_xdata())]

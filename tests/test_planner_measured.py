@@ -13,7 +13,7 @@ from mammoth_utils.base_models.architectures import Architecture
 from mammoth_utils.training import hardware_tables
 from mammoth_utils.training.plan import measurements, memory
 
-RECORD = measurements.committed()
+RECORD = records.committed(measurements.COMMITTED, measurements.COMMAND)
 
 
 def within_bounds(case):

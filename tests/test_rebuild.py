@@ -350,9 +350,13 @@ def test_what_cannot_be_fetched_says_where_to_put_it(data, tmp_path):
 # --- the committed record -----------------------------------------------------------------------------------------
 
 
+def committed():
+    return records.committed(rebuild_record.COMMITTED, rebuild_record.COMMAND)
+
+
 def test_the_committed_record_is_of_this_code():
     """``python -m mammoth_utils.curation.rebuild_record --data DIR --out records/real/curate.json`` makes it again."""
-    assert rebuild_record.stale(rebuild_record.committed()) == [], rebuild_record.COMMAND
+    assert records.stale_reasons(committed(), rebuild_record.DECIDING) == [], rebuild_record.COMMAND
 
 
 def test_the_committed_record_is_small_and_adds_up():
@@ -373,7 +377,7 @@ def test_the_committed_record_is_small_and_adds_up():
 
 
 def test_the_known_overlaps_are_found_and_what_differs_is_explained():
-    record = rebuild_record.committed()
+    record = committed()
     known = {(one["source"], one["benchmark"]): one for one in record["known"]}
     before = {("NumGLUE (PoT)", "NumGLUE"): 357, ("NumGLUE (PoT)", "SimulEq"): 35, ("MATH (CoT)", "MATH"): 10,
               ("MATH (CoT)", "MMLU-Math"): 74}  # fmt: skip
@@ -392,7 +396,7 @@ def test_the_audit_counts_the_same_overlaps():
     """Where both look at the same rows: ``near`` of the audit leaves out the equal ones."""
     audit = {(one["source"], one["benchmark"]): one
              for one in records.read_json(paths.records() / "real" / "audit.json")["training"]}  # fmt: skip
-    ours = {(one["source"], one["benchmark"]): one for one in rebuild_record.committed()["contamination"]}
+    ours = {(one["source"], one["benchmark"]): one for one in committed()["contamination"]}
     for source, theirs, benchmark, key in (
         ("NumGLUE (PoT)", "NumGLUE", "NumGLUE", "numglue"), ("NumGLUE (PoT)", "NumGLUE", "SimulEq", "simuleq"),
         ("MATH (CoT)", "MATH", "MATH", "math"), ("MATH (CoT)", "MATH", "MMLU-Math", "mmlu_math"),
@@ -403,13 +407,15 @@ def test_the_audit_counts_the_same_overlaps():
 
 
 def test_another_version_or_file_makes_the_record_stale(tmp_path):
-    record = rebuild_record.committed()
+    record = committed()
     (tmp_path / "eval").mkdir()
     (tmp_path / "eval" / "gsm8k.jsonl").write_text("{}")
-    assert rebuild_record.stale(record, tmp_path) == ["eval/gsm8k.jsonl is another file"]
+    assert records.stale_reasons(record, rebuild_record.DECIDING, tmp_path) == ["eval/gsm8k.jsonl is another file"]
     record["inputs"]["versions"]["grading"] = 0
     now = records.versions("grading")["grading"]
-    assert rebuild_record.stale(record) == [f"the record was made with grading version 0, and this is version {now}"]
+    assert records.stale_reasons(record, rebuild_record.DECIDING) == [
+        f"the record was made with grading version 0, and this is version {now}"
+    ]
 
 
 @needs_real
@@ -417,7 +423,7 @@ def test_another_version_or_file_makes_the_record_stale(tmp_path):
 def test_the_real_files_give_the_committed_record(tmp_path, monkeypatch):
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
     assert rebuild_record.main(["--data", REAL, "--out", str(tmp_path / "again.json")]) == 0
-    again, kept = records.read_json(tmp_path / "again.json"), rebuild_record.committed()
+    again, kept = records.read_json(tmp_path / "again.json"), committed()
     timeless = set(kept) - {"environment", "stages", "seconds", "isolation"}
     assert {key: again[key] for key in timeless} == {key: kept[key] for key in timeless}
     texts = [row["question"] for row in records.read_jsonl(Path(REAL) / "train" / "gsm8k_train.jsonl.gz")][:200]
@@ -443,7 +449,7 @@ def test_the_script_that_keeps_records_keeps_a_finished_rebuild(data, tmp_path, 
 
 
 def test_table_one_sets_ours_beside_the_papers_and_refuses_the_miniature():
-    frame = tables.table1(published.table1(), rebuild_record.committed()).set_index("source")
+    frame = tables.table1(published.table1(), committed()).set_index("source")
     assert frame.loc["GSM8K (CoT)", ["the paper", "ours, read"]].tolist() == ["7K", "7,473"]
     assert frame.loc["College-Math (CoT)", "the release"] == "1,840"
     assert (frame["ours, read"] == "").sum() == 8
@@ -452,7 +458,7 @@ def test_table_one_sets_ours_beside_the_papers_and_refuses_the_miniature():
 
 
 def test_a_funnel_shows_every_source_and_step_with_what_is_left():
-    frame = tables.funnel(rebuild_record.committed())
+    frame = tables.funnel(committed())
     figure = source_funnel.funnels(frame)
     shown = [axis for axis in figure.axes if axis.get_visible()]
     assert [axis.get_title(loc="left") for axis in shown] == list(dict.fromkeys(frame["source"]))

@@ -17,6 +17,7 @@ from typing import Any, TextIO
 
 from mammoth_utils import paths
 
+Record = dict[str, Any]  # JSON that lies on disk: a run's description, what it measured, a committed record
 SCHEMA = 1
 PACKAGES = (
     "torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets", "openai",
@@ -154,6 +155,37 @@ def outdated(made_with: dict[str, int], now: dict[str, int]) -> list[str]:
         for name, version in now.items()
         if made_with.get(name) != version
     ]
+
+
+def committed(place: str | Path, command: str) -> Record:
+    """Return a committed record.
+
+    Args:
+        place: Its path below ``records/``, such as ``real/audit.json``.
+        command: The command line that makes it, for the error message.
+
+    Raises:
+        FileNotFoundError: If it is missing, naming the command.
+    """
+    file = paths.records() / place
+    if not file.is_file():
+        raise FileNotFoundError(f"expected a committed record in {file}; `{command}` makes it")
+    return read_json(file)
+
+
+def stale_reasons(record: Record, packages: Iterable[str], data_dir: Path | None = None) -> list[str]:
+    """Return a line for each reason why code and data would give another record now; empty if it still holds.
+
+    Args:
+        record: A record whose ``inputs`` hold the ``versions`` of packages and the ``files`` with their SHA-256.
+        packages: The packages whose decisions the record holds.
+        data_dir: A data folder whose files are compared too, those that are there.
+    """
+    reasons = outdated(record["inputs"].get("versions", {}), versions(*packages))
+    for name, known in record["inputs"]["files"].items():
+        if data_dir is not None and (file := data_dir / name).is_file() and sha256(file) != known:
+            reasons.append(f"{name} is another file")
+    return reasons
 
 
 def environment(threads: int | None = None, device: str = "cpu", dtype: str | None = None) -> dict[str, Any]:

@@ -44,27 +44,6 @@ TRAINING: dict[str, tuple[tuple[str, str], ...]] = {
 Say = Callable[[str], None]
 
 
-def committed() -> dict[str, Any]:
-    """The committed record of the real sets.
-
-    Raises:
-        FileNotFoundError: If there is none, naming the command that makes it.
-    """
-    file = paths.records() / COMMITTED
-    if not file.is_file():
-        raise FileNotFoundError(f"expected the audit's record in {file}; `{COMMAND}` makes it")
-    return records.read_json(file)
-
-
-def stale(record: dict[str, Any], data_dir: Path | None = None) -> list[str]:
-    """Why a record is no longer what the code and the data would give; empty if it still is."""
-    why = records.outdated(record["inputs"].get("versions", {}), records.versions(*DECIDING))
-    for name, known in record["inputs"]["files"].items():
-        if data_dir is not None and (file := data_dir / name).is_file() and records.sha256(file) != known:
-            why.append(f"{name} is another file")
-    return why
-
-
 @contextlib.contextmanager
 def verifier(store: Path | None = None) -> Iterator[MathVerify | None]:
     """Math-Verify with its verdicts remembered in a file, by default below ``runs/audit``; None if not installed."""

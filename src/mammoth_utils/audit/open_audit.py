@@ -128,20 +128,21 @@ def _real(data: Path | None, again: bool, say: Callable[[str], None]) -> tuple[d
     if data is None:
         if again:
             raise ValueError("the real sets cannot be measured again without their data; set data_dir")
-        record = measure.committed()
-        return record, measure.stale(record), shipped
+        record = records.committed(measure.COMMITTED, measure.COMMAND)
+        return record, records.stale_reasons(record, measure.DECIDING), shipped
     kept = paths.runs() / "audit" / "real.json"
     for file, origin in (
         () if again else ((paths.records() / measure.COMMITTED, shipped), (kept, "runs/audit/real.json"))
     ):
-        if file.is_file() and not measure.stale(record := records.read_json(file), data):
+        if file.is_file() and not records.stale_reasons(record := records.read_json(file), measure.DECIDING, data):
             return record, [], origin
     everything = (paths.records() / measure.COMMITTED).is_file() and all(
-        (data / name).is_file() for name in measure.committed()["inputs"]["files"]
+        (data / name).is_file() for name in records.committed(measure.COMMITTED, measure.COMMAND)["inputs"]["files"]
     )
     if not (everything or again):
-        record = measure.committed()  # a folder that holds part of the files cannot give its figures
-        return record, measure.stale(record, data), shipped
+        # A folder that holds part of the files cannot give the figures of all.
+        record = records.committed(measure.COMMITTED, measure.COMMAND)
+        return record, records.stale_reasons(record, measure.DECIDING, data), shipped
     record = measure.measure("real", data_dir=data, say=say)
     records.write_items(kept, record)
     return record, [], "measured in this run"

@@ -36,32 +36,6 @@ KNOWN = (
 )
 
 
-def committed() -> dict[str, Any]:
-    """The committed record.
-
-    Raises:
-        FileNotFoundError: If there is none, naming the command that makes it.
-    """
-    file = paths.records() / COMMITTED
-    if not file.is_file():
-        raise FileNotFoundError(f"expected the rebuild's record in {file}; `{COMMAND}` makes it")
-    return records.read_json(file)
-
-
-def stale(record: dict[str, Any], data_dir: Path | None = None) -> list[str]:
-    """Why a record is no longer what code and data would give; empty if it still is.
-
-    Args:
-        record: The record.
-        data_dir: A data folder whose files are compared too, those that are there.
-    """
-    why = records.outdated(record["inputs"].get("versions", {}), records.versions(*DECIDING))
-    for name, known in record["inputs"]["files"].items():
-        if data_dir is not None and (file := data_dir / name).is_file() and records.sha256(file) != known:
-            why.append(f"{name} is another file")
-    return why
-
-
 def distilled(made: dict[str, Any], description: Curation) -> dict[str, Any]:
     """What is committed of a finished rebuild: its record without paths and texts, ids of what was dropped or touched.
 

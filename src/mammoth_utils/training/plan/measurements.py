@@ -167,18 +167,6 @@ def compare(case: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def committed() -> dict[str, Any]:
-    """The committed record.
-
-    Raises:
-        FileNotFoundError: If there is none, naming the command that makes it.
-    """
-    file = paths.records() / COMMITTED
-    if not file.is_file():
-        raise FileNotFoundError(f"expected the measurements in {file}; `{COMMAND}` makes them")
-    return records.read_json(file)
-
-
 def record(
     wanted: Iterable[dict[str, Any]],
     file: Path,
