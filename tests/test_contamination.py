@@ -10,7 +10,7 @@ from mammoth_utils import paths, records
 from mammoth_utils.curation import benchmark_questions, clean_part, contamination, filters
 from mammoth_utils.curation.contamination import Index, Touched
 from mammoth_utils.evaluation import benchmarks as evaluation
-from mammoth_utils.grading import question_overlap
+from mammoth_utils.grading import question_stem, question_tokens
 from mammoth_utils.rationale import Problem, Rationale
 
 REAL = os.environ.get("MAMMOTH_DATA_DIR", "")
@@ -117,14 +117,14 @@ def test_rules_hold_on_many_questions_as_a_direct_comparison_says():
     benchmark = benchmark_questions.questions("miniature")["mini-numglue"]
     rows = world.load("mini-NumGLUE (PoT)")[::7]
     index = Index({"mini-numglue": benchmark}, windows=(8,))
-    texts = [question_overlap.tokens(question_overlap.stem(problem)) for problem in benchmark]
+    texts = [question_tokens(question_stem(problem)) for problem in benchmark]
 
     def runs(words):
         return {tuple(words[at : at + 8]) for at in range(len(words) - 7)}
 
     hits = 0
     for one in rows:
-        words = question_overlap.tokens(question_overlap.stem(one.problem))
+        words = question_tokens(question_stem(one.problem))
         numbers = [word for word in words if word[0].isdigit()]
         near = {
             at for at, text in enumerate(texts)
@@ -257,7 +257,7 @@ def test_ids_and_questions_are_the_evaluations(name):
     ours = {problems[0].set: problems for problems in benchmark_questions.questions("real").values()}[name]
     theirs = evaluation.load(name)
     assert [one.id for one in ours] == [one.id for one in theirs]
-    same = [question_overlap.tokens(question_overlap.stem(a)) == question_overlap.tokens(question_overlap.stem(b))
+    same = [question_tokens(question_stem(a)) == question_tokens(question_stem(b))
             for a, b in zip(ours, theirs, strict=True)]  # fmt: skip
     assert all(same), f"{name}: {same.count(False)} questions differ, the first {ours[same.index(False)].id}"
 

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import paths, records
-from mammoth_utils.audit import golds, lm_eval_harness, worked_solutions
+from mammoth_utils.audit import golds, lm_eval_harness, overlaps, worked_solutions
 from mammoth_utils.audit.graders import compared
 from mammoth_utils.audit.math_verify import WRAPPER, MathVerify, form_of, installed
 from mammoth_utils.evaluation import benchmarks as sets
-from mammoth_utils.grading import question_overlap
+from mammoth_utils.grading import question_stem
 from mammoth_utils.grading.benchmarks import benchmark_named
 from mammoth_utils.grading.verdicts import corrected_gold
 from mammoth_utils.rationale import Problem
@@ -85,10 +85,10 @@ def measure(
         for name, found in problems.items():
             entries[name] = _benchmark(name, found, data_dir, verify)
             say(f"{name}: {len(found)} golds, {sum(entries[name]['flags'].values())} findings")
-        questions = {name: question_overlap.Questions(found) for name, found in problems.items()}
+        questions = {name: overlaps.Questions(found) for name, found in problems.items()}
         shared = [
             {"first": one, "second": other, "pairs": [[_at(a), _at(b), same] for a, b, same in pairs]}
-            for (one, other), pairs in question_overlap.all_shared(questions).items()
+            for (one, other), pairs in overlaps.all_shared(questions).items()
         ]
         training = list(_training(world, questions, data_dir))
         say(f"overlaps: {len(shared)} pairs of benchmarks, {len(training)} of a source and a benchmark")
@@ -147,7 +147,7 @@ def _benchmark(
             verbatim.append([_at(problem.id), problem.gold])
         raised = [*golds.flags(problem, about.rules), *(check(problem, row) if check else ())]
         findings += [[_at(one.problem), one.flag, one.detail] for one in dict.fromkeys(raised)]
-    groups = question_overlap.repeats(problems)
+    groups = overlaps.repeats(problems)
     for group in groups:
         if not group.agree:
             findings += [[_at(one), "other gold", " | ".join(group.golds)] for one in group.ids]
@@ -172,7 +172,7 @@ def training_questions(world: str, data_dir: Path | None) -> Iterator[tuple[str,
         from mammoth_utils.miniature import sources
 
         for name in sources.SOURCES:
-            yield name, [question_overlap.stem(one.problem) for one in sources.truths(name)]
+            yield name, [question_stem(one.problem) for one in sources.truths(name)]
         return
     for source, files in TRAINING.items():
         there = [(data_dir / name, key) for name, key in files if (data_dir / name).is_file()]
@@ -181,14 +181,12 @@ def training_questions(world: str, data_dir: Path | None) -> Iterator[tuple[str,
             yield source, [question.split("\nAnswer Choices:")[0] for question in rows]
 
 
-def _training(
-    world: str, questions: dict[str, question_overlap.Questions], data_dir: Path | None
-) -> Iterator[dict[str, Any]]:
+def _training(world: str, questions: dict[str, overlaps.Questions], data_dir: Path | None) -> Iterator[dict[str, Any]]:
     for source, rows in training_questions(world, data_dir):
         for name, known in questions.items():
             if source == sets.info(name).paper_name == "TheoremQA":
                 continue  # a benchmark that is itself a source
-            found = question_overlap.in_training(known, rows)
+            found = overlaps.in_training(known, rows)
             if found["equal_rows"] or found["near_rows"]:
                 places = {key: [_at(one) for one in found[key]] for key in ("equal", "near")}
                 yield {"source": source, "benchmark": name, **found, **places}

@@ -24,13 +24,12 @@ from mammoth_utils.curation.benchmark_questions import NAMES, absent, questions
 from mammoth_utils.curation.clean_part import CLEAN, clean_counts, clean_ids
 from mammoth_utils.curation.filters import Dropped, Split
 from mammoth_utils.curation.near_duplicates import NearIndex
-from mammoth_utils.grading.question_overlap import SHORT, stem, tokens
+from mammoth_utils.grading import question_stem, question_tokens
 from mammoth_utils.rationale import Problem, Rationale
 
 __all__ = [
     "CLEAN",
     "NAMES",
-    "SHORT",
     "WINDOWS",
     "Index",
     "Overlap",
@@ -118,7 +117,7 @@ class Index:
         self._near: NearIndex[int] = NearIndex()
         for name, problems in benchmarks.items():
             for problem in problems:
-                words, place = tuple(map(sys.intern, tokens(stem(problem)))), len(self.places)
+                words, place = tuple(map(sys.intern, question_tokens(question_stem(problem)))), len(self.places)
                 self.places.append((name, problem.id))
                 self._words.append(words)
                 self._equal[words].append(place)
@@ -135,7 +134,7 @@ class Index:
             problem: The training problem.
             wanted: Rules to look at; none given takes all.
         """
-        words, wanted = tokens(stem(problem)), wanted or self.rules
+        words, wanted = question_tokens(question_stem(problem)), wanted or self.rules
         equal = set(self._equal.get(tuple(words), ()))
         found = {EQUAL: equal} if EQUAL in wanted else {}
         if NEAR in wanted:
@@ -155,7 +154,7 @@ class Index:
 
     def equals(self, question: str) -> list[tuple[str, str]]:
         """Benchmark and problem id of every benchmark question that a question, normalised or not, equals."""
-        return [self.places[place] for place in self._equal.get(tuple(tokens(question)), ())]
+        return [self.places[place] for place in self._equal.get(tuple(question_tokens(question)), ())]
 
     def see(self, row: Rationale, touched: Touched) -> dict[str, set[int]]:
         """Count one row; what ``find`` says of it."""

@@ -8,12 +8,12 @@ from typing import Any
 
 from mammoth_utils.curation.near_duplicates import DIRECT, SHINGLE, SIMILARITY, NearIndex, jaccard, shingles
 from mammoth_utils.curation.sources import registry
-from mammoth_utils.grading.question_overlap import tokens
+from mammoth_utils.grading import question_tokens
 from mammoth_utils.rationale import Rationale
 
 __all__ = ["AGREEMENT", "DIRECT", "SHINGLE", "SIMILARITY", "STAGES", "Dropped", "NearIndex", "Split", "agreeing",
            "duplicates", "executed", "jaccard", "malformed", "near_duplicates", "normalised", "shingles",
-           "tokens"]  # fmt: skip
+           "question_tokens"]  # fmt: skip
 
 MAX_CHARACTERS = 8_000  # instruction and output together: about the 2,048 tokens that training keeps
 STAGES = (
@@ -54,7 +54,7 @@ Split = tuple[list[Rationale], list[Dropped]]
 
 def normalised(text: str) -> str:
     """One string for texts that differ in case, spaces and punctuation only; signs, digits and dots are kept."""
-    return " ".join(tokens(text))
+    return " ".join(question_tokens(text))
 
 
 def malformed(rows: Iterable[Rationale], max_characters: int = MAX_CHARACTERS) -> Split:
@@ -231,7 +231,7 @@ def near_duplicates(rows: Iterable[Rationale], similarity: float = SIMILARITY) -
     index: NearIndex[Rationale] = NearIndex(similarity)
     kept, dropped = [], []
     for row in rows:
-        words = tokens(f"{row.problem.question}\n{row.text}")
+        words = question_tokens(f"{row.problem.question}\n{row.text}")
         asked = row.problem.instruction
         earlier = next((other for other in index.find(words, row.kind) if other.problem.instruction != asked), None)
         if earlier is not None:

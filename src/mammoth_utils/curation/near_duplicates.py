@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
-SHINGLE = 3  # words in a shingle of the near-duplicate search
-SIMILARITY = 0.7  # Jaccard similarity of shingles from which two rows are near duplicates
+from mammoth_utils.grading import SHINGLE, SIMILARITY
+
 PERMUTATIONS = 64
 DIRECT = 64  # texts with the same numbers that are still compared one by one
 

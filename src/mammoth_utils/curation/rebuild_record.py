@@ -20,7 +20,7 @@ from mammoth_utils import paths, records
 from mammoth_utils.curation import benchmark_questions, contamination, mixtures
 from mammoth_utils.curation.description import Curation, describe
 from mammoth_utils.curation.sources import registry as table_one
-from mammoth_utils.grading.question_overlap import stem, tokens
+from mammoth_utils.grading import question_stem, question_tokens
 from mammoth_utils.rationale import Problem
 
 COMMITTED = Path("real") / "curate.json"
@@ -100,8 +100,10 @@ def known_overlaps(
     for source, benchmark, before, how in KNOWN:
         if not training.get(source) or not benchmarks.get(benchmark):
             continue
-        ours = _pairs(training[source], benchmarks[benchmark], lambda one: " ".join(tokens(stem(one))))
-        plain = _pairs(training[source], benchmarks[benchmark], lambda one: letters_and_digits(stem(one)))
+        ours = _pairs(
+            training[source], benchmarks[benchmark], lambda one: " ".join(question_tokens(question_stem(one)))
+        )
+        plain = _pairs(training[source], benchmarks[benchmark], lambda one: letters_and_digits(question_stem(one)))
         bare = _pairs(training[source], benchmarks[benchmark], lambda one: letters_and_digits(one.question))
         found.append({
             "source": source, "benchmark": benchmark, "before": before, "how": how, "ours": _counts(ours),
@@ -135,7 +137,7 @@ def _counts(pairs: Sequence[tuple[Problem, Problem]]) -> dict[str, int]:
 
 def _differing(one: Problem, other: Problem) -> str:
     """The words, numbers and signs in which two questions differ: ``- | +``."""
-    first, second = tokens(stem(one)), tokens(stem(other))
+    first, second = question_tokens(question_stem(one)), question_tokens(question_stem(other))
     parts = [f"{' '.join(first[a:b])} | {' '.join(second[c:d])}"
              for kind, a, b, c, d in difflib.SequenceMatcher(None, first, second, False).get_opcodes()
              if kind != "equal"]  # fmt: skip

@@ -8,8 +8,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "answers": ["Answer", "answer_from_execution", "read_answer"],
-        "benchmarks": ["RULES", "options_in"],
+        "benchmarks": ["RULES", "gold_letter", "gold_text", "options_in"],
         "completions": ["Graded", "Summary", "grade_file", "score_file"],
+        "corrected.equality": ["equivalent"],
+        "question_text": ["SHINGLE", "SHORT_QUESTION", "SIMILARITY", "question_stem", "question_tokens"],
         "verdicts": ["Verdict", "grade", "grade_math_number"],
     },
 )

@@ -110,7 +110,7 @@ def number_of(row: Rationale) -> int:
 
 def group(row: Rationale) -> str:
     """What rows must share to be compared with each other: their kind, and all numbers in their order."""
-    words = filters.tokens(f"{row.problem.question}\n{row.text}")
+    words = filters.question_tokens(f"{row.problem.question}\n{row.text}")
     return " ".join([row.kind, *(word for word in words if word[0].isdigit())])
 
 

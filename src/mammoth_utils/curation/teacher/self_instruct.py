@@ -246,7 +246,7 @@ def _fault(example: Example, known: list[set]) -> tuple[str, str]:
 
 def _shape(problem: str) -> set:
     """The shingles of a problem with its numbers hidden: other numbers alone do not make a new problem."""
-    return filters.shingles(["0" if word[0].isdigit() else word for word in filters.tokens(problem)])
+    return filters.shingles(["0" if word[0].isdigit() else word for word in filters.question_tokens(problem)])
 
 
 def _row(answer: Answer, example: Example, prompt: synthesis.Prompt, teacher: Teacher, number: int) -> Rationale:

@@ -1,46 +1,26 @@
 """Questions that stand twice: inside one benchmark, in two of them, or in a training source.
 
-Two questions are *equal* if nothing but case, spaces, commas and other punctuation tells them apart; signs, digits and
-decimal points are kept, or "tan 225" would equal "tan 22.5" and "$.5" would equal "$5". They are *near* if they hold
-the same numbers in the same order and at least seven tenths of their runs of three words, in the measure of Jaccard,
-counted exactly. The page on curation uses the same two notions, and a test holds the two rooms together.
+When two questions are equal or near is defined by `grading.question_text`, which
+curation uses too.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mammoth_utils.grading.benchmarks import gold_letter, gold_text
-from mammoth_utils.grading.corrected import equality
+from mammoth_utils.grading import (
+    SHINGLE,
+    SIMILARITY,
+    equivalent,
+    gold_letter,
+    gold_text,
+    question_stem,
+    question_tokens,
+)
 from mammoth_utils.rationale import LETTERS, Problem
-
-SHINGLE = 3
-SIMILARITY = 0.7
-SHORT = 8  # a question of fewer words ("Which of these is true?") is compared together with its options
-_TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[-+*/^=<>%°√!|]")
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_BARE = re.compile(r"(?<![\w.])\.(?=\d)")  # the point of ".5", which is 0.5; that of "p.5" or "...5" is none
-_SIGNS = (("−", "-"), ("–", "-"), ("‒", "-"), ("‐", "-"), ("×", "*"), ("÷", "/"))
-_OPTIONS = "\nAnswer Choices:"
-
-
-def tokens(text: str) -> list[str]:
-    """The text as compared: lower-case words, numbers and signs, in order; a dash is a minus, and ``.5`` is ``0.5``."""
-    plain = unicodedata.normalize("NFKC", text).lower()
-    for sign, ours in _SIGNS:
-        plain = plain.replace(sign, ours)
-    return _TOKEN.findall(_BARE.sub("0.", _THOUSANDS.sub("", plain)))
-
-
-def stem(problem: Problem) -> str:
-    """What is compared of a problem: its question, without options unless it is too short to be one."""
-    question = problem.question.split(_OPTIONS)[0]
-    return question if len(tokens(question)) >= SHORT else problem.instruction
 
 
 def value_of_gold(problem: Problem) -> str:
@@ -52,7 +32,7 @@ def value_of_gold(problem: Problem) -> str:
 def same_gold(one: Problem, other: Problem) -> bool:
     """Whether two problems have the same gold by value, under the corrected rule and in either order."""
     ours, theirs = value_of_gold(one), value_of_gold(other)
-    return equality.equivalent(ours, theirs)[0] or equality.equivalent(theirs, ours)[0]
+    return equivalent(ours, theirs)[0] or equivalent(theirs, ours)[0]
 
 
 @dataclass(frozen=True)
@@ -74,7 +54,7 @@ def repeats(problems: Iterable[Problem]) -> list[Group]:
     """Groups of problems of one benchmark whose whole instructions, options included, are equal."""
     found: dict[tuple[str, ...], list[Problem]] = defaultdict(list)
     for problem in problems:
-        found[tuple(tokens(problem.instruction))].append(problem)
+        found[tuple(question_tokens(problem.instruction))].append(problem)
     return [_group(group) for group in found.values() if len(group) > 1]
 
 
@@ -95,17 +75,17 @@ class Questions:
         self._equal: dict[tuple[str, ...], list[str]] = defaultdict(list)
         self._buckets: dict[tuple[str, ...], list[tuple[str, frozenset]]] = defaultdict(list)
         for problem in self.problems.values():
-            words = tokens(stem(problem))
+            words = question_tokens(question_stem(problem))
             self._equal[tuple(words)].append(problem.id)
             self._buckets[_numbers(words)].append((problem.id, _shingles(words)))
 
     def equal(self, question: str) -> list[str]:
         """Ids of the problems whose question is equal."""
-        return self._equal.get(tuple(tokens(question)), [])
+        return self._equal.get(tuple(question_tokens(question)), [])
 
     def near(self, question: str) -> list[str]:
         """Ids of the problems that are near and not equal."""
-        words = tokens(question)
+        words = question_tokens(question)
         own, found = _shingles(words), []
         if not own:
             return []
@@ -132,7 +112,7 @@ def shared(first: Questions, second: Questions) -> list[tuple[str, str, bool]]:
     return [
         (one.id, other, same_gold(one, second.problems[other]))
         for one in first.problems.values()
-        for other in second.equal(stem(one))
+        for other in second.equal(question_stem(one))
     ]
 
 
