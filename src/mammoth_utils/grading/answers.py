@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mammoth_utils.grading.benchmarks import bare_options, benchmark_named, check_rule
-from mammoth_utils.grading.corrected import reading
+from mammoth_utils.grading.corrected import option_letters, reading
 from mammoth_utils.grading.published import rule as published
 
 
@@ -85,5 +85,5 @@ def answer_from_execution(
     start = max(0, len(execution_output) - reading.WINDOW)
     found = reading.output_value(execution_output, start, len(execution_output), known)
     if found and known.choice:
-        found = reading.choices.letter_read(found, options)
+        found = option_letters.letter_read(found, options)
     return Answer(*found) if found else None
