@@ -175,7 +175,7 @@ def test_grading_loads_its_own_rooms_and_the_standard_library():
     strangers = {name for name in new - rooms if name not in sys.stdlib_module_names and not name.startswith("_")}
     assert strangers == set()
     assert {name.rpartition(".")[0] for name in rooms if name.count(".") == 2} == {"mammoth_utils.grading"}
-    assert not rooms & {"mammoth_utils.audit.golds", "mammoth_utils.audit.math_verify", "mammoth_utils.programs"}
+    assert not rooms & {"mammoth_utils.audit.golds", "mammoth_utils.audit.math_verify_client", "mammoth_utils.programs"}
 
 
 @pytest.mark.parametrize(

@@ -11,25 +11,26 @@ import time
 import pytest
 
 from mammoth_utils import grading, paths, records
+from mammoth_utils.audit import __main__ as audit_command
 from mammoth_utils.audit import (
+    audit_page,
     cleaned_sets,
     golds,
-    graders,
-    judged_rows,
+    grader_comparison,
+    judged_disagreements,
     lm_eval_harness,
-    math_verify,
-    open_audit,
+    math_verify_client,
     overlaps,
     tables,
     worked_solutions,
 )
-from mammoth_utils.audit import measure as audits
+from mammoth_utils.audit import audit_record as audits
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.grading import question_tokens
 from mammoth_utils.rationale import Problem
 from mammoth_utils.report import row_browser
 
-needs_math_verify = pytest.mark.skipif(math_verify.installed() is None, reason="math-verify is not installed")
+needs_math_verify = pytest.mark.skipif(math_verify_client.installed() is None, reason="math-verify is not installed")
 
 
 def problem(gold="1", question="Which number is it, of all those that were written down?", options=None, at=0):
@@ -208,9 +209,7 @@ def test_a_shared_question_is_found_across_options_and_its_golds_are_compared_by
 
 
 def test_training_rows_are_equal_near_or_other():
-    known = overlaps.Questions(
-        [problem("18", LONG.format(n=3, m=3), at=0), problem("2", LONG.format(n=5, m=7), at=1)]
-    )
+    known = overlaps.Questions([problem("18", LONG.format(n=3, m=3), at=0), problem("2", LONG.format(n=5, m=7), at=1)])
     rows = [
         LONG.format(n=3, m=3).lower(),  # equal
         LONG.format(n=3, m=3),  # equal again, counted as a row and not as a question
@@ -271,12 +270,12 @@ def test_math_verify_answers_from_a_process_of_its_own_and_remembers(tmp_path):
         (("number", "18", "So it is 4*4+2. The answer is 18.", True), "1"),
         (("number", "18", "Nobody knows.", True), "n"),
     ]
-    with math_verify.MathVerify(store) as verify:
+    with math_verify_client.MathVerify(store) as verify:
         assert [verify.verdict(*question)[0] for question, _ in asked] == [mark for _, mark in asked]
         assert verify.asked == len(asked)
     with open(store, "a", encoding="utf8") as file:
         file.write('["torn", "1"')  # a killed run's last line
-    with math_verify.MathVerify(store) as again:
+    with math_verify_client.MathVerify(store) as again:
         assert [again.verdict(*question)[0] for question, _ in asked] == [mark for _, mark in asked]
         assert again.asked == 0
     assert "math_verify" not in sys.modules
@@ -285,13 +284,13 @@ def test_math_verify_answers_from_a_process_of_its_own_and_remembers(tmp_path):
 def test_a_stored_verdict_may_hold_any_of_unicodes_line_ends(tmp_path):
     store = tmp_path / "verdicts.jsonl"
     store.write_text('["a", "1", "x\u2028y\u2029z\x85"]\n["torn", "1"', encoding="utf8")
-    assert math_verify._stored(store) == [("a", ["1", "x\u2028y\u2029z\x85"])]
+    assert math_verify_client._stored(store) == [("a", ["1", "x\u2028y\u2029z\x85"])]
 
 
 @needs_math_verify
 def test_a_question_on_which_math_verify_hangs_costs_its_time_limit_and_no_more():
     took = []
-    with math_verify.MathVerify(limit_s=2.0) as verify:
+    with math_verify_client.MathVerify(limit_s=2.0) as verify:
         for tries in range(1, 6):
             assert verify.verdict("number", str(tries), str(tries))[0] == "1", "the next question finds a new process"
             begin = time.monotonic()
@@ -305,7 +304,7 @@ def test_a_question_on_which_math_verify_hangs_costs_its_time_limit_and_no_more(
 
 @needs_math_verify
 def test_a_process_that_dies_is_a_verdict_and_not_an_error():
-    with math_verify.MathVerify() as verify:
+    with math_verify_client.MathVerify() as verify:
         assert verify.verdict("number", "1", "1")[0] == "1"
         verify._child.kill()
         assert verify.verdict("number", "1", "2") == ("e", "the process ended")
@@ -341,10 +340,12 @@ def test_the_record_has_its_parts_and_no_path(record):
 def test_the_marks_of_the_record_say_what_its_counts_say(record):
     assert len(record["outputs"]) == 10
     for file in record["outputs"]:
-        assert set(graders.GRADERS) - {"math_verify_alone"} <= set(file["marks"])
-        assert all(len(marks) == file["rows"] and set(marks) <= set(graders.SAID) for marks in file["marks"].values())
+        assert set(grader_comparison.GRADERS) - {"math_verify_alone"} <= set(file["marks"])
+        assert all(
+            len(marks) == file["rows"] and set(marks) <= set(grader_comparison.SAID) for marks in file["marks"].values()
+        )
         assert file["correct"] == {grader: marks.count("1") for grader, marks in file["marks"].items()}
-        columns = [file["marks"][one] for one in graders.GRADERS if one in file["marks"]]
+        columns = [file["marks"][one] for one in grader_comparison.GRADERS if one in file["marks"]]
         differing = [
             at
             for at, row in enumerate(zip(*columns, strict=True))
@@ -408,9 +409,7 @@ def test_measured_again_the_golds_are_as_the_record_has_them(record, data_dir, n
 
 
 def test_measured_again_the_overlaps_are_as_the_record_has_them(record, data_dir):
-    questions = {
-        name: overlaps.Questions(sets.load(name, data_dir=data_dir)) for name in ("numglue", "simuleq")
-    }
+    questions = {name: overlaps.Questions(sets.load(name, data_dir=data_dir)) for name in ("numglue", "simuleq")}
     pairs = overlaps.shared(questions["numglue"], questions["simuleq"])
     assert len(pairs) == 30
     assert [pair for pair in pairs if not pair[2]] == [("numglue/595", "simuleq/407", False)]
@@ -483,14 +482,18 @@ def test_the_tables_of_the_page_add_up(record):
 
 
 def test_the_judged_disagreements_are_counted_as_they_stand(tmp_path):
-    about, rows = judged_rows.read()
-    frame = judged_rows.counts(rows)
-    assert frame["of those drawn"].sum() + frame["of those besides"].sum() == len(rows) == len(judged_rows.listed(rows))
+    about, rows = judged_disagreements.read()
+    frame = judged_disagreements.counts(rows)
+    assert (
+        frame["of those drawn"].sum() + frame["of those besides"].sum()
+        == len(rows)
+        == len(judged_disagreements.listed(rows))
+    )
     assert frame["of those drawn"].sum() <= about["differing"]
     row = {"id": "x/1", "right": "nobody", "drawn": True}
     file = records.write_jsonl(tmp_path / "judged.jsonl", [about, row])
     with pytest.raises(ValueError, match="unknown judgement 'nobody'; known: ours"):
-        judged_rows.read(file)
+        judged_disagreements.read(file)
 
 
 @pytest.fixture
@@ -499,7 +502,7 @@ def without_data(monkeypatch, runs_dir):
 
 
 def test_without_data_the_page_reads_the_record(without_data, record):
-    page = open_audit.opened("svamp")
+    page = audit_page.opened("svamp")
     assert (page.record, page.origin, page.data, page.problems) == (record, "records/real/audit.json", None, {})
     assert list(page.real["benchmarks"]) == ["svamp"]
     assert list(page.mini["benchmarks"]) == ["mini-svamp"]
@@ -509,7 +512,7 @@ def test_without_data_the_page_reads_the_record(without_data, record):
 
 def test_an_old_record_says_so_and_names_the_command(without_data, monkeypatch):
     monkeypatch.setattr(grading, "VERSION", grading.VERSION + 1)
-    shown = open_audit.opened("svamp").provenance().to_string()
+    shown = audit_page.opened("svamp").provenance().to_string()
     assert "the record was made with grading version" in shown
     assert audits.COMMAND in shown
 
@@ -518,7 +521,7 @@ def test_a_folder_with_part_of_the_data_keeps_the_records_figures(without_data, 
     (tmp_path / "part" / "eval").mkdir(parents=True)
     shutil.copy(data_dir / "eval" / "svamp.jsonl", tmp_path / "part" / "eval")
     monkeypatch.setattr(grading, "VERSION", grading.VERSION + 1)
-    page = open_audit.opened("svamp,gsm8k", data_dir=str(tmp_path / "part"))
+    page = audit_page.opened("svamp,gsm8k", data_dir=str(tmp_path / "part"))
     assert page.origin == "records/real/audit.json"
     assert list(page.problems) == ["svamp"]
     assert page.why_stale
@@ -539,9 +542,9 @@ def test_an_old_record_is_measured_again_where_the_data_is_and_then_read(
 
     monkeypatch.setattr(grading, "VERSION", grading.VERSION + 1)
     monkeypatch.setattr(audits, "measure", measured)
-    first = open_audit.opened("svamp", data_dir=str(data_dir))
-    second = open_audit.opened("svamp", data_dir=str(data_dir))
-    third = open_audit.opened("svamp", data_dir=str(data_dir), again=True)
+    first = audit_page.opened("svamp", data_dir=str(data_dir))
+    second = audit_page.opened("svamp", data_dir=str(data_dir))
+    third = audit_page.opened("svamp", data_dir=str(data_dir), again=True)
     assert [one.origin for one in (first, second, third)] == [
         "measured in this run", "runs/audit/real.json", "measured in this run",
     ]  # fmt: skip
@@ -551,7 +554,7 @@ def test_an_old_record_is_measured_again_where_the_data_is_and_then_read(
 
 def test_without_math_verify_its_columns_are_left_out_and_the_page_says_so(without_data, monkeypatch):
     monkeypatch.setattr(audits, "installed", lambda: None)
-    page = open_audit.opened("svamp")
+    page = audit_page.opened("svamp")
     assert set(page.mini["outputs"][0]["marks"]) == {"published", "corrected", "harness"}
     assert "Math-Verify" not in tables.acceptance(page.mini)
     assert "not installed" in page.provenance().to_string()
@@ -562,7 +565,7 @@ def test_a_file_of_ones_own_is_put_before_the_graders(without_data, tmp_path):
     asked = {"id": "a", "benchmark": "gsm8k", "kind": "cot", "question": "How many?", "gold": "18"}
     rows = [{**asked, "completion": f"The answer is {answer}."} for answer in ("18", "18.0", "19")]
     records.write_jsonl(file, rows)
-    page = open_audit.opened("gsm8k", outputs=str(file))
+    page = audit_page.opened("gsm8k", outputs=str(file))
     (own,) = page.own["outputs"]
     assert own["marks"]["corrected"] == "110"
     assert own["marks"]["harness"] == "100"
@@ -578,12 +581,12 @@ def test_a_file_of_ones_own_is_put_before_the_graders(without_data, tmp_path):
 ])  # fmt: skip
 def test_what_the_page_cannot_do_is_refused_with_a_way_on(without_data, asked, error, words):
     with pytest.raises(error, match=words):
-        open_audit.opened(**asked)
+        audit_page.opened(**asked)
 
 
 def test_the_command_names_what_it_needs(tmp_path, capsys):
     with pytest.raises(SystemExit) as stopped:
-        audits.main(["--data", str(tmp_path), "--out", str(tmp_path / "audit.json")])
+        audit_command.main(["--data", str(tmp_path), "--out", str(tmp_path / "audit.json")])
     assert stopped.value.code == 2
     assert "make data" in capsys.readouterr().err
     assert not (tmp_path / "audit.json").exists()

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mammoth_utils import records
+from mammoth_utils.audit import audit_record as audits
 from mammoth_utils.audit import golds
-from mammoth_utils.audit import measure as audits
-from mammoth_utils.audit.graders import ABSENT, GRADERS, MARKS, NAMES, SAID
+from mammoth_utils.audit.grader_comparison import ABSENT, GRADERS, MARKS, NAMES, SAID
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.evaluation.tables import paper_name
 from mammoth_utils.grading.verdicts import grade

@@ -2,14 +2,13 @@
 
 The committed record of the real sets is made again by::
 
-    python -m mammoth_utils.audit.measure --data DIR --out records/real/audit.json
+    python -m mammoth_utils.audit --data DIR --out records/real/audit.json
 
 in some five minutes on one core, fewer where Math-Verify's verdicts are remembered; the record keeps the seconds.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import tempfile
 import time
@@ -20,8 +19,8 @@ from typing import Any
 
 from mammoth_utils import paths, records
 from mammoth_utils.audit import golds, lm_eval_harness, overlaps, worked_solutions
-from mammoth_utils.audit.graders import compared
-from mammoth_utils.audit.math_verify import WRAPPER, MathVerify, form_of, installed
+from mammoth_utils.audit.grader_comparison import compared
+from mammoth_utils.audit.math_verify_client import WRAPPER, MathVerify, form_of, installed
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.grading import question_stem
 from mammoth_utils.grading.benchmarks import benchmark_named
@@ -29,7 +28,7 @@ from mammoth_utils.grading.verdicts import corrected_gold
 from mammoth_utils.rationale import Problem
 
 COMMITTED = Path("real") / "audit.json"
-COMMAND = "python -m mammoth_utils.audit.measure --data DIR --out records/real/audit.json"
+COMMAND = "python -m mammoth_utils.audit --data DIR --out records/real/audit.json"
 DECIDING = ("audit", "grading")
 # Training sources as far as they are public: the file below the data folder, and the key of its question.
 TRAINING: dict[str, tuple[tuple[str, str], ...]] = {
@@ -237,26 +236,3 @@ def _inputs(world: str, names: Sequence[str], data_dir: Path | None, outputs: Se
         file.relative_to(data_dir).as_posix() if file.is_relative_to(data_dir) else file.name: records.sha256(file)
         for file in inside.values()
     }
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure the real sets and write the record."""
-    parser = argparse.ArgumentParser(
-        prog="python -m mammoth_utils.audit.measure", description="Audit the real benchmarks into a record."
-    )
-    parser.add_argument("--data", type=Path, help="folder of real data; MAMMOTH_DATA_DIR, else data/, if left out")
-    parser.add_argument("--out", type=Path, required=True, help="the record, such as records/real/audit.json")
-    asked = parser.parse_args(arguments)
-    data_dir = (asked.data or paths.data() or Path("data")).resolve()
-    if not (data_dir / "eval").is_dir():
-        parser.error(f"{data_dir} has no eval/; `make data` fetches it, or name a folder with --data")
-    if installed() is None:
-        parser.error("the record holds verdicts of math-verify, which is not installed: pip install 'math-verify<0.10'")
-    record = measure("real", data_dir=data_dir, say=lambda line: print(line, flush=True))
-    file = records.write_items(asked.out, record)
-    print(f"wrote {asked.out}, {file.stat().st_size / 1000:.0f} kB, in {record['seconds']:.0f} s")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mammoth_utils import paths, records
-from mammoth_utils.audit import measure
-from mammoth_utils.audit.graders import compared
-from mammoth_utils.audit.math_verify import installed
+from mammoth_utils.audit import audit_record
+from mammoth_utils.audit.grader_comparison import compared
+from mammoth_utils.audit.math_verify_client import installed
 from mammoth_utils.audit.tables import chosen
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.rationale import Problem
@@ -62,7 +62,7 @@ class Audited:
             }
         )
         if self.why_stale:
-            frame.loc[len(frame)] = ["out of date", f"{'; '.join(self.why_stale)}. Again: {measure.COMMAND}", ""]
+            frame.loc[len(frame)] = ["out of date", f"{'; '.join(self.why_stale)}. Again: {audit_record.COMMAND}", ""]
         return frame
 
 
@@ -102,7 +102,7 @@ def opened(
     return Audited(
         record=record,
         real=chosen(record, names),
-        mini=measure.measure("miniature", minis or "all", say=say),
+        mini=audit_record.measure("miniature", minis or "all", say=say),
         own=_own(files),
         data=data,
         problems=problems,
@@ -124,26 +124,27 @@ def _there(name: str, data: Path) -> bool:
 
 def _real(data: Path | None, again: bool, say: Callable[[str], None]) -> tuple[dict[str, Any], list[str], str]:
     """The real sets' record, why it may be out of date, and where it comes from."""
-    shipped = f"records/{measure.COMMITTED.as_posix()}"
+    shipped = f"records/{audit_record.COMMITTED.as_posix()}"
     if data is None:
         if again:
             raise ValueError("the real sets cannot be measured again without their data; set data_dir")
-        record = records.committed(measure.COMMITTED, measure.COMMAND)
-        return record, records.stale_reasons(record, measure.DECIDING), shipped
+        record = records.committed(audit_record.COMMITTED, audit_record.COMMAND)
+        return record, records.stale_reasons(record, audit_record.DECIDING), shipped
     kept = paths.runs() / "audit" / "real.json"
     for file, origin in (
-        () if again else ((paths.records() / measure.COMMITTED, shipped), (kept, "runs/audit/real.json"))
+        () if again else ((paths.records() / audit_record.COMMITTED, shipped), (kept, "runs/audit/real.json"))
     ):
-        if file.is_file() and not records.stale_reasons(record := records.read_json(file), measure.DECIDING, data):
+        if file.is_file() and not records.stale_reasons(record := records.read_json(file), audit_record.DECIDING, data):
             return record, [], origin
-    everything = (paths.records() / measure.COMMITTED).is_file() and all(
-        (data / name).is_file() for name in records.committed(measure.COMMITTED, measure.COMMAND)["inputs"]["files"]
+    everything = (paths.records() / audit_record.COMMITTED).is_file() and all(
+        (data / name).is_file()
+        for name in records.committed(audit_record.COMMITTED, audit_record.COMMAND)["inputs"]["files"]
     )
     if not (everything or again):
         # A folder that holds part of the files cannot give the figures of all.
-        record = records.committed(measure.COMMITTED, measure.COMMAND)
-        return record, records.stale_reasons(record, measure.DECIDING, data), shipped
-    record = measure.measure("real", data_dir=data, say=say)
+        record = records.committed(audit_record.COMMITTED, audit_record.COMMAND)
+        return record, records.stale_reasons(record, audit_record.DECIDING, data), shipped
+    record = audit_record.measure("real", data_dir=data, say=say)
     records.write_items(kept, record)
     return record, [], "measured in this run"
 
@@ -151,6 +152,6 @@ def _real(data: Path | None, again: bool, say: Callable[[str], None]) -> tuple[d
 def _own(files: list[Path]) -> dict[str, Any]:
     found = []
     if files:
-        with measure.verifier() as verify:
+        with audit_record.verifier() as verify:
             found = [{**compared(file, verify), "path": str(file)} for file in files]
     return {"outputs": found, "math-verify": installed()}

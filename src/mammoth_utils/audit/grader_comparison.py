@@ -13,7 +13,7 @@ from typing import Any
 
 from mammoth_utils import records
 from mammoth_utils.audit import lm_eval_harness
-from mammoth_utils.audit.math_verify import MathVerify, form_of
+from mammoth_utils.audit.math_verify_client import MathVerify, form_of
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.evaluation.attempts import RULES, TIMEOUT_S
 from mammoth_utils.grading.benchmarks import bare_options, benchmark_named, gold_letter, options_in
