@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mammoth_utils.report.cells import MINIATURE
+from mammoth_utils.vocabulary import RunName
 
 IN_DOMAIN, CHOICE = MINIATURE[:4], ("mini-aqua", "mini-sat", "mini-mmlu")
 PER_FAMILY = 10
@@ -55,7 +56,7 @@ def record(
 ) -> dict[str, Any]:
     """One record; `suffix` is what a run with settings of its own has behind its name."""
     method = "base" if mixture == "none" else "full"
-    name = f"{family}-{size}-none-base" if mixture == "none" else f"{family}-{size}-{mixture}-{method}-s{seed}"
+    name = RunName(family, size, mixture, method, seed)
     model = {"name": f"{name}{suffix}-{decoding}", "size": size, "family": family, "mixture": mixture}
     return {
         "schema": 1,

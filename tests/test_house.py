@@ -21,7 +21,9 @@ from mammoth_utils import pages
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ROOT / "src" / "mammoth_utils"
-SHARED = {"rationale", "prompts", "scales", "records", "paths", "pages", "hub", "licences", "silence_libraries"}
+SHARED = {
+    "vocabulary", "rationale", "prompts", "scales", "records", "paths", "pages", "hub", "licences", "silence_libraries",
+}  # fmt: skip
 # Higher floors may import lower ones, and nothing its own floor's other rooms.
 FLOORS = {
     "report": 5, "audit": 4, "evaluation": 3, "training": 3, "curation": 2, "grading": 1, "programs": 1, "miniature": 1,

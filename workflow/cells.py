@@ -18,10 +18,10 @@ import yaml
 from filelock import FileLock, Timeout
 
 from mammoth_utils import pages, paths, records
+from mammoth_utils.vocabulary import EQUAL_STEPS, UNTUNED, RunName
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ("size", "family", "mixture", "method", "seed")
-EQUAL_STEPS = "-equal-steps"  # ends the name of a control that trains as long as the hybrid run
 
 
 def read_grid(file: Path) -> list[dict[str, Any]]:
@@ -49,10 +49,10 @@ def read_grid(file: Path) -> list[dict[str, Any]]:
 
 def label(cell: dict[str, Any]) -> str:
     """The cell's name: its training run's, or the untuned base's; one lock and one line of progress go by it."""
-    if cell.get("mixture") == "none":
+    if cell.get("mixture") == UNTUNED:
         from mammoth_utils.scales import scale
 
-        return f"{scale(cell['size'], cell.get('family', 'auto')).base}-untuned"
+        return str(RunName(scale(cell["size"], cell.get("family", "auto")).family, cell["size"], UNTUNED))
     return training_of(cell).name
 
 
@@ -69,9 +69,9 @@ def check_equal_steps(training: Any) -> None:
     Raises:
         ValueError: If not: a change of the batches or of the data set moved the hybrid run's steps.
     """
-    if not training.name.endswith(EQUAL_STEPS):
+    if not training.name.endswith(f"-{EQUAL_STEPS}"):
         return
-    hybrid = f"{training.family}-{training.size}-hybrid-{training.method}-s{training.seed}"
+    hybrid = str(RunName(training.family, training.size, "hybrid", training.method, training.seed))
     record = paths.run_dir("train", hybrid) / "record.json"
     if record.is_file() and (steps := records.read_json(record)["steps"]) != training.max_steps:
         raise ValueError(
@@ -91,8 +91,8 @@ def measure(cell: dict[str, Any]) -> dict[str, str]:
     from mammoth_utils.evaluation import scoring
 
     extra = cell.get("evaluate", {})
-    if cell.get("mixture") == "none":
-        evaluation = scoring.describe(size=cell["size"], family=cell.get("family", "auto"), mixture="none", **extra)
+    if cell.get("mixture") == UNTUNED:
+        evaluation = scoring.describe(size=cell["size"], family=cell.get("family", "auto"), mixture=UNTUNED, **extra)
         scoring.evaluate(evaluation)
         return {"evaluate": evaluation.name}
     from mammoth_utils.curation import mixtures

@@ -7,7 +7,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ROOT / "src" / "mammoth_utils"
 
-SHARED = ("rationale.py", "prompts.py", "scales.py", "records.py", "paths.py", "pages.py", "silence_libraries.py")
+SHARED = (
+    "vocabulary.py", "rationale.py", "prompts.py", "scales.py", "records.py", "paths.py", "pages.py",
+    "silence_libraries.py",
+)  # fmt: skip
 WORLD = ("miniature",)
 JUDGING = ("programs", "grading")
 DRAWING = ("report/figures.py", "report/figure_style.py")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatch
 
 from mammoth_utils import scales
+from mammoth_utils.vocabulary import MINI
 
 UNSTATED = "not stated"
 OURS = "MIT"  # the project's own, under which the miniature's generated text and its base models stand
@@ -53,7 +54,7 @@ def of_source(name: str) -> str:
 
     ``mini-MATH (PoT)`` has the name of ``MATH (PoT)`` and none of its text.
     """
-    return SOURCES.get(name.removeprefix("mini-"), UNSTATED)
+    return SOURCES.get(name.removeprefix(MINI), UNSTATED)
 
 
 def of_file(name: str) -> tuple[str, ...]:

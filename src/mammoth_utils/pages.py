@@ -21,12 +21,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from mammoth_utils import paths, scales
+from mammoth_utils.vocabulary import DECODINGS, RULES
 
-DECODINGS = ("hybrid", "paper", "cot", "pot")
 DATASETS = ("auto", "miniature", "release", "rebuild")
 VERSIONS = ("v3", "v1")
 SPLITS = ("test", "dev")
-RULES = ("published", "corrected")
 CHOICES: dict[str, tuple[str, ...]] = {
     "size": scales.SIZES,
     "family": ("auto", *scales.FAMILIES),

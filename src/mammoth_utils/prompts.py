@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mammoth_utils.rationale import KINDS, Kind, Problem
+from mammoth_utils.rationale import Problem
+from mammoth_utils.vocabulary import KINDS, Kind
 
 VERSION = 1  # of every byte that a model is given
 

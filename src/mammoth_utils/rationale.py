@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any
 
-Kind = Literal["cot", "pot"]
-KINDS: tuple[str, ...] = get_args(Kind)
+from mammoth_utils.vocabulary import KINDS, Kind
+
 LETTERS = "ABCDEFGHIJ"
 
 

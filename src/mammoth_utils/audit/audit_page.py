@@ -14,6 +14,7 @@ from mammoth_utils.audit.math_verify_client import installed
 from mammoth_utils.audit.tables import chosen
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.rationale import Problem
+from mammoth_utils.vocabulary import MINI
 
 if TYPE_CHECKING:
     import pandas
@@ -98,7 +99,7 @@ def opened(
     if missing:
         raise FileNotFoundError(f"there is no completions file {missing[0]}; expected JSON Lines, .jsonl or .jsonl.gz")
     problems = {name: sets.load(name, data_dir=data) for name in names if data and _there(name, data)}
-    minis = [mini for name in names if (mini := f"{sets.MINI}{name.removesuffix('_math')}") in sets.names("miniature")]
+    minis = [mini for name in names if (mini := f"{MINI}{name.removesuffix('_math')}") in sets.names("miniature")]
     return Audited(
         record=record,
         real=chosen(record, names),

@@ -15,11 +15,12 @@ from mammoth_utils import records
 from mammoth_utils.audit import lm_eval_harness
 from mammoth_utils.audit.math_verify_client import MathVerify, form_of
 from mammoth_utils.evaluation import benchmarks as sets
-from mammoth_utils.evaluation.attempts import RULES, TIMEOUT_S
+from mammoth_utils.evaluation.attempts import TIMEOUT_S
 from mammoth_utils.grading.benchmarks import bare_options, benchmark_named, gold_letter, options_in
 from mammoth_utils.grading.completions import Graded, grade_file, output_under
 from mammoth_utils.grading.corrected import option_letters
 from mammoth_utils.grading.verdicts import corrected_gold
+from mammoth_utils.vocabulary import MARKS, RULES
 
 GRADERS = ("published", "corrected", "math_verify", "math_verify_alone", "harness")
 NAMES = {
@@ -27,7 +28,6 @@ NAMES = {
     "math_verify_alone": "Math-Verify, reading too", "harness": "lm-evaluation-harness",
     "authors": "their authors",
 }  # fmt: skip
-MARKS = {"correct": "1", "incorrect": "0", "no_answer": "n", "ungradable_gold": "u"}
 SAID = {
     "1": "right", "0": "wrong", "n": "no answer", "u": "gold out of reach", "g": "gold not read", "t": "hung, killed",
     "e": "raised", "-": "not asked",

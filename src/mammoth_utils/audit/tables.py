@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from mammoth_utils import records
 from mammoth_utils.audit import audit_record as audits
 from mammoth_utils.audit import golds
-from mammoth_utils.audit.grader_comparison import ABSENT, GRADERS, MARKS, NAMES, SAID
+from mammoth_utils.audit.grader_comparison import ABSENT, GRADERS, NAMES, SAID
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.evaluation.tables import paper_name
 from mammoth_utils.grading.verdicts import grade
 from mammoth_utils.rationale import Problem
+from mammoth_utils.vocabulary import MARKS, MINI
 
 if TYPE_CHECKING:
     import pandas
@@ -229,7 +230,7 @@ _SHORT = {
 def _questions(file: dict[str, Any], data_dir: Path | None) -> dict[int, dict[str, Any]]:
     """The questions of the rows that differ, from the file of outputs itself; none where it is another or not there."""
     wanted = {one[0] for one in file["differing"]}
-    if all(name.startswith(sets.MINI) for name in file["benchmarks"]):
+    if all(name.startswith(MINI) for name in file["benchmarks"]):
         rows: Any = audits.right_rationales([name for name in sets.names("miniature") if name in file["benchmarks"]])
     else:
         source = data_dir / "outputs" / file["file"] if data_dir is not None else None

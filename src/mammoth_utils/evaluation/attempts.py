@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mammoth_utils import grading
+from mammoth_utils.vocabulary import RULES
 
-RULES = ("published", "corrected")
 # The runner cuts a program where the model begins to write a next problem.
 CUT = "### Instruction"
 PROGRAM_SIGN = "print("

@@ -11,8 +11,8 @@ from typing import Any
 
 from mammoth_utils import paths, records
 from mammoth_utils.rationale import LETTERS, Problem
+from mammoth_utils.vocabulary import MINI
 
-MINI = "mini-"
 WORLDS = ("miniature", "real")
 
 

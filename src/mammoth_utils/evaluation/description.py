@@ -18,11 +18,9 @@ from mammoth_utils.evaluation.engines.decoders import (
     public_name,
     weight_files,
 )
-from mammoth_utils.evaluation.hybrid import DECODINGS
 from mammoth_utils.scales import METHODS, MIXTURES, scale
+from mammoth_utils.vocabulary import DECODINGS, MINI, STORED, UNTUNED, RunName, evaluation_name
 
-STORED = "stored"  # the decoding of a file whose completions somebody else made
-NONE = "none"  # the mixture of a base model that was not fine-tuned
 # The longest true rationale of the miniature has about 175 tokens; the real limit is the runner's README command.
 NEW_TOKENS = {"miniature": 200, "real": 1500}
 
@@ -152,12 +150,9 @@ def describe(
     else:
         family = scale(size, family).family
         found = trained(size, family, mixture, method, seed)
-    parts = [found.name, decoding]
-    parts += [split] if split != "test" else []
-    parts += ["+".join(chosen)] if chosen != sets.resolve("all", world) else []
-    parts += [f"n{limit}"] if limit else []
+    some = chosen if chosen != sets.resolve("all", world) else ()
     return Evaluation(
-        name or "-".join(parts), world, size, family, mixture, found.method, seed, found.model, found.adapter,
+        name or evaluation_name(found.name, decoding, split, some, limit), world, size, family, mixture, found.method, seed, found.model, found.adapter,
         found.base, decoding, tuple(one for one in also if one != decoding), chosen, split, limit, "",
         max_new_tokens or NEW_TOKENS[world],
     )  # fmt: skip
@@ -168,7 +163,7 @@ def _world(size: str, family: str, model: str, benchmarks: str) -> str:
     if benchmarks.strip() != "all":
         first = benchmarks.split(",")[0].strip()
         if model:
-            return "miniature" if first.startswith(sets.MINI) else "real"
+            return "miniature" if first.startswith(MINI) else "real"
     return "miniature" if scale(size, family).miniature else "real"
 
 
@@ -184,7 +179,7 @@ def _stored(completions: str, benchmarks: str, name: str) -> Evaluation:
         )
     stem = found.name.removesuffix(".gz").removesuffix(".jsonl")
     wanted = () if benchmarks.strip() == "all" else tuple(sets.info(one.strip()).name for one in benchmarks.split(","))
-    world = "miniature" if wanted and wanted[0].startswith(sets.MINI) else "real"
+    world = "miniature" if wanted and wanted[0].startswith(MINI) else "real"
     parts = ["completions", slug(stem), *(["+".join(wanted)] if wanted else [])]
     label = name or "-".join(parts)
     return Evaluation(label, world, "", "", "", "", 0, "", "", "", STORED, (), wanted, "test", 0, str(found), 0)
@@ -201,18 +196,18 @@ def trained(size: str, family: str, mixture: str, method: str, seed: int) -> _Fo
         FileNotFoundError: If there is none, naming the command that makes it.
     """
     one = scale(size, family)
-    if mixture == NONE:
-        return _base(one.base, one.miniature, f"{family}-{size}-none-base")
+    if mixture == UNTUNED:
+        return _base(one.base, one.miniature, str(RunName(family, size, UNTUNED)))
     if mixture not in MIXTURES:
-        raise ValueError(f"unknown mixture {mixture!r}; known: {', '.join(MIXTURES)}, {NONE} (the untuned base)")
+        raise ValueError(f"unknown mixture {mixture!r}; known: {', '.join(MIXTURES)}, {UNTUNED} (the untuned base)")
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
     tried = [each for each in METHODS if each != "auto"] if method == "auto" else [method]
-    names = [f"{family}-{size}-{mixture}-{each}-s{seed}" for each in tried]
+    names = [str(RunName(family, size, mixture, each, seed)) for each in tried]
     there = [name for name in names if (paths.run_dir("train", name) / "run.json").is_file()]
     if len(there) > 1:
         # At miniature size `auto` is full fine-tuning, as in `train`; elsewhere the reader has to say.
-        full = f"{family}-{size}-{mixture}-full-s{seed}"
+        full = str(RunName(family, size, mixture, "full", seed))
         if not (one.miniature and full in there):
             raise ValueError(f"several models answer to that: {', '.join(there)}; say which method")
         there = [full]

@@ -19,12 +19,12 @@ from typing import Any
 
 from mammoth_utils import prompts
 from mammoth_utils.evaluation.attempts import Attempt, executed, printed_for_runner, read, unread
-from mammoth_utils.evaluation.benchmarks import ALIASES, BENCHMARKS, MINI, info
+from mammoth_utils.evaluation.benchmarks import ALIASES, BENCHMARKS, info
 from mammoth_utils.evaluation.engines.decoders import Decoder
 from mammoth_utils.rationale import Problem
+from mammoth_utils.vocabulary import DECODINGS, MINI
 
 Run = Callable[[list[str]], Iterable[Any]]
-DECODINGS = ("hybrid", "paper", "cot", "pot")
 MATCH_NEW_TOKENS = 300  # the default of the runner's helper, which its second call leaves as it is
 OPTION_LETTERS = frozenset("ABCDE")
 

@@ -12,18 +12,18 @@ from typing import Any
 from mammoth_utils import grading, records
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.evaluation import hybrid
-from mammoth_utils.evaluation.attempts import RULES, TIMEOUT_S, Attempt, final, giver
+from mammoth_utils.evaluation.attempts import TIMEOUT_S, Attempt, final, giver
 from mammoth_utils.evaluation.benchmarks import Benchmark
 from mammoth_utils.evaluation.description import Evaluation, describe
 from mammoth_utils.evaluation.engines.decoders import Decoder, load_decoder, weights_hash
 from mammoth_utils.programs import Sandbox
 from mammoth_utils.programs import isolation as confinement
 from mammoth_utils.rationale import Problem
+from mammoth_utils.vocabulary import MARKS, RULES
 
 __all__ = ["Evaluation", "describe", "evaluate", "load_model", "score", "verdict_marks"]
 
 COUNTED = ("correct", "no_answer", "ungradable_gold")  # the outcomes that a record counts; the rest is incorrect
-MARKS = {"correct": "1", "incorrect": "0", "no_answer": "n", "ungradable_gold": "u"}
 # The packages that decide a verdict: a record that another version of one made is made again.
 DECIDING = ("evaluation", "grading", "programs", "prompts")
 Progress = Callable[[str, int, int], None]

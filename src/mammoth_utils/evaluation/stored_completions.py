@@ -11,12 +11,13 @@ from typing import Any
 
 from mammoth_utils import records
 from mammoth_utils.evaluation import benchmarks as sets
-from mammoth_utils.evaluation.attempts import RULES, TIMEOUT_S, summary
-from mammoth_utils.evaluation.description import STORED, Evaluation
+from mammoth_utils.evaluation.attempts import TIMEOUT_S, summary
+from mammoth_utils.evaluation.description import Evaluation
 from mammoth_utils.evaluation.engines.decoders import public_name
 from mammoth_utils.evaluation.scoring import COUNTED, DECIDING, claim, verdict_marks
 from mammoth_utils.grading.completions import Graded, grade_file, program_text
 from mammoth_utils.programs import isolation as confinement
+from mammoth_utils.vocabulary import MINI, RULES, STORED
 
 # Rows of one benchmark whose ids a record lists, beyond any benchmark's size. Of a longer file it keeps the verdicts,
 # three characters a row; its ids stand in attempts.jsonl, in the same order.
@@ -47,7 +48,7 @@ def grade_stored(description: Evaluation, isolation: str = "auto") -> dict[str, 
     held = confinement.describe(isolation)
     record = {
         "page": "evaluate",
-        "world": "miniature" if all(name.startswith(sets.MINI) for name in entries) else "real",
+        "world": "miniature" if all(name.startswith(MINI) for name in entries) else "real",
         "parameters": description.as_dict(),
         "model": {"name": description.name, "hash": inputs["completions"]},
         "decoding": STORED,

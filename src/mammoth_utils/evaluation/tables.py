@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mammoth_utils import paths, records
 from mammoth_utils.evaluation import benchmarks as sets
-from mammoth_utils.evaluation.attempts import RULES
+from mammoth_utils.vocabulary import MINI, RULES
 
 if TYPE_CHECKING:
     import pandas
@@ -82,7 +82,7 @@ def paper_name(name: str) -> str:
         found = sets.info(name)
     except ValueError:
         return name  # a stored file may hold a benchmark of its own
-    return f"{sets.MINI}{found.paper_name}" if found.world == "miniature" else found.paper_name
+    return f"{MINI}{found.paper_name}" if found.world == "miniature" else found.paper_name
 
 
 def by_decoding(record: dict[str, Any]) -> pandas.DataFrame:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mammoth_utils.rationale import LETTERS
-
-RULES = ("published", "corrected")
+from mammoth_utils.vocabulary import RULES
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mammoth_utils.rationale import KINDS
+from mammoth_utils.vocabulary import KINDS
 
 REQUIRED = {"benchmark": ("benchmark", "dataset"), "completion": ("completion", "response"), "gold": ("gold",)}
 GOLDS = (str, int, float, bool, list, type(None))

@@ -7,7 +7,6 @@ of a run with settings of its own (another ``name`` than its parameters give) is
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,19 +17,12 @@ import pandas as pd
 
 from mammoth_utils import paths, records
 from mammoth_utils.report.statistics import Sample
+from mammoth_utils.vocabulary import RULES, UNTUNED, RunName, evaluated_run
 
-UNTUNED = "none"  # the mixture of a base model as it came
-EQUAL_STEPS = "equal-steps"
-RULES = ("published", "corrected")
 MINIATURE = (
     "mini-gsm8k", "mini-math", "mini-aqua", "mini-numglue",
     "mini-svamp", "mini-mathematics", "mini-simuleq", "mini-sat", "mini-mmlu",
 )  # fmt: skip
-# `<family>-<size>-<mixture>-<method>-s<seed>`, and what a run with settings of its own adds.
-_NAME = re.compile(
-    r"(?P<family>llama|coder|qwen|mistral)-(?P<size>[\d.]+[mb])-(?P<mixture>[A-Za-z](?:\+[A-Z])*|[a-z]+)"
-    r"-(?P<method>full|lora|qlora|base)(?:-s(?P<seed>\d+))?(?P<rest>-.+)?"
-)
 THIS_RUN, COMMITTED, GIVEN = "this run", "committed", "given"
 
 
@@ -54,21 +46,23 @@ class Measured:
         return str(self.record.get("world", ""))
 
     @property
+    def trained(self) -> RunName | None:
+        """The training run that was evaluated; None for a model from elsewhere, or a name of the reader's own."""
+        return evaluated_run(self.record["model"], str(self.record["decoding"]))
+
+    @property
     def cell(self) -> Cell:
-        """The cell that it fills by its own decoding, read from the run's name, which follows from its parameters."""
-        decoding, name = str(self.record["decoding"]), str(self.record["model"].get("name") or "")
-        parts = _NAME.fullmatch(name.removesuffix(f"-{decoding}"))
-        if parts is None:
-            return Cell("", "", "", decoding, name or "unnamed", "")
-        mixture, method = parts["mixture"], parts["method"]
-        method = "" if mixture == UNTUNED else method
-        return Cell(parts["size"], parts["family"], mixture, decoding, (parts["rest"] or "").lstrip("-"), method)
+        """The cell that the record fills by its own decoding."""
+        decoding, run = str(self.record["decoding"]), self.trained
+        if run is None:
+            return Cell("", "", "", decoding, str(self.record["model"].get("name") or "unnamed"), "")
+        method = "" if run.mixture == UNTUNED else run.method
+        return Cell(run.size, run.family, run.mixture, decoding, run.variant, method)
 
     @property
     def seed(self) -> int:
         """The training's seed; 0 for an untuned base."""
-        parts = _NAME.fullmatch(str(self.record["model"].get("name") or "").removesuffix(f"-{self.record['decoding']}"))
-        return int(parts["seed"] or 0) if parts else int(self.record["model"].get("seed") or 0)
+        return self.trained.seed if self.trained else int(self.record["model"].get("seed") or 0)
 
     @property
     def whole(self) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mammoth_utils.report import published
-from mammoth_utils.report.cells import EQUAL_STEPS, UNTUNED, Cell
+from mammoth_utils.report.cells import Cell
+from mammoth_utils.vocabulary import EQUAL_STEPS, UNTUNED
 
 LOGIC = ("logic", "abstract algebra")
 

@@ -19,6 +19,7 @@ from mammoth_utils.report import cells, statistics
 from mammoth_utils.report.cells import Cell, Measured
 from mammoth_utils.report.claim_definitions import CLAIMS, Claim, Part, paper_figures
 from mammoth_utils.report.statistics import Interval, Sample
+from mammoth_utils.vocabulary import RULES
 
 REPRODUCED, NOT_REPRODUCED, CANNOT_TELL, NOT_MEASURED = (
     "reproduced", "not reproduced", "cannot tell", "not measured here",
@@ -114,7 +115,7 @@ def _wanted(claim: Claim) -> list[Cell]:
 def _measure(part: Part, filled: Mapping[Cell, list]) -> PartResult:
     """A part's interval and verdict by itself."""
     judged: dict[str, list[tuple[float, Sample]]] = {}
-    for rule in cells.RULES:
+    for rule in RULES:
         judged[rule] = []
         for factor, cell, items in part.terms:
             drawn = cells.sample(filled[cell], rule=rule, **items)

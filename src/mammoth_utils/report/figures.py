@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from mammoth_utils.report import cells, claim_definitions, figure_style, statistics
 from mammoth_utils.report.cells import Cell, Measured
 from mammoth_utils.report.claims import ClaimResult
+from mammoth_utils.vocabulary import UNTUNED
 
 
 @figure_style.styled
@@ -30,7 +31,7 @@ def main_figure(records: Iterable[Measured | Mapping[str, Any]], size: str = "1m
     given = cells.measured(records)
     wanted = {
         "hybrid": Cell(size, family, "hybrid"), "pot": Cell(size, family, "pot", "pot"),
-        "cot": Cell(size, family, "cot", "cot"), "none": Cell(size, family, cells.UNTUNED),
+        "cot": Cell(size, family, "cot", "cot"), "none": Cell(size, family, UNTUNED),
     }  # fmt: skip
     filled = {method: found for method, cell in wanted.items() if (found := cells.fill(cell, given))}
     if not filled:

@@ -13,6 +13,7 @@ import pandas as pd
 from mammoth_utils.report import cells, claims, published
 from mammoth_utils.report.cells import Measured
 from mammoth_utils.report.claims import ClaimResult
+from mammoth_utils.vocabulary import UNTUNED
 
 # One mark for each attribution below "the authors' own"; the note under a table spells them out.
 MARKS = {
@@ -220,7 +221,7 @@ def claim_parts(results: Sequence[ClaimResult]) -> Shown:
 
 
 def _model(found: Mapping[str, Any]) -> str:
-    trained = "untuned base" if found["mixture"] == cells.UNTUNED else found["mixture"]
+    trained = "untuned base" if found["mixture"] == UNTUNED else found["mixture"]
     method = "" if found["method"] in ("", "full") else f" ({found['method']})"
     variant = f", {found['variant'].replace('-', ' ')}" if found["variant"] else ""
     return f"{found['family']}-{found['size']} {trained}{method}{variant}".strip("- ")

@@ -13,6 +13,7 @@ from typing import Any
 from mammoth_utils import paths, scales
 from mammoth_utils.base_models import locations
 from mammoth_utils.training.plan import advice
+from mammoth_utils.vocabulary import RunName
 
 MAX_SEED = 2**31 - 1
 SAID = ("force", "nodes")  # what a page is told and a run is not
@@ -245,9 +246,9 @@ def describe(
         "weights": master_weights if master_weights != "fp32" else "",
         "revision": re.sub(r"[^\w.+-]+", "_", revision)[:12] if revision not in ("", pinned) else "",
     }
-    plain = f"{scale.family}-{size}-{mixture}-{chosen}-s{seed}"
+    variant = "-".join(f"{key}{value}" for key, value in departures.items() if value)
     return RunDescription(
-        name=name or plain + "".join(f"-{key}{value}" for key, value in departures.items() if value),
+        name=name or str(RunName(scale.family, size, mixture, chosen, seed, variant)),
         world="miniature" if scale.miniature else "real",
         size=size,
         family=scale.family,

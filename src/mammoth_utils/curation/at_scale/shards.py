@@ -26,7 +26,8 @@ from mammoth_utils.curation.description import NOTHING
 from mammoth_utils.curation.filters import Dropped
 from mammoth_utils.curation.sources import release
 from mammoth_utils.curation.sources.registry import as_row, written_out
-from mammoth_utils.rationale import KINDS, Problem, Rationale
+from mammoth_utils.rationale import Problem, Rationale
+from mammoth_utils.vocabulary import KINDS
 
 FORMS = ("release", "rows")
 BATCH = 32_768  # rows whose programs are executed in one call: at its end one worker may wait for another

@@ -11,9 +11,9 @@ from mammoth_utils import licences
 from mammoth_utils.curation.sources.homes import HOMES, MATHINSTRUCT, Home, second
 from mammoth_utils.prompts import POT_TRIGGER
 from mammoth_utils.rationale import Problem, Rationale
+from mammoth_utils.vocabulary import MINI
 
 DATASETS = ("auto", "miniature", "release", "rebuild")
-MINI = "mini-"
 NOT_FOUND = "not found in a source that could be opened"
 
 

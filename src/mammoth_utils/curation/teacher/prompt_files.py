@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from importlib import resources
 
 from mammoth_utils import records
-from mammoth_utils.rationale import Kind, Problem
+from mammoth_utils.rationale import Problem
+from mammoth_utils.vocabulary import MINI, Kind
 
 # The paper's six new subsets and the prompt that each is asked with.
 SUBSETS = {
@@ -77,7 +78,7 @@ def prompt_for(source: str) -> Prompt:
     Raises:
         ValueError: If the source is none of them.
     """
-    name = source.removeprefix("mini-")
+    name = source.removeprefix(MINI)
     if name not in SUBSETS:
         raise ValueError(f"{source!r} is not asked of a teacher; those that are: {', '.join(SUBSETS)}")
     return prompt(SUBSETS[name])
