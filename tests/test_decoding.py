@@ -13,8 +13,10 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from mammoth_utils import records
+from mammoth_utils.base_models.weights import weights_hash
 from mammoth_utils.evaluation.engines import decoders as decoding
 from mammoth_utils.evaluation.engines.llama_loop import GreedyLlama, supports
+from mammoth_utils.evaluation.engines.transformers_engine import LocalDecoder
 
 RESPONSE = "\n\n### Response:"
 
@@ -68,8 +70,8 @@ PROMPTS = [
 def test_our_loop_writes_exactly_what_generate_writes_on_prompts_of_mixed_length(tmp_path, shape):
     tokenizer = tiny_tokenizer()
     folder = str(saved(tmp_path, tokenizer, tiny_llama(tokenizer, **shape)))
-    own = decoding.LocalDecoder(folder, device="cpu", batch=16, engine="own loop")
-    other = decoding.LocalDecoder(folder, device="cpu", batch=7, engine="generate")
+    own = LocalDecoder(folder, device="cpu", batch=16, engine="own loop")
+    other = LocalDecoder(folder, device="cpu", batch=7, engine="generate")
     texts = own.complete(PROMPTS, 48)
     assert texts == other.complete(PROMPTS, 48)
     lengths = {len(tokenizer(text, add_special_tokens=False).input_ids) for text in texts}
@@ -95,7 +97,7 @@ def test_the_first_logits_of_our_loop_equal_the_models_to_1e_5():
 
 def test_a_row_ends_at_the_first_end_of_sequence_and_is_right_whatever_its_batch(tmp_path):
     tokenizer = tiny_tokenizer()
-    decoder = decoding.LocalDecoder(str(saved(tmp_path, tokenizer, tiny_llama(tokenizer))), device="cpu", batch=40)
+    decoder = LocalDecoder(str(saved(tmp_path, tokenizer, tiny_llama(tokenizer))), device="cpu", batch=40)
     together = decoder.complete(PROMPTS, 32)
     assert together[::13] == [decoder.complete([prompt], 32)[0] for prompt in PROMPTS[::13]]
     assert not any("</s>" in text or "<pad>" in text or "<s>" in text for text in together)
@@ -103,7 +105,7 @@ def test_a_row_ends_at_the_first_end_of_sequence_and_is_right_whatever_its_batch
 
 def test_added_tokens_stay_in_the_text_and_special_ones_do_not(tmp_path):
     tokenizer = tiny_tokenizer()
-    decoder = decoding.LocalDecoder(str(saved(tmp_path, tokenizer, tiny_llama(tokenizer))), device="cpu")
+    decoder = LocalDecoder(str(saved(tmp_path, tokenizer, tiny_llama(tokenizer))), device="cpu")
     fixed = tokenizer.convert_tokens_to_ids(RESPONSE)
     prompt = tokenizer("é" + RESPONSE).input_ids
     text = decoder._text(prompt, [*tokenizer("a b\n", add_special_tokens=False).input_ids, fixed, 0, 2])
@@ -113,7 +115,7 @@ def test_added_tokens_stay_in_the_text_and_special_ones_do_not(tmp_path):
 def test_a_prompt_longer_than_the_context_is_refused(tmp_path):
     tokenizer = tiny_tokenizer()
     net = tiny_llama(tokenizer, max_position_embeddings=16)
-    decoder = decoding.LocalDecoder(str(saved(tmp_path, tokenizer, net)), device="cpu")
+    decoder = LocalDecoder(str(saved(tmp_path, tokenizer, net)), device="cpu")
     with pytest.raises(ValueError, match="leaves no room in a context of 16"):
         decoder.complete(["x" * 40], 4)
     assert decoder.complete([], 4) == []
@@ -152,8 +154,8 @@ def test_the_hash_of_the_weights_changes_with_the_weights_and_with_the_adapter(t
     tokenizer = tiny_tokenizer()
     one = saved(tmp_path / "one", tokenizer, tiny_llama(tokenizer))
     two = saved(tmp_path / "two", tokenizer, tiny_llama(tokenizer, seed=5))
-    assert decoding.weights_hash(one) == records.sha256(one / "model.safetensors")
-    assert len({decoding.weights_hash(one), decoding.weights_hash(two), decoding.weights_hash(one, two)}) == 3
+    assert weights_hash(one) == records.sha256(one / "model.safetensors")
+    assert len({weights_hash(one), weights_hash(two), weights_hash(one, two)}) == 3
 
 
 @pytest.mark.parametrize(("arguments", "error", "message"), [

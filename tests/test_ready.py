@@ -13,10 +13,9 @@ import pytest
 import tiny_base
 
 from mammoth_utils import paths, prompts, records
-from mammoth_utils.base_models import architectures, locations
+from mammoth_utils.base_models import architectures, locations, weights
 from mammoth_utils.curation import mixtures
 from mammoth_utils.curation.sources import release
-from mammoth_utils.evaluation.engines import decoders
 from mammoth_utils.training import NotReadyError, describe, finetune, ready
 from mammoth_utils.training.description import RunDescription
 from mammoth_utils.training.loop import encoding, guards, model
@@ -80,7 +79,7 @@ def test_a_folder_of_bases_is_named_once_for_every_size(seven, here, monkeypatch
     assert any("base model in" in line for line in ready(description))
     assert architectures.architecture_of(advice.scales.scale("7b"), description.base).hidden == hub_bases.WIDTH
     assert describe("13b").base_path == "meta-llama/Llama-2-13b-hf", "one that the folder does not hold"
-    assert decoders.local_path(LLAMA) == description.base_path, "an adapter is evaluated on the same folder"
+    assert weights.find_model(LLAMA) == description.base_path, "an adapter is evaluated on the same folder"
 
 
 def test_a_variable_that_names_no_folder_is_no_fallback(here, monkeypatch):

@@ -52,16 +52,15 @@ def environment(served, folder: Path, **given: str) -> dict[str, str]:
 FETCH = """
 import json, sys
 from mammoth_utils import training
-from mammoth_utils.evaluation import decoding
-from mammoth_utils.training import bases
+from mammoth_utils.base_models import locations
 base, revision = sys.argv[1:] if len(sys.argv) > 1 else ("", "")
 found = training.found("13b", "auto", base, revision)
 description = training.describe("13b", base=base, revision=revision, method="lora")
 lines, said = training.ready(description), []
 place = training.fetch(description, said.append)
 told = {"found": found, "ready": lines, "said": said, "files": sorted(file.name for file in place.iterdir()),
-        "identity": bases.base_identity(description), "place": str(place),
-        "evaluated": decoding.at_revision(description.base, description.revision),
+        "identity": locations.base_identity(description), "place": str(place),
+        "evaluated": locations.base_at_revision(description.base, description.revision),
         "share": training.trainable_share(description)}
 print(json.dumps(told))
 """

@@ -34,6 +34,15 @@ def shown(place: Path) -> str:
     return str(place.relative_to(root())) if place.is_relative_to(root()) else str(place)
 
 
+def public_name(path: str | Path) -> str:
+    """Return a model's or file's name for a record: relative to the project, or without this machine's folders."""
+    place = Path(path)
+    for start in (root(), runs().parent):
+        if place.is_absolute() and place.is_relative_to(start):
+            return str(place.relative_to(start))
+    return place.name if place.is_absolute() else str(path)
+
+
 def runs() -> Path:
     """The folder of runs: ``MAMMOTH_RUNS_DIR``, else ``runs/`` in the project."""
     named = os.environ.get("MAMMOTH_RUNS_DIR")

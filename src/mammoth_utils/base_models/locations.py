@@ -44,6 +44,15 @@ def cached(name: str, revision: str = "") -> Path | None:
     return Path(found).parent if isinstance(found, str) else None
 
 
+def base_at_revision(base: str, revision: str) -> str:
+    """Return the snapshot of a base in the hub's cache at the revision that a run was trained on, else its name.
+
+    By its name alone the hub would give the newest, which may have become another than the one that the run names.
+    """
+    snapshot = cached(base, revision) if revision and folder(base) is None else None
+    return base if snapshot is None else str(snapshot)
+
+
 def config(base: str, revision: str = "") -> dict[str, Any] | None:
     """The ``config.json`` of a base that lies here, in a folder or in the hub's cache; None else. Asks no network."""
     place = folder(base) or cached(base, revision)

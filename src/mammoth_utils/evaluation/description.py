@@ -9,15 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import paths, records
+from mammoth_utils.base_models.locations import base_at_revision
+from mammoth_utils.base_models.weights import find_model, require_weights, weight_files
 from mammoth_utils.evaluation import benchmarks as sets
-from mammoth_utils.evaluation.engines.decoders import (
-    at_revision,
-    existing,
-    is_endpoint,
-    local_path,
-    public_name,
-    weight_files,
-)
+from mammoth_utils.evaluation.engines.endpoint import is_endpoint
+from mammoth_utils.paths import public_name
 from mammoth_utils.scales import METHODS, MIXTURES, scale
 from mammoth_utils.vocabulary import DECODINGS, MINI, STORED, UNTUNED, RunName, evaluation_name
 
@@ -233,7 +229,7 @@ def given(model: str) -> _Found:
         return _Found(slug(address), model, base=model.partition("#")[2])
     folder = next((one for one in (Path(model), paths.root() / model) if (one / "run.json").is_file()), None)
     if folder is None:
-        path = local_path(model)
+        path = find_model(model)
         known = Path(path).is_dir()
         return _Found(slug(Path(path).name if known else path), path, base=path)
     if not (folder / "record.json").is_file():
@@ -242,8 +238,8 @@ def given(model: str) -> _Found:
     base = run.get("base") or scale(run["size"], run["family"]).base
     if weight_files(folder / "model"):
         return _Found(folder.name, str(folder / "model"), "", base, run["method"])
-    existing(folder / "adapter")
-    place = at_revision(base, run.get("revision", ""))
+    require_weights(folder / "adapter")
+    place = base_at_revision(base, run.get("revision", ""))
     return _Found(folder.name, place, str(folder / "adapter"), base, run["method"])
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import grading, records
+from mammoth_utils.base_models.weights import weights_hash
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.evaluation import hybrid
 from mammoth_utils.evaluation.attempts import TIMEOUT_S, Attempt, final, giver
 from mammoth_utils.evaluation.benchmarks import Benchmark
 from mammoth_utils.evaluation.description import Evaluation, describe
-from mammoth_utils.evaluation.engines.decoders import Decoder, load_decoder, weights_hash
+from mammoth_utils.evaluation.engines.decoders import Decoder, load_decoder
+from mammoth_utils.evaluation.engines.endpoint import is_endpoint
 from mammoth_utils.programs import Sandbox
 from mammoth_utils.programs import isolation as confinement
 from mammoth_utils.rationale import Problem
@@ -91,7 +93,11 @@ def evaluate(
 
 def inputs_of(description: Evaluation) -> dict[str, Any]:
     """What an evaluation's outcome depends on besides its description: weights, data, and in the miniature the versions."""
-    found: dict[str, Any] = {"weights": weights_hash(description.model, description.adapter or None)}
+    if is_endpoint(description.model):  # its weights cannot be seen from here: address and name stand for them
+        weights = records.fingerprint({"endpoint": description.model})
+    else:
+        weights = weights_hash(description.model, description.adapter or None)
+    found: dict[str, Any] = {"weights": weights}
     if description.world == "miniature":
         from mammoth_utils.miniature.problems import WORLD
 

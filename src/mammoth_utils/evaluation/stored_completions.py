@@ -13,9 +13,9 @@ from mammoth_utils import records
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.evaluation.attempts import TIMEOUT_S, summary
 from mammoth_utils.evaluation.description import Evaluation
-from mammoth_utils.evaluation.engines.decoders import public_name
 from mammoth_utils.evaluation.scoring import COUNTED, DECIDING, claim, verdict_marks
 from mammoth_utils.grading.completions import Graded, grade_file, program_text
+from mammoth_utils.paths import public_name
 from mammoth_utils.programs import isolation as confinement
 from mammoth_utils.vocabulary import MINI, RULES, STORED
 

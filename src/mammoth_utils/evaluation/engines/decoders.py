@@ -6,23 +6,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from mammoth_utils import paths, records
-
-# Below this many parameters a Llama on a CPU goes through our own loop, above through Hugging Face's generate.
-OWN_LOOP_PARAMETERS = 50_000_000
-FLOAT32_PARAMETERS = 1_000_000_000  # on a CPU: smaller models decode in float32, larger ones in bfloat16
-WEIGHT_FILES = ("*.safetensors", "*.bin", "*.gguf")
-Progress = Callable[[int, int], None]
+from mammoth_utils.base_models.weights import find_model, require_weights
+from mammoth_utils.evaluation.engines.endpoint import EndpointDecoder, is_endpoint
+from mammoth_utils.evaluation.engines.transformers_engine import LocalDecoder
 
 
 class Decoder(Protocol):
-    """What turns prompts into completions."""
+    """An engine that turns prompts into completions."""
 
     def complete(
-        self, prompts: Sequence[str], max_new_tokens: int, on_progress: Progress | None = None
-    ) -> list[str]: ...
+        self, prompts: Sequence[str], max_new_tokens: int, on_progress: Callable[[int, int], None] | None = None
+    ) -> list[str]:
+        """Return the completion of every prompt, in their order."""
 
-    def describe(self) -> dict[str, Any]: ...
+    def describe(self) -> dict[str, Any]:
+        """Return model, engine and settings as a record keeps them."""
 
 
 def load_decoder(
@@ -33,7 +31,7 @@ def load_decoder(
     threads: int = 1,
     dequantise: bool = False,
 ) -> Decoder:
-    """A decoder for a model, greedy and ready.
+    """Load a decoder for a model, greedy and ready.
 
     Args:
         model: A folder, a hub name, or an endpoint such as ``http://localhost:8000/v1#model-name``.
@@ -51,293 +49,8 @@ def load_decoder(
     if is_endpoint(model):
         if adapter is not None:
             raise ValueError(f"an endpoint serves its own weights; start it with the adapter {adapter} merged")
-        from mammoth_utils.evaluation.engines.endpoint import EndpointDecoder
-
         return EndpointDecoder(str(model), concurrency=batch or 16)
     if dequantise and adapter is None:
         raise ValueError("dequantise is for an adapter that was trained on the 4-bit base; no adapter was given")
-    return LocalDecoder(local_path(model), adapter and existing(adapter), device, batch, threads, dequantise)
-
-
-def is_endpoint(model: str | Path) -> bool:
-    """Whether a model's name is the address of a server."""
-    return str(model).startswith(("http://", "https://"))
-
-
-def local_path(model: str | Path) -> str:
-    """A model's folder where it is one (here, in the project, shipped, or below ``MAMMOTH_BASES``), else its hub name.
-
-    Raises:
-        FileNotFoundError: If the name looks like a path and nothing is there.
-    """
-    name = str(model)
-    if Path(name).is_dir():
-        return str(existing(name))
-    if not Path(name).is_absolute():
-        for folder in (paths.root() / name, paths.miniature_models() / name):
-            if folder.is_dir():
-                return str(existing(folder))
-    if (folder := paths.base_folder(name)) is not None:
-        return str(existing(folder))
-    if name.startswith((".", "/", "~", "runs/", "models/")) or name.count("/") != 1:
-        raise FileNotFoundError(
-            f"expected a model's folder, a hub name such as meta-llama/Llama-2-7b-hf or an endpoint such as "
-            f"http://localhost:8000/v1, got {name!r}, and no such folder is here"
-        )
-    return name
-
-
-def at_revision(base: str, revision: str) -> str:
-    """The base that a run was trained on: its snapshot in the hub's cache where that is here, else its name.
-
-    By its name alone the hub would give the newest, which may have become another than the one that the run names.
-    """
-    if not revision or base.count("/") != 1 or Path(base).is_dir() or paths.base_folder(base) is not None:
-        return base
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(base, "config.json", revision=revision)
-    return str(Path(found).parent) if isinstance(found, str) else base
-
-
-def existing(folder: str | Path) -> Path:
-    """A folder that holds weights.
-
-    Raises:
-        FileNotFoundError: If it is not there or holds none.
-    """
-    folder = Path(folder)
-    if not weight_files(folder):
-        raise FileNotFoundError(f"expected weights ({', '.join(WEIGHT_FILES)}) in {folder}, found none")
-    return folder
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The weight files of a folder, by name."""
-    return sorted(file for pattern in WEIGHT_FILES for file in Path(folder).glob(pattern))
-
-
-def weights_hash(model: str | Path, adapter: str | Path | None = None) -> str:
-    """One SHA-256 over the weights that decode; for a hub name its snapshot in the cache, for an endpoint its address.
-
-    An endpoint's weights cannot be seen from here, so its address and name stand for them.
-    """
-    if is_endpoint(model):
-        return records.fingerprint({"endpoint": str(model)})
-    name = local_path(model)
-    parts: list[Any] = []
-    if Path(name).parent.name == "snapshots":  # the hub's cache, which names a folder by its commit
-        parts.append((Path(name).parent.parent.name, Path(name).name))
-    elif Path(name).is_dir():
-        parts += [(file.name, records.sha256(file)) for file in weight_files(Path(name))]
-    else:
-        from huggingface_hub import try_to_load_from_cache
-
-        cached = try_to_load_from_cache(name, "config.json")
-        parts.append((name, Path(cached).parent.name if isinstance(cached, str) else "not in the cache"))
-    if adapter is not None:
-        parts += [("adapter/" + file.name, records.sha256(file)) for file in weight_files(existing(adapter))]
-    one_file = len(parts) == 1 and (Path(name) / str(parts[0][0])).is_file()
-    return parts[0][1] if one_file else records.fingerprint(parts)
-
-
-class LocalDecoder:
-    """Greedy decoding in this process; ``load_decoder`` makes one.
-
-    Attributes:
-        engine: ``"own loop"`` or ``"generate"``.
-        batch: Prompts decoded together; halved, and said in ``describe``, where a card's memory does not hold it.
-    """
-
-    def __init__(
-        self,
-        model: str,
-        adapter: Path | None = None,
-        device: str = "auto",
-        batch: int = 0,
-        threads: int = 1,
-        dequantise: bool = False,
-        engine: str = "auto",
-    ) -> None:
-        import torch
-
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if device.startswith("cuda") and not torch.cuda.is_available():
-            raise ValueError(f"device {device!r} was asked for and no CUDA card is visible; device='cpu' runs here")
-        if device == "cpu":
-            torch.set_num_threads(threads)
-        self.name, self.adapter, self.device, self.threads = model, adapter, device, threads
-        self.tokenizer = _quiet_transformers().AutoTokenizer.from_pretrained(model, padding_side="left")
-        self.model = _loaded(model, adapter, device, dequantise)
-        self.stop = stop_ids(self.model, self.tokenizer)
-        self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
-        self._hidden = {*self.stop, self.tokenizer.bos_token_id, self.tokenizer.pad_token_id} - {None}
-        self._loop = None
-        if engine not in ("auto", "own loop", "generate"):
-            raise ValueError(f"unknown engine {engine!r}; known: auto, own loop, generate")
-        small = device == "cpu" and self.parameters < OWN_LOOP_PARAMETERS
-        if engine == "own loop" or (engine == "auto" and small):
-            from mammoth_utils.evaluation.engines.llama_loop import GreedyLlama, supports
-
-            if engine == "own loop" or not supports(self.model):
-                self._loop = GreedyLlama(self.model)
-        self.engine = "own loop" if self._loop else "generate"
-        self.batch = batch or (64 if self._loop or device != "cpu" else 16)
-
-    def describe(self) -> dict[str, Any]:
-        """Model, dtype, device, threads, engine and batch, as a record keeps them."""
-        return {
-            "model": public_name(self.name),
-            "adapter": public_name(self.adapter) if self.adapter else None,
-            "parameters": self.parameters,
-            "dtype": str(self.model.dtype).removeprefix("torch."),
-            "device": self.device,
-            "threads": self.threads if self.device == "cpu" else None,
-            "engine": self.engine,
-            "batch": self.batch,
-            "sampling": "greedy",
-        }
-
-    def complete(self, prompts: Sequence[str], max_new_tokens: int, on_progress: Progress | None = None) -> list[str]:
-        """The greedy completion of every prompt, in their order.
-
-        A completion ends before the first end-of-sequence token and holds the text after the prompt to the byte,
-        without beginning-, end- and padding tokens.
-
-        Args:
-            prompts: Whole prompts; beginning-of-sequence is added where the tokenizer adds one.
-            max_new_tokens: Most tokens of a completion.
-            on_progress: Called with prompts done and prompts in all after each batch.
-
-        Raises:
-            ValueError: If a prompt is longer than the model's context.
-        """
-        if not prompts:
-            return []
-        rows = [self.tokenizer(prompt).input_ids for prompt in prompts]
-        context = getattr(self.model.config, "max_position_embeddings", None)
-        longest = max(range(len(rows)), key=lambda place: len(rows[place]))
-        if context and len(rows[longest]) >= context:
-            raise ValueError(f"a prompt of {len(rows[longest])} tokens leaves no room in a context of {context}: "
-                             f"{prompts[longest][:200]!r} ...")  # fmt: skip
-        texts = [""] * len(rows)
-        # Prompts of like length share a batch, so little of it is padding; the longest go first, where a batch
-        # that does not fit the memory shows at once. Equal batches: 200 prompts are 4 x 50, not 3 x 64 and 8.
-        waiting = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
-        done = 0
-        while waiting:
-            size = -(-len(waiting) // -(-len(waiting) // self.batch))
-            places = waiting[:size]
-            try:
-                found = self._batch([rows[place] for place in places], max_new_tokens)
-            except RuntimeError as error:
-                if not _out_of_memory(error) or self.batch == 1:
-                    raise
-                self.batch = max(1, min(size, self.batch) // 2)
-                continue
-            for place, continuation in zip(places, found, strict=True):
-                texts[place] = self._text(rows[place], continuation)
-            waiting, done = waiting[size:], done + len(places)
-            if on_progress:
-                on_progress(done, len(rows))
-        return texts
-
-    def _batch(self, rows: list[list[int]], max_new_tokens: int) -> list[list[int]]:
-        """Continuations of one batch as token ids, each without the token that ended it."""
-        if self._loop is not None:
-            return self._loop.complete(rows, max_new_tokens, self.stop)
-        import torch
-        from transformers import GenerationConfig
-
-        filler = self.tokenizer.pad_token_id
-        filler = next(iter(sorted(self.stop)), 0) if filler is None else filler
-        longest = max(len(row) for row in rows)
-        # Padding stands left: right of a prompt it would be read as part of the text (1 of 24 texts was right so).
-        ids = torch.tensor([[filler] * (longest - len(row)) + row for row in rows], device=self.model.device)
-        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=self.model.device)
-        settings = GenerationConfig(
-            max_new_tokens=max_new_tokens, do_sample=False, num_beams=1, use_cache=True, pad_token_id=filler,
-            eos_token_id=sorted(self.stop) or None,
-        )  # fmt: skip
-        with torch.inference_mode():
-            written = self.model.generate(input_ids=ids, attention_mask=mask, generation_config=settings)
-        return [_until(row, self.stop) for row in written[:, longest:].tolist()]
-
-    def _text(self, prompt: list[int], continuation: list[int]) -> str:
-        """The text that a continuation adds to its prompt: decoded together, since some decoders drop a first space."""
-        shown = [token for token in continuation if token not in self._hidden]
-        settings = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
-        before = self.tokenizer.decode(prompt, **settings)
-        whole = self.tokenizer.decode(prompt + shown, **settings)
-        return whole[len(before) :] if whole.startswith(before) else self.tokenizer.decode(shown, **settings)
-
-
-def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every id that ends a completion: the tokenizer's, the configuration's and the generation settings'."""
-    found: set[int] = set()
-    settings = getattr(model, "generation_config", None)
-    for value in (tokenizer.eos_token_id, model.config.eos_token_id, getattr(settings, "eos_token_id", None)):
-        found.update(value if isinstance(value, list | tuple) else [] if value is None else [value])
-    return frozenset(found)
-
-
-def _until(row: list[int], stop: frozenset[int]) -> list[int]:
-    """A row up to its first end: a row that went on after it would read as a wrong answer."""
-    return row[: next((place for place, token in enumerate(row) if token in stop), len(row))]
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    return type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error).lower()
-
-
-def public_name(path: str | Path) -> str:
-    """A model's name for a record: a folder of the project relative to it, so that no record holds a home folder."""
-    for start in (paths.root(), paths.runs().parent):
-        if Path(path).is_absolute() and Path(path).is_relative_to(start):
-            return str(Path(path).relative_to(start))
-    return Path(path).name if Path(path).is_absolute() else str(path)
-
-
-def _quiet_transformers() -> Any:
-    """The transformers package without progress bars: in a notebook each would stay as a line of output."""
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="IProgress not found")  # raised as tqdm is imported
-        import transformers
-
-    transformers.utils.logging.disable_progress_bar()
-    return transformers
-
-
-def _loaded(model: str, adapter: Path | None, device: str, dequantise: bool) -> Any:
-    """The model with its adapter merged, in the dtype that suits the device, set to decode."""
-    import torch
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GenerationConfig
-
-    wide = torch.bfloat16 if device == "cpu" or torch.cuda.is_bf16_supported() else torch.float16
-    place = {} if device == "cpu" else {"device_map": "auto" if device == "cuda" else {"": device}}
-    if dequantise:
-        four_bit = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.bfloat16,
-        )  # fmt: skip
-        # Dequantised before any forward pass: on a CPU the first one repacks the 4-bit weights in place.
-        net = AutoModelForCausalLM.from_pretrained(
-            model, quantization_config=four_bit, dtype=torch.bfloat16, **place
-        ).dequantize()
-        net.config.__dict__.pop("quantization_config", None)
-    else:
-        net = AutoModelForCausalLM.from_pretrained(model, dtype="auto" if device == "cpu" else wide, **place)
-    if device == "cpu":
-        # In 32 bit the miniature's texts do not depend on the batch, whatever units the processor has.
-        net = net.float() if net.num_parameters() < FLOAT32_PARAMETERS else net.to(wide)
-    if adapter is not None:
-        from peft import PeftModel
-
-        net = PeftModel.from_pretrained(net, str(adapter)).merge_and_unload(safe_merge=True)
-    # What a hub's generation settings say of sampling would only raise warnings: decoding here is greedy.
-    kept = getattr(net.generation_config, "eos_token_id", None)
-    net.generation_config = GenerationConfig(eos_token_id=kept)
-    return net.eval()
+    adapter = require_weights(adapter) if adapter is not None else None
+    return LocalDecoder(find_model(model), adapter, device, batch, threads, dequantise)

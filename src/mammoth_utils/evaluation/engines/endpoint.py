@@ -5,12 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 # The published rule cuts a completion there, so what would follow is never read.
 STOP = ("### Instruction",)
 KEY_VARIABLES = ("MAMMOTH_API_KEY", "OPENAI_API_KEY")
+
+
+def is_endpoint(model: str | Path) -> bool:
+    """Return whether a model's name is the address of a server."""
+    return str(model).startswith(("http://", "https://"))
 
 
 class EndpointDecoder:
@@ -25,7 +31,7 @@ class EndpointDecoder:
     The API key comes from ``MAMMOTH_API_KEY`` or ``OPENAI_API_KEY`` and is kept nowhere.
 
     Raises:
-        ValueError: If the address holds a user or a key, or the server's model cannot be told.
+        ValueError: If the address holds a user or a key, or the server has several models and none is named.
         ConnectionError: If nothing answers there.
     """
 
@@ -45,13 +51,13 @@ class EndpointDecoder:
             raise ConnectionError(f"no server answers at {self.base_url}; start one, for example with vLLM") from error
         self.model = parts.fragment or (served[0] if len(served) == 1 else "")
         if self.model not in served:
-            asked = f"serves no model {self.model!r}" if self.model else "serves several models"
+            problem = f"serves no model {self.model!r}" if self.model else "serves several models"
             raise ValueError(
-                f"{self.base_url} {asked}; its models: {', '.join(served)}; name one as {self.base_url}#NAME"
+                f"{self.base_url} {problem}; its models: {', '.join(served)}; name one as {self.base_url}#NAME"
             )
 
     def describe(self) -> dict[str, Any]:
-        """Address, model and settings, as a record keeps them; never the key."""
+        """Return address, model and settings, as a record keeps them; never the key."""
         return {
             "model": self.model,
             "adapter": None,
@@ -70,7 +76,7 @@ class EndpointDecoder:
         max_new_tokens: int,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> list[str]:
-        """The greedy completion of every prompt, in their order; one request a prompt.
+        """Return the greedy completion of every prompt, in their order; one request a prompt.
 
         Raises:
             openai.OpenAIError: If a request still fails after its retries; nothing is filled in for it.
