@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mammoth_utils.report.cells import MINIATURE
+from mammoth_utils.report.measured_models import MINI_BENCHMARKS
 from mammoth_utils.vocabulary import RunName
 
-IN_DOMAIN, CHOICE = MINIATURE[:4], ("mini-aqua", "mini-sat", "mini-mmlu")
+IN_DOMAIN, CHOICE = MINI_BENCHMARKS[:4], ("mini-aqua", "mini-sat", "mini-mmlu")
 PER_FAMILY = 10
 NUMERIC = [(f"family{number}", "arithmetic") for number in range(6)]
 LOGIC = [("rooms", "logic"), ("weekday", "logic"), ("cyclic", "abstract algebra")]
@@ -18,7 +18,7 @@ Rate = float | Callable[[str, str, str], float]
 def benchmarks(rate: Rate, looser: float = 0.0) -> dict[str, Any]:
     """The nine benchmarks with a share of correct items per family; the published rule accepts `looser` more."""
     found = {}
-    for name in MINIATURE:
+    for name in MINI_BENCHMARKS:
         families = [*NUMERIC[:3], *LOGIC] if name in ("mini-aqua", "mini-mmlu") else NUMERIC
         ids, owners, fields, marks = [], [], [], {"corrected": "", "published": ""}
         for family, kind in families:

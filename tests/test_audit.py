@@ -597,7 +597,7 @@ def test_the_command_names_what_it_needs(tmp_path, capsys):
 
 def test_the_table_carries_its_rows_and_asks_for_nothing_from_outside():
     rows = [["a", "</script><script>alert(1)</script>", None], ["b", r"\(x^2\) & $5$", 3]]
-    made = row_browser.table(rows, ["set", "answer", "row"], "my answers", filters=("set",), code=("answer",))
+    made = row_browser.browser_html(rows, ["set", "answer", "row"], "my answers", filters=("set",), code=("answer",))
     data = re.search(r'<script type="application/json" class="mb-data">(.*?)</script>', made, re.S)[1]
     assert json.loads(data)["rows"] == [["a", rows[0][1], ""], ["b", rows[1][1], "3"]]
     assert "alert(1)</script>" not in made
@@ -609,16 +609,16 @@ def test_the_table_carries_its_rows_and_asks_for_nothing_from_outside():
 
 def test_the_table_refuses_rows_and_columns_that_do_not_fit():
     with pytest.raises(ValueError, match="unknown column 'who'; known: set"):
-        row_browser.table([["a"]], ["set"], "x", filters=("who",))
+        row_browser.browser_html([["a"]], ["set"], "x", filters=("who",))
     with pytest.raises(ValueError, match="2 values for 1 columns"):
-        row_browser.table([["a", "b"]], ["set"], "x")
+        row_browser.browser_html([["a", "b"]], ["set"], "x")
 
 
 def test_rows_of_many_columns_are_cards_and_an_empty_table_is_shown_too():
     many = [{f"c{at}": at for at in range(row_browser.MANY + 1)}]
-    assert "mb-cards " in row_browser.of(many, "many").data
-    assert 'class="mb mb-cards' not in row_browser.of([{"one": 1}], "few", filters=("other",)).data
-    assert "0 rows" in row_browser.of([], "none", filters=("set",)).data
+    assert "mb-cards " in row_browser.browse_rows(many, "many").data
+    assert 'class="mb mb-cards' not in row_browser.browse_rows([{"one": 1}], "few", filters=("other",)).data
+    assert "0 rows" in row_browser.browse_rows([], "none", filters=("set",)).data
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="runs the table's script in node, which is not here")
@@ -626,7 +626,7 @@ def test_the_tables_script_searches_filters_and_turns_pages(tmp_path):
     import subprocess
 
     rows = [[name, f"answer {number}"] for name in ("x", "y") for number in range(30)]
-    made = row_browser.table(rows, ["set", "answer"], "t", filters=("set",), page=25)
+    made = row_browser.browser_html(rows, ["set", "answer"], "t", filters=("set",), page=25)
     script = re.findall(r"<script>(.*?)</script>", made, re.S)[0]
     data = re.search(r'class="mb-data">(.*?)</script>', made, re.S)[1]
     (tmp_path / "run.js").write_text(_DOM.replace("DATA", json.dumps(data)) + script + _STEPS, encoding="utf8")

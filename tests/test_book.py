@@ -7,11 +7,11 @@ import json
 
 import pytest
 
-from mammoth_utils.report import book
+from mammoth_utils.report import executed_pages
 
 CONF = """
 project = "A small book"
-extensions = ["myst_nb", "mammoth_utils.report.book"]
+extensions = ["myst_nb", "mammoth_utils.report.executed_pages"]
 nb_execution_mode = "off"
 exclude_patterns = ["runs"]
 """
@@ -50,23 +50,24 @@ def notebook(*cells: dict) -> dict:
 def test_a_run_finished_if_every_cell_with_code_ran(cells, expected, because):
     made = notebook(*cells)
     made["metadata"]["papermill"] = {"exception": None, "status": "completed"}
-    assert book.finished(made) is expected, because
+    assert executed_pages.is_finished(made) is expected, because
 
 
 def test_half_a_file_did_not_finish(tmp_path):
     file = tmp_path / "x.ipynb"
-    assert not book.finished_file(file)
+    assert not executed_pages.is_finished_file(file)
     file.write_text('{"cells": [')
-    assert not book.finished_file(file)
+    assert not executed_pages.is_finished_file(file)
     file.write_text(json.dumps(notebook(code("1"))))
-    assert book.finished_file(file)
+    assert executed_pages.is_finished_file(file)
 
 
 def test_only_notebooks_have_a_run(tmp_path, monkeypatch):
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path))
-    assert book.executed("book/index") is None
-    assert book.executed("notebooks/train") == tmp_path / "book" / "train.ipynb"
-    assert book.executed("notebooks/train", {"notebooks/train": "13b/train.ipynb"}) == tmp_path / "13b" / "train.ipynb"
+    file, elsewhere = executed_pages.executed_file, {"notebooks/train": "13b/train.ipynb"}
+    assert file("book/index") is None
+    assert file("notebooks/train") == tmp_path / "book" / "train.ipynb"
+    assert file("notebooks/train", elsewhere) == tmp_path / "13b" / "train.ipynb"
 
 
 @pytest.fixture

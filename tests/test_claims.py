@@ -9,9 +9,10 @@ import pytest
 import yaml
 from evaluation_records import record
 
-from mammoth_utils.report import cells, claims, readme
+from mammoth_utils.report import claims, measured_models, readme_results
 from mammoth_utils.report.claim_definitions import CLAIMS, HYBRID, LOGIC, paper_figures
 from mammoth_utils.report.claims import CANNOT_TELL, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
+from mammoth_utils.report.measured_models import DecodedModel
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,7 +22,7 @@ def by_field(numeric: float, logic: float):
 
 
 def by_domain(inside: float, outside: float):
-    return lambda name, family, kind: inside if name in cells.MINIATURE[:4] else outside
+    return lambda name, family, kind: inside if name in measured_models.MINI_BENCHMARKS[:4] else outside
 
 
 def verdicts(given) -> dict[str, claims.ClaimResult]:
@@ -139,15 +140,18 @@ def test_seeds_on_other_items_are_refused():
     [
         ({"split": "dev"}, "the development split chooses the world, so it supports nothing"),
         ({"parameters": {"limit": 20}}, "a limit leaves most problems out"),
-        ({"suffix": "-max_steps10"}, "a run with settings of its own is no cell"),
+        ({"suffix": "-max_steps10"}, "a run with settings of its own is another model"),
         ({"world": "real"}, "a real benchmark shares no claim with the miniature"),
     ],
 )
-def test_records_that_are_no_cell_are_left_out(changes, because):
-    assert cells.fill(HYBRID, cells.measured([record("hybrid", **changes)])) == [], because
+def test_records_that_stand_for_no_model_are_left_out(changes, because):
+    def seeds(evaluation):
+        return measured_models.seeds_of(HYBRID, measured_models.as_evaluations([evaluation]))
+
+    assert seeds(record("hybrid", **changes)) == [], because
     part = record("hybrid")
     del part["benchmarks"]["mini-mmlu"]
-    assert cells.fill(HYBRID, cells.measured([part])) == [], "an average of eight is not the average of nine"
+    assert seeds(part) == [], "an average of eight is not the average of nine"
 
 
 def test_the_control_at_equal_steps_is_reported_and_decides_nothing():
@@ -175,9 +179,9 @@ def test_each_cell_says_whether_it_was_measured_here_or_read(tmp_path):
     write(committed / "miniature" / "hybrid.json", record("hybrid", 0.2))
     write(committed / "full" / "unfiltered.json", record("unfiltered", 0.4))
     write(committed / "other" / "curate.json", {"page": "curate"})
-    found = verdicts(cells.read("miniature", runs, committed))["C8"]
+    found = verdicts(measured_models.read("miniature", runs, committed))["C8"]
     assert found.estimate == pytest.approx(0.3), "what this run measured comes before what is committed"
-    origins = {label: (origin, paths) for label, origin, paths in found.cells}
+    origins = {label: (origin, paths) for label, origin, paths in found.models}
     assert origins["llama-1m, hybrid mixture, hybrid decoding"] == (
         "this run", ("runs/evaluate/llama-1m-hybrid-full-s0-hybrid/record.json",)
     )  # fmt: skip
@@ -191,10 +195,10 @@ def test_the_papers_figures_are_those_of_its_tables():
     assert "-7.0 on SimulEq" in paper["C3"]
 
 
-def named(cell: dict) -> cells.Cell:
+def named(cell: dict) -> DecodedModel:
     way = cell.get("evaluate", {}).get("decoding", "hybrid")
     variant = "equal-steps" if cell.get("name", "").endswith("-equal-steps") else ""
-    return cells.Cell(cell["size"], cell["family"], cell["mixture"], way, variant)
+    return DecodedModel(cell["size"], cell["family"], cell["mixture"], way, variant)
 
 
 def test_the_grids_measure_what_the_claims_need():
@@ -206,7 +210,7 @@ def test_the_grids_measure_what_the_claims_need():
         for need in claim.needs:
             ways = {need}
             if need.mixture == "hybrid":  # the hybrid model's evaluation scores its two other decodings too
-                ways.add(cells.Cell(need.size, need.family, need.mixture))
+                ways.add(DecodedModel(need.size, need.family, need.mixture))
             grid = "book" if claim.command == "make book" else "full"
             assert ways & (made["book"] | made[grid]), f"{claim.id} needs {need.label}, and no grid measures it"
     controls = {need for claim in CLAIMS for step in claim.steps for _, need, _ in step.terms if need.variant}
@@ -226,20 +230,20 @@ def test_the_equal_steps_of_the_grid_are_the_hybrid_runs():
 
 
 def test_the_readme_block_is_made_from_records_and_checked(tmp_path):
-    text = f"# Title\n\n{readme.BEGIN}\nold\n{readme.END}\n\ntail\n"
-    new = readme.updated(text, ALL_GOOD[:3])
+    text = f"# Title\n\n{readme_results.BEGIN}\nold\n{readme_results.END}\n\ntail\n"
+    new = readme_results.replace_block(text, ALL_GOOD[:3])
     assert new.startswith("# Title\n")
-    assert new.endswith(f"{readme.END}\n\ntail\n")
+    assert new.endswith(f"{readme_results.END}\n\ntail\n")
     assert "| C1 | Hybrid beats PoT only" in new
     assert "| reproduced |" in new
     assert "**Not in the committed records**" in new
-    assert readme.updated(new, ALL_GOOD[:3]) == new
+    assert readme_results.replace_block(new, ALL_GOOD[:3]) == new
     with pytest.raises(ValueError, match="once each"):
-        readme.updated("no markers", [])
+        readme_results.replace_block("no markers", [])
 
 
 def test_the_readme_of_this_project_agrees_with_its_records():
     file = ROOT / "README.md"
-    if not file.is_file() or readme.BEGIN not in file.read_text(encoding="utf8"):
+    if not file.is_file() or readme_results.BEGIN not in file.read_text(encoding="utf8"):
         pytest.skip("README.md has no results block yet; `python -m mammoth_utils.report README` fills one")
-    assert readme.update(file, check=True), "run `python -m mammoth_utils.report README`"
+    assert readme_results.update(file, check=True), "run `python -m mammoth_utils.report README`"

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from evaluation_records import record
 
-from mammoth_utils.report import cells, claims, figure_style, figures, published, tables
+from mammoth_utils.report import claims, figure_style, figures, measured_models, published, tables
 
 RECORDS = [
     record("hybrid", 0.7, also={"pot": 0.6, "cot": 0.3}),
@@ -187,13 +187,13 @@ def test_claims_tables_tell_every_claim_and_what_the_world_builds_in():
     assert (reasons["what the world builds in"] != "").all()
     parts = tables.claim_parts(results).frame
     assert set(parts["role"]) == {"decides", "reported"}
-    assert claims.sentence(results).startswith("Of 9 claims: ")
+    assert claims.count_verdicts(results).startswith("Of 9 claims: ")
     for one in results:
-        assert claims.told(one).startswith(f"{one.id} is ")
+        assert claims.outcome(one).startswith(f"{one.id} is ")
 
 
 def test_the_style_does_not_leak_into_the_page():
     before = dict(matplotlib.rcParams)
     figures.main_figure(RECORDS)
     assert dict(matplotlib.rcParams) == before
-    assert cells.MINIATURE[0] == "mini-gsm8k"
+    assert measured_models.MINI_BENCHMARKS[0] == "mini-gsm8k"

@@ -10,7 +10,7 @@ import pandas
 import pytest
 
 from mammoth_utils import records
-from mammoth_utils.report import hardware_figures as figures
+from mammoth_utils.report import figures
 from mammoth_utils.training import hardware_tables
 from mammoth_utils.training.plan import measurements
 from mammoth_utils.training.plan.memory import PARTS
@@ -31,7 +31,7 @@ def plans(gpu="H100", gpus=1):
 @pytest.mark.parametrize(("gpus", "parts"), [(1, len(PARTS) - 1), (8, len(PARTS))], ids=["nothing to load twice", "8"])
 def test_every_plan_has_a_bar_of_its_parts_and_its_total_written_on(gpus, parts):
     frame, machine = plans(gpus=gpus)
-    figure = figures.memory_parts(frame, machine.card.gib, str(machine))
+    figure = figures.memory_by_part(frame, machine.card.gib, str(machine))
     axis = figure.axes[0]
     assert len(axis.patches) == len(frame) * parts
     for number, row in enumerate(frame.to_dict("records")):
@@ -41,7 +41,7 @@ def test_every_plan_has_a_bar_of_its_parts_and_its_total_written_on(gpus, parts)
 
 def test_a_bar_beyond_the_axis_carries_its_length():
     frame, machine = plans()
-    shown = words(figures.memory_parts(frame, machine.card.gib, str(machine)))
+    shown = words(figures.memory_by_part(frame, machine.card.gib, str(machine)))
     assert "1,165 GiB" in shown, "a bar beyond the axis carries its length"
     assert " 75 GiB" in shown, "the card's memory"
     assert "70b llama qlora" in shown
@@ -50,17 +50,17 @@ def test_a_bar_beyond_the_axis_carries_its_length():
 
 def test_a_bar_that_is_cut_keeps_its_text_inside_the_axis():
     frame, machine = plans("T4")
-    figure = figures.memory_parts(frame, machine.card.gib, str(machine))
+    figure = figures.memory_by_part(frame, machine.card.gib, str(machine))
     figure.canvas.draw()
     axis = figure.axes[0]
     right = axis.get_xlim()[1]
-    assert right >= figures.SHOWN * machine.card.gib * 0.999
+    assert right >= figures.AXIS_REACH * machine.card.gib * 0.999
     assert all(text.get_position()[0] <= right for text in axis.texts)
 
 
 def test_the_parts_of_the_figure_are_the_planners():
-    assert tuple(figures.PARTS) == PARTS
-    assert len(set(figures.PARTS.values())) == len(PARTS)
+    assert tuple(figures.MEMORY_COLOURS) == PARTS
+    assert len(set(figures.MEMORY_COLOURS.values())) == len(PARTS)
 
 
 def test_every_measurement_has_a_mark_and_the_band_is_the_bound():
@@ -69,7 +69,9 @@ def test_every_measurement_has_a_mark_and_the_band_is_the_bound():
     )
     figure = figures.planned_against_measured(frame, 15)
     axis = figure.axes[0]
-    marks = [line for line in axis.lines if line.get_marker() in figures.MARKERS.values() and len(line.get_xdata())]
+    marks = [
+        line for line in axis.lines if line.get_marker() in figures.METHOD_MARKERS.values() and len(line.get_xdata())
+    ]
     assert sorted(line.get_xdata()[0] for line in marks) == sorted(frame["peak, %"])
     assert set(frame["net"]) <= set(words(figure))
     assert any(f"n = {len(frame)} runs" in text for text in words(figure))
@@ -77,7 +79,7 @@ def test_every_measurement_has_a_mark_and_the_band_is_the_bound():
 
 @pytest.mark.parametrize(
     "draw",
-    [lambda: figures.memory_parts(pandas.DataFrame(), 80, "H100"),
+    [lambda: figures.memory_by_part(pandas.DataFrame(), 80, "H100"),
      lambda: figures.planned_against_measured(pandas.DataFrame(), 15)],
     ids=["parts", "measured"],
 )  # fmt: skip

@@ -59,12 +59,12 @@ def test_what_was_not_found_is_empty():
 
 @pytest.mark.parametrize("benchmark", ["Mathematics", "SimulEq", "SAT-Math", "MMLU-Math"])
 def test_cells_of_low_confidence_are_not_shown(benchmark):
-    cells = published.cells(version="v3").query("model == 'Llama-2' and size == '7B'")
+    cells = published.accuracies(version="v3").query("model == 'Llama-2' and size == '7B'")
     assert benchmark not in set(cells["benchmark"])
 
 
 def test_every_figure_says_where_it_was_read():
-    frame = published.cells()
+    frame = published.accuracies()
     figures = frame[frame["percent"].notna()]
     assert (figures["read_in"] != "").all()
     assert set(figures["attribution"]) <= set(published.ATTRIBUTIONS)
@@ -75,7 +75,7 @@ def test_every_figure_says_where_it_was_read():
 
 
 def test_no_source_is_a_code_that_only_its_author_reads():
-    folder = resources.files("mammoth_utils.report") / "published"
+    folder = resources.files("mammoth_utils.report") / "published_tables"
     for file in folder.iterdir():
         assert not re.search(r"\bS\d{1,2}\b", file.read_text(encoding="utf8")), file.name
 
@@ -101,7 +101,7 @@ def test_table_2_has_the_sizes_of_the_released_files():
     [
         (lambda: published.main_results("9b"), "known: 6.7b, 7b, 13b, 30b, 34b, 70b"),
         (lambda: published.main_results(version="v2"), "known: v3, v1"),
-        (lambda: published.cells("Table 8"), "known: Table 3"),
+        (lambda: published.accuracies("Table 8"), "known: Table 3"),
         (lambda: published.figure("Table 7", "average"), "18 published figures match"),
     ],
 )

@@ -17,7 +17,7 @@ from mammoth_utils import paths, records
 from mammoth_utils.curation import curate, describe, filters, mixtures, rebuild_record, tables
 from mammoth_utils.curation.sources import download, homes, raw_rows, rebuild, registry
 from mammoth_utils.rationale import Problem, Rationale
-from mammoth_utils.report import published, source_funnel
+from mammoth_utils.report import figures, published
 
 REAL = os.environ.get("MAMMOTH_DATA_DIR", "")
 needs_real = pytest.mark.skipif(not REAL, reason="MAMMOTH_DATA_DIR names no folder of real data")
@@ -459,11 +459,11 @@ def test_table_one_sets_ours_beside_the_papers_and_refuses_the_miniature():
 
 def test_a_funnel_shows_every_source_and_step_with_what_is_left():
     frame = tables.funnel(committed())
-    figure = source_funnel.funnels(frame)
+    figure = figures.source_funnels(frame)
     shown = [axis for axis in figure.axes if axis.get_visible()]
     assert [axis.get_title(loc="left") for axis in shown] == list(dict.fromkeys(frame["source"]))
     numglue = next(axis for axis in shown if axis.get_title(loc="left").startswith("NumGLUE"))
     assert [text.get_text() for text in numglue.texts][-1] == "3,828  (-383)"
     assert [bar.get_width() for bar in numglue.patches][-1] == 3828
     with pytest.raises(ValueError, match="at least one source"):
-        source_funnel.funnels(frame.iloc[:0])
+        figures.source_funnels(frame.iloc[:0])

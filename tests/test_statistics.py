@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mammoth_utils.report import statistics
 from mammoth_utils.report.statistics import Sample, accuracy, contrast, difference, wilson
 
 
@@ -118,19 +117,12 @@ def test_wilson_against_published_values(correct, n, low, high):
     assert wilson(correct, n) == pytest.approx((low, high), abs=2e-4)
 
 
-def test_guessing_rates():
-    assert statistics.guessing_rate([None, None, 5, 5]) == pytest.approx(0.1)
-    golds, families = ["a", "a", "b", "7"], ["x", "x", "x", "y"]
-    assert statistics.best_constant(golds, families) == pytest.approx({"x": 2 / 3, "y": 1.0})
-
-
 @pytest.mark.parametrize(
     ("call", "says"),
     [
         (lambda: contrast([]), "at least one accuracy"),
         (lambda: contrast([(1, sample([1]))], resamples=10), "at least 100 resamples"),
         (lambda: wilson(3, 2), "0 <= correct <= n"),
-        (lambda: statistics.guessing_rate([1]), "at least two options"),
         (lambda: Sample(np.ones((1, 2)), ("b",), ("f", "f"), ("1", "2")), "of one length"),
         (lambda: sample(np.ones((1, 0))), "above 0"),
     ],

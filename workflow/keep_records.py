@@ -13,13 +13,14 @@ from rooms import ROOT
 
 from mammoth_utils import paths, records
 from mammoth_utils.curation import describe, rebuild_record
-from mammoth_utils.report.cells import Measured
+from mammoth_utils.report import measured_models
 
 
 def main() -> None:
     """Write one file a record and say which."""
     for folder, record in records.find("evaluate"):
-        if record["world"] != "miniature" or not Measured(record).whole or not Measured(record).cell.size:
+        evaluation = measured_models.EvaluationRecord(record)
+        if evaluation.world != "miniature" or not evaluation.is_complete or not evaluation.model.size:
             continue
         target = ROOT / "records" / "miniature" / f"{folder.name}.json"
         records.write_text(target, json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")

@@ -1,2 +1,9 @@
-"""What was published, whether ours agrees, how it looks: ``published``, ``statistics``, ``cells``, ``claims``,
-``figures``, ``tables``, ``book``. Import the room that you need; none of them imports torch."""
+"""Report: published figures, claims with their intervals, tables and figures. Reads records; loads no torch."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["claims", "figures", "measured_models", "published", "statistics", "tables"],
+    submod_attrs={"executed_pages": ["first_error", "is_finished"], "row_browser": ["browse_rows"]},
+)

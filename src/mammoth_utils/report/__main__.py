@@ -7,38 +7,38 @@ import sys
 from pathlib import Path
 
 from mammoth_utils import paths
-from mammoth_utils.report import cells, readme
+from mammoth_utils.report import readme_results
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit status: 1 where ``--check`` finds the block out of date."""
+    """Return the exit status: 1 where ``--check`` finds the block out of date."""
     parser = argparse.ArgumentParser(prog="python -m mammoth_utils.report", description=__doc__)
     parser.add_argument("target", choices=["README", "figure"], help="what to write")
     parser.add_argument("--file", type=Path, help="another file than README.md or book/_static/main_figure.png")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the block is out of date")
-    asked = parser.parse_args(arguments)
-    if asked.target == "figure":
-        return _figure(asked.file or paths.root() / "book" / "_static" / "main_figure.png")
-    file = asked.file or paths.root() / "README.md"
-    current = readme.update(file, asked.check)
-    if asked.check and not current:
+    options = parser.parse_args(arguments)
+    if options.target == "figure":
+        return _write_figure(options.file or paths.root() / "book" / "_static" / "main_figure.png")
+    file = options.file or paths.root() / "README.md"
+    current = readme_results.update(file, options.check)
+    if options.check and not current:
         print(f"{file.name}: the results block is not what the records give; `python -m mammoth_utils.report README`")
         return 1
     print(f"{file.name}: {'up to date' if current else 'results block written'}")
     return 0
 
 
-def _figure(file: Path) -> int:
+def _write_figure(file: Path) -> int:
     """Draw the README's main figure from committed records."""
     from mammoth_utils.report import figures
 
-    committed = [one for one in cells.read("miniature") if one.origin == cells.COMMITTED]
-    if not committed:
+    evaluations = readme_results.committed_evaluations()
+    if not evaluations:
         print("no committed record of the miniature to draw; `make book-full` makes them")
         return 1
     file.parent.mkdir(parents=True, exist_ok=True)
-    figures.main_figure(committed).savefig(file, metadata={"Software": None})
-    print(f"{file.name}: drawn from {len(committed)} committed records")
+    figures.main_figure(evaluations).savefig(file, metadata={"Software": None})
+    print(f"{file.name}: drawn from {len(evaluations)} committed records")
     return 0
 
 

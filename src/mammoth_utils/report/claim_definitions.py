@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from mammoth_utils.report import published
-from mammoth_utils.report.cells import Cell
+from mammoth_utils.report.measured_models import DecodedModel
 from mammoth_utils.vocabulary import EQUAL_STEPS, UNTUNED
 
 LOGIC = ("logic", "abstract algebra")
 
-HYBRID = Cell("1m", "llama", "hybrid")
-HYBRID_COT, HYBRID_POT = Cell("1m", "llama", "hybrid", "cot"), Cell("1m", "llama", "hybrid", "pot")
-COT, POT = Cell("1m", "llama", "cot", "cot"), Cell("1m", "llama", "pot", "pot")
-BASE = Cell("1m", "llama", UNTUNED)
-CODER, LARGER = Cell("1m", "coder", "hybrid"), Cell("3m", "llama", "hybrid")
-GROWING = tuple(Cell("1m", "llama", mixture) for mixture in ("G", "G+M", "G+M+C", "G+M+C+A"))
-UNFILTERED = Cell("1m", "llama", "unfiltered")
+HYBRID = DecodedModel("1m", "llama", "hybrid")
+HYBRID_COT, HYBRID_POT = (DecodedModel("1m", "llama", "hybrid", decoding) for decoding in ("cot", "pot"))
+COT, POT = (DecodedModel("1m", "llama", kind, kind) for kind in ("cot", "pot"))
+BASE = DecodedModel("1m", "llama", UNTUNED)
+CODER, LARGER = DecodedModel("1m", "coder", "hybrid"), DecodedModel("3m", "llama", "hybrid")
+GROWING = tuple(DecodedModel("1m", "llama", mixture) for mixture in ("G", "G+M", "G+M+C", "G+M+C+A"))
+UNFILTERED = DecodedModel("1m", "llama", "unfiltered")
 
 ALL: Mapping[str, Any] = {}
 IN, OUT = {"in_domain": True}, {"in_domain": False}
@@ -29,21 +30,28 @@ OWN = {"benchmarks": ("mini-gsm8k",)}
 
 @dataclass(frozen=True)
 class Part:
-    """A weighted sum of accuracies that a claim says lies above a margin.
+    """A weighted sum of accuracies that, by the claim, lies above a margin.
 
     Attributes:
-        name: What it compares, in words.
-        terms: Factor, cell, and which items of it (arguments of :func:`cells.sample`).
-        margin: As a fraction; a difference has to lie above it.
+        name: The comparison in words.
+        terms: Factor, model, and the items of it (arguments of :func:`measured_models.sample`).
+        margin: As a fraction.
     """
 
     name: str
-    terms: tuple[tuple[float, Cell, Mapping[str, Any]], ...]
+    terms: tuple[tuple[float, DecodedModel, Mapping[str, Any]], ...]
     margin: float = 0.0
 
+    @property
+    def models(self) -> tuple[DecodedModel, ...]:
+        """The models of its terms, each once."""
+        return tuple(dict.fromkeys(model for _, model, _ in self.terms))
 
-def less(name: str, first: Cell, second: Cell, items: Mapping[str, Any] = ALL, margin: float = 0.0) -> Part:
-    """The part that says: the first cell less the second, on the same items."""
+
+def difference(
+    name: str, first: DecodedModel, second: DecodedModel, items: Mapping[str, Any] = ALL, margin: float = 0.0
+) -> Part:
+    """Return the part that compares two models on the same items: the first less the second."""
     return Part(name, ((1.0, first, items), (-1.0, second, items)), margin)
 
 
@@ -53,12 +61,12 @@ class Claim:
 
     Attributes:
         id: ``C1`` to ``C9``.
-        statement: In a sentence.
-        formula: In words, with the averages named.
-        built_in: What the world, not the model, settles.
-        parts: What has to hold.
-        steps: What is reported beside them.
-        command: What measures the cells that `make book` may lack.
+        statement: The claim in a sentence.
+        formula: The comparison in words, with the averages named.
+        built_in: The part of the outcome that the miniature's construction settles, whatever the model.
+        parts: The differences that decide.
+        steps: Differences that are reported beside them and decide nothing.
+        command: The command that measures its models.
     """
 
     id: str
@@ -70,20 +78,18 @@ class Claim:
     command: str = "make book"
 
     @property
-    def needs(self) -> tuple[Cell, ...]:
-        """The cells without which it has no verdict."""
-        return tuple(dict.fromkeys(cell for part in self.parts for _, cell, _ in part.terms))
+    def needs(self) -> tuple[DecodedModel, ...]:
+        """The models without which it has no verdict."""
+        return tuple(dict.fromkeys(model for part in self.parts for model in part.models))
 
 
-def _equal_steps(name: str, cell: Cell, other: Cell, items: Mapping[str, Any] = ALL) -> Part:
-    control = Cell(other.size, other.family, other.mixture, other.decoding, EQUAL_STEPS)
-    return less(f"{name} at equal steps", cell, control, items)
+def _equal_steps(name: str, first: DecodedModel, second: DecodedModel, items: Mapping[str, Any] = ALL) -> Part:
+    return difference(f"{name} at equal steps", first, replace(second, variant=EQUAL_STEPS), items)
 
 
-def _pairs(cells_: Sequence[Cell], items: Mapping[str, Any]) -> tuple[Part, ...]:
+def _successive(models: Sequence[DecodedModel], items: Mapping[str, Any]) -> tuple[Part, ...]:
     return tuple(
-        less(f"{after.mixture} - {before.mixture}", after, before, items)
-        for before, after in zip(cells_, cells_[1:], strict=False)
+        difference(f"{after.mixture} - {before.mixture}", after, before, items) for before, after in pairwise(models)
     )
 
 
@@ -94,10 +100,10 @@ CLAIMS: tuple[Claim, ...] = (
         "at equal epochs",
         "Half of the numeric problems have products that a model of this size cannot do in prose, which favours PoT; "
         "logic and abstract algebra have no program, which favours the hybrid. The hybrid mixture has more rows.",
-        (less("hybrid - PoT only", HYBRID, POT), less("PoT only - CoT only", POT, COT)),
+        (difference("hybrid - PoT only", HYBRID, POT), difference("PoT only - CoT only", POT, COT)),
         (
             _equal_steps("hybrid - PoT only", HYBRID, POT), _equal_steps("hybrid - CoT only", HYBRID, COT),
-            less("hybrid - untuned base", HYBRID, BASE),
+            difference("hybrid - untuned base", HYBRID, BASE),
         ),
     ),
     Claim(
@@ -107,12 +113,14 @@ CLAIMS: tuple[Claim, ...] = (
         "No source has a program for logic or abstract algebra, so PoT can only guess there; numbers are large enough "
         "that arithmetic in prose is hard.",
         (
-            less("open numeric: PoT only - CoT only", POT, COT, NUMERIC),
-            less("logic and abstract algebra: CoT only - PoT only", COT, POT, REASONING),
+            difference("open numeric: PoT only - CoT only", POT, COT, NUMERIC),
+            difference("logic and abstract algebra: CoT only - PoT only", COT, POT, REASONING),
         ),
         (
-            less("open numeric, hybrid model: PoT - CoT decoding", HYBRID_POT, HYBRID_COT, NUMERIC),
-            less("logic and abstract algebra, hybrid model: CoT - PoT decoding", HYBRID_COT, HYBRID_POT, REASONING),
+            difference("open numeric, hybrid model: PoT - CoT decoding", HYBRID_POT, HYBRID_COT, NUMERIC),
+            difference(
+                "logic and abstract algebra, hybrid model: CoT - PoT decoding", HYBRID_COT, HYBRID_POT, REASONING
+            ),
         ),
     ),
     Claim(
@@ -122,12 +130,12 @@ CLAIMS: tuple[Claim, ...] = (
         "The rule takes prose where no program can help; where a program runs and prints something wrong, the fallback "
         "never fires, here as in the paper.",
         (
-            less("hybrid - CoT decoding", HYBRID, HYBRID_COT, margin=-0.01),
-            less("hybrid - PoT decoding", HYBRID, HYBRID_POT, margin=-0.01),
+            difference("hybrid - CoT decoding", HYBRID, HYBRID_COT, margin=-0.01),
+            difference("hybrid - PoT decoding", HYBRID, HYBRID_POT, margin=-0.01),
         ),
         (
-            less("logic and abstract algebra: hybrid - CoT decoding", HYBRID, HYBRID_COT, REASONING),
-            less("multiple choice: hybrid - PoT decoding", HYBRID, HYBRID_POT, {"choice": True}),
+            difference("logic and abstract algebra: hybrid - CoT decoding", HYBRID, HYBRID_COT, REASONING),
+            difference("multiple choice: hybrid - PoT decoding", HYBRID, HYBRID_POT, {"choice": True}),
         ),
     ),
     Claim(
@@ -135,24 +143,24 @@ CLAIMS: tuple[Claim, ...] = (
         "out-of-domain average: all - G > 0; the four steps between are reported",
         "Out-of-domain sets draw on families and wordings that only later sources carry; later mixtures have "
         "more rows.",
-        (less("all - G", HYBRID, GROWING[0], OUT),),
-        (*_pairs((*GROWING, HYBRID), OUT), _equal_steps("all - G", HYBRID, GROWING[0], OUT)),
+        (difference("all - G", HYBRID, GROWING[0], OUT),),
+        (*_successive((*GROWING, HYBRID), OUT), _equal_steps("all - G", HYBRID, GROWING[0], OUT)),
     ),
     Claim(
         "C5", "A specialist trained on GSM8K alone gains in its own domain and loses out of domain.",
         "mini-gsm8k: G - untuned base > 0; out-of-domain average: hybrid - G > 0",
         "mini-GSM8K has one style of question and few families, so that most out-of-domain wordings are new to it.",
         (
-            less("mini-gsm8k: G - untuned base", GROWING[0], BASE, OWN),
-            less("out of domain: hybrid - G", HYBRID, GROWING[0], OUT),
+            difference("mini-gsm8k: G - untuned base", GROWING[0], BASE, OWN),
+            difference("out of domain: hybrid - G", HYBRID, GROWING[0], OUT),
         ),
-        (less("mini-gsm8k: G - hybrid", GROWING[0], HYBRID, OWN),),
+        (difference("mini-gsm8k: G - hybrid", GROWING[0], HYBRID, OWN),),
     ),
     Claim(
         "C6", "A larger model is better.",
         "nine-set average: 3m - 1m > 0, both hybrid",
         "The 3m base has 3.6 times the parameters and read half the text (6.0 against 12.4 million tokens).",
-        (less("3m - 1m", LARGER, HYBRID),), (less("3m - 1m out of domain", LARGER, HYBRID, OUT),),
+        (difference("3m - 1m", LARGER, HYBRID),), (difference("3m - 1m out of domain", LARGER, HYBRID, OUT),),
         command="make book-full",
     ),
     Claim(
@@ -161,7 +169,10 @@ CLAIMS: tuple[Claim, ...] = (
         "in domain is reported",
         "The coder base read mostly Python. Each repeats its last phase of pre-training until look-ups are learnt, "
         "which took coder a round more (13.9 against 12.4 million tokens).",
-        (less("nine sets: coder - llama", CODER, HYBRID), less("out of domain: coder - llama", CODER, HYBRID, OUT)),
+        (
+            difference("nine sets: coder - llama", CODER, HYBRID),
+            difference("out of domain: coder - llama", CODER, HYBRID, OUT),
+        ),
         (
             Part("gain out of domain - gain in domain",
                  ((1, CODER, OUT), (-1, HYBRID, OUT), (-1, CODER, IN), (1, HYBRID, IN))),
@@ -172,9 +183,9 @@ CLAIMS: tuple[Claim, ...] = (
         "nine-set average: hybrid - unfiltered > 0",
         "A stated share of the teacher's programs is wrong; execution against the gold answer throws these out, and "
         "the unfiltered mixture keeps them and so has more rows.",
-        (less("kept by execution - unfiltered", HYBRID, UNFILTERED),),
+        (difference("kept by execution - unfiltered", HYBRID, UNFILTERED),),
         (
-            less("out of domain", HYBRID, UNFILTERED, OUT),
+            difference("out of domain", HYBRID, UNFILTERED, OUT),
             _equal_steps("kept by execution - unfiltered", HYBRID, UNFILTERED),
         ),
     ),
@@ -187,26 +198,26 @@ CLAIMS: tuple[Claim, ...] = (
             Part("gain out of domain - gain in domain",
                  ((1, HYBRID, OUT), (-1, BASE, OUT), (-1, HYBRID, IN), (1, BASE, IN))),
         ),
-        (less("gain in domain", HYBRID, BASE, IN), less("gain out of domain", HYBRID, BASE, OUT)),
+        (difference("gain in domain", HYBRID, BASE, IN), difference("gain out of domain", HYBRID, BASE, OUT)),
     ),
 )  # fmt: skip
 
 
 def paper_figures() -> dict[str, str]:
-    """The paper's own figures for each claim, sign and size, from :mod:`published`; v3 unless said."""
-    one, main = published.figure, published.main_results
+    """Return the paper's own figures for each claim in a sentence, from :mod:`published`; v3 unless stated."""
+    figure = published.figure
     llama = {"model": "MAmmoTH", "size": "7B"}
-    averages = {kind: one("Table 6", "average", training=kind) for kind in ("hybrid", "PoT", "CoT")}
-    math = {kind: one("Table 6", "MATH", training=kind) for kind in ("PoT", "CoT")}
-    aqua = {kind: one("Table 6", "AQuA-RAT", training=kind) for kind in ("PoT", "CoT")}
-    mmlu = {way: one("Table 7", "MMLU-Math", decoding=way, **llama) for way in ("PoT", "CoT")}
-    seven = {way: one("Table 7", "average", decoding=way, **llama) for way in ("Hybrid", "PoT", "CoT")}
-    simul = {way: one("Table 7", "SimulEq", decoding=way, **llama) for way in ("Hybrid", "PoT")}
-    own = {key: one("Table 5", "GSM8K", training=key) for key in ("none", "G", "all")}
-    far = {key: one("Table 5", "MMLU-Math", training=key) for key in ("G", "all")}
-    larger = one("Table 7", "average", model="MAmmoTH", size="13B", decoding="Hybrid")
-    coder = one("Table 7", "average", model="MAmmoTH-Coder", size="7B", decoding="Hybrid")
-    rows = {row["model"]: row for _, row in main("7b").iterrows()}
+    averages = {kind: figure("Table 6", "average", training=kind) for kind in ("hybrid", "PoT", "CoT")}
+    math = {kind: figure("Table 6", "MATH", training=kind) for kind in ("PoT", "CoT")}
+    aqua = {kind: figure("Table 6", "AQuA-RAT", training=kind) for kind in ("PoT", "CoT")}
+    mmlu = {way: figure("Table 7", "MMLU-Math", decoding=way, **llama) for way in ("PoT", "CoT")}
+    seven = {way: figure("Table 7", "average", decoding=way, **llama) for way in ("Hybrid", "PoT", "CoT")}
+    simul = {way: figure("Table 7", "SimulEq", decoding=way, **llama) for way in ("Hybrid", "PoT")}
+    own = {key: figure("Table 5", "GSM8K", training=key) for key in ("none", "G", "all")}
+    far = {key: figure("Table 5", "MMLU-Math", training=key) for key in ("G", "all")}
+    larger = figure("Table 7", "average", model="MAmmoTH", size="13B", decoding="Hybrid")
+    coder = figure("Table 7", "average", model="MAmmoTH-Coder", size="7B", decoding="Hybrid")
+    rows = {row["model"]: row for _, row in published.main_results("7b").iterrows()}
     out, into = (rows["MAmmoTH-Coder"][k] - rows["MAmmoTH"][k] for k in ("computed_out", "computed_in"))
     return {
         "C1": f"7B, Table 6: hybrid - PoT {averages['hybrid'] - averages['PoT']:+.1f}, "

@@ -1,4 +1,4 @@
-"""How the book's figures look: one colour and marker per method, panels, axes and legends."""
+"""Style of the book's figures: one colour and marker per method, panels, axes and legends."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _STYLE = {
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """The function under the book's style, whatever the page set."""
+    """Return a drawing function that applies the book's style, whatever the page has set."""
 
     @functools.wraps(draw)
     def drawn(*args: Any, **kwargs: Any) -> Figure:
@@ -51,20 +51,20 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 
 def hollow(method: str) -> dict[str, Any]:
-    """How a published mark looks."""
+    """Return the look of a published mark: the method's colour, white inside."""
     return {"color": COLOURS[method], "markerfacecolor": "white", "markersize": 7}
 
 
 def panels(heights: Sequence[float], row: float = 0.42) -> tuple[Figure, list[Axes]]:
-    """A figure with one panel below the other, tall in proportion to their rows."""
+    """Return a figure and its panels, one below the other, tall in proportion to their rows."""
     # By pyplot, so that the page's backend shows the figure once although the line ends with a semicolon.
     figure = plt.figure(figsize=(WIDTH, row * sum(heights) + 0.7 * len(heights) + 0.5), layout="constrained")
     axes = figure.subplots(len(heights), 1, sharex=len(heights) > 1, squeeze=False, height_ratios=list(heights))
-    return figure, [one[0] for one in axes]
+    return figure, list(axes[:, 0])
 
 
 def empty(message: str) -> Figure:
-    """A figure that says what is missing and what measures it, in place of one without data."""
+    """Return a figure that shows a message in place of data: what is missing and which command measures it."""
     figure = plt.figure(figsize=(WIDTH, 1.4))
     figure.text(0.5, 0.5, "\n".join(textwrap.wrap(message, 60)), ha="center", va="center", fontsize=9, wrap=True)
     return figure
@@ -101,15 +101,15 @@ def legend(figure: Figure, axis: Axes) -> None:
 
 
 def span(counts: set[int]) -> str:
-    """Problem counts in words."""
+    """Return a range of counts in words, such as ``200 to 500``."""
     return f"{min(counts)}" if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
 
 
 def count(number: int, noun: str) -> str:
-    """A number with its noun."""
+    """Return a number with its noun, such as ``3 seeds``."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def wrapped(text: str, width: int = 26) -> str:
-    """A label over several lines."""
+    """Return a label broken into lines."""
     return "\n".join(textwrap.wrap(text, width))

@@ -7,64 +7,71 @@ with text of 10 points, so that a page of 380 pixels and a dark one both read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mammoth_utils.report import cells, claim_definitions, figure_style, statistics
-from mammoth_utils.report.cells import Cell, Measured
+from mammoth_utils.report import claim_definitions, measured_models, statistics
+from mammoth_utils.report import figure_style as style
 from mammoth_utils.report.claims import ClaimResult
+from mammoth_utils.report.measured_models import DecodedModel, EvaluationRecord
 from mammoth_utils.vocabulary import UNTUNED
 
+# Of no method and no verdict: Tol's muted palette, which the colour-blind tell apart, with grey for the rest.
+MEMORY_COLOURS = {
+    "weights": "#332288", "gradients": "#88CCEE", "optimiser": "#44AA99", "activations": "#DDCC77",
+    "logits": "#CC6677", "extra": "#BBBBBB", "loading": "#AA4499",
+}  # fmt: skip
+METHOD_MARKERS = {"full": "o", "lora": "s", "qlora": "^"}
+AXIS_REACH = 1.6  # cards' memories that the axis reaches; longer bars are cut, with their length written on
+FUNNEL_COLUMNS = 3
 
-@figure_style.styled
-def main_figure(records: Iterable[Measured | Mapping[str, Any]], size: str = "1m", family: str = "llama") -> Figure:
-    """Hybrid, PoT only and CoT only on each benchmark of the miniature, in domain above out of domain.
+
+@style.styled
+def main_figure(
+    records: Iterable[EvaluationRecord | Mapping[str, Any]], size: str = "1m", family: str = "llama"
+) -> Figure:
+    """Draw hybrid, PoT only and CoT only on each benchmark of the miniature, in domain above out of domain.
 
     Bars are 95 % intervals clustered by problem family (and seed, where there are several); a grey cross is the
-    untuned base.
-
-    If none of the four models was measured, the figure says so and how to measure them.
+    untuned base. Where none of the four models was measured, the figure names the command that measures them.
     """
-    given = cells.measured(records)
-    wanted = {
-        "hybrid": Cell(size, family, "hybrid"), "pot": Cell(size, family, "pot", "pot"),
-        "cot": Cell(size, family, "cot", "cot"), "none": Cell(size, family, UNTUNED),
+    evaluations = measured_models.as_evaluations(records)
+    models = {
+        "hybrid": DecodedModel(size, family, "hybrid"), "pot": DecodedModel(size, family, "pot", "pot"),
+        "cot": DecodedModel(size, family, "cot", "cot"), "none": DecodedModel(size, family, UNTUNED),
     }  # fmt: skip
-    filled = {method: found for method, cell in wanted.items() if (found := cells.fill(cell, given))}
-    if not filled:
-        missing = ", ".join(cell.label for cell in wanted.values())
-        return figure_style.empty(
-            f"No record of {missing}. `make book` measures the 1m ones, `make book-full` the others."
-        )
-    held = next(iter(filled.values()))[0][1]
-    panels = [[name for name, one in held.items() if one["in_domain"] is inside] for inside in (True, False)]
-    figure, axes = figure_style.panels([len(names) for names in panels], row=0.52)
+    by_method = {method: measured_models.seeds_of(model, evaluations) for method, model in models.items()}
+    measured = {method: seeds for method, seeds in by_method.items() if seeds}
+    if not measured:
+        missing = ", ".join(model.label for model in models.values())
+        return style.empty(f"No record of {missing}. `make book` measures the 1m ones, `make book-full` the others.")
+    benchmarks = next(iter(measured.values()))[0][1]
+    panels = [[name for name, score in benchmarks.items() if score["in_domain"] is inside] for inside in (True, False)]
+    figure, axes = style.panels([len(names) for names in panels], row=0.52)
     for axis, names, title in zip(axes, panels, ("in domain", "out of domain"), strict=True):
-        for place, (method, found) in enumerate(filled.items()):
+        for place, (method, seeds) in enumerate(measured.items()):
             shift = 0.0 if method == "none" else (place - 1) * 0.22
             for row, name in enumerate(names):
-                drawn = cells.sample(found, benchmarks=(name,))
-                interval = statistics.accuracy(drawn) if drawn is not None else None
-                if interval is not None:
-                    figure_style.dot(axis, method, interval, row + shift, label=row == 0 and axis is axes[0])
-        figure_style.rows(axis, names, title)
-    counts = {one["n"] for one in held.values()}
-    # An untuned base has no seed: what was trained says how many there are.
-    seeds = min((len(found) for method, found in filled.items() if method != "none"), default=1)
-    figure_style.finish(
-        axes,
-        f"correct, % (n = {figure_style.span(counts)} problems a set, {figure_style.count(seeds, 'seed')};\nbars: 95 % intervals)",
-    )
-    figure_style.legend(figure, axes[0])
+                sample = measured_models.sample(seeds, benchmarks=(name,))
+                if sample is not None:
+                    interval = statistics.accuracy(sample)
+                    style.dot(axis, method, interval, row + shift, label=row == 0 and axis is axes[0])
+        style.rows(axis, names, title)
+    problems = style.span({score["n"] for score in benchmarks.values()})
+    # An untuned base has no seed: the trained models say how many there are.
+    seeds = style.count(min((len(s) for method, s in measured.items() if method != "none"), default=1), "seed")
+    style.finish(axes, f"correct, % (n = {problems} problems a set, {seeds};\nbars: 95 % intervals)")
+    style.legend(figure, axes[0])
     return figure
 
 
-@figure_style.styled
+@style.styled
 def accuracy_by_benchmark(frame: pd.DataFrame) -> Figure:
-    """One model's accuracy by benchmark: a filled mark under the corrected rule, a bar for Wilson's 95 % interval.
+    """Draw one model's accuracy by benchmark: a filled mark under the corrected rule, a bar for Wilson's 95 % interval.
 
     Args:
         frame: Columns ``benchmark`` (or ``name``), ``in_domain``, ``n`` and ``corrected`` as fractions; where
@@ -79,7 +86,7 @@ def accuracy_by_benchmark(frame: pd.DataFrame) -> Figure:
     both = (("in domain", frame[inside]), ("out of domain", frame[~inside]))
     groups = [(title, part) for title, part in both if len(part)]
     methods = list(dict.fromkeys(frame["method"])) if "method" in frame else ["hybrid"]
-    figure, axes = figure_style.panels([part[label].nunique() for _, part in groups])
+    figure, axes = style.panels([part[label].nunique() for _, part in groups])
     for axis, (title, part) in zip(axes, groups, strict=True):
         names = list(dict.fromkeys(part[label]))
         for place, method in enumerate(methods):
@@ -89,35 +96,36 @@ def accuracy_by_benchmark(frame: pd.DataFrame) -> Figure:
                 n, share = int(row["n"]), float(row["corrected"])
                 low, high = statistics.wilson(round(share * n), n)
                 interval = statistics.Interval(share, low, high, n, 1, 1)
-                figure_style.dot(axis, method, interval, at, label=len(methods) > 1 and row[label] == names[0])
+                style.dot(axis, method, interval, at, label=len(methods) > 1 and row[label] == names[0])
                 if "published" in part:
                     axis.plot([100 * row["published"]], [at], "|", color="black", markersize=11)
-        figure_style.rows(axis, names, title)
+        style.rows(axis, names, title)
     rule = "; black tick: published rule" if "published" in frame else ""
-    figure_style.finish(
-        axes, f"correct, % (n = {figure_style.span(set(frame['n'].astype(int)))};\nbars: Wilson's 95 % interval{rule})"
+    style.finish(
+        axes, f"correct, % (n = {style.span(set(frame['n'].astype(int)))};\nbars: Wilson's 95 % interval{rule})"
     )
     if len(methods) > 1:
-        figure_style.legend(figure, axes[0])
+        style.legend(figure, axes[0])
     return figure
 
 
-@figure_style.styled
+@style.styled
 def growing_mixtures(frame: pd.DataFrame) -> Figure:
-    """Accuracy in and out of domain as sources are added, ours.
+    """Draw our accuracy in and out of domain as sources are added.
 
     Args:
         frame: Columns ``mixture`` in order, ``in_domain`` and ``out_of_domain`` as :class:`statistics.Interval`.
     """
     if frame.empty:
-        return figure_style.empty("No growing mixture has a record. `make book` measures them.")
-    figure, axes = figure_style.panels([4.6], row=0.6)
+        return style.empty("No growing mixture has a record. `make book` measures them.")
+    figure, axes = style.panels([4.6], row=0.6)
     axis, places = axes[0], range(len(frame))
     for column, line, marker in (("in_domain", "--", "s"), ("out_of_domain", "-", "o")):
-        values = [100 * one.estimate for one in frame[column]]
-        below = [max(0.0, 100 * (one.estimate - one.low)) for one in frame[column]]
-        above = [max(0.0, 100 * (one.high - one.estimate)) for one in frame[column]]
-        axis.errorbar(places, values, yerr=[below, above], color=figure_style.COLOURS["hybrid"], linestyle=line, marker=marker,
+        intervals = list(frame[column])
+        values = [100 * interval.estimate for interval in intervals]
+        below = [max(0.0, 100 * (interval.estimate - interval.low)) for interval in intervals]
+        above = [max(0.0, 100 * (interval.high - interval.estimate)) for interval in intervals]
+        axis.errorbar(places, values, yerr=[below, above], color=style.COLOURS["hybrid"], linestyle=line, marker=marker,
                       capsize=2, label=column.replace("_", " "))  # fmt: skip
     axis.set_xticks(list(places), list(frame["mixture"]))
     axis.set_ylim(0, 100)
@@ -128,73 +136,66 @@ def growing_mixtures(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@figure_style.styled
+@style.styled
 def claims_figure(results: Sequence[ClaimResult]) -> Figure:
-    """Every part of every measured claim as a difference with its interval; the colour is the part's verdict.
+    """Draw every part of every measured claim as a difference with its interval; the colour is the part's verdict.
 
-    If no claim was measured, the figure says so and how to measure them.
+    Where no claim was measured, the figure names the commands that measure them.
     """
-    rows = [(one.id, part) for one in results for part in one.parts]
+    rows = [(result.id, part) for result in results for part in result.parts]
     if not rows:
-        return figure_style.empty("None of these claims has all its cells. " + _commands(results))
-    figure, axes = figure_style.panels([len(rows)], row=0.46)
+        commands = dict.fromkeys(result.command for result in results if result.command)
+        measure = "; ".join(f"`{command}` measures them" for command in commands)
+        return style.empty(f"None of these claims has all its models measured. {measure}")
+    figure, axes = style.panels([len(rows)], row=0.46)
     axis = axes[0]
     axis.axvline(0, color="black", linewidth=0.8)
     shown = set()
     for place, (_, part) in enumerate(rows):
-        colour, one = figure_style.VERDICT_COLOURS[part.verdict], part.interval
-        axis.plot([100 * one.low, 100 * one.high], [place, place], color=colour, linewidth=2)
-        axis.plot([100 * one.estimate], [place], color=colour, linestyle="none", markersize=6,
-                  marker=figure_style.VERDICT_MARKERS[part.verdict],
+        colour, interval = style.VERDICT_COLOURS[part.verdict], part.interval
+        axis.plot([100 * interval.low, 100 * interval.high], [place, place], color=colour, linewidth=2)
+        axis.plot([100 * interval.estimate], [place], color=colour, linestyle="none", markersize=6,
+                  marker=style.VERDICT_MARKERS[part.verdict],
                   label=part.verdict if part.verdict not in shown else None)  # fmt: skip
         if part.margin:
             axis.plot([100 * part.margin], [place], color="black", marker="|", markersize=12, linestyle="none")
         shown.add(part.verdict)
-    axis.set_yticks(
-        range(len(rows)), [f"{claim}  {figure_style.wrapped(part.name)}" for claim, part in rows], fontsize=8.5
-    )
+    names = [f"{claim}  {style.wrapped(part.name)}" for claim, part in rows]
+    axis.set_yticks(range(len(rows)), names, fontsize=8.5)
     axis.set_ylim(len(rows) - 0.5, -0.5)
     seeds = min(part.interval.seeds for _, part in rows)
-    behind = f"n = {figure_style.span({part.interval.items for _, part in rows})}, {figure_style.count(seeds, 'seed')} or more"
-    axis.set_xlabel(f"difference, points, corrected rule\n({behind}; bars: 95 %, tick: margin)")
-    figure_style.legend(figure, axis)
+    items = style.span({part.interval.items for _, part in rows})
+    axis.set_xlabel(
+        f"difference, points, corrected rule\n(n = {items}, {style.count(seeds, 'seed')} or more; "
+        "bars: 95 %, tick: margin)"
+    )
+    style.legend(figure, axis)
     return figure
 
 
-def _commands(results: Sequence[ClaimResult]) -> str:
-    wanted = dict.fromkeys(one.command for one in results if one.command)
-    return "; ".join(f"`{command}` measures them" for command in wanted)
-
-
-@figure_style.styled
+@style.styled
 def decodings(frame: pd.DataFrame) -> Figure:
-    """The paper's Table 7: averages of each model by its three ways of decoding, hollow, as published.
+    """Draw the paper's Table 7: averages of each model by its three ways of decoding, hollow, as published.
 
     Args:
         frame: As :func:`published.decodings` gives it.
     """
     models = list(dict.fromkeys(zip(frame["model"], frame["size"], strict=True)))
-    figure, axes = figure_style.panels([len(models)])
+    figure, axes = style.panels([len(models)])
     axis = axes[0]
     for method, decoding in (("hybrid", "Hybrid"), ("pot", "PoT"), ("cot", "CoT")):
         own = frame[frame["decoding"] == decoding].set_index(["model", "size"])["printed"]
-        values = [own[one] for one in models]
-        axis.plot(
-            values,
-            range(len(models)),
-            figure_style.MARKERS[method],
-            label=f"{decoding} decoding",
-            **figure_style.hollow(method),
-        )
-    figure_style.rows(axis, [f"{model}\n{size}" for model, size in models], "published, Table 7 (v3)")
-    figure_style.finish(axes, "average of nine sets, % (no intervals printed)")
-    figure_style.legend(figure, axis)
+        values, marker = [own[model] for model in models], style.MARKERS[method]
+        axis.plot(values, range(len(models)), marker, label=f"{decoding} decoding", **style.hollow(method))
+    style.rows(axis, [f"{model}\n{size}" for model, size in models], "published, Table 7 (v3)")
+    style.finish(axes, "average of nine sets, % (no intervals printed)")
+    style.legend(figure, axis)
     return figure
 
 
-@figure_style.styled
+@style.styled
 def published_main(frame: pd.DataFrame) -> Figure:
-    """The paper's Tables 3 and 4: averages of its own models in and out of domain, hollow, as published.
+    """Draw the paper's Tables 3 and 4: averages of its own models in and out of domain, hollow, as published.
 
     Args:
         frame: As :func:`published.main_results` gives it; rows without complete cells are left out.
@@ -202,61 +203,61 @@ def published_main(frame: pd.DataFrame) -> Figure:
     own = frame[frame["computed_in"].notna() & frame["computed_out"].notna()]
     if own.empty:
         raise ValueError("no row of the published table has all nine cells")
-    figure, axes = figure_style.panels([len(own)])
+    figure, axes = style.panels([len(own)])
     axis, places = axes[0], range(len(own))
     columns = (("computed_in", "s", "in domain (4 sets)"), ("computed_out", "o", "out of domain (5 sets)"))
     for column, marker, title in columns:
-        axis.plot(list(own[column]), places, marker, label=title, **figure_style.hollow("hybrid"))
+        axis.plot(list(own[column]), places, marker, label=title, **style.hollow("hybrid"))
     names = [f"{model}\n{size}" for model, size in zip(own["model"], own["size"], strict=True)]
-    figure_style.rows(axis, names, f"published, {own['version'].iloc[0]}")
-    figure_style.finish(axes, "mean of the printed cells, % (no intervals printed)")
-    figure_style.legend(figure, axis)
+    style.rows(axis, names, f"published, {own['version'].iloc[0]}")
+    style.finish(axes, "mean of the printed cells, % (no intervals printed)")
+    style.legend(figure, axis)
     return figure
 
 
-@figure_style.styled
+@style.styled
 def sources_ablation(frame: pd.DataFrame) -> Figure:
-    """The paper's Figure 2 / Table 6: the average by what Llama-2 7B was trained on, hollow bars, as published."""
+    """Draw the paper's Figure 2 / Table 6: the average by what Llama-2 7B was trained on, hollow bars, as published."""
     own = frame[frame["printed"].notna()]
-    figure, axes = figure_style.panels([len(own)])
+    figure, axes = style.panels([len(own)])
     keys = {"none": "none", "CoT": "cot", "PoT": "pot", "hybrid": "hybrid"}
-    colours = [figure_style.COLOURS[keys.get(one, "paper")] for one in own["training"]]
+    colours = [style.COLOURS[keys.get(training, "paper")] for training in own["training"]]
     axes[0].barh(range(len(own)), own["printed"], height=0.55, color="white", edgecolor=colours, linewidth=2)
     for place, value in enumerate(own["printed"]):
         axes[0].text(value + 1, place, f"{value:.1f}", va="center", fontsize=9)
-    names = [one.replace("none", "untuned") for one in own["training"]]
-    figure_style.rows(axes[0], names, f"published, Table 6 ({own['version'].iloc[0]})")
-    figure_style.finish(axes, "average of nine sets, % (Llama-2 7B, no intervals printed)")
+    names = [training.replace("none", "untuned") for training in own["training"]]
+    style.rows(axes[0], names, f"published, Table 6 ({own['version'].iloc[0]})")
+    style.finish(axes, "average of nine sets, % (Llama-2 7B, no intervals printed)")
     return figure
 
 
-@figure_style.styled
+@style.styled
 def sources_by_kind(frame: pd.DataFrame) -> Figure:
-    """Rows of each source, coloured by its kind.
+    """Draw the rows of each source, coloured by kind.
 
     Args:
         frame: Columns ``source``, ``kind`` (``cot`` or ``pot``) and ``rows``; ``kept`` where a filter ran.
     """
-    figure, axes = figure_style.panels([len(frame)], row=0.34)
+    figure, axes = style.panels([len(frame)], row=0.34)
     for kind, name in (("cot", "CoT"), ("pot", "PoT")):
-        at = [place for place, one in enumerate(frame["kind"]) if str(one).lower() == kind]
+        at = [place for place, label in enumerate(frame["kind"]) if str(label).lower() == kind]
         own = frame.iloc[at]
         if "kept" in frame:
-            edge = {"facecolor": "white", "edgecolor": figure_style.COLOURS[kind]}
+            edge = {"facecolor": "white", "edgecolor": style.COLOURS[kind]}
             axes[0].barh(at, own["rows"], height=0.7, label=f"{name}, loaded", **edge)
-            axes[0].barh(at, own["kept"], height=0.7, color=figure_style.COLOURS[kind], label=f"{name}, kept")
+            axes[0].barh(at, own["kept"], height=0.7, color=style.COLOURS[kind], label=f"{name}, kept")
         else:
-            axes[0].barh(at, own["rows"], height=0.7, color=figure_style.COLOURS[kind], label=name)
+            axes[0].barh(at, own["rows"], height=0.7, color=style.COLOURS[kind], label=name)
     axes[0].set_yticks(range(len(frame)), list(frame["source"]), fontsize=8.5)
     axes[0].set_ylim(len(frame) - 0.4, -0.6)
     axes[0].set_xlabel(f"rationales (n = {int(frame['rows'].sum()):,} in all)")
-    figure_style.legend(figure, axes[0])
+    style.legend(figure, axes[0])
     return figure
 
 
-@figure_style.styled
+@style.styled
 def training_curve(rows: Sequence[Mapping[str, float]]) -> Figure:
-    """Training loss by optimiser step.
+    """Draw the training loss by optimiser step.
 
     Args:
         rows: Points with ``step`` and ``loss`` (nats a token), as ``curve.jsonl`` holds them.
@@ -266,21 +267,138 @@ def training_curve(rows: Sequence[Mapping[str, float]]) -> Figure:
     """
     if not rows:
         raise ValueError("a curve needs at least one point, got none")
-    figure, axes = figure_style.panels([4.2], row=0.6)
-    axes[0].plot([row["step"] for row in rows], [row["loss"] for row in rows], color=figure_style.COLOURS["hybrid"])
+    figure, axes = style.panels([4.2], row=0.6)
+    axes[0].plot([row["step"] for row in rows], [row["loss"] for row in rows], color=style.COLOURS["hybrid"])
     axes[0].set_ylim(bottom=0)
     axes[0].set_xlabel(f"optimiser step (n = {len(rows)} points)")
     axes[0].set_ylabel("loss, nats a token")
     return figure
 
 
-def mixtures_frame(records: Iterable[Measured | Mapping[str, Any]]) -> pd.DataFrame:
-    """What :func:`growing_mixtures` draws, from records: each measured mixture with its two averages."""
-    given, rows = cells.measured(records), []
-    for cell in (*claim_definitions.GROWING, claim_definitions.HYBRID):
-        if found := cells.fill(cell, given):
-            row: dict[str, Any] = {"mixture": "all" if cell.mixture == "hybrid" else cell.mixture}
+def mixtures_frame(records: Iterable[EvaluationRecord | Mapping[str, Any]]) -> pd.DataFrame:
+    """Return the frame that :func:`growing_mixtures` draws: each measured mixture with its two averages."""
+    evaluations, rows = measured_models.as_evaluations(records), []
+    for model in (*claim_definitions.GROWING, claim_definitions.HYBRID):
+        if seeds := measured_models.seeds_of(model, evaluations):
+            row: dict[str, Any] = {"mixture": "all" if model.mixture == "hybrid" else model.mixture}
             for key, inside in (("in_domain", True), ("out_of_domain", False)):
-                row[key] = statistics.accuracy(cells.sample(found, in_domain=inside))
+                row[key] = statistics.accuracy(measured_models.sample(seeds, in_domain=inside))
             rows.append(row)
     return pd.DataFrame(rows, columns=["mixture", "in_domain", "out_of_domain"])
+
+
+@style.styled
+def source_funnels(frame: pd.DataFrame) -> Figure:
+    """Draw one small funnel a source: a bar a step, its length the rows left, on an axis of the source's own.
+
+    Args:
+        frame: Columns ``source``, ``kind`` (``cot`` or ``pot``), ``step`` and ``rows``, steps in their order.
+
+    Raises:
+        ValueError: If there is no row.
+    """
+    if frame.empty:
+        raise ValueError("a funnel needs at least one source, got none")
+    sources, steps = list(dict.fromkeys(frame["source"])), list(dict.fromkeys(frame["step"]))
+    lines = math.ceil(len(sources) / FUNNEL_COLUMNS)
+    size = (style.WIDTH * 1.25, lines * (0.16 * len(steps) + 0.42) + 0.5)
+    figure = style.plt.figure(figsize=size, layout="constrained")
+    grid = figure.subplots(lines, FUNNEL_COLUMNS, squeeze=False, sharey=True)
+    for axis in grid.flat[len(sources) :]:
+        axis.set_visible(False)
+    for axis, source in zip(grid.flat, sources, strict=False):
+        own = frame[frame["source"] == source].set_index("step")["rows"].reindex(steps)
+        kind = str(frame.loc[frame["source"] == source, "kind"].iloc[0]).lower()
+        colour, most = style.COLOURS[kind], max(int(own.max()), 1)
+        for place, rows in enumerate(own):
+            last = place == len(steps) - 1
+            axis.barh(place, rows, height=0.8, color=colour, alpha=1.0 if last else 0.35)
+            lost = "" if place == 0 or rows == own.iloc[place - 1] else f"  (-{int(own.iloc[place - 1] - rows):,})"
+            axis.text(most * 0.03, place, f"{int(rows):,}{lost}", va="center", ha="left", fontsize=6.5, color="black")
+        axis.set_xlim(0, most)
+        axis.set_ylim(len(steps) - 0.4, -0.6)
+        axis.set_yticks(range(len(steps)), steps, fontsize=7)
+        axis.set_xticks([])
+        axis.grid(False)
+        axis.set_title(source, loc="left", fontsize=7.5)
+        axis.spines["bottom"].set_visible(False)
+    counted = int(frame.loc[frame["step"] == steps[0], "rows"].sum())
+    figure.supxlabel(f"rows left after each step (n = {counted:,} that entered)", fontsize=9)
+    return figure
+
+
+@style.styled
+def memory_by_part(frame: pd.DataFrame, limit: float, card: str) -> Figure:
+    """Draw a bar a scale and method, its parts in GiB a card, and a line where the card is full.
+
+    Args:
+        frame: Columns ``size``, ``family``, ``method``, ``total`` and those of :data:`MEMORY_COLOURS`, in GiB a card.
+        limit: Memory of the card in GiB.
+        card: Its name and how many share a run, for the axis.
+
+    Raises:
+        ValueError: If there is no row.
+    """
+    if frame.empty:
+        raise ValueError("a figure of memory needs at least one run, got none")
+    reach = max(limit * AXIS_REACH, min(float(frame["total"].max()), limit) * 1.05)
+    figure, (axis,) = style.panels([len(frame)], row=0.21)
+    parts = {
+        part: colour for part, colour in MEMORY_COLOURS.items() if frame[part].any()
+    }  # one card has nothing to load twice
+    for place, row in enumerate(frame.to_dict("records")):
+        left = 0.0
+        for part, colour in parts.items():
+            axis.barh(place, row[part], left=left, height=0.78, color=colour, label=part if place == 0 else None)
+            left += row[part]
+        beyond = row["total"] > reach
+        text = f"{row['total']:,.0f} GiB" if row["total"] >= 10 else f"{row['total']:.1f} GiB"
+        axis.text(min(row["total"], reach) - (0.01 if beyond else -0.01) * reach, place, text, va="center",
+                  ha="right" if beyond else "left", fontsize=7.5, color="black",
+                  bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.6})  # fmt: skip
+    axis.axvline(limit, color="black", linewidth=1.2, linestyle="--")
+    axis.text(limit, -0.9, f" {limit:.0f} GiB", fontsize=8, va="bottom", ha="left")
+    names = [f"{row['size']} {row['family']} {row['method']}" for row in frame.to_dict("records")]
+    style.rows(axis, names, "")
+    axis.tick_params(axis="y", labelsize=8)
+    axis.set_xlim(0, reach)
+    axis.set_xlabel(f"GiB on each of {card} (n = {len(frame)} plans;\nlonger bars are cut where the axis ends)")
+    axis.grid(axis="y", visible=False)
+    style.legend(figure, axis)
+    return figure
+
+
+@style.styled
+def planned_against_measured(frame: pd.DataFrame, within: float) -> Figure:
+    """Draw how far the planned peak lies from each measured one, in per cent, by net and method.
+
+    Args:
+        frame: Columns ``net``, ``method``, ``activations``, ``computes in`` and ``peak, %``. Filled marks are runs
+            that make activations again, hollow ones those that keep them; marks of fp32 runs are smaller.
+        within: The bound in per cent, drawn as a band.
+
+    Raises:
+        ValueError: If there is no row.
+    """
+    if frame.empty:
+        raise ValueError("a figure of measurements needs at least one run, got none")
+    nets: Sequence[str] = list(dict.fromkeys(frame["net"]))
+    figure, (axis,) = style.panels([len(nets)], row=0.42)
+    axis.axvspan(-within, within, color="#EEEEEE", zorder=0)
+    axis.axvline(0, color="black", linewidth=0.8)
+    colours = dict(zip(METHOD_MARKERS, ("#332288", "#CC6677", "#44AA99"), strict=True))
+    for row in frame.to_dict("records"):
+        method, again = row["method"], row["activations"] == "made again"
+        shift = (list(METHOD_MARKERS).index(method) - 1) * 0.22
+        axis.plot([row["peak, %"]], [nets.index(row["net"]) + shift], METHOD_MARKERS[method], color=colours[method],
+                  markerfacecolor=colours[method] if again else "white",
+                  markersize=6 if row["computes in"] == "bf16" else 4)  # fmt: skip
+    for method in dict.fromkeys(frame["method"]):
+        axis.plot([], [], METHOD_MARKERS[method], color=colours[method], label=method)
+    style.rows(axis, nets, "")
+    reach = max(1.15 * within, 1.1 * float(frame["peak, %"].abs().max()))
+    axis.set_xlim(-reach, reach)
+    axis.set_xlabel(f"planned over measured growth of the peak, less one, %\n(n = {len(frame)} runs; "
+                    f"filled: activations made again; band: ±{within:g} %)")  # fmt: skip
+    style.legend(figure, axis)
+    return figure

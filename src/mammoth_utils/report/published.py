@@ -1,4 +1,4 @@
-"""What the paper published, as data frames: each figure with its version, its attribution and where it was read.
+"""The paper's published figures as data frames, each with its version, its attribution and where it was read.
 
 The paper's own PDF could not be opened past its abstract when these tables were made, so each figure was read in the
 authors' model cards and repository, in a card checked against the v3 PDF, or in papers that reprint it. An empty cell
@@ -40,12 +40,12 @@ _GROUPS = ("closed", "7B", "13B", "30-34B", "65-70B")
 
 
 def sources() -> pd.DataFrame:
-    """Where figures were read: ``name`` as the other tables use it, and ``where`` that is."""
+    """Return where figures were read: ``name`` as the other tables use it, and ``where`` that is."""
     return pd.DataFrame(_rows("sources"))
 
 
 def table1() -> pd.DataFrame:
-    """Table 1: the thirteen sources of MathInstruct, one of the release that it does not list, and the printed total.
+    """Return Table 1: the thirteen sources of MathInstruct, one more of the release, and the printed total.
 
     ``printed_rows`` are the paper's, ``released_rows`` the release's where known exactly, with bounds beside them.
     """
@@ -56,7 +56,7 @@ def table1() -> pd.DataFrame:
 
 
 def table2() -> pd.DataFrame:
-    """Table 2: the nine benchmarks, their problems as printed and the rows of the released files."""
+    """Return Table 2: the nine benchmarks, their problems as printed and the rows of the released files."""
     frame = pd.DataFrame(_rows("table2"))
     frame[["problems", "released_rows"]] = frame[["problems", "released_rows"]].apply(pd.to_numeric)
     frame["in_domain"] = frame["in_domain"] == "yes"
@@ -64,15 +64,15 @@ def table2() -> pd.DataFrame:
 
 
 def versions() -> pd.DataFrame:
-    """The paper's versions and what their abstracts claim; v2's abstract was not found."""
+    """Return the paper's versions and what their abstracts claim; v2's abstract was not found."""
     frame = pd.DataFrame(_rows("versions"))
     for column in ("best_7b_on_math", "34b_on_math", "over_wizardmath_7b_on_math", "gain_low", "gain_high"):
         frame[column] = pd.to_numeric(frame[column])
     return frame
 
 
-def cells(table: str | None = None, version: str | None = None) -> pd.DataFrame:
-    """One row a published figure: table, version, model, training, benchmark, ``percent``, attribution, ``read_in``.
+def accuracies(table: str | None = None, version: str | None = None) -> pd.DataFrame:
+    """Return one row a published figure, with its table, version, model, training, benchmark and attribution.
 
     A row without a benchmark stands for a line of the table of which no figure was found.
 
@@ -91,11 +91,11 @@ def cells(table: str | None = None, version: str | None = None) -> pd.DataFrame:
 
 
 def main_results(size: str | None = None, version: str = "v3") -> pd.DataFrame:
-    """Tables 3 and 4: one row a model, the nine benchmarks and both averages, as printed and as computed.
+    """Return Tables 3 and 4: one row a model, the nine benchmarks and both averages, as printed and as computed.
 
     ``computed_in`` and ``computed_out`` are the means of the cells where the row is complete; ``printed_in`` and
-    ``printed_out`` stand where a source prints them. ``provenance`` counts the figures by attribution; :func:`cells`
-    has it for each figure.
+    ``printed_out`` stand where a source prints them. ``provenance`` counts the figures by attribution;
+    :func:`accuracies` has it for each figure.
 
     Args:
         size: Only this size, such as ``"7b"``; closed models have none.
@@ -106,7 +106,7 @@ def main_results(size: str | None = None, version: str = "v3") -> pd.DataFrame:
     """
     if version not in VERSIONS:
         raise ValueError(f"unknown version {version!r}; known: {', '.join(VERSIONS)}")
-    long = pd.concat([cells("Table 3"), cells("Table 4")])
+    long = pd.concat([accuracies("Table 3"), accuracies("Table 4")])
     long = long[long["version"] == version]
     if size is not None:
         known = sorted({s.lower() for s in long["size"] if s}, key=lambda s: float(s[:-1]))
@@ -114,54 +114,53 @@ def main_results(size: str | None = None, version: str = "v3") -> pd.DataFrame:
             raise ValueError(f"{version} prints no model of size {size!r}; known: {', '.join(known)}")
         long = long[long["size"].str.lower() == size.lower()]
     rows = []
-    for (group, model, base, model_size), found in _by_row(long, ["group", "model", "size"]):
+    for (group, model, base, model_size), lines in _by_row(long, ["group", "model", "size"]):
         row: dict[str, Any] = {"version": version, "group": group, "model": model, "base": base, "size": model_size}
-        row["decoding"] = next((one for one in found["decoding"] if one), "")
-        row |= {name: _figure(found, name) for name in NINE}
+        row["decoding"] = next(filter(None, lines["decoding"]), "")
+        row |= {name: _figure(lines, name) for name in NINE}
         for label, table, names in (("in", "Table 3", IN_DOMAIN), ("out", "Table 4", OUT_OF_DOMAIN)):
-            row[f"printed_{label}"] = _figure(found[found["table"] == table], AVERAGE)
+            row[f"printed_{label}"] = _figure(lines[lines["table"] == table], AVERAGE)
             row[f"computed_{label}"] = _mean(row, names)
-        counts = found["attribution"].value_counts()
-        row["provenance"] = "; ".join(f"{counts[one]} {one}" for one in ATTRIBUTIONS if one in counts)
+        counts = lines["attribution"].value_counts()
+        row["provenance"] = "; ".join(f"{counts[name]} {name}" for name in ATTRIBUTIONS if name in counts)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def subsets() -> pd.DataFrame:
-    """Table 5: Llama-2 7B trained on a growing mixture; most of its cells were not found and are empty."""
+    """Return Table 5: Llama-2 7B trained on a growing mixture; most of its cells were not found and are empty."""
     return _by_training("Table 5", "v3")
 
 
 def sources_ablation(version: str = "v3") -> pd.DataFrame:
-    """Table 6 / Figure 2: Llama-2 7B trained on CoT only, PoT only and both; v1 has the averages only."""
+    """Return Table 6 / Figure 2: Llama-2 7B trained on CoT only, PoT only and both; v1 has the averages only."""
     return _by_training("Table 6", version)
 
 
 def decodings() -> pd.DataFrame:
-    """Table 7: each of the six models decoded by CoT, PoT and hybrid; complete, 18 rows."""
-    long = cells("Table 7")
+    """Return Table 7: each of the six models decoded by CoT, PoT and hybrid; complete, 18 rows."""
     rows = []
-    for (model, base, size, decoding), found in _by_row(long, ["model", "size", "decoding"]):
+    for (model, base, size, decoding), lines in _by_row(accuracies("Table 7"), ["model", "size", "decoding"]):
         row: dict[str, Any] = {"version": "v3", "model": model, "base": base, "size": size, "decoding": decoding}
-        row |= {name: _figure(found, name) for name in NINE}
-        rows.append(row | {"printed": _figure(found, AVERAGE), "computed": _mean(row, NINE)})
+        row |= {name: _figure(lines, name) for name in NINE}
+        rows.append(row | {"printed": _figure(lines, AVERAGE), "computed": _mean(row, NINE)})
     return pd.DataFrame(rows)
 
 
 def averages() -> pd.DataFrame:
-    """Every printed average whose cells are all known, beside the mean of the printed cells.
+    """Return every printed average whose cells are all known, beside the mean of the printed cells.
 
     ``rounding`` says whether that mean, rounded to one decimal, is the printed figure (half-way cases either way);
-    ``known`` marks the three v1 averages for which it is not. Two of these the rounding of the cells themselves could
-    explain (0.05 each); Coder-7B's 50.2 nothing does.
+    ``known`` marks the three v1 averages for which it is not. Rounding of the cells could explain two of these (0.05
+    each), but not Coder-7B's 50.2.
     """
     rows = []
     groups = (("Table 3", IN_DOMAIN), ("Table 4", OUT_OF_DOMAIN), *((f"Table {n}", NINE) for n in (5, 6, 7)))
     for table, names in groups:
         keys = ["version", "model", "size", "training", "decoding"]
-        for key, found in cells(table).groupby(keys, sort=False):
-            row = {name: _figure(found, name) for name in names}
-            printed, computed = _figure(found, AVERAGE), _mean(row, names)
+        for key, lines in accuracies(table).groupby(keys, sort=False):
+            row = {name: _figure(lines, name) for name in names}
+            printed, computed = _figure(lines, AVERAGE), _mean(row, names)
             if printed is None or computed is None:
                 continue
             where = dict(zip(keys, key, strict=True))
@@ -173,44 +172,44 @@ def averages() -> pd.DataFrame:
 
 
 def figure(table: str, benchmark: str, version: str = "v3", **where: str) -> float:
-    """One published figure in per cent, such as ``figure("Table 6", "average", training="PoT")``.
+    """Return one published figure in per cent, such as ``figure("Table 6", "average", training="PoT")``.
 
     Raises:
-        LookupError: If none or several match, naming what was asked.
+        LookupError: If none or several match, naming the request.
     """
-    found = cells(table, version)
+    lines = accuracies(table, version)
     for column, value in {"benchmark": benchmark, **where}.items():
-        found = found[found[column] == value]
-    if len(found) != 1:
-        raise LookupError(f"{len(found)} published figures match {table}, {benchmark}, {version}, {where}; expected 1")
-    return float(found["percent"].iloc[0])
+        lines = lines[lines[column] == value]
+    if len(lines) != 1:
+        raise LookupError(f"{len(lines)} published figures match {table}, {benchmark}, {version}, {where}; expected 1")
+    return float(lines["percent"].iloc[0])
 
 
 def _by_training(table: str, version: str) -> pd.DataFrame:
     rows = []
-    for training, found in cells(table, version).groupby("training", sort=False):
+    for training, lines in accuracies(table, version).groupby("training", sort=False):
         row: dict[str, Any] = {"version": version, "training": training}
-        row |= {name: _figure(found, name) for name in NINE}
-        row |= {"printed": _figure(found, AVERAGE), "computed": _mean(row, NINE)}
-        rows.append(row | {"note": "; ".join(dict.fromkeys(one for one in found["note"] if one))})
+        row |= {name: _figure(lines, name) for name in NINE}
+        row |= {"printed": _figure(lines, AVERAGE), "computed": _mean(row, NINE)}
+        rows.append(row | {"note": "; ".join(dict.fromkeys(filter(None, lines["note"])))})
     return pd.DataFrame(rows)
 
 
 def _by_row(long: pd.DataFrame, keys: list[str]):
-    """Groups in the paper's order: by class of size, Llama before Code Llama, decodings as printed."""
+    """Yield groups in the paper's order: by class of size, Llama before Code Llama, decodings as printed."""
     order = long.assign(
         _group=[_GROUPS.index(group) for group in long["group"]],
         _size=[_SIZES.index(size) for size in long["size"]],
         _ours=long["model"].str.startswith("MAmmoTH"),
     ).sort_values(["_group", "_ours"], kind="stable")
     named = ["group", "model", "base", "size"] if "group" in keys else ["model", "base", "size", "decoding"]
-    for _, found in order.groupby(keys, sort=False):
-        base = next((one for one in found["base"] if one), "")
-        yield tuple(base if name == "base" else found[name].iloc[0] for name in named), found
+    for _, lines in order.groupby(keys, sort=False):
+        base = next(filter(None, lines["base"]), "")
+        yield tuple(base if name == "base" else lines[name].iloc[0] for name in named), lines
 
 
-def _figure(found: pd.DataFrame, benchmark: str) -> float | None:
-    values = found.loc[found["benchmark"] == benchmark, "percent"]
+def _figure(lines: pd.DataFrame, benchmark: str) -> float | None:
+    values = lines.loc[lines["benchmark"] == benchmark, "percent"]
     return float(values.iloc[0]) if len(values) else None
 
 
@@ -221,7 +220,7 @@ def _mean(row: dict[str, Any], names: tuple[str, ...]) -> float | None:
 
 @cache
 def _read(name: str) -> tuple[tuple[tuple[str, str], ...], ...]:
-    text = (resources.files("mammoth_utils.report") / "published" / f"{name}.csv").read_text(encoding="utf8")
+    text = (resources.files("mammoth_utils.report") / "published_tables" / f"{name}.csv").read_text(encoding="utf8")
     return tuple(tuple(row.items()) for row in csv.DictReader(text.splitlines()))
 
 

@@ -1,4 +1,4 @@
-"""A table that a reader searches, filters and leafs through, in one piece of HTML that asks for nothing from outside.
+"""A table to search, filter and page through, as one piece of HTML that loads nothing from outside.
 
 It works in a notebook, in the built book and from a file, in light and dark, and down to a phone's width, where each
 row becomes a card. Without JavaScript a line says so.
@@ -69,7 +69,7 @@ draw()})();
 """
 
 
-def table(
+def browser_html(
     rows: Sequence[Sequence[Any]],
     columns: Sequence[str],
     name: str,
@@ -78,32 +78,33 @@ def table(
     long: Sequence[str] = (),
     page: int = PAGE,
 ) -> str:
-    """The HTML of a table.
+    """Return the HTML of a table.
 
     Args:
-        rows: Values in the order of the columns; None shows as nothing.
+        rows: Values in the order of the columns; None shows as an empty cell.
         columns: Their names.
-        name: What the table holds, for its label and its identity: unlike any other on the page.
+        name: The table's label and identity, unlike any other on the page.
         filters: Columns with a choice of their values above the table.
         code: Columns in a fixed width.
-        long: Columns of running text, which are given room.
+        long: Columns of running text, which get more room.
         page: Rows shown at a time.
 
     Raises:
-        ValueError: If a row has not as many values as there are columns, or a column that is named is none.
+        ValueError: If a row has another number of values than there are columns, or a named column is unknown.
     """
-    wrong = [one for one in (*filters, *code, *long) if one not in columns]
-    if wrong:
-        raise ValueError(f"unknown column {wrong[0]!r}; known: {', '.join(columns)}")
+    unknown = [column for column in (*filters, *code, *long) if column not in columns]
+    if unknown:
+        raise ValueError(f"unknown column {unknown[0]!r}; known: {', '.join(columns)}")
     cells = [["" if value is None else str(value) for value in row] for row in rows]
     odd = next((row for row in cells if len(row) != len(columns)), None)
     if odd is not None:
         raise ValueError(f"a row has {len(odd)} values for {len(columns)} columns")
     identity = "mb-" + "".join(character if character.isalnum() else "-" for character in name.lower())
-    about = [{"name": one, "code": one in code, "long": one in long} for one in columns]
+    about = [{"name": column, "code": column in code, "long": column in long} for column in columns]
     data = json.dumps({"page": page, "columns": about, "rows": cells}, ensure_ascii=False, separators=(",", ":"))
-    heads = "".join(f'<th scope="col">{html.escape(one)}</th>' for one in columns)
-    choices = "".join(_choice(one, [row[columns.index(one)] for row in cells], columns.index(one)) for one in filters)
+    heads = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in columns)
+    places = {column: columns.index(column) for column in filters}
+    choices = "".join(_choice(column, [row[at] for row in cells], at) for column, at in places.items())
     # No `</script>` can stand in the data, and MathJax leaves what it holds alone: answers are shown as they were read.
     safe = data.replace("<", "\\u003c")
     shape = "mb-cards " if len(columns) > MANY else ""
@@ -122,30 +123,25 @@ def table(
 
 def _choice(name: str, values: Sequence[str], at: int) -> str:
     listed = "".join(
-        f'<option value="{html.escape(one)}">{html.escape(one)} ({values.count(one)})</option>'
-        for one in sorted(set(values))
-        if one
+        f'<option value="{html.escape(value)}">{html.escape(value)} ({values.count(value)})</option>'
+        for value in sorted(filter(None, set(values)))
     )
     label = html.escape(name)
     return f'<select data-column="{at}" aria-label="{label}"><option value="">{label}: all</option>{listed}</select>'
 
 
-def shown(rows: Sequence[Sequence[Any]], columns: Sequence[str], name: str, **how: Any) -> Any:
-    """The table as a notebook's output. Takes what `table` takes."""
-    from IPython.display import HTML
-
-    return HTML(table(rows, columns, name, **how))
-
-
-def of(
+def browse_rows(
     records: Sequence[Mapping[str, Any]],
     name: str,
     filters: Sequence[str] = (),
     code: Sequence[str] = (),
     long: Sequence[str] = (),
 ) -> Any:
-    """`shown` for rows as mappings with the same keys; a column that they do not have is no filter and has no look."""
+    """Return rows with the same keys as a table for a notebook; named columns that they lack are left out."""
+    from IPython.display import HTML
+
     columns = list(records[0]) if records else ["none"]
-    how = {"filters": filters, "code": code, "long": long}
-    there = {key: [one for one in named if one in columns] for key, named in how.items()}
-    return shown([[row[one] for one in columns] for row in records], columns, name, **there)
+    filters, code, long = ([column for column in named if column in columns] for named in (filters, code, long))
+    return HTML(
+        browser_html([[row[column] for column in columns] for row in records], columns, name, filters, code, long)
+    )

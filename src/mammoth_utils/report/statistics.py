@@ -10,8 +10,9 @@ these, so a difference is paired by item.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist  # the standard library's module: imports here are absolute
 
 import numpy as np
 
@@ -47,12 +48,12 @@ class Sample:
 
     @property
     def seeds(self) -> int:
-        """How many training runs it holds."""
+        """Number of training runs."""
         return len(self.correct)
 
     @property
     def items(self) -> int:
-        """How many items each run answered."""
+        """Number of items that each run answered."""
         return self.correct.shape[1]
 
     @property
@@ -64,7 +65,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its interval, as fractions, and what the interval covers.
+    """An estimate with its interval, as fractions.
 
     Attributes:
         estimate: From the data as they are.
@@ -86,31 +87,31 @@ class Interval:
 
     @property
     def scope(self) -> str:
-        """What the interval speaks for, in words."""
+        """What the interval covers, in words."""
         if self.seeds == 1:
             return "one seed: the interval is for this model only"
         return f"{self.seeds} seeds: the interval covers training again"
 
     def points(self, digits: int = 1) -> str:
-        """The estimate and its interval in percentage points, such as ``+6.9 [2.1, 11.8]``."""
+        """Return the estimate and its interval in percentage points, such as ``+6.9 [2.1, 11.8]``."""
         low, high = 100 * self.low, 100 * self.high
         return f"{100 * self.estimate:+.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def accuracy(sample: Sample, resamples: int = RESAMPLES, level: float = LEVEL) -> Interval:
-    """A model's accuracy with its interval."""
+    """Return a model's accuracy with its interval."""
     return contrast([(1.0, sample)], resamples, level)
 
 
 def difference(first: Sample, second: Sample, resamples: int = RESAMPLES, level: float = LEVEL) -> Interval:
-    """How much more accurate the first is than the second, paired by item where both answered the same ones."""
+    """Return the first accuracy less the second, paired by item where both answered the same items."""
     return contrast([(1.0, first), (-1.0, second)], resamples, level)
 
 
 def contrast(
     terms: Sequence[tuple[float, Sample]], resamples: int = RESAMPLES, level: float = LEVEL, seed: int = SEED
 ) -> Interval:
-    """A weighted sum of accuracies, such as a gain out of domain less a gain in domain.
+    """Return a weighted sum of accuracies, such as a gain out of domain less a gain in domain.
 
     Args:
         terms: Pairs of factor and sample.
@@ -152,14 +153,14 @@ def contrast(
 
 
 def wilson(correct: int, n: int, level: float = LEVEL) -> tuple[float, float]:
-    """Wilson's interval of a share, for one small cell whose items can be taken as independent.
+    """Return Wilson's interval of a share, for few items that can be taken as independent.
 
     Raises:
-        ValueError: If the counts are no share of at least one item.
+        ValueError: Unless ``0 <= correct <= n`` and n is at least 1.
     """
     if n < 1 or not 0 <= correct <= n:
         raise ValueError(f"expected 0 <= correct <= n with n at least 1, got {correct} of {n}")
-    z = _normal_quantile(0.5 + level / 2)
+    z = NormalDist().inv_cdf(0.5 + level / 2)
     share, spread = correct / n, z * z / n
     middle = (share + spread / 2) / (1 + spread)
     half = z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
@@ -167,33 +168,12 @@ def wilson(correct: int, n: int, level: float = LEVEL) -> tuple[float, float]:
     return (0.0 if correct == 0 else middle - half), (1.0 if correct == n else middle + half)
 
 
-def guessing_rate(options: Iterable[int | None]) -> float:
-    """What picking an option at random earns: the mean of one over the options, nothing on open questions.
-
-    Raises:
-        ValueError: If there is no item, or one with a single option.
-    """
-    counts = list(options)
-    if not counts or any(count is not None and count < 2 for count in counts):
-        raise ValueError("expected items with None or at least two options")
-    return sum(0.0 if count is None else 1 / count for count in counts) / len(counts)
-
-
-def best_constant(golds: Sequence[str], families: Sequence[str]) -> Mapping[str, float]:
-    """What the best constant answer earns in each family: the guessing rate of open questions with few answers."""
-    rates = {}
-    for family in dict.fromkeys(families):
-        here = [gold for gold, one in zip(golds, families, strict=True) if one == family]
-        rates[family] = max(here.count(gold) for gold in set(here)) / len(here)
-    return rates
-
-
 def _keys(sample: Sample) -> list[tuple[str, str]]:
     return list(zip(sample.benchmarks, sample.ids, strict=True))
 
 
 def _weighted(sample: Sample, weights: np.ndarray, seeds: np.ndarray | None) -> np.ndarray:
-    """The accuracy under each weighting, shape (resamples,)."""
+    """Return the accuracy under each weighting, shape (resamples,)."""
     names = np.asarray(sample.benchmarks)
     # With one seed a plain mean over the seed axis; with several, a weighted one.
     verdicts = sample.correct.T.astype(np.float32)
@@ -204,9 +184,3 @@ def _weighted(sample: Sample, weights: np.ndarray, seeds: np.ndarray | None) -> 
         total += (weights[:, here] @ verdicts[here]) / weights[:, here].sum(axis=1, keepdims=True)
     total /= len(distinct)
     return total[:, 0] if seeds is None else (total * seeds).sum(axis=1)
-
-
-def _normal_quantile(share: float) -> float:
-    from statistics import NormalDist  # the standard library's module, not this one: imports here are absolute
-
-    return NormalDist().inv_cdf(share)

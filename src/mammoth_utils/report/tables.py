@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from mammoth_utils.report import cells, claims, published
-from mammoth_utils.report.cells import Measured
+from mammoth_utils.report import claims, measured_models, published
 from mammoth_utils.report.claims import ClaimResult
+from mammoth_utils.report.measured_models import EvaluationRecord
 from mammoth_utils.vocabulary import UNTUNED
 
 # One mark for each attribution below "the authors' own"; the note under a table spells them out.
@@ -38,7 +38,7 @@ class Shown:
 
 
 def show(frame: pd.DataFrame, note: str = "", label: str = "table", long: Sequence[str] = (), digits: int = 1) -> Shown:
-    """A frame as a table that scrolls inside its own box.
+    """Return a frame as a table that scrolls inside its own box.
 
     Args:
         frame: Numbers are rounded, missing values stay empty.
@@ -64,23 +64,22 @@ def show(frame: pd.DataFrame, note: str = "", label: str = "table", long: Sequen
 
 
 def say(sentence: str) -> Shown:
-    """A sentence in place of a table that nothing fills yet."""
+    """Return a sentence in place of a table that has no rows yet."""
     return Shown(pd.DataFrame({"": [sentence]}), f"<p>{html.escape(sentence)}</p>")
 
 
 def details(frame: pd.DataFrame, summary: str, **options: Any) -> Shown:
-    """A table behind a line that opens it."""
+    """Return a table behind a line that opens it."""
     inside = show(frame, **options)
     return Shown(frame, f"<details><summary>{html.escape(summary)}</summary>{inside.markup}</details>")
 
 
 def published_main(size: str | None = None, version: str = "v3") -> Shown:
-    """Tables 3 and 4 as published: each figure of another origin than the authors' own carries its mark."""
+    """Return Tables 3 and 4 as published; a figure that is not from the authors themselves carries a mark."""
     wide = published.main_results(size, version)
-    origin = published.cells(version=version)
-    origin = origin[origin["table"].isin(["Table 3", "Table 4"])].set_index(["model", "size", "benchmark"])[
-        "attribution"
-    ]
+    origin = published.accuracies(version=version)
+    origin = origin[origin["table"].isin(["Table 3", "Table 4"])]
+    origin = origin.set_index(["model", "size", "benchmark"])["attribution"]
     rows = []
     for row in wide.to_dict("records"):
         shown = {"model": row["model"], "size": row["size"], "decoding": row["decoding"]}
@@ -100,8 +99,8 @@ def published_main(size: str | None = None, version: str = "v3") -> Shown:
 
 
 def provenance(version: str = "v3", tables: Sequence[str] = ("Table 3", "Table 4")) -> Shown:
-    """Every published figure with where it was read, behind a line that opens it."""
-    long = published.cells(version=version)
+    """Return every published figure with where it was read, behind a line that opens it."""
+    long = published.accuracies(version=version)
     long = long[long["table"].isin(list(tables)) & long["percent"].notna()]
     columns = ["table", "model", "size", "training", "benchmark", "percent", "attribution", "read_in", "note"]
     columns = [name for name in columns if (long[name] != "").any()]
@@ -110,41 +109,40 @@ def provenance(version: str = "v3", tables: Sequence[str] = ("Table 3", "Table 4
 
 
 def miniature(
-    records: Iterable[Measured | Mapping[str, Any]], size: str | None = None, mixtures: Sequence[str] | None = None
+    records: Iterable[EvaluationRecord | Mapping[str, Any]],
+    size: str | None = None,
+    mixtures: Sequence[str] | None = None,
 ) -> Shown:
-    """The miniature's own table: each model by benchmark, per cent, corrected rule first and published rule after it.
+    """Return the miniature's table: each model by benchmark, per cent, the corrected rule before the published one.
 
     Args:
-        records: As :func:`cells.read` finds them.
+        records: As :func:`measured_models.read` returns them.
         size: Only this size.
         mixtures: Only models trained on these, in this order.
 
-    Without such a record the table is empty and its note says what measures it.
+    Without such a record it is a sentence that names the command that measures them.
     """
-    long = cells.table(records)
+    long = measured_models.accuracy_table(records)
     if size is not None and len(long):
         long = long[long["size"] == size]
     if mixtures is not None and len(long):
         long = long[long["mixture"].isin(list(mixtures))]
-        long = long.sort_values("mixture", key=lambda one: one.map(list(mixtures).index), kind="stable")
+        long = long.sort_values("mixture", key=lambda column: column.map(list(mixtures).index), kind="stable")
     if long.empty:
         what = f" of size {size}" if size else ""
         command = "make book" if size in (None, "1m") else "make book-full"
         return say(f"No record of the miniature{what} is there yet; `{command}` measures it.")
     rows = []
     for key, part in long.groupby(_KEYS, sort=False):
-        found = dict(zip(_KEYS, key, strict=True))
-        row: dict[str, Any] = {"model": _model(found), "decoding": found["decoding"]}
-        for one in part.itertuples():
-            row[one.benchmark] = f"{100 * one.corrected:.1f} / {100 * one.published:.1f}"
+        model = dict(zip(_KEYS, key, strict=True))
+        row: dict[str, Any] = {"model": _model_name(model), "decoding": model["decoding"]}
+        for score in part.itertuples():
+            row[score.benchmark] = f"{100 * score.corrected:.1f} / {100 * score.published:.1f}"
         for title, own in (("in domain", part[part["in_domain"]]), ("out of domain", part[~part["in_domain"]])):
             row[title] = _both(own)
-        row |= {
-            "nine sets": _both(part),
-            "rules differ on": int(part["differ"].sum()),
-            "seeds": int(part["seeds"].min()),
-        }
-        rows.append(row | {"measured in": "; ".join(dict.fromkeys(part["origin"]))})
+        row |= {"nine sets": _both(part), "rules differ on": int(part["differ"].sum())}
+        row |= {"seeds": int(part["seeds"].min()), "measured in": "; ".join(dict.fromkeys(part["origin"]))}
+        rows.append(row)
     note = (
         "Ours, the miniature, per cent: corrected rule / published rule. Averages are means over benchmarks. "
         f"n = {int(long['n'].min())} problems a benchmark; `rules differ on` counts items, all seeds together."
@@ -152,9 +150,9 @@ def miniature(
     return show(pd.DataFrame(rows), note, "the miniature's accuracies")
 
 
-def real(records: Iterable[Measured | Mapping[str, Any]]) -> Shown:
-    """Ours on the real benchmarks, one row a record and benchmark, or a sentence on how to measure it."""
-    long = cells.table(records, world="real")
+def real(records: Iterable[EvaluationRecord | Mapping[str, Any]]) -> Shown:
+    """Return our accuracies on the real benchmarks, one row a record and benchmark, or a sentence on how to measure."""
+    long = measured_models.accuracy_table(records, world="real")
     if long.empty:
         return say(
             "Nothing was measured on the real benchmarks yet. `papermill notebooks/evaluate.ipynb runs/graded.ipynb "
@@ -171,7 +169,7 @@ def real(records: Iterable[Measured | Mapping[str, Any]]) -> Shown:
 
 
 def claims_table(results: Sequence[ClaimResult]) -> Shown:
-    """The nine claims with difference, interval, verdict, and the paper's own figures."""
+    """Return the nine claims with difference, interval, verdict, and the paper's own figures."""
     frame = claims.table(results).drop(columns=["reason", "built in"])
     note = (
         "Differences in percentage points, corrected rule; the interval is clustered by problem family, and by seed "
@@ -181,50 +179,37 @@ def claims_table(results: Sequence[ClaimResult]) -> Shown:
 
 
 def claim_reasons(results: Sequence[ClaimResult]) -> Shown:
-    """Why each verdict is what it is, its formula, and what the world builds in."""
-    rows = []
-    for one, row in zip(results, claims.table(results).to_dict("records"), strict=True):
-        rows.append({"claim": one.id, "formula": one.formula, "verdict": one.verdict, "reason": row["reason"],
-                     "what the world builds in": one.built_in})  # fmt: skip
-    return show(pd.DataFrame(rows), "", "reasons for the verdicts", ("formula", "reason", "what the world builds in"))
+    """Return each claim's formula, its verdict with the reason, and what the miniature's construction settles."""
+    frame = claims.table(results)[["claim", "verdict", "reason", "built in"]]
+    frame = frame.rename(columns={"built in": "what the world builds in"})
+    frame.insert(1, "formula", [result.formula for result in results])
+    return show(frame, "", "reasons for the verdicts", ("formula", "reason", "what the world builds in"))
 
 
 def claim_parts(results: Sequence[ClaimResult]) -> Shown:
-    """Every part and every reported step, with the accuracies that it compares and where these were measured."""
+    """Return every part and every reported step, with the accuracies that it compares and where they were measured."""
     rows = []
-    for one in results:
-        origin = {label: f"{where}: {', '.join(path for path in files if path)}" for label, where, files in one.cells}
-        for kind, parts in (("decides", one.parts), ("reported", one.steps)):
+    for result in results:
+        origin = {label: f"{where}: {', '.join(filter(None, files))}" for label, where, files in result.models}
+        for kind, parts in (("decides", result.parts), ("reported", result.steps)):
             for part in parts:
                 compared = "; ".join(f"{label}: {100 * value:.1f} %" for label, value in part.accuracies)
                 read = "; ".join(dict.fromkeys(origin[label] for label, _ in part.accuracies if label in origin))
                 rows.append({
-                    "claim": one.id, "part": part.name, "role": kind, "points": part.interval.points(),
+                    "claim": result.id, "part": part.name, "role": kind, "points": part.interval.points(),
                     "published rule": f"{100 * part.published_rule:+.1f}", "accuracies": compared,
                     "n": part.interval.items, "families": part.interval.families, "seeds": part.interval.seeds,
                     "measured in": read,
                 })  # fmt: skip
-    columns = [
-        "claim",
-        "part",
-        "role",
-        "points",
-        "published rule",
-        "accuracies",
-        "n",
-        "families",
-        "seeds",
-        "measured in",
-    ]
     summary = f"All {len(rows)} differences, with the accuracies behind them"
-    return details(pd.DataFrame(rows, columns=columns), summary, long=("part", "accuracies", "measured in"))
+    return details(pd.DataFrame(rows), summary, long=("part", "accuracies", "measured in"))
 
 
-def _model(found: Mapping[str, Any]) -> str:
-    trained = "untuned base" if found["mixture"] == UNTUNED else found["mixture"]
-    method = "" if found["method"] in ("", "full") else f" ({found['method']})"
-    variant = f", {found['variant'].replace('-', ' ')}" if found["variant"] else ""
-    return f"{found['family']}-{found['size']} {trained}{method}{variant}".strip("- ")
+def _model_name(model: Mapping[str, Any]) -> str:
+    trained = "untuned base" if model["mixture"] == UNTUNED else model["mixture"]
+    method = "" if model["method"] in ("", "full") else f" ({model['method']})"
+    variant = f", {model['variant'].replace('-', ' ')}" if model["variant"] else ""
+    return f"{model['family']}-{model['size']} {trained}{method}{variant}".strip("- ")
 
 
 def _both(part: pd.DataFrame) -> str:

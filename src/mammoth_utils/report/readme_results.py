@@ -1,4 +1,4 @@
-"""The results block of the README, written from committed records and nothing else."""
+"""The results block of the README, written from committed records."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import records
-from mammoth_utils.report import cells, claims
-from mammoth_utils.report.cells import Measured
+from mammoth_utils.report import claims, measured_models
+from mammoth_utils.report.measured_models import EvaluationRecord
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
 
-def block(given: Iterable[Measured | Mapping[str, Any]]) -> str:
-    """The claims table as Markdown, then what was not reproduced and what was not measured."""
-    results = claims.evaluate_claims(given)
+def committed_evaluations() -> list[EvaluationRecord]:
+    """Return the miniature's committed evaluation records."""
+    return [one for one in measured_models.read("miniature") if one.origin == measured_models.COMMITTED]
+
+
+def results_block(evaluations: Iterable[EvaluationRecord | Mapping[str, Any]]) -> str:
+    """Return the claims table as Markdown, then the claims that are not reproduced, undecided or not measured."""
+    results = claims.evaluate_claims(evaluations)
     lines = [
         "Differences in percentage points between models of the miniature (corrected rule, 95 % interval clustered by",
         "problem family and by seed), beside the paper's own figures at 7B; only sign and size are comparable.",
@@ -31,30 +36,29 @@ def block(given: Iterable[Measured | Mapping[str, Any]]) -> str:
         (claims.CANNOT_TELL, "Cannot tell"),
         (claims.NOT_MEASURED, "Not in the committed records"),
     ):
-        found = [one for one in results if one.verdict == verdict]
-        if found:
+        listed = [result for result in results if result.verdict == verdict]
+        if listed:
             lines += ["", f"**{title}**", ""]
-            lines += [f"- {one.id}: {one.reason}{f' (`{one.command}`)' if one.command else ''}." for one in found]
+            lines += [f"- {r.id}: {r.reason}{f' (`{r.command}`)' if r.command else ''}." for r in listed]
     return "\n".join(lines) + "\n"
 
 
-def updated(text: str, given: Iterable[Measured | Mapping[str, Any]]) -> str:
-    """A README's text with its results block made anew.
+def replace_block(text: str, evaluations: Iterable[EvaluationRecord | Mapping[str, Any]]) -> str:
+    """Return a README's text with its results block made anew.
 
     Raises:
-        ValueError: If the markers are not there once each, in order.
+        ValueError: If the two markers do not stand there once each, in order.
     """
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise ValueError(f"expected {BEGIN} and, after it, {END}, once each")
     before, _, rest = text.partition(BEGIN)
-    return f"{before}{BEGIN}\n{block(given)}{END}{rest.partition(END)[2]}"
+    return f"{before}{BEGIN}\n{results_block(evaluations)}{END}{rest.partition(END)[2]}"
 
 
 def update(file: Path, check: bool = False) -> bool:
-    """Whether a README's block agrees with the committed records; without ``check`` it is written if it does not."""
+    """Return whether a README's block agrees with the committed records; write it if not, unless ``check`` is set."""
     text = Path(file).read_text(encoding="utf8")
-    committed = [one for one in cells.read("miniature") if one.origin == cells.COMMITTED]
-    new = updated(text, committed)
+    new = replace_block(text, committed_evaluations())
     if new != text and not check:
         records.write_text(Path(file), new)
     return new == text

@@ -1,14 +1,15 @@
-"""The Sphinx side of the book: pages are shown as papermill executed them.
+"""Executed pages: whether one finished, and the Sphinx extension that shows it in the book.
 
-As an extension (``mammoth_utils.report.book``) it puts ``runs/book/<page>.ipynb`` in place of ``notebooks/<page>``
-while Sphinx reads, so that contents, downloads and launch buttons keep the clean source. A page that was never
-executed, or whose run did not finish, is a warning, and with ``-W`` an error. The links that follow from the project's
-address are set by ``book/_ext/project_address.py``.
+As an extension (``mammoth_utils.report.executed_pages``) it puts ``runs/book/<page>.ipynb`` in place of
+``notebooks/<page>`` while Sphinx reads, so that contents, downloads and launch buttons keep the clean source. A page
+that was never executed, or whose run did not finish, is a warning, and with ``-W`` an error. The links that follow from
+the project's address are set by ``book/_ext/project_address.py``.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from mammoth_utils import paths
 FOLDER = "notebooks/"
 
 
-def finished(notebook: Mapping[str, Any]) -> bool:
-    """Whether every cell with code ran and none left an error.
+def is_finished(notebook: Mapping[str, Any]) -> bool:
+    """Return whether every cell with code ran and none left an error.
 
     Read from the cells: after a timeout or a killed kernel papermill's metadata says ``completed`` for cells that never
     ran, and no exception.
@@ -31,16 +32,25 @@ def finished(notebook: Mapping[str, Any]) -> bool:
     )
 
 
-def finished_file(file: Path) -> bool:
-    """Whether there is a notebook at that path and it finished; half a file did not."""
+def is_finished_file(file: Path) -> bool:
+    """Return whether a file holds a finished notebook; a missing or incomplete file does not."""
     try:
-        return finished(json.loads(Path(file).read_text(encoding="utf8")))
+        return is_finished(json.loads(Path(file).read_text(encoding="utf8")))
     except (FileNotFoundError, json.JSONDecodeError, KeyError):
         return False
 
 
-def executed(docname: str, overrides: Mapping[str, str] | None = None) -> Path | None:
-    """Where the executed notebook of a page is; None for a page that is no notebook.
+def first_error(notebook: Mapping[str, Any]) -> str:
+    """Return the first error in a notebook, without terminal colours, or that the kernel died."""
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", ()):
+            if output["output_type"] == "error":
+                return re.sub(r"\x1b\[[0-9;]*m", "", f"{output['ename']}: {output['evalue']}")
+    return "not every cell ran: the kernel died or was killed"
+
+
+def executed_file(docname: str, overrides: Mapping[str, str] | None = None) -> Path | None:
+    """Return the path of a page's executed notebook; None for a page that is no notebook.
 
     Args:
         docname: Sphinx's name, such as ``notebooks/train``.
@@ -56,7 +66,7 @@ def show_executed(app: Any, docname: str, source: list[str]) -> None:
     from sphinx.util import logging
 
     log = logging.getLogger(__name__)
-    run = executed(docname, app.config.executed_notebooks)
+    run = executed_file(docname, app.config.executed_notebooks)
     if run is None:
         return
     if not run.is_file():
@@ -66,7 +76,7 @@ def show_executed(app: Any, docname: str, source: list[str]) -> None:
         return
     app.env.note_dependency(str(run))
     text = run.read_text(encoding="utf8")
-    if not finished_file(run):
+    if not is_finished_file(run):
         log.warning("the run shown on %s did not finish: %s", docname, run, type="executed", subtype="unfinished")
     try:
         json.loads(text)
@@ -75,8 +85,8 @@ def show_executed(app: Any, docname: str, source: list[str]) -> None:
     source[0] = text
 
 
-def without_thebe(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
-    """Leave Thebe's scripts out of a page: no button starts it, it comes from outside, and it is written twice."""
+def remove_thebe(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Leave Thebe's scripts out of a page: no button starts it, and it loads from outside."""
     context["script_files"] = [
         script
         for script in context.get("script_files", [])
@@ -85,8 +95,8 @@ def without_thebe(app: Any, pagename: str, templatename: str, context: dict[str,
 
 
 def setup(app: Any) -> dict[str, Any]:
-    """Sphinx's entry point."""
+    """Register the extension with Sphinx."""
     app.add_config_value("executed_notebooks", {}, "env", dict)
     app.connect("source-read", show_executed)
-    app.connect("html-page-context", without_thebe, priority=900)  # after the extensions that add them
+    app.connect("html-page-context", remove_thebe, priority=900)  # after the extensions that add them
     return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}

@@ -1,0 +1,248 @@
+"""Evaluation records by model: which model, decoded how, answered which items correctly.
+
+Records come from this run (``runs/evaluate/``) and from the committed ones (``records/``); this run's take precedence.
+Only complete runs on the test split count: a record with a ``limit``, of the development split, or of a run with
+settings of its own (a ``name`` that its parameters do not give) stands for no model of a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mammoth_utils import paths, records
+from mammoth_utils.report.statistics import Sample
+from mammoth_utils.vocabulary import RULES, UNTUNED, RunName, evaluated_run
+
+MINI_BENCHMARKS = (
+    "mini-gsm8k", "mini-math", "mini-aqua", "mini-numglue",
+    "mini-svamp", "mini-mathematics", "mini-simuleq", "mini-sat", "mini-mmlu",
+)  # fmt: skip
+THIS_RUN, COMMITTED, GIVEN = "this run", "committed", "given"
+Benchmarks = Mapping[str, Any]  # a record's scores and items by benchmark, under one decoding
+
+
+@dataclass(frozen=True)
+class DecodedModel:
+    """A model, by what it was trained on, under one decoding; all its training seeds together."""
+
+    size: str
+    family: str
+    mixture: str
+    decoding: str = "hybrid"
+    variant: str = ""
+    method: str = "full"
+
+    @property
+    def training(self) -> tuple[str, ...]:
+        """Size, family, mixture, variant and method: the model without its decoding; an untuned base has no method."""
+        return (self.size, self.family, self.mixture, self.variant, "" if self.mixture == UNTUNED else self.method)
+
+    @property
+    def label(self) -> str:
+        """A readable name, such as ``llama-1m, hybrid mixture, pot decoding``."""
+        trained = "untuned" if self.mixture == UNTUNED else f"{self.mixture} mixture"
+        variant = f", {self.variant.replace('-', ' ')}" if self.variant else ""
+        return f"{self.family}-{self.size}, {trained}{variant}, {self.decoding} decoding"
+
+
+@dataclass(frozen=True)
+class EvaluationRecord:
+    """One record of the page ``evaluate`` and where it was read.
+
+    Attributes:
+        record: The JSON record.
+        origin: ``"this run"``, ``"committed"`` or ``"given"``.
+        path: The file, below the project or the folder of runs; empty where the record was given.
+    """
+
+    record: Mapping[str, Any] = field(repr=False)
+    origin: str = GIVEN
+    path: str = ""
+
+    @property
+    def world(self) -> str:
+        """``"miniature"`` or ``"real"``."""
+        return str(self.record.get("world", ""))
+
+    @property
+    def training_run(self) -> RunName | None:
+        """The training run that was evaluated; None for a model from elsewhere, or a name of the reader's own."""
+        return evaluated_run(self.record["model"], str(self.record["decoding"]))
+
+    @property
+    def model(self) -> DecodedModel:
+        """The model under the record's own decoding."""
+        decoding, run = str(self.record["decoding"]), self.training_run
+        if run is None:
+            return DecodedModel("", "", "", decoding, str(self.record["model"].get("name") or "unnamed"), "")
+        method = "" if run.mixture == UNTUNED else run.method
+        return DecodedModel(run.size, run.family, run.mixture, decoding, run.variant, method)
+
+    @property
+    def seed(self) -> int:
+        """The training's seed; 0 for an untuned base."""
+        return self.training_run.seed if self.training_run else int(self.record["model"].get("seed") or 0)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it covers the test split without a limit; in the miniature, all nine benchmarks."""
+        limited = self.record.get("parameters", {}).get("limit")
+        every = self.world != "miniature" or set(self.record["benchmarks"]) == set(MINI_BENCHMARKS)
+        return self.record.get("split", "test") == "test" and not limited and every
+
+    def benchmarks(self, decoding: str) -> Benchmarks | None:
+        """Return the scores under a decoding; None if the record was not scored so."""
+        if self.record["decoding"] == decoding:
+            return self.record["benchmarks"]
+        other = self.record.get("decodings", {}).get(decoding)
+        return None if other is None else other.get("benchmarks", other)
+
+
+Seeds = Sequence[tuple[EvaluationRecord, Benchmarks]]  # one entry a training seed
+
+
+def read(world: str | None = None, runs: Path | None = None, committed: Path | None = None) -> list[EvaluationRecord]:
+    """Return every evaluation record of this run, then the committed ones.
+
+    Args:
+        world: Only ``"miniature"`` or only ``"real"``.
+        runs: The folder of runs, by default the project's.
+        committed: The folder of committed records, by default the project's.
+    """
+    runs, committed = runs or paths.runs(), committed or paths.records()
+    evaluations = []
+    for folder, top, pattern, origin in (
+        (runs / "evaluate", runs, "*/record.json", THIS_RUN), (committed, committed, "**/*.json", COMMITTED),
+    ):  # fmt: skip
+        for file in sorted(folder.glob(pattern)):
+            record = records.read_json(file) if ".old-" not in file.parent.name else None
+            if isinstance(record, dict) and record.get("page") == "evaluate" and record.get("benchmarks"):
+                # Shown to readers, so never with the folder that this machine keeps the project in.
+                path = f"{top.name}/{file.relative_to(top).as_posix()}"
+                evaluations.append(EvaluationRecord(record, origin, path))
+    return [evaluation for evaluation in evaluations if world is None or evaluation.world == world]
+
+
+def as_evaluations(given: Iterable[EvaluationRecord | Mapping[str, Any]]) -> list[EvaluationRecord]:
+    """Return plain records as :class:`EvaluationRecord`; those that are one already stay as they are."""
+    return [one if isinstance(one, EvaluationRecord) else EvaluationRecord(one) for one in given]
+
+
+def seeds_of(model: DecodedModel, evaluations: Iterable[EvaluationRecord]) -> Seeds:
+    """Return the records of a miniature model, one a training seed in order, with its scores under that decoding.
+
+    Where a seed was measured in this run and is committed too, this run's record is taken; a record of that very
+    decoding is preferred to one that was scored under it besides its own.
+    """
+    best: dict[int, tuple[tuple[int, int], EvaluationRecord, Benchmarks]] = {}
+    origins = (THIS_RUN, GIVEN, COMMITTED)
+    for evaluation in evaluations:
+        if evaluation.world != "miniature" or not evaluation.is_complete or evaluation.model.training != model.training:
+            continue
+        benchmarks = evaluation.benchmarks(model.decoding)
+        if benchmarks is None:
+            continue
+        rank = (origins.index(evaluation.origin), int(evaluation.model.decoding != model.decoding))
+        if evaluation.seed not in best or rank < best[evaluation.seed][0]:
+            best[evaluation.seed] = (rank, evaluation, benchmarks)
+    return [best[seed][1:] for seed in sorted(best)]
+
+
+def sample(
+    seeds: Seeds,
+    benchmarks: Sequence[str] | None = None,
+    in_domain: bool | None = None,
+    choice: bool | None = None,
+    fields: Sequence[str] | None = None,
+    not_fields: Sequence[str] = (),
+    rule: str = "corrected",
+) -> Sample | None:
+    """Return the verdicts of a model on a choice of items; None if no item is left.
+
+    Args:
+        seeds: As :func:`seeds_of` returns them.
+        benchmarks: Only these.
+        in_domain: Only benchmarks in, or out of, domain.
+        choice: Only multiple choice, or only open questions.
+        fields: Only problems of these fields.
+        not_fields: No problems of these fields.
+        rule: The rule of the verdicts.
+
+    Raises:
+        ValueError: If the rule is unknown, or two seeds did not answer the same items.
+    """
+    if rule not in RULES:
+        raise ValueError(f"unknown rule {rule!r}; known: {', '.join(RULES)}")
+    rows, keys = [], None
+    for evaluation, scores in seeds:
+        own: list[tuple[str, str, str]] = []
+        verdicts: list[float] = []
+        for name, score in scores.items():
+            if benchmarks is not None and name not in benchmarks:
+                continue
+            if (in_domain is not None and score["in_domain"] != in_domain) or (
+                choice is not None and score["choice"] != choice
+            ):
+                continue
+            items = score["items"]
+            columns = zip(items["ids"], items["families"], items["fields"], items[rule], strict=True)
+            for item, family, kind, verdict in columns:
+                if (fields is None or kind in fields) and kind not in not_fields:
+                    own.append((name, item, family))
+                    verdicts.append(float(verdict == "1"))
+        if keys is not None and own != keys:
+            source = evaluation.path or "a record"
+            raise ValueError(f"{source} holds other items than the other seeds of {evaluation.model.label}")
+        keys = own
+        rows.append(verdicts)
+    if not keys:
+        return None
+    names, ids, families = zip(*keys, strict=True)
+    return Sample(np.array(rows), names, families, ids, "/".join(seeds[0][0].model.training))
+
+
+def accuracy_table(
+    given: Iterable[EvaluationRecord | Mapping[str, Any]], world: str = "miniature", rule: str = "corrected"
+) -> pd.DataFrame:
+    """Return one row a model, decoding and benchmark: accuracy under both rules as fractions, items, seeds, where read.
+
+    ``differ`` counts the items on which the two rules disagree; ``n`` the items of one seed.
+    """
+    groups: dict[tuple, list[EvaluationRecord]] = {}
+    for evaluation in as_evaluations(given):
+        if evaluation.world == world and evaluation.is_complete:
+            for decoding in dict.fromkeys([evaluation.record["decoding"], *evaluation.record.get("decodings", {})]):
+                groups.setdefault((*evaluation.model.training, decoding), []).append(evaluation)
+    rows = []
+    for (size, family, mixture, variant, method, decoding), evaluations in groups.items():
+        seeds: dict[int, EvaluationRecord] = {}
+        for evaluation in evaluations:
+            # This run's records come first, and one of that very decoding before one scored under it besides its own.
+            other = seeds.get(evaluation.seed)
+            if other is None or (other.origin == evaluation.origin and evaluation.record["decoding"] == decoding):
+                seeds[evaluation.seed] = evaluation
+        by_seed = [(evaluation, evaluation.benchmarks(decoding)) for evaluation in seeds.values()]
+        for name in dict.fromkeys(name for _, benchmarks in by_seed for name in benchmarks):
+            measured = [(evaluation, benchmarks[name]) for evaluation, benchmarks in by_seed if name in benchmarks]
+            scores = [score for _, score in measured]
+            row = {"size": size, "family": family, "mixture": mixture, "variant": variant, "method": method}
+            row |= {"decoding": decoding, "benchmark": name, "in_domain": scores[0]["in_domain"]}
+            row |= {"choice": scores[0]["choice"], "n": scores[0]["n"], "seeds": len(scores)}
+            for each in RULES:
+                row[each] = float(np.mean([score[each]["correct"] / score["n"] for score in scores]))
+            row["accuracy"] = row[rule]
+            row["differ"] = sum(_count_differing(score["items"]) for score in scores)
+            row["origin"] = "; ".join(dict.fromkeys(evaluation.origin for evaluation, _ in measured))
+            row["read_in"] = "; ".join(dict.fromkeys(evaluation.path for evaluation, _ in measured))
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _count_differing(items: Mapping[str, Any]) -> int:
+    return sum((a == "1") != (b == "1") for a, b in zip(items["published"], items["corrected"], strict=True))
