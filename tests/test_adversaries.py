@@ -16,7 +16,7 @@ from processes import below, processes
 from mammoth_utils.programs import Sandbox, isolation, run_programs, worker_handle
 from mammoth_utils.programs._worker import program_process
 
-STRONG = [level for level in isolation.FULL if isolation.attempt(level)[0] is not None]
+STRONG = [level for level in isolation.FULL_LEVELS if isolation.try_level(level)[0] is not None]
 pytestmark = pytest.mark.skipif(not STRONG, reason="neither namespaces nor Landlock can be had on this machine")
 LIMITS = {"timeout_s": 2, "memory_mb": 256, "wall_s": 4, "workers": 1}
 SECRET = "hunter2-of-the-mammoth"
@@ -296,7 +296,7 @@ print(set(told))
 def test_no_file_can_be_told_to_end_another_process(level, abi, monkeypatch):
     """Of itself Landlock sees to that only from its sixth version on, so the kernel is made older than it is."""
     if abi is not None:
-        older = f"from mammoth_utils.programs import kernel\nkernel.landlock_abi = lambda: {abi}\nmain()\n"
+        older = f"from mammoth_utils.programs._worker import linux_calls\nlinux_calls.landlock_abi = lambda: {abi}\nmain()\n"
         assert worker_handle.START.endswith("main()\n")
         monkeypatch.setattr(worker_handle, "START", worker_handle.START.removesuffix("main()\n") + older)
     victim = subprocess.Popen(["sleep", "60"])

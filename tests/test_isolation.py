@@ -23,9 +23,12 @@ def a_machine_without(monkeypatch):
     """A machine on which some levels cannot be had."""
 
     def without(*levels: str) -> None:
-        real = isolation.attempt
-        attempt = lambda level: (None, f"no {level} here") if level in levels else real(level)  # noqa: E731
-        monkeypatch.setattr(isolation, "attempt", attempt)
+        real = isolation.try_level
+
+        def try_level(level: str):
+            return (None, f"no {level} here") if level in levels else real(level)
+
+        monkeypatch.setattr(isolation, "try_level", try_level)
 
     return without
 
@@ -43,10 +46,10 @@ def test_auto_takes_the_best_that_is_left_and_says_so_aloud(a_machine_without):
     assert (execution.printed, execution.isolation) == ("1\n", "process")
 
 
-@pytest.mark.skipif(isolation.attempt("landlock")[0] is None, reason=isolation.attempt("landlock")[1])
+@pytest.mark.skipif(isolation.try_level("landlock")[0] is None, reason=isolation.try_level("landlock")[1])
 def test_landlock_stands_in_where_namespaces_are_refused(a_machine_without):
     a_machine_without("namespaces")
-    assert isolation.resolve("full") == "landlock"
+    assert isolation.resolve_level("full") == "landlock"
     report = isolation.describe("full")
     assert report.full
     assert {"property": "layer: namespaces", "holds": "no", "how": "no namespaces here"} in report.rows
@@ -59,11 +62,11 @@ def test_an_unknown_isolation_names_the_choices():
 
 @pytest.mark.parametrize("level", isolation.LEVELS)
 def test_the_table_says_what_holds_at_each_level(level):
-    if isolation.attempt(level)[0] is None:
-        pytest.skip(isolation.attempt(level)[1])
+    if isolation.try_level(level)[0] is None:
+        pytest.skip(isolation.try_level(level)[1])
     report = isolation.describe(level)
     holds = {row["property"]: row["holds"] for row in report.rows}
-    assert (report.level, report.full) == (level, level in isolation.FULL)
+    assert (report.level, report.full) == (level, level in isolation.FULL_LEVELS)
     for claim in ("reading files", "writing files", "network", "other processes", "new processes"):
         assert holds[claim] == ("yes" if report.full else "no"), claim
     assert report.summary in str(report)
@@ -103,7 +106,7 @@ def test_a_folder_is_emptied_however_deep_and_whatever_its_rights(tmp_path):
     (folder / "locked").chmod(0)
     kept = tmp_path / "kept"
     kept.write_text("x")
-    assert cleanup.wipe(str(folder))
+    assert cleanup.empty_folder(str(folder))
     assert os.listdir(folder) == []
     assert kept.exists()
 
@@ -126,8 +129,8 @@ def test_the_rooms_load_without_torch():
 @pytest.mark.parametrize("level", isolation.LEVELS)
 def test_packages_below_tmp_are_not_hidden_by_the_scratch_folder(level, monkeypatch):
     """A project checked out below /tmp has its environment there, and with it sympy."""
-    if isolation.attempt(level)[0] is None:
-        pytest.skip(isolation.attempt(level)[1])
+    if isolation.try_level(level)[0] is None:
+        pytest.skip(isolation.try_level(level)[1])
     with tempfile.TemporaryDirectory(prefix="mammoth-packages-", dir="/tmp") as folder:
         os.chmod(folder, 0o755)
         Path(folder, "lonely.py").write_text("FOUND = 7\n")

@@ -22,7 +22,7 @@ from mammoth_utils.programs import Sandbox, SandboxError, isolation, run_program
 from mammoth_utils.programs import sandbox as sandbox_room
 from mammoth_utils.programs._worker import pipe_messages, program_process
 
-STRONG = [level for level in isolation.FULL if isolation.attempt(level)[0] is not None]
+STRONG = [level for level in isolation.FULL_LEVELS if isolation.try_level(level)[0] is not None]
 needs_full = pytest.mark.skipif(not STRONG, reason="neither namespaces nor Landlock can be had on this machine")
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells processes and limits memory so")
 
@@ -549,7 +549,7 @@ def test_an_abandoned_iterator_leaves_no_process():
 
 def killing_at_the_start(monkeypatch, times: int, which: str) -> list[int]:
     """Let the first workers be killed while they import: their guard's process, or its child's."""
-    started, killed = worker_handle.WarmParent.__init__, []
+    started, killed = worker_handle.Worker.__init__, []
 
     def start(self, kind, level):
         started(self, kind, level)
@@ -563,7 +563,7 @@ def killing_at_the_start(monkeypatch, times: int, which: str) -> list[int]:
         killed.append(self._process.pid if which == "guard" else min(made))
         os.kill(killed[-1], signal.SIGKILL)
 
-    monkeypatch.setattr(worker_handle.WarmParent, "__init__", start)
+    monkeypatch.setattr(worker_handle.Worker, "__init__", start)
     return killed
 
 

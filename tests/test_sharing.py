@@ -19,7 +19,7 @@ import sympy
 
 from mammoth_utils.programs import Sandbox, SandboxError, isolation, run_programs
 from mammoth_utils.programs._sharing import shared_interpreter, shared_process
-from mammoth_utils.programs._sharing.clearance import reason_for_own_process
+from mammoth_utils.programs._sharing.static_check import reason_for_own_process
 from mammoth_utils.programs._worker import pipe_messages
 from mammoth_utils.programs.sandbox import BATCH
 
@@ -388,15 +388,15 @@ def test_a_poisoner_that_got_past_the_check_is_noticed_and_no_result_of_its_batc
         )  # no audit hook, which this process would keep
         interpreter._clear_caches, interpreter._watching = lambda: None, False
         interpreter._builtins = vars(builtins)
-        interpreter._state = shared_interpreter.State()
+        interpreter._state = shared_interpreter.StateSnapshot()
         interpreter._attributes = ()
         interpreter._attributes = tuple(vars(interpreter))
         limit, root, mean = sys.getrecursionlimit(), math.sqrt, statistics.mean
         code, shown, whole = mean.__code__, Fraction.__repr__, Fraction.limit_denominator
-        assert interpreter.sound()
+        assert interpreter.is_unchanged()
         try:
             exec(poison, {"interpreter": interpreter})
-            assert not interpreter.sound(), poison
+            assert not interpreter.is_unchanged(), poison
         finally:
             sys.setrecursionlimit(limit)
             math.sqrt, mean.__code__, mean.__defaults__, Fraction.__repr__ = root, code, None, shown
@@ -404,7 +404,7 @@ def test_a_poisoner_that_got_past_the_check_is_noticed_and_no_result_of_its_batc
             if "is_positive" in vars(sympy.Add):
                 del sympy.Add.is_positive
             vars(interpreter).pop("run", None)
-        assert interpreter.sound(), poison
+        assert interpreter.is_unchanged(), poison
 
 
 def test_a_program_that_ends_the_interpreter_costs_its_neighbours_nothing(sandbox):
@@ -427,8 +427,8 @@ def test_a_program_that_ends_the_interpreter_costs_its_neighbours_nothing(sandbo
 @pytest.mark.parametrize("told_indices", [[], [7], [0, 0], [1], [0, 1, 2]])
 def test_an_answer_about_other_programs_is_not_believed(told_indices):
     programs = [[0, ["print(0)"]], [1, ["print(1)"]]]
-    assert not shared_process._of_these({"results": [[index, None] for index in told_indices]}, programs)
-    assert shared_process._of_these({"results": [[0, None]]}, programs)
+    assert not shared_process._answers_these({"results": [[index, None] for index in told_indices]}, programs)
+    assert shared_process._answers_these({"results": [[0, None]]}, programs)
 
 
 def test_cells_share_a_namespace_and_the_last_one_answers(sandbox):
@@ -496,16 +496,16 @@ def test_a_mistake_of_ours_is_raised_and_not_taken_for_a_programs(monkeypatch):
 @pytest.mark.parametrize(
     "answer",
     [
-        None, [], {}, {"results": 3, "sound": True, "worn": False},
-        {"results": [[0, {}]], "sound": True, "worn": False},
-        {"results": [], "sound": "yes", "worn": False}, {"results": [[0]], "sound": True, "worn": False},
+        None, [], {}, {"results": 3, "unchanged": True, "retire": False},
+        {"results": [[0, {}]], "unchanged": True, "retire": False},
+        {"results": [], "unchanged": "yes", "retire": False}, {"results": [[0]], "unchanged": True, "retire": False},
     ],
 )  # fmt: skip
 def test_an_answer_of_another_form_is_not_believed(answer):
     assert not shared_interpreter.well_formed(answer)
 
 
-@pytest.mark.parametrize("level", [level for level in isolation.LEVELS if isolation.attempt(level)[0] is not None])
+@pytest.mark.parametrize("level", [level for level in isolation.LEVELS if isolation.try_level(level)[0] is not None])
 def test_programs_share_at_every_level(level):
     with Sandbox(workers=1, isolation=level) as opened:
         ran = list(opened.run_all(["print(1)", "import os\nprint(2)", "print(3)"]))
@@ -585,4 +585,4 @@ def test_stored_programs_give_the_stored_answers(data_dir, name):
 
 def test_sandbox_errors_have_one_name():
     assert issubclass(isolation.IsolationError, SandboxError)
-    assert shared_process.LIMIT_S < 5
+    assert shared_process.TIMEOUT_S < 5

@@ -2,20 +2,23 @@
 
 import os
 
+import lazy_loader
+
 if os.name != "posix":
     raise ImportError(
         f"mammoth_utils.programs runs programs on Linux, macOS and other Unix systems; this is {os.name!r}. "
         "On Windows, use Python inside the Windows Subsystem for Linux."
     )
 
-from mammoth_utils.programs.execution import Execution, Program
-from mammoth_utils.programs.isolation import IsolationError, IsolationReport, describe
-from mammoth_utils.programs.sandbox import Sandbox, run_program, run_programs
-from mammoth_utils.programs.worker_handle import SandboxError
-
-__all__ = [
-    "Execution", "IsolationError", "IsolationReport", "Program", "Sandbox", "SandboxError", "describe", "run_program",
-    "run_programs",
-]  # fmt: skip
-
 VERSION = 1  # of what a program's execution says: its status, its output, its value
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["isolation"],
+    submod_attrs={
+        "execution": ["Execution", "Program"],
+        "isolation": ["IsolationError", "IsolationReport", "describe"],
+        "sandbox": ["Sandbox", "run_program", "run_programs"],
+        "worker_handle": ["SandboxError"],
+    },
+)

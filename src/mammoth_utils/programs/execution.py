@@ -1,4 +1,4 @@
-"""Execution: what is run, and what is said of it."""
+"""A program, and the execution that says what happened when it ran."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ class Execution:
 
     @property
     def output(self) -> str:
-        """What was printed, or else the value: what a benchmark grades. Empty where there is neither."""
+        """What a benchmark grades: what was printed, or else the value. Empty where there is neither."""
         return self.printed if self.printed.strip() else self.value or ""
 
 
-def cells_of(program: Program) -> list[str]:
-    """A program as the cells that it has.
+def program_cells(program: Program) -> list[str]:
+    """Return the cells of a program.
 
     Raises:
         TypeError: If it is neither a text nor a list of texts.
@@ -59,19 +59,15 @@ def cells_of(program: Program) -> list[str]:
     )
 
 
-def several(programs: Iterable[Program]) -> Iterator[Program]:
-    """Programs one by one.
-
-    Raises:
-        TypeError: If they are one text, whose letters would each be taken for a program.
-    """
+def each_program(programs: Iterable[Program]) -> Iterator[Program]:
+    """Return an iterator over programs; raise TypeError for one text, whose letters would each be a program."""
     if isinstance(programs, (str, bytes)):
         raise TypeError(f"expected programs, got one text; use run_program: {programs!r:.80}")
     return iter(programs)
 
 
-def refusal(cells: list[str]) -> str | None:
-    """Why a program is not run, or None."""
+def refusal_reason(cells: list[str]) -> str | None:
+    """Return why a program is not run, or None."""
     if not any(cell.strip() for cell in cells):
         return "there is no program: the text is empty"
     if any("\0" in cell for cell in cells):

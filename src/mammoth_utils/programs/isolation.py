@@ -1,4 +1,4 @@
-"""Isolation: which levels this machine allows, found out by trying, and what each of them keeps a program from."""
+"""The levels of isolation: which of them this machine allows, found by trying, and what each protects."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import sys
 from dataclasses import dataclass
 
 from mammoth_utils.programs._worker.confinement import DISK_MB, PROCESSES
-from mammoth_utils.programs.worker_handle import STARTS, SandboxError, WarmParent
+from mammoth_utils.programs.worker_handle import STARTS, SandboxError, Worker
 
 LEVELS = ("namespaces", "landlock", "process")
-FULL = ("namespaces", "landlock")  # levels that hold against a program that means harm
+FULL_LEVELS = ("namespaces", "landlock")  # levels that hold against a program that means harm
 CHOICES = ("auto", "full", *LEVELS)
 
 
@@ -23,7 +23,7 @@ class IsolationError(SandboxError):
 
 @dataclass(frozen=True, repr=False)
 class IsolationReport:
-    """What holds around the programs that run here.
+    """The protection of this machine from the programs that run on it, as a table.
 
     Attributes:
         level: ``namespaces``, ``landlock`` or ``process``.
@@ -42,7 +42,7 @@ class IsolationReport:
         lines = [f"{row['property']:<{wide}}  {row['holds']:<6}  {row['how']}" for row in self.rows]
         return "\n".join([self.summary, "", *lines])
 
-    __repr__ = __str__  # at a plain prompt too it is the table that one wants
+    __repr__ = __str__  # a plain prompt shows the table too
 
     def _repr_html_(self) -> str:
         cells = (
@@ -57,34 +57,33 @@ class IsolationReport:
 
 
 @functools.cache
-def attempt(level: str) -> tuple[dict | None, str]:
-    """What a worker at this level says of itself, or None and the reason why there can be none here.
+def try_level(level: str) -> tuple[dict | None, str]:
+    """Start a worker at a level and close it again; return what it reports when it is ready, or None and the reason.
 
-    A worker is started and closed again, once in the life of this process; one that was killed meanwhile, by somebody
-    or for want of memory, says nothing about the level, so another is started.
+    Done once in the life of this process. A worker that was killed from outside or for want of memory says nothing
+    about the level, so another one is started.
     """
     reason = ""
     for _ in range(STARTS):
-        parent = None
+        worker = None
         try:
-            parent = WarmParent("bare", level)
-            return parent.wait_until_ready(), ""
+            worker = Worker("bare", level)
+            return worker.wait_until_ready(), ""
         except SandboxError as error:
             reason = str(error)
-            if parent is None or not parent.killed:
+            if worker is None or not worker.killed:
                 break
         finally:
-            if parent is not None:
-                parent.close()
+            if worker is not None:
+                worker.close()
     return None, reason
 
 
-def resolve(isolation: str) -> str:
-    """The level that a name stands for on this machine.
+def resolve_level(isolation: str) -> str:
+    """Return the level that a name stands for on this machine.
 
     Args:
-        isolation: ``full`` (the stronger of the levels in ``FULL`` that works here), ``auto`` (the strongest of all),
-            or a level.
+        isolation: ``full`` (the first of ``FULL_LEVELS`` that works), ``auto`` (the first of ``LEVELS``), or a level.
 
     Raises:
         ValueError: If the name is unknown.
@@ -92,24 +91,22 @@ def resolve(isolation: str) -> str:
     """
     if isolation not in CHOICES:
         raise ValueError(f"unknown isolation {isolation!r}; known: {', '.join(CHOICES)}")
-    wanted = {"auto": LEVELS, "full": FULL}.get(isolation, (isolation,))
-    for level in wanted:
-        if attempt(level)[0] is not None:
+    levels = {"auto": LEVELS, "full": FULL_LEVELS}.get(isolation, (isolation,))
+    for level in levels:
+        if try_level(level)[0] is not None:
             return level
-    reasons = "; ".join(f"{level}: {attempt(level)[1]}" for level in wanted)
+    reasons = "; ".join(f"{level}: {try_level(level)[1]}" for level in levels)
     way_out = " isolation='auto' takes the best that this machine has." if isolation != "auto" else ""
     raise IsolationError(f"isolation {isolation!r} cannot hold here ({reasons}).{way_out}")
 
 
 def describe(isolation: str = "auto") -> IsolationReport:
-    """What holds on this machine under an isolation, found out by starting a worker.
+    """Return the protection that an isolation gives on this machine, found by starting a worker.
 
-    Raises:
-        ValueError: If the name is unknown.
-        IsolationError: If it cannot hold here.
+    Raises as :func:`resolve_level` does.
     """
-    level = resolve(isolation)
-    hello = attempt(level)[0]
+    level = resolve_level(isolation)
+    hello = try_level(level)[0]
     rows = [*_layers(level, hello), *_properties(level)]
     system = f"{platform.system()} {platform.release()}"
     summaries = {
@@ -120,11 +117,11 @@ def describe(isolation: str = "auto") -> IsolationReport:
         "Run programs that you do not trust on Linux.",
     }
     table = tuple(dict(zip(("property", "holds", "how"), row, strict=True)) for row in rows)
-    return IsolationReport(level, level in FULL, summaries[level], table)
+    return IsolationReport(level, level in FULL_LEVELS, summaries[level], table)
 
 
 def _layers(level: str, hello: dict) -> list[tuple[str, str, str]]:
-    refused = (attempt("namespaces")[1] if level == "landlock" else "") or "not asked for"
+    refused = (try_level("namespaces")[1] if level == "landlock" else "") or "not asked for"
     if level == "process" and sys.platform != "linux":
         refused = f"{platform.system()} has none"
     landlock = hello["landlock"]
@@ -142,7 +139,7 @@ def _layers(level: str, hello: dict) -> list[tuple[str, str, str]]:
 
 
 def _properties(level: str) -> list[tuple[str, str, str]]:
-    spaces, full, linux = level == "namespaces", level in FULL, sys.platform == "linux"
+    spaces, full, linux = level == "namespaces", level in FULL_LEVELS, sys.platform == "linux"
     if spaces:
         owner = "an unprivileged user that owns nothing" if os.geteuid() == 0 else "you, without privileges"
     else:
@@ -167,6 +164,6 @@ def _properties(level: str) -> list[tuple[str, str, str]]:
          "processor seconds, elapsed time behind them" if linux else "elapsed time; processor time in whole seconds"),
         ("memory", "yes" if linux else "no", "address space beyond the interpreter's own" if linux else
          "this system does not enforce such a limit"),
-        ("neighbours", "yes", "a process each, or an interpreter that only programs cleared by a static check share"),
+        ("other programs", "yes", "a process each, or an interpreter shared by programs that pass a static check"),
         ("user", "yes" if full else "no", owner),
     ]  # fmt: skip

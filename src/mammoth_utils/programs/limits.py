@@ -1,4 +1,4 @@
-"""Limits: what a sandbox may be told to hold its programs to."""
+"""The limits that a sandbox accepts."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from numbers import Real
 
 from mammoth_utils.programs._worker.confinement import DISK_MB
 
-# name: the least, the most (more than any machine has, and less than what the kernel and its clocks can count), and
-# whether it is a whole number. A least of 0 is itself too little.
+# Name: the least, the most (less than what the kernel and its clocks can count), and whether it is a whole number. A
+# least of 0 is itself too little.
 LIMITS: dict[str, tuple[float, float, bool]] = {
     "timeout_s": (0, 86_400, False),
     "memory_mb": (1, 2**20, True),
@@ -17,12 +17,8 @@ LIMITS: dict[str, tuple[float, float, bool]] = {
 }
 
 
-def check(**given: object) -> None:
-    """See that limits can be held.
-
-    Raises:
-        ValueError: If one is no number, or not in its range; the message says what was given and what is allowed.
-    """
+def check_limits(**given: object) -> None:
+    """Raise ValueError if a limit is no number within its range, saying what was given and what is allowed."""
     for name, value in given.items():
         least, most, whole = LIMITS[name]
         number = isinstance(value, Real) and not isinstance(value, bool)

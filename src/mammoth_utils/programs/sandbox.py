@@ -1,7 +1,7 @@
-"""Sandbox: programs in, executions out, in order, each out of reach of the others.
+"""The sandbox: a pool of workers that run programs and return their executions in order.
 
-A program that a static check clears shares an interpreter with others that it cleared; any other gets a process of its
-own. Both are isolated from the machine in the same way.
+Programs that pass a static check share an interpreter; any other gets a process of its own. Both are isolated from the
+machine in the same way.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from dataclasses import dataclass
 
 from mammoth_utils.programs import isolation as isolations
 from mammoth_utils.programs._worker.confinement import DISK_MB
-from mammoth_utils.programs._worker.program_code import parent_for
-from mammoth_utils.programs.execution import Execution, Program, cells_of, refusal, several
-from mammoth_utils.programs.limits import check
-from mammoth_utils.programs.worker_handle import STARTS, SandboxError, WarmParent
+from mammoth_utils.programs._worker.program_code import worker_kind
+from mammoth_utils.programs.execution import Execution, Program, each_program, program_cells, refusal_reason
+from mammoth_utils.programs.limits import check_limits
+from mammoth_utils.programs.worker_handle import STARTS, SandboxError, Worker
 
-AHEAD = 2000  # programs that may run while one before them is still running
-BATCH, BATCH_CHARS, BATCH_S = 256, 500_000, 0.05  # handed to a worker at once, at most, and the work aimed at
-FILL_S = 0.005  # for taking more programs from a slow source before those at hand are started
-ATTEMPTS = 3  # workers that a program may lose before it counts as their end
+AHEAD = 2000  # programs that may run while an earlier one is still running
+BATCH, BATCH_CHARS, BATCH_S = 256, 500_000, 0.05  # most programs and characters of a batch, and its aimed-at seconds
+FILL_S = 0.005  # how long more programs are taken from a slow source before those at hand start
+ATTEMPTS = 3  # workers that may end while they run a program before it is called crashed
 WALL_FACTOR, WALL_SLACK_S = 4, 5.0  # a busy machine may give a program a small share of a processor
-GRACE_S = 60.0  # beyond the elapsed-time limit, which the worker itself keeps: then it is stuck
-START_S = 900.0  # to import sympy takes a second, and on a machine that gives us one processor in ninety, a minute
+GRACE_S = 60.0  # beyond the elapsed-time limit, which the worker itself enforces: later than that it is stuck
+START_S = 900.0  # importing sympy takes a second, and minutes on a machine that is very busy
 
 
 @dataclass
@@ -41,7 +41,7 @@ class _Job:
 
 @dataclass
 class _Batch:
-    slot: dict[str, WarmParent]
+    slot: dict[str, Worker]
     jobs: dict[int, _Job]
     started: float
     deadline: float
@@ -49,9 +49,9 @@ class _Batch:
 
 
 class Sandbox:
-    """A few workers that stay warm from one call to the next: for programs that come one by one.
+    """Workers that stay ready from one call to the next, for programs that come one by one.
 
-    Used as a context manager, or closed by ``close``; workers also end with this process. One thread at a time.
+    Use it as a context manager or call ``close``, from one thread at a time; workers also end with this process.
     """
 
     def __init__(
@@ -64,16 +64,16 @@ class Sandbox:
         share: bool = True,
         file_mb: float = DISK_MB,
     ) -> None:
-        """A sandbox that holds the given limits; its workers start when the first program comes.
+        """Check the limits and the isolation; the workers start when the first program comes.
 
         Args:
             timeout_s: Seconds of processor time a program, which do not depend on what else the machine does.
             memory_mb: MiB of memory a program, beyond what the interpreter and its libraries take.
             workers: Programs at once; None takes one a processor that this process may use.
-            isolation: ``full``, ``auto``, or a level; see ``isolation.resolve``.
+            isolation: ``full``, ``auto``, or a level; see ``isolation.resolve_level``.
             wall_s: Seconds of elapsed time a program, for those that sleep; None takes four times ``timeout_s`` and
                 five seconds.
-            share: Whether programs that a static check clears may share an interpreter, which is many times faster;
+            share: Whether programs that pass a static check may share an interpreter, which is many times faster;
                 False gives each a process of its own.
             file_mb: MiB of a file that a program writes; at most ``DISK_MB``, which is what its folder holds.
 
@@ -83,18 +83,16 @@ class Sandbox:
         """
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         workers = cores if workers is None else workers
-        check(timeout_s=timeout_s, memory_mb=memory_mb, workers=workers, file_mb=file_mb)
+        check_limits(timeout_s=timeout_s, memory_mb=memory_mb, workers=workers, file_mb=file_mb)
         wall_s = WALL_FACTOR * timeout_s + WALL_SLACK_S if wall_s is None else wall_s
-        check(wall_s=wall_s)
+        check_limits(wall_s=wall_s)
         limits = {"timeout_s": float(timeout_s), "wall_s": float(wall_s), "file_mb": float(file_mb)}
-        self.level = isolations.resolve(isolation)
+        self.level = isolations.resolve_level(isolation)
         if self.level == "process" and isolation != "process":
             warnings.warn(isolations.describe("process").summary, stacklevel=3)
         self._limits = {**limits, "memory_mb": int(memory_mb), "share": bool(share)}
-        self._idle: list[dict[str, WarmParent]] = [
-            {} for _ in range(int(workers))
-        ]  # a slot holds a parent of each kind
-        self._busy: dict[WarmParent, _Batch] = {}
+        self._idle: list[dict[str, Worker]] = [{} for _ in range(int(workers))]  # a slot: at most a worker of each kind
+        self._busy: dict[Worker, _Batch] = {}
         self._lost_starts = 0  # in a row
         self._pace: dict[str, float] = {}  # seconds a program of each kind, as measured
         self._lock = threading.Lock()
@@ -107,13 +105,13 @@ class Sandbox:
         self.close()
 
     def run(self, program: Program) -> Execution:
-        """The execution of one program."""
+        """Run one program."""
         return next(self.run_all([program]))
 
     def run_all(self, programs: Iterable[Program]) -> Iterator[Execution]:
-        """The executions of programs, in their order, each as soon as it and those before it are done.
+        """Yield the executions of programs in their order, each as soon as it and those before it are done.
 
-        Programs are taken from the iterable while others run, at most ``AHEAD`` beyond the one that is waited for.
+        Programs are taken from the iterable while others run, at most ``AHEAD`` beyond the next one to be yielded.
 
         Raises:
             TypeError: If a program is no text and no list of texts, or if all of them are one text.
@@ -125,10 +123,10 @@ class Sandbox:
             raise SandboxError("this sandbox is running other programs; finish or close that run, or open another one")
         selector = selectors.DefaultSelector()
         try:
-            yield from self._run(several(programs), selector)
+            yield from self._run(each_program(programs), selector)
         finally:
-            for parent in list(self._busy):  # an abandoned run: what is going on ends with its worker
-                self._drop(parent)
+            for worker in list(self._busy):  # an abandoned run: the programs end with their worker
+                self._drop(worker)
             selector.close()
             self._lock.release()
 
@@ -136,8 +134,8 @@ class Sandbox:
         """End the workers; harmless when repeated."""
         self._closed = True
         for slot in self._idle:
-            for parent in slot.values():
-                parent.close()
+            for worker in slot.values():
+                worker.close()
             slot.clear()
 
     def _run(self, programs: Iterator[Program], selector: selectors.BaseSelector) -> Iterator[Execution]:
@@ -149,14 +147,14 @@ class Sandbox:
             until = time.monotonic() + FILL_S
             while more and self._idle and len(waiting) < BATCH * len(self._idle) and taken - given < AHEAD:
                 try:
-                    cells = cells_of(next(programs))
+                    cells = program_cells(next(programs))
                 except StopIteration:
                     more = False
                     break
-                if reason := refusal(cells):
+                if reason := refusal_reason(cells):
                     done[taken] = Execution("refused", error=reason, isolation=self.level)
                 else:
-                    waiting.append(_Job(taken, cells, parent_for(cells)))
+                    waiting.append(_Job(taken, cells, worker_kind(cells)))
                 taken += 1
                 if time.monotonic() > until:
                     break
@@ -166,19 +164,19 @@ class Sandbox:
                 yield done.pop(given)
                 given += 1
             if self._busy:
-                for parent, results, gone in self._answers(selector, patient=not (more and self._idle)):
-                    batch = self._busy[parent]
+                for worker, results, gone in self._answers(selector, patient=not (more and self._idle)):
+                    batch = self._busy[worker]
                     for index, fields in results:
                         done[index] = Execution(**fields, isolation=self.level)
                         del batch.jobs[index]
                         self._lost_starts = 0
                     if not gone:
                         if not batch.jobs:
-                            self._finish(parent, selector)
+                            self._finish(worker, selector)
                         continue
-                    # Ended from outside before it was ready: no fault of a program, and no attempt at one.
-                    unstarted = parent.hello is None and time.monotonic() < batch.deadline
-                    words = self._drop(parent, selector)
+                    # Ended from outside before it was ready: no program ran, so it counts as no attempt.
+                    unstarted = worker.hello is None and time.monotonic() < batch.deadline
+                    words = self._drop(worker, selector)
                     self._lost_starts += unstarted
                     if self._lost_starts == STARTS:
                         raise SandboxError(f"{STARTS} workers in a row were ended while they started")
@@ -193,27 +191,27 @@ class Sandbox:
                             done[job.index] = Execution("crashed", error=error, isolation=self.level)
 
     def _start(self, waiting: deque[_Job], selector: selectors.BaseSelector) -> None:
-        """Hand the first program that waits, and more of its kind, to a free slot, one with the right parent if any."""
+        """Give the first waiting program and more of its kind to a free slot, one with a worker of that kind if any."""
         kind = waiting[0].kind
         jobs = self._next_batch(waiting)
         at = next((at for at, slot in enumerate(self._idle) if kind in slot), len(self._idle) - 1)
         slot = self._idle.pop(at)
         if kind not in slot:
-            slot[kind] = WarmParent(kind, self.level)
-        parent = slot[kind]
+            slot[kind] = Worker(kind, self.level)
+        worker = slot[kind]
         for job in jobs:
             job.attempts += 1
         now = time.monotonic()
-        deadline = now + (START_S if parent.hello is None else self._patience())
-        self._busy[parent] = _Batch(slot, {job.index: job for job in jobs}, now, deadline, len(jobs))
-        selector.register(parent, selectors.EVENT_READ)
-        parent.send(self._limits | {"programs": [[job.index, job.cells] for job in jobs]})
+        deadline = now + (START_S if worker.hello is None else self._patience())
+        self._busy[worker] = _Batch(slot, {job.index: job for job in jobs}, now, deadline, len(jobs))
+        selector.register(worker, selectors.EVENT_READ)
+        worker.send(self._limits | {"programs": [[job.index, job.cells] for job in jobs]})
 
     def _next_batch(self, waiting: deque[_Job]) -> list[_Job]:
-        """Take from those that wait: as many of one kind as a short time is likely to be enough for."""
+        """Take as many waiting programs of one kind as are likely to end within ``BATCH_S``."""
         kind = waiting[0].kind
         size = int(min(BATCH, max(1, BATCH_S / self._pace.get(kind, BATCH_S / 8))))
-        size = min(size, -(-len(waiting) // len(self._idle)))  # none idles while another has a heap before it
+        size = min(size, -(-len(waiting) // len(self._idle)))  # no worker idles while another has many to run
         jobs: list[_Job] = []
         others: list[_Job] = []
         chars = 0
@@ -227,58 +225,56 @@ class Sandbox:
                 continue
             jobs.append(job)
             chars += length
-            if job.attempts:  # it has lost a worker: alone, so that it is known whose fault that is
+            if job.attempts:  # a worker ended while it ran: alone, so that the cause is known
                 break
         waiting.extendleft(reversed(others))
         return jobs
 
     def _patience(self) -> float:
-        """Seconds after which a worker that says nothing is stuck."""
+        """Return the seconds after which a worker without an answer is stuck."""
         return self._limits["wall_s"] + GRACE_S
 
-    def _answers(
-        self, selector: selectors.BaseSelector, patient: bool
-    ) -> Iterator[tuple[WarmParent, list[list], bool]]:
-        """Workers that have answered, the ``[index, fields]`` that came, and whether the worker is to be dropped."""
+    def _answers(self, selector: selectors.BaseSelector, patient: bool) -> Iterator[tuple[Worker, list[list], bool]]:
+        """Yield workers that answered, their results ``[index, fields]``, and whether the worker is to be dropped."""
         now = time.monotonic()
         nearest = min(batch.deadline for batch in self._busy.values()) - now
         for key, _ in selector.select(max(0.0, nearest) if patient else 0):
-            parent = key.fileobj
-            answers = parent.receive()
+            worker = key.fileobj
+            answers = worker.receive()
             if answers is None:
-                if parent.hello is None:
-                    words = parent.last_words()
-                    if not parent.killed:
+                if worker.hello is None:
+                    words = worker.last_words()
+                    if not worker.killed:
                         raise SandboxError(f"a worker could not start: {words}")
-                yield parent, [], True
+                yield worker, [], True
                 continue
-            batch = self._busy[parent]
+            batch = self._busy[worker]
             batch.deadline = time.monotonic() + self._patience()
-            if not answers and parent.hello is not None and len(batch.jobs) == batch.size:
-                batch.started = time.monotonic()  # it has said that it is ready: its start is not the programs' time
+            if not answers and worker.hello is not None and len(batch.jobs) == batch.size:
+                batch.started = time.monotonic()  # it is ready now: its start is not the programs' time
             results = [result for answer in answers for result in answer["results"]]
-            yield parent, results, any(answer["retired"] for answer in answers)
+            yield worker, results, any(answer["retired"] for answer in answers)
         now = time.monotonic()
-        for parent in [parent for parent, batch in self._busy.items() if batch.deadline < now]:
-            yield parent, [], True
+        for worker in [worker for worker, batch in self._busy.items() if batch.deadline < now]:
+            yield worker, [], True
 
-    def _finish(self, parent: WarmParent, selector: selectors.BaseSelector) -> None:
-        """Free the slot of a worker that has answered for its whole batch."""
-        batch = self._busy.pop(parent)
-        selector.unregister(parent)
+    def _finish(self, worker: Worker, selector: selectors.BaseSelector) -> None:
+        """Free the slot of a worker whose whole batch is answered."""
+        batch = self._busy.pop(worker)
+        selector.unregister(worker)
         self._idle.append(batch.slot)
         pace = (time.monotonic() - batch.started) / batch.size
-        self._pace[parent.kind] = (self._pace.get(parent.kind, pace) + pace) / 2
+        self._pace[worker.kind] = (self._pace.get(worker.kind, pace) + pace) / 2
 
-    def _drop(self, parent: WarmParent, selector: selectors.BaseSelector | None = None) -> str:
-        """Close a worker and free its slot; what it said on standard error."""
-        slot = self._busy.pop(parent).slot
+    def _drop(self, worker: Worker, selector: selectors.BaseSelector | None = None) -> str:
+        """Close a worker and free its slot; return the last line of its standard error."""
+        slot = self._busy.pop(worker).slot
         if selector is not None:
-            selector.unregister(parent)
-        slot.pop(parent.kind)
-        parent.close()
+            selector.unregister(worker)
+        slot.pop(worker.kind)
+        worker.close()
         self._idle.append(slot)
-        return parent.words
+        return worker.words
 
 
 def run_programs(
@@ -292,24 +288,24 @@ def run_programs(
     progress: bool = False,
     file_mb: float = DISK_MB,
 ) -> Iterator[Execution]:
-    """The executions of programs, in their order, streamed; workers end with the iterator, or when it is abandoned.
+    """Yield the executions of programs in their order; workers end with the iterator, or when it is abandoned.
 
-    A program's mistakes are told in its execution and never raised. Arguments and errors are those of ``Sandbox``, and
-    are checked at once, before the first program is taken.
+    A program's mistakes are reported in its execution and never raised. Arguments and errors are those of ``Sandbox``,
+    and are checked at once, before the first program is taken.
 
     Args:
-        programs: Texts; a list of texts in the place of one is the cells of a notebook, which run in one namespace:
+        programs: Texts. A list of texts in the place of one is the cells of a notebook, which run in one namespace:
             all that they print is kept, and the value of the last.
         timeout_s: Seconds of processor time a program.
         memory_mb: MiB of memory a program, beyond what the interpreter and its libraries take.
         workers: Programs at once; None takes one a processor.
         isolation: ``full``, ``auto``, or a level.
         wall_s: Seconds of elapsed time a program.
-        share: Whether programs that a static check clears may share an interpreter.
-        progress: Whether to show a bar with the programs done, on standard error.
+        share: Whether programs that pass a static check may share an interpreter.
+        progress: Whether to show a progress bar on standard error.
         file_mb: MiB of a file that a program writes. New processes are refused, so their number is no parameter.
     """
-    several(programs)
+    each_program(programs)
     sandbox = Sandbox(timeout_s, memory_mb, workers, isolation, wall_s, share, file_mb)
 
     def executions() -> Iterator[Execution]:
@@ -328,6 +324,6 @@ def run_programs(
 def run_program(
     program: Program, timeout_s: float = 5, memory_mb: int = 1024, isolation: str = "full", wall_s: float | None = None
 ) -> Execution:
-    """The execution of one program; for many, ``run_programs`` is faster by far, and so is an open ``Sandbox``."""
+    """Run one program; for many, ``run_programs`` or an open ``Sandbox`` is faster by far."""
     with Sandbox(timeout_s, memory_mb, 1, isolation, wall_s, share=False) as sandbox:
         return sandbox.run(program)

@@ -1,0 +1,1 @@
+"""When programs may share an interpreter: the static check, and the interpreter that they share."""

@@ -1,9 +1,8 @@
-"""Allowed: the names that a program may use and still share its interpreter with others.
+"""The names that a program may use and still share its interpreter with others.
 
-Each list is a list of what was looked at, not of what was found harmful: what stands in none of them gives a program a
-process of its own. To enter, a name must be unable to write anything that outlives the program. No function that takes
-text as code, that registers something, that changes a setting or opens a file is here; neither is a module, a class
-that can be subclassed by a call, or a container that two programs would share.
+The lists hold names that were reviewed, and what is in none of them gives a program a process of its own. A listed name
+can write nothing that outlives the program: it takes no text as code, registers nothing, changes no setting and opens
+no file; it is no module, no class that a call can subclass, and no container that two programs would share.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ BUILTINS = _names("""
     UnicodeError ValueError ZeroDivisionError
 """)
 
-# What a handler may catch: neither RecursionError nor MemoryError, whose place differs, nor a class above them.
+# Exceptions that a handler may catch: not RecursionError and MemoryError, which come elsewhere in another process, nor
+# a class above them.
 CATCHABLE = _names("""
     ArithmeticError AssertionError AttributeError EOFError FloatingPointError ImportError IndexError KeyError
     LookupError ModuleNotFoundError NameError NotImplementedError OverflowError StopIteration TypeError
@@ -79,19 +79,19 @@ _NUMPY = """
     complex128 lexsort cumulative_sum
 """
 
-# Of numpy: where a type of number stands among the arguments of a function; a method has one argument less. Some types
-# leave gaps between their numbers, in which whatever lay in memory can be seen, so that only these are allowed.
+# Of numpy's functions, the position of the dtype among the arguments; a method has one argument less. Some dtypes have
+# padding, in which the content of earlier memory can be read, so that only those without are allowed.
 TYPE_AT = {
     "arange": 3, "array": 1, "asarray": 1, "astype": 1, "cumprod": 2, "cumsum": 2, "eye": 3, "full": 2, "full_like": 2,
     "identity": 1, "linspace": 5, "logspace": 5, "mean": 2, "nanmean": 2, "nansum": 2, "ones": 1, "ones_like": 1,
     "prod": 2, "std": 2, "sum": 2, "trace": 4, "var": 2, "zeros": 1, "zeros_like": 1,
 }  # fmt: skip
-GAPLESS = _names("bool complex float int object str bool_ complex128 float32 float64 int32 int64 int_ uint8")
-GAPLESS_BUILTINS = _names("bool complex float int str")
-# What would read an array as bare bytes, gaps and all, once there is a text of bytes.
+UNPADDED = _names("bool complex float int object str bool_ complex128 float32 float64 int32 int64 int_ uint8")
+UNPADDED_BUILTINS = _names("bool complex float int str")
+# Names by which an array could be read as bytes, padding included.
 NOT_BESIDE_NUMPY = _names("bytes decode encode fromhex from_bytes to_bytes")
 
-# Module, or "module.submodule": its names. A listed submodule may be named too, but not passed about as a value.
+# Module, or "module.submodule": its names. A listed submodule may be named too, but not used as a value.
 MODULES: dict[str, frozenset[str]] = {
     "math": _names("""
         acos acosh asin asinh atan atan2 atanh cbrt ceil comb copysign cos cosh degrees dist e erf erfc exp exp2
@@ -140,7 +140,7 @@ MODULES: dict[str, frozenset[str]] = {
     "numpy.random": _names("choice normal permutation rand randint randn random seed shuffle uniform"),
 }
 
-# Of any object: what reads it, makes a new one from it, or changes a container that the program made itself.
+# Methods of any object: they read it, make a new one from it, or change a container that the program made itself.
 METHODS = _names("""
     add append appendleft clear copy count difference difference_update discard extend extendleft index insert
     intersection intersection_update isdisjoint issubset issuperset items keys pop popitem popleft remove reverse
@@ -170,7 +170,7 @@ METHODS = _names("""
     Zero NegativeOne Infinity NegativeInfinity ComplexInfinity NaN Pi Exp1 ImaginaryUnit nonzero prod ptp ravel
     repeat reshape searchsorted size squeeze std sum swapaxes take var
 """)
-METHOD_FAMILIES = ("is_", "as_")  # of sympy: questions about an expression, and its parts in another form
+METHOD_PREFIXES = ("is_", "as_")  # of sympy: predicates of an expression, and its parts in another form
 
-# What an interpreter tells its audit hooks (PEP 578) that no shared program has a reason to do is everything but these.
+# Audit events (PEP 578) that a shared program may raise; it has no reason to raise any other.
 HARMLESS_EVENTS = frozenset({"builtins.id", "sys._getframe", "object.__getattr__"})

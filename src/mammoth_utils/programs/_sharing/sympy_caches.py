@@ -1,8 +1,8 @@
-"""Caches: sympy's, in two layers, so that each program starts from the same warm ones and leaves nothing in them.
+"""Sympy's caches in two layers, so that each program starts from the same filled caches and leaves nothing in them.
 
-Sympy keeps the results of 130 functions, and is two to three times slower without them. A program that
-shares an interpreter must not find what its neighbours left there, and clearing all would be slow. So what the warm
-parent computed before the first program stays, read-only, and what a program adds lies in a second layer above it,
+Sympy caches the results of 130 functions, and is two to three times slower without. A program that shares an
+interpreter must not find what earlier programs left there, and clearing everything would be slow. So the results that
+the fork server computed before the first program stay, read-only, and those of a program lie in a second layer above,
 which is emptied after each program in under 10 microseconds.
 """
 
@@ -15,7 +15,7 @@ import typing
 from collections.abc import Callable, Iterator
 from typing import Any
 
-# Caches that sympy makes by other means, and that a later answer can depend on: where one lies, and what empties it.
+# Caches of another kind that an answer of sympy can depend on: module, name, and the method that empties it.
 UNLAYERED = (
     ("sympy.ntheory.factor_", "factor_cache", "cache_clear"),
     ("sympy.integrals.manualintegrate", "_integral_cache", "clear"),
@@ -25,7 +25,7 @@ UNLAYERED = (
 
 
 class LayeredCaches:
-    """Makes ``functools.lru_cache`` hand out caches in two layers while a library is imported."""
+    """Makes ``functools.lru_cache`` return caches in two layers while a library is imported."""
 
     def __init__(self) -> None:
         self._clear: list[Callable[[], None]] = []
@@ -33,7 +33,7 @@ class LayeredCaches:
 
     @contextlib.contextmanager
     def installed(self) -> Iterator[None]:
-        """Within this context, caches that ask for types to be told apart, as all of sympy's do, are layered."""
+        """Layer the caches made within this context with ``typed=True``, as all of sympy's are."""
         original = functools.lru_cache
         functools.lru_cache = self._lru_cache(original)
         try:
@@ -51,33 +51,33 @@ class LayeredCaches:
         return lru_cache
 
     def _layered(self, function: Callable, plain: Callable) -> Callable:
-        kept: dict[Any, Any] = {}
+        lower: dict[Any, Any] = {}
         missing = object()
 
-        def from_below(*arguments: Any, **named: Any) -> Any:
-            # A key that tells 1 from 1.0, as typed caches do, and costs less than that of functools.
+        def from_lower(*arguments: Any, **named: Any) -> Any:
+            # A key that distinguishes 1 from 1.0, as typed caches do, and costs less than that of functools.
             key: tuple = (arguments, *map(type, arguments))
             if named:
                 key += (tuple(named.items()), *map(type, named.values()))
-            found = kept.get(key, missing)
-            if found is missing:
-                found = function(*arguments, **named)
+            result = lower.get(key, missing)
+            if result is missing:
+                result = function(*arguments, **named)
                 if self._recording:
-                    kept[key] = found
-            return found
+                    lower[key] = result
+            return result
 
-        upper = plain(functools.wraps(function)(from_below))
+        upper = plain(functools.wraps(function)(from_lower))
         self._clear.append(upper.cache_clear)
         return upper
 
     def freeze(self) -> None:
-        """End the lower layer: from now on it is only read."""
+        """Complete the lower layer, which from now on is only read."""
         self._recording = False
         self.clear()
 
     def clear(self) -> None:
-        """Forget what was computed since ``freeze``."""
-        # Typing's besides: of two unions that are equal, the order of the first is kept and shown.
+        """Empty the upper layer: what was computed since ``freeze``."""
+        # Typing's too: of two equal unions, the order of the first is cached and shown.
         for clear in (*self._clear, *getattr(typing, "_cleanups", ())):
             clear()
         for module, name, method in UNLAYERED:

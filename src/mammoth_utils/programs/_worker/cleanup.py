@@ -1,4 +1,4 @@
-"""Traces: what a program may leave behind, processes and files, found and removed."""
+"""Cleaning up after a program: end the processes and remove the files that it left."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ import signal
 import time
 
 
-def end_of(pid: int) -> int | None:
-    """A descriptor that becomes readable when a process ends, or None where the kernel has no such thing."""
+def open_pidfd(pid: int) -> int | None:
+    """Return a descriptor that becomes readable when a process ends, or None where the kernel has none."""
     try:
         return os.pidfd_open(pid)
     except (AttributeError, OSError):
         return None
 
 
-def sweep(level: str, spared: int | None = None) -> None:
-    """End and reap whatever a program has left running.
+def end_processes(level: str, spared: int | None = None) -> None:
+    """End and reap the processes that a program has left.
 
     Args:
         level: One of ``namespaces``, ``landlock``, ``process``.
-        spared: A child of ours that goes on, or None. Where a call filter holds, which lets no program make a process,
-            nothing but this child can be there then; where none is spared, the whole process table ends.
+        spared: A child that goes on, or None. Where a call filter holds, which lets no program make a process, nothing
+            but this child can be there; where none is spared, the whole process table ends.
     """
     if spared is not None and level != "process":
         return
     if level == "namespaces":
         with contextlib.suppress(ProcessLookupError):
-            os.kill(-1, signal.SIGKILL)  # everything in this process table but ourselves, its first process
+            os.kill(-1, signal.SIGKILL)  # all of this process table but its first process, this one
     with contextlib.suppress(ChildProcessError):  # none is left
         while True:
             if os.waitpid(-1, os.WNOHANG)[0] == 0:
@@ -42,22 +42,22 @@ def sweep(level: str, spared: int | None = None) -> None:
 
 
 def _children() -> list[int]:
-    """Processes whose parent we are: a program's orphans fall to us, and theirs in turn when they are ended."""
-    me, found = os.getpid(), []
+    """Return the children of this process; a program's orphans become its children, and theirs when they end."""
+    me, children = os.getpid(), []
     if not os.path.isdir("/proc/self"):
-        return found
+        return children
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             with contextlib.suppress(OSError), open(f"/proc/{entry}/stat", "rb") as file:
                 if int(file.read().rpartition(b")")[2].split()[1]) == me:
-                    found.append(int(entry))
-    return found
+                    children.append(int(entry))
+    return children
 
 
-def wipe(folder: str) -> bool:
-    """Empty a folder, however deep and with whatever rights; whether it is empty now.
+def empty_folder(folder: str) -> bool:
+    """Empty a folder of any depth and any rights, and return whether it is empty now.
 
-    Folders inside are moved up before they are emptied, so that no path is ever longer than two names.
+    Folders inside are moved up before they are emptied, so that no path is longer than two names.
     """
     os.chmod(folder, 0o700)
     for round_number in range(100_000):
@@ -79,7 +79,7 @@ def wipe(folder: str) -> bool:
     return False
 
 
-def remove(folder: str) -> None:
-    """Remove a scratch folder and all in it, if it is still there."""
-    if os.path.isdir(folder) and wipe(folder):
+def remove_folder(folder: str) -> None:
+    """Remove a scratch folder with its content, if it is there."""
+    if os.path.isdir(folder) and empty_folder(folder):
         os.rmdir(folder)

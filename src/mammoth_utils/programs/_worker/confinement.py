@@ -1,9 +1,9 @@
-"""Layers: what a warm parent puts around the programs that it runs, and what a program's own process adds.
+"""Confinement of a worker's processes: namespaces, file rules, the system call filter and resource limits.
 
 Three levels, strongest first. ``namespaces``: users, network, mounts, processes and IPC of its own, a file system that
-holds the Python installation and nothing else, the call filter, and Landlock besides. ``landlock``: where namespaces
-are refused, as inside most containers: Landlock on files, sockets and signals, and the call filter. ``process``: what
-every Unix has, a process with limits, which shields the host from accidents but not from intent.
+holds the Python installation and nothing else, the call filter, and Landlock besides. ``landlock``, where namespaces
+are refused, as inside most containers: Landlock on files, sockets and signals, and the call filter. ``process``, what
+every Unix has: a process with limits, which protects the host from accidents but not from attacks.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from mammoth_utils.programs._worker import linux_calls
 
 NOBODY = 65534
 SCRATCHES = ("/tmp", "/scratch", "/mammoth-scratch")  # the first that holds no place of Python
-DISK_MB = 64  # of a scratch folder under namespaces; of one file elsewhere
+DISK_MB = 64  # of a scratch folder under namespaces; of a single file elsewhere
 PROCESSES = 64  # threads of a program under namespaces
 OPEN_FILES = 128
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/share/zoneinfo", "/etc/ld.so.cache", "/nix/store")
 
-# Calls that no solution needs and that reach beyond the process. The warm parent lives with this filter as well.
+# Calls that no solution needs and that reach beyond the process. The fork server is under this filter as well.
 NEVER = (
     "socket", "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "pidfd_getfd",
     "pidfd_send_signal", "kcmp", "tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "setpriority", "ioprio_set",
@@ -43,11 +43,11 @@ NEVER = (
     "utimensat", "futimesat", "setxattr", "lsetxattr", "fsetxattr", "setxattrat", "removexattr", "lremovexattr",
     "fremovexattr", "removexattrat", "file_setattr", "mknod", "mknodat",
 )  # fmt: skip
-NOT_IN_A_PROGRAM = ("pidfd_open", "chmod", "fchmod", "fchmodat", "fchmodat2")  # its parent needs them to clean up
+NOT_IN_A_PROGRAM = ("pidfd_open", "chmod", "fchmod", "fchmodat", "fchmodat2")  # the fork server needs them to clean up
 
 
 def readable_places(packages: list[str]) -> list[str]:
-    """Files and folders that a program may read: the system's libraries, Python's own and the installed packages.
+    """Return the files and folders that a program may read: libraries of the system, Python and its packages.
 
     A folder inside another of the list is left out.
     """
@@ -89,8 +89,8 @@ def enter_namespaces() -> bool:
         try:
             linux_calls.call(
                 "unshare",
-                linux_calls.CLONE_NEWUSER | linux_calls.CLONE_NEWNS | linux_calls.CLONE_NEWPID | linux_calls.CLONE_NEWNET
-                | linux_calls.CLONE_NEWIPC | linux_calls.CLONE_NEWUTS,
+                linux_calls.CLONE_NEWUSER | linux_calls.CLONE_NEWNS | linux_calls.CLONE_NEWPID
+                | linux_calls.CLONE_NEWNET | linux_calls.CLONE_NEWIPC | linux_calls.CLONE_NEWUTS,
             )  # fmt: skip
             os.write(go, b"!")
         finally:
@@ -104,7 +104,7 @@ def enter_namespaces() -> bool:
 
 
 def _map_users(pid: int, me: int, group: int) -> bool:
-    """Write the maps of a process; whether ``NOBODY`` is in them."""
+    """Write the user maps of a process, and return whether ``NOBODY`` is in them."""
     places = {"uid": me, "gid": group}
     if me == 0:
         try:
@@ -173,14 +173,14 @@ def build_root(readable: list[str], owner: int) -> str:
 
 
 def become_nobody() -> None:
-    """Give up root for the user whom the new namespace maps besides."""
+    """Give up root for the unprivileged user of the new namespace."""
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)
 
 
 def readable_by_all(readable: list[str]) -> bool:
-    """Whether a stranger may read the places, so that programs can run as one."""
+    """Return whether every user may read these places, so that programs can run as ``NOBODY``."""
     for place in [*readable, os.__file__]:
         needed = 0o5 if os.path.isdir(place) else 0o4
         if os.stat(place).st_mode & needed != needed:
@@ -189,7 +189,7 @@ def readable_by_all(readable: list[str]) -> bool:
 
 
 def file_rules(readable: list[str], scratch: str) -> int:
-    """The Landlock ruleset of a program: reads in the readable places, writes in the scratch folder.
+    """Return the Landlock ruleset of a program: reads in the readable places, writes in the scratch folder.
 
     Raises:
         OSError: If the kernel has no Landlock.
@@ -199,47 +199,47 @@ def file_rules(readable: list[str], scratch: str) -> int:
     return linux_calls.landlock_ruleset(rules, [scratch])
 
 
-def confine_parent() -> None:
-    """Take from a warm parent, and so from all of its programs, every privilege and what no program needs."""
+def confine_fork_server() -> None:
+    """Take every privilege, and calls that no program needs, from the fork server and so from all of its programs."""
     linux_calls.drop_capabilities()
-    linux_calls.restrict_calls(linux_calls.refusing(*NEVER))
+    linux_calls.restrict_calls(linux_calls.refuse(*NEVER))
     _same_for_all()
 
 
 def confine_program(ruleset: int | None) -> None:
-    """Confine this process, that of one program, for good: files by Landlock, then calls.
+    """Confine the process of a program for good: files by Landlock, then system calls.
 
-    No new process, signals to itself only, limits of itself only, and its death signal stays on.
+    It may make no process, signal only itself, limit only itself, and not switch off that it ends with its parent.
     """
     if ruleset is not None:
         linux_calls.call("landlock_restrict_self", ruleset, 0)
     me = os.getpid()
     linux_calls.restrict_calls(
         _same_for_all(),
-        linux_calls.allowing_only("kill", me, 0),
-        linux_calls.allowing_only("tgkill", me),
-        linux_calls.allowing_only("prlimit64", 0, me),
+        linux_calls.allow_values("kill", me, 0),
+        linux_calls.allow_values("tgkill", me),
+        linux_calls.allow_values("prlimit64", 0, me),
     )
 
 
 @functools.cache
 def _same_for_all() -> bytes:
-    """The part of a program's filter that its parent can make ready: each page touched after a fork costs time."""
+    """Return the part of a program's filter that is made before the fork, after which each page touched costs time."""
     # A file may be told to signal any process of the same user, which Landlock forbids from Linux 6.12 on only.
-    signalling = linux_calls.without(
+    signalling = linux_calls.refuse_values(
         "fcntl", linux_calls.F_SETOWN, linux_calls.F_SETSIG, linux_calls.F_SETOWN_EX, argument=1
     )
-    signalling += linux_calls.without("ioctl", linux_calls.FIOSETOWN, linux_calls.SIOCSPGRP, argument=1)
-    death = linux_calls.without("prctl", linux_calls.PR_SET_PDEATHSIG)
-    return linux_calls.threads_only() + linux_calls.refusing(*NOT_IN_A_PROGRAM) + death + signalling
+    signalling += linux_calls.refuse_values("ioctl", linux_calls.FIOSETOWN, linux_calls.SIOCSPGRP, argument=1)
+    death = linux_calls.refuse_values("prctl", linux_calls.PR_SET_PDEATHSIG)
+    return linux_calls.allow_threads_only() + linux_calls.refuse(*NOT_IN_A_PROGRAM) + death + signalling
 
 
 def limit_program(timeout_s: float | None, address_space: int | None, level: str, file_mb: float = DISK_MB) -> None:
-    """Set the resource limits of this process, that of one program or of those that share it.
+    """Set the resource limits of this process, which runs one program or those that share it.
 
     Args:
-        timeout_s: Seconds of processor time. The parent watches them to the millisecond; the kernel's limit, in
-            whole seconds, stands behind in case the parent is gone. None where a timer ends each program instead.
+        timeout_s: Seconds of processor time. The fork server watches them to the millisecond; the kernel's limit, in
+            whole seconds, holds where the fork server has ended. None where a timer ends each program instead.
         address_space: Bytes of address space in all, or None for no limit.
         level: One of ``namespaces``, ``landlock``, ``process``.
         file_mb: MiB of a file.
@@ -268,19 +268,19 @@ def limit_program(timeout_s: float | None, address_space: int | None, level: str
 
 
 def die_with_parent() -> None:
-    """Let the kernel end this process when the thread that made it ends; other systems have no such thing."""
-    if linux_calls.unsupported() is None:
+    """Let the kernel end this process when the thread that made it ends; on Linux only."""
+    if linux_calls.unsupported_reason() is None:
         linux_calls.prctl(linux_calls.PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def adopt_orphans() -> None:
-    """Let the descendants of this process fall to it when their own parents end, so that it can end them."""
-    if linux_calls.unsupported() is None:
+    """Become the parent of descendants whose own parents end, so that this process can end them."""
+    if linux_calls.unsupported_reason() is None:
         linux_calls.prctl(linux_calls.PR_SET_CHILD_SUBREAPER, 1)
 
 
 def user_name() -> str:
-    """The name of the user that this process runs as, for the table of what holds."""
+    """Return the name of the user that this process runs as."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

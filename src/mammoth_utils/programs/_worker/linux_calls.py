@@ -1,8 +1,7 @@
-"""Kernel: the few Linux system calls that isolate a process and that Python does not offer.
+"""The Linux system calls that isolate a process and that Python does not offer.
 
-Imported on every system and calling nothing until asked, so that other systems are told what is missing. Numbers and
-structures are those of the kernel's own headers (``asm/unistd_64.h``, ``asm-generic/unistd.h``, ``linux/landlock.h``,
-``linux/seccomp.h``, ``linux/filter.h``, ``linux/audit.h``).
+Importable on every system; nothing is called at import. Numbers and structures are those of the kernel's own headers
+(``asm/unistd_64.h``, ``asm-generic/unistd.h``; ``landlock.h``, ``seccomp.h``, ``filter.h``, ``audit.h`` of ``linux``).
 """
 
 from __future__ import annotations
@@ -62,12 +61,12 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
 
 
 def number(name: str) -> int | None:
-    """The number of a system call on this machine, or None where the machine lacks it."""
+    """Return the number of a system call on this machine, or None where the machine lacks it."""
     return NUMBERS[name][list(MACHINES).index(platform.machine())]
 
 
-def unsupported() -> str | None:
-    """Why none of this works here, in words, or None where it can be tried."""
+def unsupported_reason() -> str | None:
+    """Return why none of this can work on this machine, or None where it can be tried."""
     if sys.platform != "linux":
         return f"the kernel is not Linux ({sys.platform})"
     if platform.machine() not in MACHINES or struct.calcsize("P") != 8:
@@ -87,7 +86,7 @@ def _libc():
 
 
 def call(name: str, *arguments: int | bytes | None) -> int:
-    """What a system call returned.
+    """Make a system call and return its result.
 
     Args:
         name: One of ``NUMBERS``.
@@ -98,11 +97,11 @@ def call(name: str, *arguments: int | bytes | None) -> int:
     """
     import ctypes
 
-    wanted = number(name)
-    if wanted is None:
+    call_number = number(name)
+    if call_number is None:
         raise OSError(errno.ENOSYS, f"{name}: no such call on {platform.machine()}")
     passed = [ctypes.c_long(part) if isinstance(part, int) else ctypes.c_char_p(part) for part in arguments]
-    result = _libc().syscall(ctypes.c_long(wanted), *passed)
+    result = _libc().syscall(ctypes.c_long(call_number), *passed)
     if result == -1:
         reason = ctypes.get_errno()
         raise OSError(reason, f"{name}: {os.strerror(reason)}")
@@ -110,7 +109,7 @@ def call(name: str, *arguments: int | bytes | None) -> int:
 
 
 def prctl(option: int, value: int = 0) -> None:
-    """Set one property of this process."""
+    """Set a property of this process."""
     call("prctl", option, value, 0, 0, 0)
 
 
@@ -149,16 +148,12 @@ READ = READ_FILE | READ_DIR
 
 
 def landlock_abi() -> int:
-    """The version of Landlock that the kernel offers.
-
-    Raises:
-        OSError: If it offers none.
-    """
+    """Return the version of Landlock that the kernel offers; raise OSError if it offers none."""
     return call("landlock_create_ruleset", None, 0, 1)
 
 
 def landlock_ruleset(rules: Iterable[tuple[str, int]], everything: Iterable[str]) -> int:
-    """A file descriptor of a ruleset under which all is forbidden but what the rules allow.
+    """Return the descriptor of a ruleset under which all is forbidden but what the rules allow.
 
     Network connections (ABI 4), and signals and abstract sockets that leave the sandbox (ABI 6), are forbidden too
     where the kernel knows them.
@@ -203,17 +198,17 @@ def _filter(*parts: tuple[int, int, int, int]) -> bytes:
     return b"".join(struct.pack("=HBBI", *part) for part in parts)
 
 
-def refusing(*names: str, reason: int = errno.EPERM) -> bytes:
-    """A piece of filter: these calls fail with an error number; those that this machine lacks are left out."""
+def refuse(*names: str, reason: int = errno.EPERM) -> bytes:
+    """Return a piece of filter that refuses these calls; those that this machine lacks are left out."""
     return b"".join(
-        _filter((JUMP_EQUAL, 0, 1, wanted), (RETURN, 0, 0, REFUSE | reason))
-        for wanted in map(number, names)
-        if wanted is not None
+        _filter((JUMP_EQUAL, 0, 1, call_number), (RETURN, 0, 0, REFUSE | reason))
+        for call_number in map(number, names)
+        if call_number is not None
     )
 
 
-def allowing_only(name: str, *values: int) -> bytes:
-    """A piece of filter: this call passes only with one of these values as its first argument."""
+def allow_values(name: str, *values: int) -> bytes:
+    """Return a piece of filter that allows a call only with one of these values as its first argument."""
     if number(name) is None:
         return b""
     tests = [(JUMP_EQUAL, len(values) - at, 0, value) for at, value in enumerate(values)]
@@ -223,22 +218,22 @@ def allowing_only(name: str, *values: int) -> bytes:
     )  # fmt: skip
 
 
-def threads_only() -> bytes:
-    """A piece of filter: no new process, but threads; ``clone3`` is unknown, so that libc falls back to ``clone``."""
+def allow_threads_only() -> bytes:
+    """Return a piece of filter that allows new threads but no process; without ``clone3`` libc takes ``clone``."""
     clone = _filter(
         (JUMP_EQUAL, 0, 4, number("clone")), (LOAD, 0, 0, ARGUMENT_0), (JUMP_ANY_BIT, 1, 0, CLONE_THREAD),
         (RETURN, 0, 0, REFUSE | errno.EPERM), (RETURN, 0, 0, ALLOW),
     )  # fmt: skip
-    return refusing("fork", "vfork", "execve", "execveat") + refusing("clone3", reason=errno.ENOSYS) + clone
+    return refuse("fork", "vfork", "execve", "execveat") + refuse("clone3", reason=errno.ENOSYS) + clone
 
 
-def without(name: str, *values: int, argument: int = 0) -> bytes:
-    """A piece of filter: this call is refused with one of these values as an argument, and passes with any other.
+def refuse_values(name: str, *values: int, argument: int = 0) -> bytes:
+    """Return a piece of filter that refuses a call with one of these values as an argument.
 
     Args:
         name: One of ``NUMBERS``.
         *values: Compared with the lower 32 bits, all that the kernel reads of a command.
-        argument: Which one, from 0.
+        argument: Number of the argument, from 0.
     """
     tests = [(JUMP_EQUAL, len(values) - at, 0, value) for at, value in enumerate(values)]
     return _filter(
@@ -248,7 +243,7 @@ def without(name: str, *values: int, argument: int = 0) -> bytes:
 
 
 def restrict_calls(*pieces: bytes) -> None:
-    """Put this process, and all that it becomes, under a filter made of these pieces; it adds to those in force.
+    """Put this process and its children under a filter made of these pieces, in addition to those in force.
 
     Needs ``PR_SET_NO_NEW_PRIVS`` (``drop_capabilities`` sets it).
 

@@ -1,4 +1,4 @@
-"""Frames: messages between the caller and its warm parents, a length and then JSON, never a pickle."""
+"""Messages between the caller and its workers over pipes: a length and then JSON, never a pickle."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ import struct
 from typing import Any
 
 LENGTH = struct.Struct(">I")
-MAX_BYTES = 64 * 2**20  # a length above this is no frame of ours, and is refused before anything is allocated
+MAX_BYTES = 64 * 2**20  # a greater length is refused before anything is allocated
 
 
-class FrameError(RuntimeError):
-    """What came over a pipe is no frame."""
+class MessageError(RuntimeError):
+    """The bytes of a pipe are no message."""
 
 
 def pack(message: dict[str, Any]) -> bytes:
-    """A message as bytes: four of length, then JSON in ASCII."""
+    """Return a message as bytes: four of length, then JSON in ASCII."""
     body = json.dumps(message).encode("ascii")
     if len(body) > MAX_BYTES:
-        raise FrameError(f"a frame holds at most {MAX_BYTES} bytes, this message has {len(body)}")
+        raise MessageError(f"a message holds at most {MAX_BYTES} bytes, this one has {len(body)}")
     return LENGTH.pack(len(body)) + body
 
 
 def write(descriptor: int, message: dict[str, Any]) -> None:
-    """Send one message, all of it."""
+    """Send a whole message."""
     rest = memoryview(pack(message))
     while rest:
         rest = rest[os.write(descriptor, rest) :]
 
 
 def read(descriptor: int) -> dict[str, Any] | None:
-    """The next message, waited for, or None where the other side has closed the pipe.
+    """Wait for the next message and return it, or None if the other side has closed the pipe.
 
-    Not one byte beyond the message is taken, so that another process may read the next one.
+    No byte beyond the message is read, so that another process may read the next one.
 
     Raises:
-        FrameError: If the pipe ends inside a message.
+        MessageError: If the pipe ends inside a message.
     """
     head = _exactly(descriptor, LENGTH.size)
     if not head:
         return None
     (length,) = LENGTH.unpack(head)
     if length > MAX_BYTES:
-        raise FrameError(f"a frame holds at most {MAX_BYTES} bytes, this one claims {length}")
+        raise MessageError(f"a message holds at most {MAX_BYTES} bytes, this one claims {length}")
     return json.loads(_exactly(descriptor, length, started=True))
 
 
@@ -53,31 +53,27 @@ def _exactly(descriptor: int, count: int, started: bool = False) -> bytes:
         part = os.read(descriptor, missing)
         if not part:
             if parts or started:
-                raise FrameError(f"the pipe ended {missing} bytes before the end of a frame")
+                raise MessageError(f"the pipe ended {missing} bytes before the end of a message")
             return b""
         parts.append(part)
         missing -= len(part)
     return b"".join(parts)
 
 
-class Inbox:
-    """Frames put together from whatever pieces a pipe delivers."""
+class MessageReader:
+    """Puts messages together from the pieces that a pipe delivers."""
 
     def __init__(self) -> None:
         self._bytes = bytearray()
 
     def feed(self, piece: bytes) -> list[dict[str, Any]]:
-        """The messages that this piece completes.
-
-        Raises:
-            FrameError: If a length is impossible, so that what follows cannot be trusted.
-        """
+        """Return the messages that this piece completes; raise MessageError if a length is impossible."""
         self._bytes += piece
         messages = []
         while len(self._bytes) >= LENGTH.size:
             (length,) = LENGTH.unpack_from(self._bytes)
             if length > MAX_BYTES:
-                raise FrameError(f"a frame holds at most {MAX_BYTES} bytes, this one claims {length}")
+                raise MessageError(f"a message holds at most {MAX_BYTES} bytes, this one claims {length}")
             end = LENGTH.size + length
             if len(self._bytes) < end:
                 break

@@ -1,4 +1,4 @@
-"""Watch: one program's process, from the fork to the fields of its ``Execution``, as the warm parent sees it."""
+"""The process of one program, from the fork to the fields of its ``Execution``, as the fork server sees it."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from typing import NoReturn
 from mammoth_utils.programs._worker import cleanup, confinement, program_code
 
 PRINTED_BYTES = 64 * 1024  # kept of what a program prints
-FLOOD_BYTES = 1024 * 1024  # printed beyond this, a program is stopped
+FLOOD_BYTES = 1024 * 1024  # a program that prints more is stopped
 REPORT_BYTES = 1024 * 1024
 ENDED_BY = "the program's process was ended by"
 KILLED = f"{ENDED_BY} SIGKILL"
 POLL_S = 0.005  # where the kernel cannot announce the end of a process
 
 
-def run(task: dict, level: str, descriptors: dict, spared: int | None = None) -> dict:
-    """What became of one program, as the fields of an ``Execution``.
+def run_in_own_process(task: dict, level: str, descriptors: dict, spared: int | None = None) -> dict:
+    """Run a program in a process of its own and return the fields of its ``Execution``.
 
     Args:
         task: The limits, and ``cells``.
         level: One of ``namespaces``, ``landlock``, ``process``.
-        descriptors: ``incoming``, ``statm`` and ``ruleset`` of the warm parent.
-        spared: A process of ours that goes on when everything else that is left is ended, or None.
+        descriptors: ``incoming``, ``statm`` and ``ruleset`` of the fork server.
+        spared: A child that goes on when every other process that is left is ended, or None.
     """
     timeout_s, wall_s = task["timeout_s"], task["wall_s"]
-    base, resident = sizes(descriptors["statm"])
+    base, resident = memory_sizes(descriptors["statm"])
     ceiling = None if base is None else base + task["memory_mb"] * 2**20
     out, out_end = os.pipe()
     reports, report_end = os.pipe()
@@ -42,25 +42,25 @@ def run(task: dict, level: str, descriptors: dict, spared: int | None = None) ->
     started = time.monotonic()
     pid = os.fork()
     if pid == 0:
-        _be_the_program(task, level, descriptors["ruleset"], ceiling, out_end, report_end, nonce)
+        _become_the_program(task, level, descriptors["ruleset"], ceiling, out_end, report_end, nonce)
     os.close(out_end)
     os.close(report_end)
-    watch = _Watch(pid, out, reports, descriptors["incoming"])
-    forced = watch.until_the_end(started, timeout_s, wall_s)
+    monitor = _ProcessMonitor(pid, out, reports, descriptors["incoming"])
+    forced = monitor.wait_for_end(started, timeout_s, wall_s)
     seconds = time.monotonic() - started
     if level == "process":
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
-    cleanup.sweep(level, spared)
-    watch.close()
-    status, usage = watch.status, watch.usage
+    cleanup.end_processes(level, spared)
+    monitor.close()
+    status, usage = monitor.status, monitor.usage
     peak_mb = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
     used_s = usage.ru_utime + usage.ru_stime
-    # What the process had from its parent is not its own doing.
+    # Memory that the process shares with the fork server does not count.
     near = ceiling is not None and peak_mb * 2**20 - resident >= 0.9 * task["memory_mb"] * 2**20
-    report = _verdict(forced, status, watch.report(nonce), near, used_s >= timeout_s, task)
-    printed = bytes(watch.printed[:PRINTED_BYTES])
-    cut = watch.total > PRINTED_BYTES
+    report = _outcome(forced, status, monitor.report(nonce), near, used_s >= timeout_s, task)
+    printed = bytes(monitor.printed[:PRINTED_BYTES])
+    cut = monitor.total > PRINTED_BYTES
     return report | {
         "printed": printed.decode("utf-8", errors="ignore" if cut else "replace"),
         "seconds": seconds,
@@ -69,8 +69,8 @@ def run(task: dict, level: str, descriptors: dict, spared: int | None = None) ->
     }
 
 
-def _verdict(forced: str | None, status: int, report: dict | None, near: bool, spent: bool, task: dict) -> dict:
-    """Status, value, error and truncated: the kernel's word first, then the program's report on itself."""
+def _outcome(forced: str | None, status: int, report: dict | None, near: bool, spent: bool, task: dict) -> dict:
+    """Return status, value, error and truncated: what the kernel says first, then the program's own report."""
     silent = {"status": "ok", "value": None, "error": None, "truncated": False}
     code = os.waitstatus_to_exitcode(status)
     if forced == "output":
@@ -92,35 +92,35 @@ def _verdict(forced: str | None, status: int, report: dict | None, near: bool, s
         return silent | {"status": "crashed", "error": f"{ENDED_BY} {name}"}
     if code:
         return silent | {"status": "error", "error": f"the program ended its process with exit code {code}"}
-    return silent  # os._exit(0): it said that all is well, and what it printed stands
+    return silent  # os._exit(0): it ended well, and what it printed counts
 
 
-class _Watch:
-    """The pipes, the clocks and the end of one program's process."""
+class _ProcessMonitor:
+    """Watches the pipes, the clocks and the end of a program's process."""
 
     def __init__(self, pid: int, out: int, reports: int, incoming: int) -> None:
         self.pid, self.out, self.reports, self.incoming = pid, out, reports, incoming
         self.printed, self.total, self._report = bytearray(), 0, bytearray()
         self.status, self.usage = 0, None
-        self.end, self._open = cleanup.end_of(pid), {out, reports}
+        self.end, self._open = cleanup.open_pidfd(pid), {out, reports}
         os.set_blocking(out, False)
         os.set_blocking(reports, False)
         self.poller = select.poll()
         self.poller.register(out, select.POLLIN)
         self.poller.register(reports, select.POLLIN)
-        self.poller.register(incoming, 0)  # a hang-up is always told: the caller has gone
+        self.poller.register(incoming, 0)  # a hang-up is always reported: the caller has ended
         if self.end is not None:
             self.poller.register(self.end, select.POLLIN)
 
-    def until_the_end(self, started: float, timeout_s: float, wall_s: float) -> str | None:
-        """Wait for the process to end, or end it; why it was ended, or None."""
+    def wait_for_end(self, started: float, timeout_s: float, wall_s: float) -> str | None:
+        """Wait for the process to end, or end it; return why it was ended, or None."""
         forced = None
         while True:
             processor_left, elapsed_left = timeout_s - self._processor_s(), wall_s - (time.monotonic() - started)
             left = min(processor_left, elapsed_left)
             if left <= 0 and forced is None:
                 forced = self._end("timeout" if processor_left <= 0 else "elapsed")
-            # Several threads burn faster than the clock, so a look from time to time is needed.
+            # Several threads use processor time faster than the clock runs, so it is read from time to time.
             pause = min(max(left, 0.001), 0.25) if forced is None else 1.0
             for descriptor, event in self.poller.poll((pause if self.end is not None else min(pause, POLL_S)) * 1000):
                 if descriptor == self.incoming and event & (select.POLLHUP | select.POLLERR):
@@ -134,7 +134,7 @@ class _Watch:
                 return forced
 
     def _processor_s(self) -> float:
-        """Processor seconds that the process has used, by the kernel's clock of that process; 0 where it has none."""
+        """Return the processor seconds of the process, by the kernel's clock of it; 0 where there is none."""
         if sys.platform != "linux":
             return 0.0
         try:
@@ -158,7 +158,7 @@ class _Watch:
         if not piece:
             if descriptor in self._open:
                 self._open.remove(descriptor)
-                self.poller.unregister(descriptor)  # else its end would be told again and again
+                self.poller.unregister(descriptor)  # else its end would be reported again and again
             return False
         if descriptor == self.out:
             self.total += len(piece)
@@ -168,7 +168,7 @@ class _Watch:
         return True
 
     def close(self) -> None:
-        """Take what is still in the pipes, which no writer holds open any more, and close them."""
+        """Read what is left in the pipes, which no writer holds open any more, and close them."""
         for descriptor in (self.out, self.reports):
             while self._take(descriptor) and self.total <= FLOOD_BYTES:
                 pass
@@ -177,7 +177,7 @@ class _Watch:
             os.close(self.end)
 
     def report(self, nonce: bytes) -> dict | None:
-        """The program's report on itself, or None where there is none; bytes that are no report are told as such."""
+        """Return the program's own report, or None if there is none; other bytes count as a crash."""
         if not self._report:
             return None
         try:
@@ -191,39 +191,39 @@ class _Watch:
         except (ValueError, KeyError, TypeError, RecursionError):
             error = "the program wrote into the channel of its result"
             return {"status": "crashed", "value": None, "error": error, "truncated": False}
-        # Half a character, which Python's texts may hold and files may not, becomes a question mark.
+        # A lone surrogate, which Python's texts may hold and files may not, becomes a question mark.
         value, error = (text and text.encode("utf-8", "replace").decode() for text in (value, error))
         return {"status": status, "value": value, "error": error, "truncated": truncated}
 
 
-def _be_the_program(task, level, ruleset, ceiling, out: int, report: int, nonce: bytes) -> NoReturn:
-    """Turn this process into that of a program: limits, confinement, the program, its report, the end."""
+def _become_the_program(task, level, ruleset, ceiling, out: int, report: int, nonce: bytes) -> NoReturn:
+    """Turn this process into that of a program: limit and confine it, run the program, report, and exit."""
     try:
         os.setsid()
         confinement.die_with_parent()
         os.dup2(out, 1)
-        (kept,) = keep_only([report], ruleset, level)
+        (kept,) = confine_and_keep([report], ruleset, level)
         confinement.limit_program(task["timeout_s"], ceiling, level, task["file_mb"])
         program_code.seed_everything()
         words = f"ended at its limit of {task['memory_mb']} MiB"
         full = {"status": "memory", "value": None, "error": words, "truncated": False}
-        told = nonce + json.dumps(full).encode("ascii")  # ready before there is no room for it
+        message = nonce + json.dumps(full).encode("ascii")  # made while there is memory for it
         with contextlib.suppress(MemoryError):
-            told = nonce + json.dumps(program_code.run(task["cells"], 1)).encode("ascii")
-        while told:
-            told = told[os.write(kept, told) :]
+            message = nonce + json.dumps(program_code.run_cells(task["cells"], 1)).encode("ascii")
+        while message:
+            message = message[os.write(kept, message) :]
         os._exit(0)
     finally:
-        os.abort()  # it cannot report, and every exit code is the program's own
+        os.abort()  # it could not report, and every exit code belongs to the program
 
 
-def keep_only(kept: list[int], ruleset: int | None, level: str) -> list[int]:
-    """Confine this process, and close every descriptor but the first three and these, which move to 3, 4 and so on.
+def confine_and_keep(kept: list[int], ruleset: int | None, level: str) -> list[int]:
+    """Confine this process and close every descriptor but the first three and these, which move to 3, 4 and so on.
 
     Standard error becomes the null device, as standard input is.
     """
     os.dup2(0, 2)
-    high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 64) for descriptor in kept]  # the parent has no more than a dozen
+    high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 64) for descriptor in kept]  # the fork server has a dozen at most
     if level != "process":
         confinement.confine_program(ruleset)
     os.closerange(3, 64)
@@ -232,10 +232,10 @@ def keep_only(kept: list[int], ruleset: int | None, level: str) -> list[int]:
     return moved
 
 
-def sizes(statm: int | None) -> tuple[int | None, int]:
-    """Bytes of address space and of memory that the warm parent has, which its programs start with.
+def memory_sizes(statm: int | None) -> tuple[int | None, int]:
+    """Return the bytes of address space and of memory of the fork server, with which its programs start.
 
-    None and 0 where they cannot be known.
+    None and 0 where they are not known.
     """
     if statm is None:
         return None, 0

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mammoth_utils.programs._sharing.allowed_names import BUILTINS, METHODS, MODULES
-from mammoth_utils.programs._sharing.clearance import reason_for_own_process
+from mammoth_utils.programs._sharing.static_check import reason_for_own_process
 
 
 def reason(*cells: str) -> str | None:

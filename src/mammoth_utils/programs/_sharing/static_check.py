@@ -1,10 +1,10 @@
-"""Clearance: whether a program may share its interpreter, read from its syntax tree before a line of it runs.
+"""The static check: whether a program may share its interpreter, decided from its syntax tree before it runs.
 
-A shared interpreter is fast since nothing is forked, and safe for the next program only if this one cannot leave
-anything behind. The rule is a list of what is allowed (``allowed``), not of what is forbidden: no attribute is written,
-no name begins with two underscores, no class is made, nothing is imported outside a list, every built-in, every
-function of a module and every method has a name that was looked at. It errs to the slow side: what it does not clear
-runs in a process of its own, with the same result.
+A shared interpreter is fast because nothing is forked, and safe for the next program only if this one cannot leave
+anything behind. The check is a list of what is allowed (``allowed_names``), not of what is forbidden: no attribute is
+written, no name begins with two underscores, no class is made, nothing outside a list is imported, and every built-in,
+function of a module and method has a reviewed name. A program that does not pass runs in a process of its own, more
+slowly and with the same result.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import re
 import sys
 from collections.abc import Iterable
 
-from mammoth_utils.programs._sharing import numpy_gaps
-from mammoth_utils.programs._sharing.allowed_names import BUILTINS, CATCHABLE, METHOD_FAMILIES, METHODS, MODULES
+from mammoth_utils.programs._sharing import numpy_padding
+from mammoth_utils.programs._sharing.allowed_names import BUILTINS, CATCHABLE, METHOD_PREFIXES, METHODS, MODULES
 
 ALLOWED_NODES = frozenset(
     {
@@ -30,37 +30,37 @@ ALLOWED_NODES = frozenset(
         *ast.operator.__subclasses__(), *ast.unaryop.__subclasses__(), *ast.cmpop.__subclasses__(),
     }
 )  # fmt: skip
-# No attribute or index of an argument in a template, which reach what the rule hides: {}, {0}, {name}, {:.2f}.
+# A format template without attributes and indices, which would reach what the check hides: {}, {0}, {name}, {:.2f}.
 PLAIN_FIELDS = re.compile(r"(?:[^{}]|\{\{|\}\}|\{\w*(?:![rsa])?(?::[^{}]*)?\})*")
 OF_SITE = {"exit", "quit", "help", "copyright", "credits", "license"}
 ALL_BUILTINS = (frozenset(dir(builtins)) | OF_SITE) - {"__name__"}
 
 
-class _Uncleared(Exception):
-    """The first thing seen in a program that the rule does not know to be harmless."""
+class _NotAllowed(Exception):
+    """A program contains something that the check does not allow."""
 
 
 def reason_for_own_process(trees: Iterable[ast.Module]) -> str | None:
-    """Why a program gets a process of its own, in a few words, or None where it may share an interpreter.
+    """Return in a few words why a program gets a process of its own, or None if it may share an interpreter.
 
     Args:
-        trees: The cells of the program, as parsed. They are only read.
+        trees: The parsed cells of the program, which are only read.
     """
-    reading, trees = _Reading(), list(trees)
+    names, trees = _ProgramNames(), list(trees)
     try:
         for tree in trees:
-            reading.take(tree)
-        reading.judge()
-        if reading.numpy:
-            arrays = {name for name, module in reading.modules.items() if module.startswith("numpy")}
-            return numpy_gaps.reason_for_own_process(trees, arrays, reading.stored)
-    except _Uncleared as reason:
+            names.collect(tree)
+        names.check()
+        if names.numpy:
+            arrays = {name for name, module in names.modules.items() if module.startswith("numpy")}
+            return numpy_padding.reason_for_own_process(trees, arrays, names.stored)
+    except _NotAllowed as reason:
         return str(reason)
     return None
 
 
-class _Reading:
-    """What a program binds and uses, gathered over all its nodes, since a name may be bound after it is used."""
+class _ProgramNames:
+    """The names that a program binds and uses, collected over all its nodes: a name may be bound after its use."""
 
     def __init__(self) -> None:
         self.loaded: set[str] = set()
@@ -72,8 +72,8 @@ class _Reading:
         self.numpy = False  # is imported, or something of it
         self.yields = self.tries = False
 
-    def take(self, tree: ast.AST) -> None:
-        """Look at every node; what depends on the whole program waits for ``judge``."""
+    def collect(self, tree: ast.AST) -> None:
+        """Check every node by itself and collect its names for ``check``."""
         waiting: list[ast.AST] = [tree]
         while waiting:
             node = waiting.pop()
@@ -84,16 +84,16 @@ class _Reading:
             if kind is ast.Constant or kind is ast.Load or kind is ast.Store:
                 continue
             if kind not in ALLOWED_NODES:
-                raise _Uncleared(f"{kind.__name__.lower()} statement or expression")
+                raise _NotAllowed(f"{kind.__name__.lower()} statement or expression")
             if kind is ast.Attribute:
                 waiting.append(self._attribute(node))
                 continue
             if kind is ast.Call:
                 for keyword in node.keywords:
                     if keyword.arg is None:
-                        raise _Uncleared("** in a call")
-                    if keyword.arg == "where":  # of numpy: what it leaves out is whatever lay in memory
-                        raise _Uncleared("where in a call")
+                        raise _NotAllowed("** in a call")
+                    if keyword.arg == "where":  # of numpy: the elements left out hold earlier memory
+                        raise _NotAllowed("where in a call")
                     _named(keyword.arg, 1)
                 if _is_format(node.func):
                     waiting += node.args
@@ -113,24 +113,24 @@ class _Reading:
                 self.stored.update(map(_named, node.names))
             elif kind is ast.Try:
                 if node.finalbody:  # a return there swallows any exception
-                    raise _Uncleared("finally")
+                    raise _NotAllowed("finally")
                 self.tries = True
             elif kind is ast.Yield or kind is ast.YieldFrom:
                 self.yields = True
             for field in node._fields:
                 below = getattr(node, field)
                 if type(below) is list:
-                    waiting += [one for one in below if one is not None and type(one) is not str]
+                    waiting += [child for child in below if child is not None and type(child) is not str]
                 elif isinstance(below, ast.AST):
                     waiting.append(below)
 
     def _attribute(self, node: ast.Attribute) -> ast.AST:
-        """Take a chain of attributes; the object at its root, or a node of no interest where that is a name."""
+        """Record a chain of attributes and return the object at its root, or a node without names if that is a name."""
         path: list[str] = []
         at: ast.AST = node
         while type(at) is ast.Attribute:
             if type(at.ctx) is not ast.Load:
-                raise _Uncleared(f"attribute {at.attr} is written")
+                raise _NotAllowed(f"attribute {at.attr} is written")
             path.append(_named(at.attr, 1))
             at = at.value
         root = at.id if type(at) is ast.Name else ""
@@ -141,14 +141,14 @@ class _Reading:
         if type(node) is ast.Import:
             for alias in node.names:
                 if alias.name not in MODULES or ("." in alias.name and alias.asname is None):
-                    raise _Uncleared(f"import of {alias.name}")
+                    raise _NotAllowed(f"import of {alias.name}")
                 self.numpy = self.numpy or alias.name.startswith("numpy")
                 self._bind_module(_named(alias.asname or alias.name), alias.name)
             return
         module = node.module or ""
         home = module if module in MODULES else "sympy" if module.startswith("sympy.") else ""
         if node.level or not home:
-            raise _Uncleared(f"import from {'.' * node.level}{module}")
+            raise _NotAllowed(f"import from {'.' * node.level}{module}")
         self.numpy = self.numpy or home.startswith("numpy")
         for alias in node.names:
             if alias.name == "*" and module == home:
@@ -158,63 +158,63 @@ class _Reading:
             elif alias.name in MODULES[home] and (module == home or _same(module, home, alias.name)):
                 self.stored.add(_named(alias.asname or alias.name))
             else:
-                raise _Uncleared(f"import of {alias.name} from {module}")
+                raise _NotAllowed(f"import of {alias.name} from {module}")
 
     def _bind_module(self, name: str, module: str) -> None:
         if self.modules.setdefault(name, module) != module:
-            raise _Uncleared(f"{name} is two modules")
+            raise _NotAllowed(f"{name} is two modules")
 
-    def judge(self) -> None:
-        """Look at the names of the whole program."""
-        if self.yields and self.tries:  # what stands after try runs when a generator is thrown away, in another's time
-            raise _Uncleared("a generator beside a try")
+    def check(self) -> None:
+        """Check the names of the whole program."""
+        if self.yields and self.tries:  # a handler may run when a generator is discarded, while another program runs
+            raise _NotAllowed("a generator beside a try")
         for name in self.caught & self.stored:
-            raise _Uncleared(f"{name} is bound again and caught")
+            raise _NotAllowed(f"{name} is bound again and caught")
         for name in self.modules.keys() & (self.stored | self.loaded):
-            raise _Uncleared(f"module {name} is bound again or used as a value")
+            raise _NotAllowed(f"module {name} is bound again or used as a value")
         for name in self.loaded & (ALL_BUILTINS - BUILTINS):
-            raise _Uncleared(f"built-in {name}")
+            raise _NotAllowed(f"built-in {name}")
         for module in self.stars:
             unlisted = set(_public(module)) - MODULES[module]
             for name in unlisted & (self.loaded | {path[0] for path in self.paths}):
-                raise _Uncleared(f"{name} of {module}")
+                raise _NotAllowed(f"{name} of {module}")
             for name in self.modules.keys() & set(_public(module)):
-                raise _Uncleared(f"{name} is a module and a name of {module}")
+                raise _NotAllowed(f"{name} is a module and a name of {module}")
         for root, *attributes in self.paths:
             module = self.modules.get(root)
             if module is None and root in ALL_BUILTINS - BUILTINS:
-                raise _Uncleared(f"built-in {root}")
+                raise _NotAllowed(f"built-in {root}")
             while module is not None and attributes:
                 name = attributes.pop(0)
                 inner = f"{module}.{name}"
                 if inner in MODULES and not attributes:
-                    raise _Uncleared(f"module {inner} as a value")
+                    raise _NotAllowed(f"module {inner} as a value")
                 if inner not in MODULES and name not in MODULES[module]:
-                    raise _Uncleared(f"{name} of {module}")
+                    raise _NotAllowed(f"{name} of {module}")
                 module = inner if inner in MODULES else None
             for name in attributes:
-                if name not in METHODS and not name.startswith(METHOD_FAMILIES):
-                    raise _Uncleared(f"attribute {name}")
+                if name not in METHODS and not name.startswith(METHOD_PREFIXES):
+                    raise _NotAllowed(f"attribute {name}")
 
 
 def _classes(caught: ast.AST | None) -> set[str]:
-    """The exceptions of a handler, none of which holds back the end of memory or of depth, or our own word to leave."""
+    """Return the exceptions of a handler; none may catch MemoryError, RecursionError or NeedsOwnProcess."""
     parts = caught.elts if type(caught) is ast.Tuple else [caught]
     names = {part.id if type(part) is ast.Name else "" for part in parts}
     if not names <= CATCHABLE:
-        raise _Uncleared("except of more than listed exceptions")
+        raise _NotAllowed("except of more than listed exceptions")
     return names
 
 
 def _named(name: str, underscores: int = 2) -> str:
-    """A name that does not begin with so many underscores; ``__name__`` may be read and, harmlessly, written."""
+    """Return a name that does not begin with so many underscores; ``__name__`` is harmless and allowed."""
     if name.startswith("_" * underscores) and name != "__name__":
-        raise _Uncleared(f"name {name}")
+        raise _NotAllowed(f"name {name}")
     return name
 
 
 def _is_format(function: ast.AST) -> bool:
-    """Whether a call is ``format`` of a template that stands in the program and has plain fields only."""
+    """Return whether a call is ``format`` of a literal template that has plain fields only."""
     return (
         type(function) is ast.Attribute
         and function.attr == "format"
@@ -225,14 +225,14 @@ def _is_format(function: ast.AST) -> bool:
 
 
 def _public(module: str) -> Iterable[str]:
-    """What a star imports; nothing where the module is not loaded, whose import then is no shared program's."""
+    """Return the names that a star import binds; a module that is not loaded is not allowed."""
     loaded = sys.modules.get(module)
     if loaded is None:
-        raise _Uncleared(f"import of {module}, which is not there")
+        raise _NotAllowed(f"import of {module}, which is not there")
     return getattr(loaded, "__all__", None) or [name for name in vars(loaded) if not name.startswith("_")]
 
 
 def _same(module: str, home: str, name: str) -> bool:
-    """Whether a name of an inner module is the very object that the list means."""
+    """Return whether a name of an inner module is the same object as that of the listed module."""
     missing, inner = object(), sys.modules.get(module)
     return getattr(inner, name, missing) is getattr(sys.modules.get(home), name, None)

@@ -1,8 +1,8 @@
-"""State: what programs that share an interpreter could change, as it was before the first of them.
+"""A snapshot of the state that programs could change in a shared interpreter, taken before the first of them.
 
-It is the second line of defence. The static check and the watch over a running program should make a difference
-impossible; this looks whether there is one all the same, from inside the process that it judges, so that a program
-which had taken the whole process over could lie here as well.
+It is the second line of defence. The static check and the audit hook should make a difference impossible; this looks
+for one all the same. It does so inside the process in question, so a program that controls that process could deceive
+it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from mammoth_utils.programs._sharing.allowed_names import MODULES
 PARTS = tuple(map(operator.attrgetter, ("__code__", "__defaults__", "__kwdefaults__")))  # of a function, to be written
 
 
-class State:
-    """What programs could change, as it was before the first of them."""
+class StateSnapshot:
+    """The state that programs could change, as it was before the first of them."""
 
-    def __init__(self, *rooms: type) -> None:
-        self._rooms = rooms
+    def __init__(self, *own_classes: type) -> None:
+        self._own_classes = own_classes
         self._modules = [
             (module, dict(vars(module)))
             for name, module in sys.modules.items()
@@ -43,12 +43,12 @@ class State:
         self._settings = self._now()
 
     def restart_counters(self) -> None:
-        """Let the numbers that sympy gives to its dummies start where they do in a process of their own."""
+        """Reset the counter of sympy's dummies, which starts at the same number in a process of its own."""
         if self._dummy is not None:
             self._dummy._count = self._count
 
     def restore_patterns(self) -> None:
-        """Let the cache of regular expressions, whose keys do not tell 2 from 2.0, be what it was."""
+        """Reset the cache of regular expressions, whose keys do not distinguish 2 from 2.0."""
         for cache, was in self._patterns:
             cache.clear()
             cache.update(was)
@@ -62,7 +62,7 @@ class State:
             ("hooks", (sys.displayhook, sys.excepthook, sys.gettrace(), sys.getprofile())),
             ("signals", (signal.getsignal(signal.SIGPROF), signal.getsignal(signal.SIGXCPU))),
             ("folder", os.getcwd()),
-            ("these rooms", [dict(vars(room)) for room in (State, *self._rooms)]),
+            ("our classes", [dict(vars(cls)) for cls in (StateSnapshot, *self._own_classes)]),
         ]
         if (numpy := sys.modules.get("numpy")) is not None:
             found.append(("numpy", (numpy.geterr(), numpy.get_printoptions())))
@@ -76,7 +76,7 @@ class State:
         return found
 
     def differences(self) -> list[str]:
-        """What is no longer as it was."""
+        """Return the names of what has changed."""
         self.restart_counters()
         found = [name for (name, was), (_, now) in zip(self._settings, self._now(), strict=True) if was != now]
         if any(sys.modules.get(name) is not module for name, module in self._loaded.items()):
@@ -100,9 +100,9 @@ class State:
 
 
 def _parts() -> tuple[list[tuple[type, dict]], list[FunctionType]]:
-    """Of what programs may name: the classes with what they hold, and the functions.
+    """Return the classes with their attributes, and the functions, that programs may name.
 
-    The thousands of methods of sympy's classes are left out: to look at each took up to a quarter of a slice.
+    The thousands of methods of sympy's classes are left out: comparing each took up to a quarter of a time slice.
     """
     named = [
         (module, getattr(sys.modules.get(module), name, None)) for module, names in MODULES.items() for name in names

@@ -1,8 +1,8 @@
-"""Gaps: the types of numpy's numbers that leave none between them, in which a neighbour's memory could be seen.
+"""Padding in numpy's dtypes, in which a program could read the memory of another that shares its interpreter.
 
-A ``longdouble`` fills ten of its sixteen bytes, and a record may leave out as many as it likes. What lies there was
-never written, and shows when such an array is read as bare bytes. A program that shares its interpreter therefore names
-plain types only, wherever a call of numpy's takes one.
+A ``longdouble`` fills ten of its sixteen bytes, and a record dtype may have any number of unused ones. Those bytes are
+never written, and show when such an array is read as bytes. A program that shares its interpreter therefore uses plain
+dtypes only, wherever a call of numpy takes one.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Set
 
-from mammoth_utils.programs._sharing.allowed_names import GAPLESS, GAPLESS_BUILTINS, NOT_BESIDE_NUMPY, TYPE_AT
+from mammoth_utils.programs._sharing.allowed_names import NOT_BESIDE_NUMPY, TYPE_AT, UNPADDED, UNPADDED_BUILTINS
 
 
 def reason_for_own_process(trees: Iterable[ast.AST], arrays: Set[str], stored: Set[str]) -> str | None:
-    """Why a program that imports numpy, and is cleared otherwise, might see what lies in gaps, or None.
+    """Return why a program that imports numpy might read padding, or None.
 
     Args:
-        trees: The cells of the program.
-        arrays: The names that are numpy, or a module inside of it.
+        trees: The cells of the program, which passes every other check.
+        arrays: The names bound to numpy or to a module inside it.
         stored: The names that the program binds.
     """
     nodes = [node for tree in trees for node in ast.walk(tree)]
@@ -50,17 +50,17 @@ def _reason_in(call: ast.Call, arrays: Set[str], stored: Set[str]) -> str | None
         types += call.args[TYPE_AT[name] - (not of_numpy) :]
         if any(type(argument) is ast.Starred for argument in call.args):
             return f"* in a call of {name} beside numpy"
-    if not all(_gapless(one, arrays, stored) for one in types):
-        return "a type of numpy's that was not looked at"
+    if not all(_unpadded(dtype, arrays, stored) for dtype in types):
+        return "a type of numpy's that may have padding"
     return None
 
 
-def _gapless(one: ast.AST, arrays: Set[str], stored: Set[str]) -> bool:
-    """Whether an expression can only be a plain type, or the type that an array has."""
-    if type(one) is ast.Constant:
-        return one.value is None or (type(one.value) is str and one.value in GAPLESS)
-    if type(one) is ast.Name:
-        return one.id in GAPLESS_BUILTINS and one.id not in stored
-    if type(one) is ast.Attribute:
-        return one.attr == "dtype" or (one.attr in GAPLESS and getattr(one.value, "id", None) in arrays)
+def _unpadded(dtype: ast.AST, arrays: Set[str], stored: Set[str]) -> bool:
+    """Return whether an expression can only be a plain dtype, or the dtype of an array."""
+    if type(dtype) is ast.Constant:
+        return dtype.value is None or (type(dtype.value) is str and dtype.value in UNPADDED)
+    if type(dtype) is ast.Name:
+        return dtype.id in UNPADDED_BUILTINS and dtype.id not in stored
+    if type(dtype) is ast.Attribute:
+        return dtype.attr == "dtype" or (dtype.attr in UNPADDED and getattr(dtype.value, "id", None) in arrays)
     return False
