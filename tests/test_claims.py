@@ -195,17 +195,17 @@ def test_the_papers_figures_are_those_of_its_tables():
     assert "-7.0 on SimulEq" in paper["C3"]
 
 
-def named(cell: dict) -> DecodedModel:
-    way = cell.get("evaluate", {}).get("decoding", "hybrid")
-    variant = "equal-steps" if cell.get("name", "").endswith("-equal-steps") else ""
-    return DecodedModel(cell["size"], cell["family"], cell["mixture"], way, variant)
+def named(model: dict) -> DecodedModel:
+    way = model.get("evaluate", {}).get("decoding", "hybrid")
+    variant = "equal-steps" if model.get("name", "").endswith("-equal-steps") else ""
+    return DecodedModel(model["size"], model["family"], model["mixture"], way, variant)
 
 
 def test_the_grids_measure_what_the_claims_need():
     grids = {
-        name: yaml.safe_load((ROOT / f"workflow/grids/{name}.yaml").read_text())["cells"] for name in ("book", "full")
+        name: yaml.safe_load((ROOT / f"workflow/grids/{name}.yaml").read_text())["models"] for name in ("book", "full")
     }
-    made = {name: {named(cell) for cell in listed} for name, listed in grids.items()}
+    made = {name: {named(model) for model in listed} for name, listed in grids.items()}
     for claim in CLAIMS:
         for need in claim.needs:
             ways = {need}

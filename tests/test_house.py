@@ -22,7 +22,8 @@ from mammoth_utils import pages
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ROOT / "src" / "mammoth_utils"
 SHARED = {
-    "vocabulary", "rationale", "prompts", "scales", "records", "paths", "pages", "hub", "licences", "silence_libraries",
+    "vocabulary", "rationale", "prompts", "scales", "records", "paths", "pages", "hub", "licences", "parent_watch",
+    "silence_libraries",
 }  # fmt: skip
 # Higher floors may import lower ones, and nothing its own floor's other rooms.
 FLOORS = {

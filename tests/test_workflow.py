@@ -21,14 +21,14 @@ import pytest
 
 from mammoth_utils.curation.teacher.store import Store
 from mammoth_utils.curation.teacher.teacher import Teacher
+from mammoth_utils.report import is_finished
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "workflow"))
 
 import check_book  # noqa: E402  (the workflow is scripts beside each other, no package)
 import check_record  # noqa: E402
-import rooms  # noqa: E402
-import run_page  # noqa: E402
+import stages  # noqa: E402
 
 
 def notebook(*sources: str) -> nbformat.NotebookNode:
@@ -48,13 +48,6 @@ def executed(error: bool = False, count: int | None = 1) -> dict:
 def run(*command: str, **more) -> subprocess.CompletedProcess:
     """A command in the project's folder, without a terminal's input."""
     return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, **{"cwd": ROOT, **more})
-
-
-def test_a_page_is_finished_only_if_every_cell_ran_without_an_error():
-    assert run_page.finished(executed())
-    assert not run_page.finished(executed(error=True)), "an error is an error"
-    assert not run_page.finished(executed(count=None)), "papermill calls such a cell completed after a killed kernel"
-    assert not run_page.finished({"cells": []}), "nothing ran"
 
 
 def test_a_page_that_fails_leaves_its_notebook_aside_and_no_output(tmp_path):
@@ -78,7 +71,7 @@ def test_a_page_that_finishes_takes_the_failed_one_away(tmp_path):
     (tmp_path / "page-run.failed.ipynb").write_text("{}")
     done = run(sys.executable, "workflow/run_page.py", str(tmp_path / "page.ipynb"), str(out), "-p", "n", "41")
     assert done.returncode == 0, done.stderr
-    assert run_page.finished(json.loads(out.read_text()))
+    assert is_finished(json.loads(out.read_text()))
     assert not (tmp_path / "page-run.failed.ipynb").exists()
 
 
@@ -99,51 +92,57 @@ def test_the_workflow_plans_every_page_of_a_fresh_clone(tmp_path):
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     pages = ("curate", "train", "evaluate", "audit", "hardware", "main_results", "ablations")
-    for rule in (*pages, "cells_0", "cells_1", "html"):
+    for rule in (*pages, "models_0", "models_1", "html"):
         assert re.search(rf"^{rule}\s+1$", said, re.MULTILINE), f"{rule} is not planned:\n{said}"
 
 
-def test_each_stage_follows_from_the_rooms_it_uses():
-    for names in rooms.ROOMS.values():
-        assert rooms.files(*names)
-    assert not [name for name in rooms.files(*rooms.ROOMS["cells"]) if "/report/" in name], "a figure retrains nothing"
-    assert not [name for name in rooms.files("report") if name.endswith("book.py")]
-    with pytest.raises(FileNotFoundError, match="attic"):
-        rooms.files("attic")
+def test_each_stage_follows_from_the_packages_that_its_code_imports():
+    def packages(files):
+        return {Path(file).relative_to("src/mammoth_utils").parts[0].removesuffix(".py") for file in files}
+
+    models = packages(stages.script_files("measure_models.py"))
+    assert {"training", "evaluation", "curation", "grading", "programs", "miniature", "base_models"} <= models
+    assert not {"report", "audit"} & models, "a figure retrains nothing"
+    assert {"evaluation", "grading", "report"} <= packages(stages.page_files("evaluate"))
+    reading = packages(stages.page_files("main_results"))
+    assert "report" in reading
+    assert not {"training", "evaluation", "curation"} & reading, "a page that reads records depends on nothing that ran"
+    assert "src/mammoth_utils/report/published_tables/accuracies.csv" in stages.page_files("main_results")
+    assert "src/mammoth_utils/report/executed_pages.py" in stages.script_files("build_html.py", "check_book.py")
 
 
 @pytest.mark.parametrize("grid", sorted((ROOT / "workflow" / "grids").glob("*.yaml")), ids=lambda file: file.name)
-def test_every_cell_of_a_grid_resolves_to_a_run_of_its_own(grid):
-    import cells
+def test_every_model_of_a_grid_resolves_to_a_run_of_its_own(grid):
+    import measure_models
 
-    names = [cells.label(cell) for cell in cells.read_grid(grid)]
+    names = [measure_models.run_name(model) for model in measure_models.read_grid(grid)]
     assert len(names) == len(set(names))
 
 
 def test_a_grid_with_a_mistyped_key_is_refused(tmp_path):
-    import cells
+    import measure_models
 
     (tmp_path / "grid.yaml").write_text("- {size: 1m, mixtrue: pot}\n")
     with pytest.raises(ValueError, match="unknown key 'mixtrue'"):
-        cells.read_grid(tmp_path / "grid.yaml")
+        measure_models.read_grid(tmp_path / "grid.yaml")
     (tmp_path / "grid.yaml").write_text("size: 1m\n")
-    with pytest.raises(ValueError, match="expected a list of cells"):
-        cells.read_grid(tmp_path / "grid.yaml")
+    with pytest.raises(ValueError, match="expected a list of models"):
+        measure_models.read_grid(tmp_path / "grid.yaml")
 
 
 def test_a_control_of_other_steps_than_the_hybrid_run_is_refused(runs_dir):
-    import cells
+    import measure_models
 
     named = {"size": "1m", "mixture": "pot", "method": "full", "seed": 0, "name": "llama-1m-pot-full-s0-equal-steps"}
-    control = cells.training_of({**named, "max_steps": 9})
-    cells.check_equal_steps(control)  # nothing to compare with yet
+    control = measure_models.describe_training({**named, "max_steps": 9})
+    measure_models.check_equal_steps(control)  # nothing to compare with yet
     hybrid = runs_dir / "train" / "llama-1m-hybrid-full-s0"
     hybrid.mkdir(parents=True)
     (hybrid / "record.json").write_text(json.dumps({"steps": 9}))
-    cells.check_equal_steps(control)
+    measure_models.check_equal_steps(control)
     (hybrid / "record.json").write_text(json.dumps({"steps": 8}))
     with pytest.raises(ValueError, match="would take 9 steps where llama-1m-hybrid-full-s0 took 8: write 8"):
-        cells.check_equal_steps(control)
+        measure_models.check_equal_steps(control)
 
 
 def test_the_check_finds_a_page_that_is_missing_unfinished_or_leads_outside(tmp_path, monkeypatch):
@@ -195,7 +194,7 @@ def test_two_records_are_compared_item_by_item():
 
 def test_a_job_ends_with_the_make_book_that_started_it(tmp_path):
     owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    code = "import sys; sys.path.insert(0, 'workflow'); import lifeline, time; lifeline.hold(); time.sleep(600)"
+    code = "import time; from mammoth_utils import parent_watch as p; p.end_with_parent(p.BOOK); time.sleep(600)"
     job = subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "MAMMOTH_BOOK_PID": str(owner.pid)}
     )
@@ -269,7 +268,7 @@ def test_a_page_runs_inside_its_folder_behind_a_pipe(tmp_path):
         env={**os.environ, "MAMMOTH_RUNS_DIR": str(tmp_path / "runs")},
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert run_page.finished(json.loads((tmp_path / "out.ipynb").read_text()))
+    assert is_finished(json.loads((tmp_path / "out.ipynb").read_text()))
     assert list((tmp_path / "runs" / "train").glob("*/record.json"))
 
 
@@ -353,7 +352,7 @@ def test_a_killed_workflow_goes_on_and_ends_with_the_same_records(tmp_path):
         "- {size: 1m, mixture: pot, max_steps: 12, name: tiny-pot, evaluate: {limit: 3}}\n"
         "- {size: 1m, mixture: none, evaluate: {limit: 3}}\n"
     )
-    book = [sys.executable, "workflow/book.py", "cells_1", "--cores", "1"]
+    book = [sys.executable, "workflow/book.py", "models_1", "--cores", "1"]
 
     def environment(folder: Path) -> dict[str, str]:
         return {**os.environ, "MAMMOTH_RUNS_DIR": str(folder), "MAMMOTH_GRID": str(tmp_path / "grid.yaml")}
@@ -372,9 +371,7 @@ def test_a_killed_workflow_goes_on_and_ends_with_the_same_records(tmp_path):
                 os.kill(pid, signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL, f"it ended before it could be killed while {moment.__name__}"
         assert not [
-            file
-            for file in (killed / "book").glob("[a-z]*.ipynb")
-            if not run_page.finished(json.loads(file.read_text()))
+            file for file in (killed / "book").glob("[a-z]*.ipynb") if not is_finished(json.loads(file.read_text()))
         ]
     done = run(*book, env=environment(killed))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]

@@ -15,10 +15,10 @@ import sys
 import time
 from pathlib import Path
 
-import lifeline
-import rooms
+from stages import MINUTES, ROOT
 
-ROOT = rooms.ROOT
+from mammoth_utils import parent_watch
+
 INDEX = ROOT / "_build" / "html" / "index.html"
 # One thread a process: one process on two threads is slower than on one, and equal numbers need equal threads.
 ENVIRONMENT = {
@@ -34,10 +34,9 @@ ENVIRONMENT = {
 }
 MESSAGES = {
     "html": "the HTML",
-    "cells_0": "the models of the claims, first group",
-    "cells_1": "the models of the claims, second group",
+    "models_0": "the models of the claims, first group",
+    "models_1": "the models of the claims, second group",
 }
-MINUTES = {"curate": 0.5, "train": 1.5, "evaluate": 1.0, "cells_0": 8.0, "cells_1": 10.0, "html": 0.5}
 
 
 def say(text: str) -> None:
@@ -46,14 +45,14 @@ def say(text: str) -> None:
 
 
 def runs() -> Path:
-    """The folder of runs, made where it is missing."""
+    """Return the folder of runs; make it where it is missing."""
     folder = Path(os.environ.get("MAMMOTH_RUNS_DIR") or ROOT / "runs").resolve()
     (folder / "book").mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def wait_for_turn(folder: Path) -> object:
-    """The lock on this folder's workflow; waits, and says so, where another run has it."""
+    """Return the lock on this folder's workflow; wait, with a message, while another run holds it."""
     file = open(folder / ".book.lock", "a+")  # noqa: SIM115 (closing it gives the lock back)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -69,13 +68,13 @@ def wait_for_turn(folder: Path) -> object:
 
 
 def die_with_parent() -> None:
-    """In the child: have Linux end it when this process ends, also by SIGKILL."""
+    """Have Linux end the child that calls this when this process ends, also by SIGKILL."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)  # 1 is PR_SET_PDEATHSIG
 
 
 def command(target: str, cores: int, *more: str) -> list[str]:
-    """The snakemake line."""
+    """Return the snakemake command."""
     profile = ["--workflow-profile", "workflow/profiles/local"]
     # The target goes first: behind `--quiet` it would be taken for one of its values.
     line = [sys.executable, "-m", "snakemake", target, "--snakefile", "workflow/Snakefile", "--directory", str(ROOT)]
@@ -83,7 +82,7 @@ def command(target: str, cores: int, *more: str) -> list[str]:
 
 
 def waiting(target: str, environment: dict[str, str]) -> list[str]:
-    """The names of the stages that have to run for a target, in the order of the workflow.
+    """Return the names of the stages that have to run for a target, in the order of the workflow.
 
     Raises:
         SystemExit: If the workflow itself is at fault, with snakemake's words.
@@ -98,27 +97,27 @@ def waiting(target: str, environment: dict[str, str]) -> list[str]:
     if plan.returncode:
         raise SystemExit(f"book: the workflow cannot start:\n{plan.stdout[-3000:]}{plan.stderr[-3000:]}")
     lines = [line.split() for line in (plan.stdout + plan.stderr).splitlines()]
-    found = [words[0] for words in lines if len(words) == 2 and words[1].isdigit() and words[0] != "total"]
-    return list(dict.fromkeys(found))  # snakemake prints its table before and after the plan
+    stages = [words[0] for words in lines if len(words) == 2 and words[1].isdigit() and words[0] != "total"]
+    return list(dict.fromkeys(stages))  # snakemake prints its table before and after the plan
 
 
 def main() -> int:
-    """Run the workflow up to a target, the HTML unless another is named; the exit status."""
+    """Run the workflow up to a target, by default the HTML, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("target", nargs="?", default="html", help="a rule of the Snakefile")
     parser.add_argument("--cores", type=int, default=2)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     begin, folder = time.monotonic(), runs()
     lock = wait_for_turn(folder)
-    environment = {**os.environ, **ENVIRONMENT, lifeline.VARIABLE: str(os.getpid()), "MAMMOTH_ROOT": str(ROOT)}
-    stages = waiting(asked.target, environment)
+    environment = {**os.environ, **ENVIRONMENT, parent_watch.BOOK: str(os.getpid()), "MAMMOTH_ROOT": str(ROOT)}
+    stages = waiting(options.target, environment)
     if stages:
-        minutes = sum(MINUTES.get(stage, 0.3) for stage in stages) / min(asked.cores, 2)
+        minutes = sum(MINUTES[stage] for stage in stages) / min(options.cores, 2)
         named = ", ".join(MESSAGES.get(stage, f"page {stage}") for stage in stages)
         say(f"stages to run: {len(stages)}, about {max(1, round(minutes))} min on two cores: {named}")
         process = subprocess.Popen(
-            command(asked.target, asked.cores, "--quiet", "all"), cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
-            preexec_fn=die_with_parent,
+            command(options.target, options.cores, "--quiet", "all"), cwd=ROOT, env=environment,
+            stdin=subprocess.DEVNULL, preexec_fn=die_with_parent,
         )  # fmt: skip
         try:
             status = process.wait()
@@ -132,7 +131,7 @@ def main() -> int:
             return 1
     else:
         say("nothing has changed since the last run")
-    say(f"done in {(time.monotonic() - begin) / 60:.1f} minutes" + (f": {INDEX}" if asked.target == "html" else ""))
+    say(f"done in {(time.monotonic() - begin) / 60:.1f} minutes" + (f": {INDEX}" if options.target == "html" else ""))
     lock.close()
     return 0
 

@@ -8,8 +8,9 @@ import sys
 import time
 
 import check_book
-import lifeline
-from rooms import ROOT
+from stages import ROOT
+
+from mammoth_utils import parent_watch
 
 BUILD = ROOT / "_build"
 
@@ -20,7 +21,7 @@ def main() -> None:
     Raises:
         SystemExit: If Jupyter Book warned or failed, or the check found a fault.
     """
-    lifeline.hold()
+    parent_watch.end_with_parent(parent_watch.BOOK)
     begin = time.monotonic()
     print("[html] started, about half a minute", flush=True)
     for old in ("html", "jupyter_execute", ".doctrees"):
@@ -36,10 +37,10 @@ def main() -> None:
         ).returncode
     if status:
         lines = log.read_text(encoding="utf8", errors="replace").splitlines()
-        told = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines[-30:]
-        raise SystemExit("\n".join([*told[:40], f"[html] Jupyter Book warned or failed; all of it is in {log}"]))
+        messages = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines[-30:]
+        raise SystemExit("\n".join([*messages[:40], f"[html] Jupyter Book warned or failed; all of it is in {log}"]))
     if faults := check_book.faults():
-        raise SystemExit("\n".join([*faults, "[html] the book is built, and is not whole"]))
+        raise SystemExit("\n".join([*faults, "[html] the book is built, but faulty"]))
     print(f"[html] finished in {time.monotonic() - begin:.0f} s, no warning, every page checked", flush=True)
 
 

@@ -1,9 +1,8 @@
-"""Whether the built book is whole: every page of the contents is there, ran to its end and shows what it made."""
+"""Checks the built book: every page of the contents is there, ran to its end, shows outputs and loads its files."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from collections.abc import Iterator
@@ -11,9 +10,11 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import yaml
-from run_page import finished, first_error
+from stages import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
+from mammoth_utils import paths
+from mammoth_utils.report import first_error, is_finished
+
 HTML = ROOT / "_build" / "html"
 # What loads when a page is opened; a link that a reader clicks may lead outside.
 LOADED = re.compile(r"<(?:script|img|iframe|source)\b[^>]*?\bsrc=\"([^\"]+)\"|<link\b[^>]*?>", re.IGNORECASE)
@@ -21,7 +22,7 @@ FETCHED_RELATIONS = ("stylesheet", "preload", "icon", "shortcut icon", "modulepr
 
 
 def contents(toc: Path = ROOT / "_toc.yml") -> list[str]:
-    """The pages of the table of contents, in order, without suffix."""
+    """Return the pages of the table of contents, in order, without suffix."""
 
     def walk(node: object) -> Iterator[str]:
         if isinstance(node, dict):
@@ -31,35 +32,34 @@ def contents(toc: Path = ROOT / "_toc.yml") -> list[str]:
                 else:
                     yield from walk(value)
         elif isinstance(node, list):
-            for one in node:
-                yield from walk(one)
+            for item in node:
+                yield from walk(item)
 
     return list(walk(yaml.safe_load(toc.read_text(encoding="utf8"))))
 
 
 def faults(html: Path = HTML, runs: Path | None = None) -> list[str]:
-    """What is wrong with the built book, one line each; empty where it is whole."""
-    runs = runs or Path(os.environ.get("MAMMOTH_RUNS_DIR") or ROOT / "runs")
-    found = []
+    """Return the faults of the built book, one line each."""
+    runs, lines = runs or paths.runs(), []
     for page in contents():
         file = html / f"{page}.html"
         if not file.is_file():
-            found.append(f"{page}: not in the built book")
+            lines.append(f"{page}: not in the built book")
             continue
         text = file.read_text(encoding="utf8")
-        found += [f"{page}: {fault}" for fault in _loaded(text, file)]
+        lines += [f"{page}: {fault}" for fault in _loaded(text, file)]
         if page.startswith("notebooks/"):
-            found += [f"{page}: {fault}" for fault in _executed(text, runs / "book" / f"{Path(page).name}.ipynb")]
-    return found
+            lines += [f"{page}: {fault}" for fault in _executed(text, runs / "book" / f"{Path(page).name}.ipynb")]
+    return lines
 
 
 def _executed(text: str, run: Path) -> Iterator[str]:
-    """Faults of a page that shows a run."""
+    """Yield the faults of a page that shows a run."""
     if not run.is_file():
         yield f"no executed run at {run}"
         return
     notebook = json.loads(run.read_text(encoding="utf8"))
-    if not finished(notebook):
+    if not is_finished(notebook):
         yield f"its run did not finish: {first_error(notebook)}"
     shown = [cell for cell in notebook["cells"] if cell.get("outputs")]
     if not shown:
@@ -73,7 +73,7 @@ def _executed(text: str, run: Path) -> Iterator[str]:
 
 
 def _loaded(text: str, file: Path) -> Iterator[str]:
-    """Faults of what a page loads when it is opened: something from outside, or a file that is not there."""
+    """Yield the faults of what a page loads when it is opened: an outside address, or a file that is not there."""
     for match in LOADED.finditer(text):
         address = match[1]
         if address is None:
@@ -91,10 +91,10 @@ def _loaded(text: str, file: Path) -> Iterator[str]:
 
 
 def main() -> int:
-    """Print the faults; the exit status."""
-    found = faults()
-    print("\n".join(found) if found else f"every one of {len(contents())} pages is there, finished and self-contained")
-    return bool(found)
+    """Print the faults and return the exit status."""
+    lines = faults()
+    print("\n".join(lines) if lines else f"every one of {len(contents())} pages is there, finished and self-contained")
+    return bool(lines)
 
 
 if __name__ == "__main__":

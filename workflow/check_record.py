@@ -12,11 +12,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from rooms import ROOT
+from stages import ROOT
 
 
 def compare(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """One line a benchmark and rule: both shares correct and the items whose verdicts differ.
+    """Return one line a benchmark and rule: both shares correct and the number of verdicts that differ.
 
     Raises:
         ValueError: If the two records do not hold the same benchmarks and problems.
@@ -37,7 +37,7 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Print the comparison; 0 if no verdict differs, 1 if one does, 2 if the record cannot be made again here."""
+    """Print the comparison; return 0 if no verdict differs, 1 if any does, 2 if it cannot be made again."""
     committed = sorted(str(file.relative_to(ROOT)) for file in (ROOT / "records").rglob("*.json"))
     if len(arguments) != 1 or not (ROOT / arguments[0]).is_file():
         known = "\n  ".join(committed) or "(none committed)"
@@ -52,11 +52,13 @@ def main(arguments: list[str]) -> int:
         return 2
     with tempfile.TemporaryDirectory(prefix="check-record-") as folder:
         os.environ["MAMMOTH_RUNS_DIR"] = folder
-        import cells
+        import measure_models
 
-        model = {key: old["model"][key] for key in cells.MODEL if old["model"].get(key) not in (None, "")}
+        model = {key: old["model"][key] for key in measure_models.MODEL if old["model"].get(key) not in (None, "")}
         print(f"check-record: training and evaluating {model} again", flush=True)
-        made = cells.measure({**model, "evaluate": {"decoding": old["decoding"], "split": old["split"]}})
+        made = measure_models.train_and_evaluate(
+            {**model, "evaluate": {"decoding": old["decoding"], "split": old["split"]}}
+        )
         if made["evaluate"] != old["parameters"]["name"]:
             print(f"check-record: that made {made['evaluate']}, the record is of {old['parameters']['name']}:")
             print("check-record: a run with settings of its own, which its grid in workflow/grids makes again")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 
-from rooms import ROOT
+from stages import ROOT
 
 from mammoth_utils import paths, records
 from mammoth_utils.curation import describe, rebuild_record

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -12,6 +13,7 @@ LIBRARY = ROOT / "src" / "mammoth_utils"
 NAME = LIBRARY.name
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Return the file of every module of the library by its dotted name; a package's is its ``__init__.py``."""
     files = {}
@@ -22,7 +24,7 @@ def modules() -> dict[str, Path]:
 
 
 def imported(text: str) -> list[str]:
-    """Return the dotted names that a text of Python imports, at once or later; a name out of a module has its module."""
+    """Return the dotted names that a text of Python imports, at once or later; a name from a module with its module."""
     names = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
@@ -51,6 +53,7 @@ def package_of(module: str) -> str:
     return module.removeprefix(f"{NAME}.").split(".")[0]
 
 
+@cache
 def package_graph() -> dict[str, set[str]]:
     """Return every package and shared noun with the others that it imports."""
     graph: dict[str, set[str]] = {}
@@ -64,8 +67,13 @@ def imported_by_page(page: Path) -> set[str]:
     """Return the packages and shared nouns that a notebook's code imports."""
     cells = json.loads(page.read_text(encoding="utf8"))["cells"]
     text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    found = (_module(name, modules()) for name in imported(text))
-    return {package_of(module) for module in found if module not in ("", NAME)}
+    return imported_by_text(text)
+
+
+def imported_by_text(text: str) -> set[str]:
+    """Return the packages and shared nouns that a text of Python imports."""
+    names = (_module(name, modules()) for name in imported(text))
+    return {package_of(module) for module in names if module not in ("", NAME)}
 
 
 def with_imports(packages: Iterable[str]) -> set[str]:

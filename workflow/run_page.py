@@ -8,34 +8,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import lifeline
+from stages import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def finished(notebook: dict[str, Any]) -> bool:
-    """Whether every code cell with text ran and none ended in an error.
-
-    Papermill's own metadata says "completed" of cells that never ran, after a time limit or a killed kernel.
-    """
-    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and "".join(cell["source"]).strip()]
-    errors = any(output["output_type"] == "error" for cell in cells for output in cell["outputs"])
-    return bool(cells) and not errors and all(cell.get("execution_count") for cell in cells)
-
-
-def first_error(notebook: dict[str, Any]) -> str:
-    """The last line of the first error in a notebook, or what else is known."""
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", ()):
-            if output["output_type"] == "error":
-                return re.sub(r"\x1b\[[0-9;]*m", "", f"{output['ename']}: {output['evalue']}")
-    return "not every cell ran: the kernel died or was killed"
+from mammoth_utils import parent_watch
+from mammoth_utils.report import first_error, is_finished
 
 
 def execute(source: Path, out: Path, parameters: dict[str, Any]) -> None:
@@ -61,7 +42,7 @@ def execute(source: Path, out: Path, parameters: dict[str, Any]) -> None:
     if not running.is_file():
         raise SystemExit(f"[{source.stem}] papermill could not start: {problem}")
     notebook = json.loads(running.read_text(encoding="utf8"))
-    if problem or not finished(notebook):
+    if problem or not is_finished(notebook):
         os.replace(running, failed)
         if problem:
             print("\n".join(problem.splitlines()[-25:]), file=sys.stderr)
@@ -76,13 +57,13 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="where the executed notebook goes")
     parser.add_argument("--minutes", type=float, default=0.0, help="how long it usually takes, for the message")
     parser.add_argument("-p", dest="parameters", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
-    asked = parser.parse_args()
-    lifeline.hold()
-    source, out = asked.source.resolve(), asked.out.resolve()
-    about = f", about {asked.minutes:g} min on two free cores" if asked.minutes else ""
+    options = parser.parse_args()
+    parent_watch.end_with_parent(parent_watch.BOOK)
+    source, out = options.source.resolve(), options.out.resolve()
+    about = f", about {options.minutes:g} min on two free cores" if options.minutes else ""
     print(f"[{source.stem}] started{about}", flush=True)
     begin = time.monotonic()
-    execute(source, out, dict(asked.parameters))
+    execute(source, out, dict(options.parameters))
     print(f"[{source.stem}] finished in {time.monotonic() - begin:.0f} s: {os.path.relpath(out, ROOT)}", flush=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from rooms import ROOT
+from stages import ROOT
 
 from mammoth_utils import pages, paths
 
@@ -19,8 +19,8 @@ def main(arguments: list[str]) -> int:
         print(f"train: {error}", file=sys.stderr)
         return 2
     keys = ("size", "family", "mixture", "method", "seed", "name")
-    said = [str(resolved[key]).replace("/", "_") for key in keys if resolved.get(key) not in (None, "", "auto")]
-    out = paths.runs() / ("-".join(["train", *said]) + ".ipynb")
+    words = [str(resolved[key]).replace("/", "_") for key in keys if resolved.get(key) not in (None, "", "auto")]
+    out = paths.runs() / ("-".join(["train", *words]) + ".ipynb")
     out.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "papermill", str(ROOT / "notebooks" / "train.ipynb"), str(out)]
     for name in given:

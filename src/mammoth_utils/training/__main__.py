@@ -7,8 +7,8 @@ from pathlib import Path
 
 from torch.distributed.elastic.multiprocessing.errors import record
 
-from mammoth_utils import records
-from mammoth_utils.training.cluster import lifeline, node_errors
+from mammoth_utils import parent_watch, records
+from mammoth_utils.training.cluster import node_errors
 from mammoth_utils.training.cluster.launch import PAGE
 from mammoth_utils.training.description import RunDescription
 from mammoth_utils.training.loop.finetune import finetune
@@ -20,7 +20,7 @@ def main() -> None:
     """Train the run of the ``run.json`` that the command names, on the ``rows.jsonl`` beside it."""
     if len(sys.argv) != 2:
         raise SystemExit("usage: python -m mammoth_utils.training runs/train/NAME/run.json")
-    lifeline.hold(PAGE)
+    parent_watch.end_with_parent(PAGE)
     file = Path(sys.argv[1]).resolve()
     with node_errors.leaving_errors(file.parent):
         description = RunDescription.from_dict(records.read_json(file))

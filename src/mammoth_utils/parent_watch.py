@@ -1,0 +1,45 @@
+"""Ends a process together with the one that started it, however that one ended.
+
+A SIGKILL reaches one process and not its children, and those would train on while the next start trains in the same
+folder.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+PERIOD_S = 0.3
+BOOK = "MAMMOTH_BOOK_PID"  # set by `make book` for its jobs
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process of that number runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it runs, under another user
+        return True
+    return True
+
+
+def end_with_parent(variable: str) -> None:
+    """Kill this process as soon as the process is gone whose number an environment variable holds.
+
+    Args:
+        variable: Its name; where it is not set, nothing is watched.
+    """
+    number = os.environ.get(variable)
+    if not number:
+        return
+    pid = int(number)
+
+    def watch() -> None:
+        while is_running(pid):
+            time.sleep(PERIOD_S)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True, name="parent watch").start()
