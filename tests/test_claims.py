@@ -52,7 +52,7 @@ def test_every_claim_can_be_reproduced():
     assert list(found) == [f"C{number}" for number in range(1, 10)]
     for one in found.values():
         assert one.low <= one.estimate <= one.high
-        assert "one seed: the interval is for this model only" in one.reason
+        assert "one training seed: about this model only" in one.reason
 
 
 def test_every_claim_can_fail():
@@ -77,7 +77,7 @@ def test_an_interval_that_contains_nothing_decides_nothing():
     found = verdicts([record("hybrid", 0.6), mixed])["C8"]
     assert found.verdict == CANNOT_TELL
     assert found.low < 0 < found.high
-    assert "contains 0" in found.reason
+    assert "includes zero" in found.reason
 
 
 @pytest.mark.parametrize(("rate", "says"), [(0.0, "0.0 %, under 5 %"), (1.0, "100.0 %, over 97 %")])
@@ -125,7 +125,7 @@ def test_seeds_are_pooled_and_counted():
     found = verdicts(given)["C8"]
     assert found.seeds == 3
     assert found.estimate == pytest.approx(0.4)
-    assert "3 seeds" in found.reason
+    assert "3 training seeds" in found.reason
 
 
 def test_seeds_on_other_items_are_refused():

@@ -57,8 +57,8 @@ def test_a_model_less_itself_is_exactly_nothing():
 
 
 def test_one_seed_speaks_for_that_model_only():
-    assert accuracy(sample([1, 0, 1])).scope == "one seed: the interval is for this model only"
-    assert accuracy(sample([[1, 0, 1], [1, 1, 1]])).scope == "2 seeds: the interval covers training again"
+    assert accuracy(sample([1, 0, 1])).scope == "one training seed: about this model only"
+    assert accuracy(sample([[1, 0, 1], [1, 1, 1]])).scope == "2 training seeds"
 
 
 def test_seeds_that_differ_widen_the_interval():

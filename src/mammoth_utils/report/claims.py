@@ -100,10 +100,10 @@ def _evaluate(claim: Claim, evaluations: Sequence[EvaluationRecord], paper: str)
     deciding = min(parts, key=lambda part: part.interval.low - part.margin)
     verdict, reason = _verdict(parts)
     seeds = min(part.interval.seeds for part in parts)
-    scope = f"{deciding.interval.families} families, {deciding.interval.scope}"
+    scope = f"({deciding.interval.families} problem families, {deciding.interval.scope})"
     interval = deciding.interval
     return ClaimResult(
-        *common, verdict, f"{reason}; {scope}", interval.estimate, interval.low, interval.high,
+        *common, verdict, f"{reason} {scope}", interval.estimate, interval.low, interval.high,
         deciding.published_rule, seeds, parts, steps, where,
     )  # fmt: skip
 
@@ -135,13 +135,13 @@ def _judge(part: Part, interval: Interval, accuracies: Sequence[tuple[str, float
             extreme.append(f"{label} is at {accuracy:.1%}, {bound}".replace("%", " %"))
     if extreme:
         return CANNOT_TELL, f"{part.name}: {'; '.join(dict.fromkeys(extreme))}, which supports no claim"
-    margin = f"{100 * part.margin:g} points" if part.margin else "0"
-    shown = f"{part.name}: {interval.points()} points"
+    margin = f"{100 * part.margin:g} points" if part.margin else "zero"
+    measured = f"{part.name}: {interval.points()} points, the interval"
     if interval.low > part.margin:
-        return REPRODUCED, f"{shown}, above {margin}"
+        return REPRODUCED, f"{measured} lies above {margin}"
     if interval.high < part.margin:
-        return NOT_REPRODUCED, f"{shown}, below {margin}"
-    return CANNOT_TELL, f"{shown}, contains {margin}"
+        return NOT_REPRODUCED, f"{measured} lies below {margin}"
+    return CANNOT_TELL, f"{measured} includes {margin}"
 
 
 def _verdict(parts: Sequence[PartResult]) -> tuple[str, str]:

@@ -87,10 +87,10 @@ class Interval:
 
     @property
     def scope(self) -> str:
-        """What the interval covers, in words."""
+        """The training seeds that the interval covers, in words."""
         if self.seeds == 1:
-            return "one seed: the interval is for this model only"
-        return f"{self.seeds} seeds: the interval covers training again"
+            return "one training seed: about this model only"
+        return f"{self.seeds} training seeds"
 
     def points(self, digits: int = 1) -> str:
         """Return the estimate and its interval in percentage points, such as ``+6.9 [2.1, 11.8]``."""
