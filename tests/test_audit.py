@@ -14,6 +14,7 @@ from mammoth_utils import grading, paths, records
 from mammoth_utils.audit import __main__ as audit_command
 from mammoth_utils.audit import (
     audit_page,
+    audit_record,
     cleaned_sets,
     golds,
     grader_comparison,
@@ -24,13 +25,14 @@ from mammoth_utils.audit import (
     tables,
     worked_solutions,
 )
-from mammoth_utils.audit import audit_record as audits
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.grading import question_tokens
 from mammoth_utils.rationale import Problem
 from mammoth_utils.report import row_browser
 
-needs_math_verify = pytest.mark.skipif(math_verify_client.installed() is None, reason="math-verify is not installed")
+needs_math_verify = pytest.mark.skipif(
+    math_verify_client.installed_version() is None, reason="math-verify is not installed"
+)
 
 
 def problem(gold="1", question="Which number is it, of all those that were written down?", options=None, at=0):
@@ -62,7 +64,7 @@ def problem(gold="1", question="Which number is it, of all those that were writt
 ])  # fmt: skip
 def test_the_kind_of_a_gold(gold, benchmark, options, kind):
     assert kind in golds.KINDS
-    assert golds.kind_of_gold(problem(gold, options=options), benchmark) == kind
+    assert golds.gold_kind(problem(gold, options=options), benchmark) == kind
 
 
 @pytest.mark.parametrize(("gold", "options", "alone", "because"), [
@@ -79,8 +81,8 @@ def test_the_kind_of_a_gold(gold, benchmark, options, kind):
 ])  # fmt: skip
 def test_a_gold_that_the_corrected_rule_knows_as_text_alone_is_told(gold, options, alone, because):
     made = problem(gold, options=options)
-    assert golds.only_as_written(made, "aqua" if options else "math") == alone, because
-    table = tables.verbatim({"benchmarks": {"math": {"verbatim": [[0, gold]] if alone else []}}})
+    assert golds.gold_matches_as_text_only(made, "aqua" if options else "math") == alone, because
+    table = tables.golds_matched_as_text({"benchmarks": {"math": {"verbatim": [[0, gold]] if alone else []}}})
     assert [row["gold"] for row in table] == [gold] * alone
 
 
@@ -95,7 +97,7 @@ def test_a_gold_that_the_corrected_rule_knows_as_text_alone_is_told(gold, option
 def test_which_golds_the_published_rule_can_meet_and_that_the_corrected_one_meets_all(
     gold, benchmark, published, because
 ):
-    assert golds.acceptances(problem(gold), benchmark) == {"published": published, "corrected": "accepts"}, because
+    assert golds.acceptance(problem(gold), benchmark) == {"published": published, "corrected": "accepts"}, because
 
 
 @pytest.mark.parametrize(("made", "benchmark", "flag", "detail"), [
@@ -111,8 +113,8 @@ def test_which_golds_the_published_rule_can_meet_and_that_the_corrected_one_meet
     (problem("3", "What is the area of the triangle in the figure?"), "math", "figure", ""),
 ])  # fmt: skip
 def test_a_made_fault_is_found(made, benchmark, flag, detail):
-    assert [(one.flag, one.detail) for one in golds.flags(made, benchmark)] == [(flag, detail)]
-    assert golds.FLAGS[flag][0] in tables.GRAVE
+    assert [(one.flag, one.detail) for one in golds.check_gold(made, benchmark)] == [(flag, detail)]
+    assert golds.FLAGS[flag][0] in golds.SEVERITIES
 
 
 @pytest.mark.parametrize(("made", "benchmark", "because"), [
@@ -128,7 +130,7 @@ def test_a_made_fault_is_found(made, benchmark, flag, detail):
     (problem("3", "What is the area of the triangle in the figure? [asy] draw(A--B); [/asy]"), "math", "it is drawn"),
 ])  # fmt: skip
 def test_what_is_no_fault_is_not_found(made, benchmark, because):
-    assert list(golds.flags(made, benchmark)) == [], because
+    assert list(golds.check_gold(made, benchmark)) == [], because
 
 
 def test_a_finding_of_an_unknown_kind_is_refused():
@@ -184,17 +186,17 @@ def test_repeats_inside_a_benchmark_are_grouped_and_their_golds_compared():
         problem("18", LONG.format(n=4, m=1), at=3),
         problem("18", LONG.format(n=4, m=2), at=4),
     ]
-    found = {group.ids: group.agree for group in overlaps.repeats(made)}
+    found = {group.ids: group.agree for group in overlaps.find_repeats(made)}
     assert found == {("made/0", "made/1"): True, ("made/2", "made/3"): False}
 
 
 def test_the_same_question_with_other_options_is_no_repeat():
     made = [problem("A", LONG.format(n=1, m=1), ("5", "6"), 0), problem("A", LONG.format(n=1, m=1), ("6", "5"), 1)]
-    assert overlaps.repeats(made) == []
+    assert overlaps.find_repeats(made) == []
 
 
 def test_a_shared_question_is_found_across_options_and_its_golds_are_compared_by_value():
-    first = overlaps.Questions(
+    first = overlaps.QuestionIndex(
         [Problem("a/0", LONG.format(n=1, m=1), "6"), Problem("a/1", LONG.format(n=2, m=1), "10")]
     )
     other = [
@@ -202,14 +204,16 @@ def test_a_shared_question_is_found_across_options_and_its_golds_are_compared_by
         Problem("b/1", LONG.format(n=2, m=1), "A", ("9", "10")),
         Problem("b/2", LONG.format(n=21, m=1), "A", ("86", "10")),
     ]
-    assert overlaps.shared(first, overlaps.Questions(other)) == [
+    assert overlaps.find_shared(first, overlaps.QuestionIndex(other)) == [
         ("a/0", "b/0", True),
         ("a/1", "b/1", False),
     ]
 
 
 def test_training_rows_are_equal_near_or_other():
-    known = overlaps.Questions([problem("18", LONG.format(n=3, m=3), at=0), problem("2", LONG.format(n=5, m=7), at=1)])
+    known = overlaps.QuestionIndex(
+        [problem("18", LONG.format(n=3, m=3), at=0), problem("2", LONG.format(n=5, m=7), at=1)]
+    )
     rows = [
         LONG.format(n=3, m=3).lower(),  # equal
         LONG.format(n=3, m=3),  # equal again, counted as a row and not as a question
@@ -217,8 +221,8 @@ def test_training_rows_are_equal_near_or_other():
         LONG.format(n=5, m=8),  # other numbers: another problem
         "Something else altogether with 5 and 7 in it.",  # the same numbers, other words
     ]
-    found = overlaps.in_training(known, rows)
-    assert found == {"rows": 5, "equal_rows": 2, "near_rows": 1, "equal": ["made/0"], "near": ["made/1"]}
+    overlap = overlaps.find_in_training(known, rows)
+    assert overlap == overlaps.TrainingOverlap(rows=5, equal_rows=2, near_rows=1, equal=["made/0"], near=["made/1"])
 
 
 # --- public graders -----------------------------------------------------------------------------------------------
@@ -242,8 +246,8 @@ def test_training_rows_are_equal_near_or_other():
     (None, "1", False, "and not something"),
 ])  # fmt: skip
 def test_the_harness_on_expressions(answer, gold, same, because):
-    assert lm_eval_harness.equivalent(answer, gold) is same, because
-    assert lm_eval_harness.equivalent(gold, answer) is same, because
+    assert lm_eval_harness.is_equivalent(answer, gold) is same, because
+    assert lm_eval_harness.is_equivalent(gold, answer) is same, because
 
 
 @pytest.mark.parametrize(("answer", "gold", "same", "because"), [
@@ -254,7 +258,7 @@ def test_the_harness_on_expressions(answer, gold, same, because):
     ("none", "0", False, "no number"),
 ])  # fmt: skip
 def test_the_harness_on_numbers(answer, gold, same, because):
-    assert lm_eval_harness.same_number(answer, gold) is same, because
+    assert lm_eval_harness.is_same_number(answer, gold) is same, because
 
 
 @needs_math_verify
@@ -271,20 +275,20 @@ def test_math_verify_answers_from_a_process_of_its_own_and_remembers(tmp_path):
         (("number", "18", "Nobody knows.", True), "n"),
     ]
     with math_verify_client.MathVerify(store) as verify:
-        assert [verify.verdict(*question)[0] for question, _ in asked] == [mark for _, mark in asked]
-        assert verify.asked == len(asked)
+        assert [verify.judge(*question)[0] for question, _ in asked] == [mark for _, mark in asked]
+        assert verify.questions == len(asked)
     with open(store, "a", encoding="utf8") as file:
         file.write('["torn", "1"')  # a killed run's last line
     with math_verify_client.MathVerify(store) as again:
-        assert [again.verdict(*question)[0] for question, _ in asked] == [mark for _, mark in asked]
-        assert again.asked == 0
+        assert [again.judge(*question)[0] for question, _ in asked] == [mark for _, mark in asked]
+        assert again.questions == 0
     assert "math_verify" not in sys.modules
 
 
 def test_a_stored_verdict_may_hold_any_of_unicodes_line_ends(tmp_path):
     store = tmp_path / "verdicts.jsonl"
     store.write_text('["a", "1", "x\u2028y\u2029z\x85"]\n["torn", "1"', encoding="utf8")
-    assert math_verify_client._stored(store) == [("a", ["1", "x\u2028y\u2029z\x85"])]
+    assert math_verify_client._read_store(store) == {"a": ["1", "x\u2028y\u2029z\x85"]}
 
 
 @needs_math_verify
@@ -292,9 +296,9 @@ def test_a_question_on_which_math_verify_hangs_costs_its_time_limit_and_no_more(
     took = []
     with math_verify_client.MathVerify(limit_s=2.0) as verify:
         for tries in range(1, 6):
-            assert verify.verdict("number", str(tries), str(tries))[0] == "1", "the next question finds a new process"
+            assert verify.judge("number", str(tries), str(tries))[0] == "1", "the next question finds a new process"
             begin = time.monotonic()
-            assert verify.verdict("number", str(tries), "9**9**9**9")[0] == "t"
+            assert verify.judge("number", str(tries), "9**9**9**9")[0] == "t"
             took.append(time.monotonic() - begin)
             assert verify.killed == tries
             if took[-1] < 3:
@@ -305,10 +309,10 @@ def test_a_question_on_which_math_verify_hangs_costs_its_time_limit_and_no_more(
 @needs_math_verify
 def test_a_process_that_dies_is_a_verdict_and_not_an_error():
     with math_verify_client.MathVerify() as verify:
-        assert verify.verdict("number", "1", "1")[0] == "1"
+        assert verify.judge("number", "1", "1")[0] == "1"
         verify._child.kill()
-        assert verify.verdict("number", "1", "2") == ("e", "the process ended")
-        assert verify.verdict("number", "1", "3")[0] == "0"
+        assert verify.judge("number", "1", "2") == ("e", "the process ended")
+        assert verify.judge("number", "1", "3")[0] == "0"
 
 
 # --- the record ---------------------------------------------------------------------------------------------------
@@ -316,12 +320,12 @@ def test_a_process_that_dies_is_a_verdict_and_not_an_error():
 
 @pytest.fixture(scope="module")
 def record():
-    return records.committed(audits.COMMITTED, audits.COMMAND)
+    return records.committed(audit_record.COMMITTED, audit_record.COMMAND)
 
 
 def test_the_record_is_of_this_code(record):
-    assert records.stale_reasons(record, audits.DECIDING) == [], (
-        f"the record is out of date; `{audits.COMMAND}` makes it again"
+    assert records.stale_reasons(record, audit_record.DECIDING) == [], (
+        f"the record is out of date; `{audit_record.COMMAND}` makes it again"
     )
 
 
@@ -332,7 +336,7 @@ def test_the_record_has_its_parts_and_no_path(record):
         assert entry["n"] == sets.info(name).size == sum(entry["kinds"].values())
         assert all(sum(counts.values()) == entry["n"] for counts in entry["accepts"].values())
         assert all(flag in golds.FLAGS for _, flag, _ in entry["findings"])
-    file = paths.records() / audits.COMMITTED
+    file = paths.records() / audit_record.COMMITTED
     assert file.stat().st_size < 1e6
     assert not re.search(r'"(?:/|[A-Z]:\\\\)', file.read_text(encoding="utf8"))
 
@@ -341,9 +345,8 @@ def test_the_marks_of_the_record_say_what_its_counts_say(record):
     assert len(record["outputs"]) == 10
     for file in record["outputs"]:
         assert set(grader_comparison.GRADERS) - {"math_verify_alone"} <= set(file["marks"])
-        assert all(
-            len(marks) == file["rows"] and set(marks) <= set(grader_comparison.SAID) for marks in file["marks"].values()
-        )
+        assert {len(marks) for marks in file["marks"].values()} == {file["rows"]}
+        assert set().union(*file["marks"].values()) <= set(grader_comparison.MARK_NAMES)
         assert file["correct"] == {grader: marks.count("1") for grader, marks in file["marks"].items()}
         columns = [file["marks"][one] for one in grader_comparison.GRADERS if one in file["marks"]]
         differing = [
@@ -359,24 +362,24 @@ def test_what_the_plan_says_of_the_golds_and_overlaps_is_in_the_record(record):
         name: entry["n"] - entry["accepts"]["published"]["accepts"] for name, entry in record["benchmarks"].items()
     }
     assert (never["mathematics"], never["numglue"]) == (139, 3)
-    assert tables.summary(record)["never_corrected"] == 0
-    assert tables.summary(record)["verbatim"] < 10
-    assert tables.acceptance(record)["right word for word only"].sum() < 10
+    assert tables.summarize(record).unmatched_corrected == 0
+    assert tables.summarize(record).text_only < 10
+    assert tables.unmatched_counts(record)["matched as text only"].sum() < 10
     shared = {(one["first"], one["second"]): len({pair[1] for pair in one["pairs"]}) for one in record["shared"]}
     assert shared == {("math", "mmlu_math"): 79, ("numglue", "simuleq"): 30}
-    assert tables.kept_from_training(record, "NumGLUE", "numglue") == (360, 28)
-    assert tables.kept_from_training(record, "NumGLUE", "simuleq") == (35, 55)
-    wrong = {(row["benchmark"], row["row"]) for row in tables.found(record) if row["grade"] == "wrong"}
+    assert tables.training_overlap_counts(record, "NumGLUE", "numglue") == (360, 28)
+    assert tables.training_overlap_counts(record, "NumGLUE", "simuleq") == (35, 55)
+    wrong = {(row["benchmark"], row["row"]) for row in tables.findings(record) if row["severity"] == "wrong"}
     assert wrong == {("GSM8K", 1038), ("SVAMP", 679)}
 
 
 def test_each_item_on_which_graders_differ_has_a_line_of_the_record(record):
-    text = (paths.records() / audits.COMMITTED).read_text(encoding="utf8")
+    text = (paths.records() / audit_record.COMMITTED).read_text(encoding="utf8")
     assert sum(len(one["differing"]) for one in record["outputs"]) < text.count("\n")
 
 
 def test_no_question_stands_in_the_record(record, data_dir):
-    text = (paths.records() / audits.COMMITTED).read_text(encoding="utf8")
+    text = (paths.records() / audit_record.COMMITTED).read_text(encoding="utf8")
     said = words_of(text)
     runs = {tuple(said[at : at + RUN]) for at in range(len(said) - RUN + 1)}
     compared = 0
@@ -399,7 +402,7 @@ def words_of(text):
 
 @pytest.mark.parametrize("name", ["numglue", "mathematics", "gsm8k", "svamp", "aqua", "simuleq"])
 def test_measured_again_the_golds_are_as_the_record_has_them(record, data_dir, name):
-    made = audits._benchmark(name, sets.load(name, data_dir=data_dir), data_dir, None)
+    made = audit_record.audit_benchmark(name, sets.load(name, data_dir=data_dir), data_dir, None)
     kept = json.loads(json.dumps(record["benchmarks"][name]))
     kept["accepts"].pop("math_verify")
     kept["refused"] = [
@@ -409,12 +412,12 @@ def test_measured_again_the_golds_are_as_the_record_has_them(record, data_dir, n
 
 
 def test_measured_again_the_overlaps_are_as_the_record_has_them(record, data_dir):
-    questions = {name: overlaps.Questions(sets.load(name, data_dir=data_dir)) for name in ("numglue", "simuleq")}
-    pairs = overlaps.shared(questions["numglue"], questions["simuleq"])
+    questions = {name: overlaps.QuestionIndex(sets.load(name, data_dir=data_dir)) for name in ("numglue", "simuleq")}
+    pairs = overlaps.find_shared(questions["numglue"], questions["simuleq"])
     assert len(pairs) == 30
     assert [pair for pair in pairs if not pair[2]] == [("numglue/595", "simuleq/407", False)]
     kept = [one for one in record["training"] if one["source"] == "NumGLUE"]
-    made = [one for one in audits._training("real", questions, data_dir) if one["source"] == "NumGLUE"]
+    made = [one for one in audit_record.training_overlaps("real", questions, data_dir) if one["source"] == "NumGLUE"]
     assert made == kept
 
 
@@ -424,7 +427,7 @@ def test_measured_again_the_overlaps_are_as_the_record_has_them(record, data_dir
 @pytest.fixture(scope="module")
 def mini(tmp_path_factory):
     store = tmp_path_factory.mktemp("verdicts") / "verdicts.jsonl"
-    return audits.measure("miniature", "mini-numglue,mini-aqua", store=store)
+    return audit_record.measure_audit("miniature", "mini-numglue,mini-aqua", store=store)
 
 
 def test_in_the_miniature_our_rule_accepts_every_right_rationale(mini):
@@ -435,20 +438,20 @@ def test_in_the_miniature_our_rule_accepts_every_right_rationale(mini):
 
 
 def test_in_the_miniature_the_leaked_questions_are_found(mini):
-    assert tables.kept_from_training(mini, "mini-NumGLUE (PoT)", "mini-numglue")[0] == 12
+    assert tables.training_overlap_counts(mini, "mini-NumGLUE (PoT)", "mini-numglue")[0] == 12
 
 
 def test_differing_rows_have_their_questions_where_these_are_known(mini, record):
-    rows = tables.differing(mini)
+    rows = tables.disputed_outputs(mini)
     assert rows
     assert all(row["question"] and row["right says"] for row in rows)
-    assert "question" not in tables.differing(record, None)[0], "without data no question is shown"
-    assert len(tables.differing(record, None)) == tables.summary(record)["differing"]
+    assert "question" not in tables.disputed_outputs(record, None)[0], "without data no question is shown"
+    assert len(tables.disputed_outputs(record, None)) == tables.summarize(record).differing
 
 
 def test_a_reason_is_shown_only_beside_the_verdict_that_it_explains(record):
     choices = {tables.paper_name(name) for name in ("aqua", "sat", "mmlu_math")}
-    rows = tables.differing(record, None)
+    rows = tables.disputed_outputs(record, None)
     unexplained = [row for row in rows if row["corrected, why"] == tables.BY_OPTIONS]
     assert {row["benchmark"] for row in unexplained} <= choices, "only options can be missing from the record"
     for row in rows:
@@ -457,7 +460,7 @@ def test_a_reason_is_shown_only_beside_the_verdict_that_it_explains(record):
 
 
 def test_questions_are_joined_from_the_data(record, data_dir):
-    rows = tables.differing(record, data_dir)
+    rows = tables.disputed_outputs(record, data_dir)
     assert all(row["question"] for row in rows)
     mathematics = next(one for one in record["outputs"] if one["file"].startswith("mathcoder_l_7b_deepmind"))
     stored = list(records.read_jsonl(data_dir / "outputs" / mathematics["file"]))
@@ -466,34 +469,32 @@ def test_questions_are_joined_from_the_data(record, data_dir):
 
 
 def test_the_tables_of_the_page_add_up(record):
-    assert tables.kinds(record)["problems"].sum() == 11323 + 800
-    assert tables.acceptance(record)["published rule"].to_dict()["Mathematics"] == 139
-    assert tables.findings(record)["golds"].sum() == len(tables.found(record))
-    assert len(tables.out_of_reach(record)) == tables.acceptance(record)["published rule"].sum()
-    square = tables.disagreements(record)
+    unmatched = tables.unmatched_counts(record)
+    assert tables.gold_kinds(record)["problems"].sum() == 11323 + 800
+    assert unmatched.set_index("benchmark").loc["Mathematics", "published rule"] == 139
+    assert tables.finding_counts(record)["golds"].sum() == len(tables.findings(record))
+    assert len(tables.unmatched_golds(record)) == unmatched["published rule"].sum()
+    square = tables.grader_disagreements(record)
     assert (square == square.T).all(axis=None)
-    low, high = tables.span(record, "mathcoder_l_7b_deepmind")
+    low, high = tables.accuracy_range(record, "mathcoder_l_7b_deepmind")
     assert low < high
-    assert cleaned_sets.beside(record).loc["SVAMP", "here: wrong"] == cleaned_sets.graded(record, "SVAMP", "wrong") == 1
-    fewer = tables.chosen(record, ("gsm8k",))
+    cleaned = cleaned_sets.compare_with_cleaned_sets(record).set_index("benchmark")
+    assert cleaned.loc["SVAMP", "here: wrong"] == 1
+    fewer = tables.select_benchmarks(record, ("gsm8k",))
     assert list(fewer["benchmarks"]) == ["gsm8k"]
     assert {name for one in fewer["outputs"] for name in one["benchmarks"]} == {"gsm8k"}
     assert fewer["shared"] == []
 
 
 def test_the_judged_disagreements_are_counted_as_they_stand(tmp_path):
-    about, rows = judged_disagreements.read()
-    frame = judged_disagreements.counts(rows)
-    assert (
-        frame["of those drawn"].sum() + frame["of those besides"].sum()
-        == len(rows)
-        == len(judged_disagreements.listed(rows))
-    )
-    assert frame["of those drawn"].sum() <= about["differing"]
+    judged = judged_disagreements.read_judged_disagreements()
+    frame = judged.counts()
+    assert frame["in the sample"].sum() + frame["besides"].sum() == len(judged.rows) == len(judged.listed())
+    assert frame["in the sample"].sum() == sum(judged.right_in_sample().values()) <= judged.differing
     row = {"id": "x/1", "right": "nobody", "drawn": True}
-    file = records.write_jsonl(tmp_path / "judged.jsonl", [about, row])
+    file = records.write_jsonl(tmp_path / "judged.jsonl", [{"rows": 2, "differing": 1}, row])
     with pytest.raises(ValueError, match="unknown judgement 'nobody'; known: ours"):
-        judged_disagreements.read(file)
+        judged_disagreements.read_judged_disagreements(file)
 
 
 @pytest.fixture
@@ -502,8 +503,8 @@ def without_data(monkeypatch, runs_dir):
 
 
 def test_without_data_the_page_reads_the_record(without_data, record):
-    page = audit_page.opened("svamp")
-    assert (page.record, page.origin, page.data, page.problems) == (record, "records/real/audit.json", None, {})
+    page = audit_page.open_audit("svamp")
+    assert (page.record, page.origin, page.data_dir, page.problems) == (record, "records/real/audit.json", None, {})
     assert list(page.real["benchmarks"]) == ["svamp"]
     assert list(page.mini["benchmarks"]) == ["mini-svamp"]
     assert page.own["outputs"] == []
@@ -512,19 +513,19 @@ def test_without_data_the_page_reads_the_record(without_data, record):
 
 def test_an_old_record_says_so_and_names_the_command(without_data, monkeypatch):
     monkeypatch.setattr(grading, "VERSION", grading.VERSION + 1)
-    shown = audit_page.opened("svamp").provenance().to_string()
+    shown = audit_page.open_audit("svamp").provenance().to_string()
     assert "the record was made with grading version" in shown
-    assert audits.COMMAND in shown
+    assert audit_record.COMMAND in shown
 
 
 def test_a_folder_with_part_of_the_data_keeps_the_records_figures(without_data, tmp_path, monkeypatch, data_dir):
     (tmp_path / "part" / "eval").mkdir(parents=True)
     shutil.copy(data_dir / "eval" / "svamp.jsonl", tmp_path / "part" / "eval")
     monkeypatch.setattr(grading, "VERSION", grading.VERSION + 1)
-    page = audit_page.opened("svamp,gsm8k", data_dir=str(tmp_path / "part"))
+    page = audit_page.open_audit("svamp,gsm8k", data_dir=str(tmp_path / "part"))
     assert page.origin == "records/real/audit.json"
     assert list(page.problems) == ["svamp"]
-    assert page.why_stale
+    assert page.stale_reasons
 
 
 def test_an_old_record_is_measured_again_where_the_data_is_and_then_read(
@@ -535,28 +536,28 @@ def test_an_old_record_is_measured_again_where_the_data_is_and_then_read(
     def measured(world, *names, **how):
         asked.append(world)
         return (
-            {**record, "inputs": {**record["inputs"], "versions": records.versions(*audits.DECIDING)}}
+            {**record, "inputs": {**record["inputs"], "versions": records.versions(*audit_record.DECIDING)}}
             if world == "real"
             else mini
         )
 
     monkeypatch.setattr(grading, "VERSION", grading.VERSION + 1)
-    monkeypatch.setattr(audits, "measure", measured)
-    first = audit_page.opened("svamp", data_dir=str(data_dir))
-    second = audit_page.opened("svamp", data_dir=str(data_dir))
-    third = audit_page.opened("svamp", data_dir=str(data_dir), again=True)
+    monkeypatch.setattr(audit_page, "measure_audit", measured)
+    first = audit_page.open_audit("svamp", data_dir=str(data_dir))
+    second = audit_page.open_audit("svamp", data_dir=str(data_dir))
+    third = audit_page.open_audit("svamp", data_dir=str(data_dir), again=True)
     assert [one.origin for one in (first, second, third)] == [
         "measured in this run", "runs/audit/real.json", "measured in this run",
     ]  # fmt: skip
     assert asked.count("real") == 2
-    assert first.why_stale == second.why_stale == ()
+    assert first.stale_reasons == second.stale_reasons == ()
 
 
 def test_without_math_verify_its_columns_are_left_out_and_the_page_says_so(without_data, monkeypatch):
-    monkeypatch.setattr(audits, "installed", lambda: None)
-    page = audit_page.opened("svamp")
+    monkeypatch.setattr(math_verify_client, "installed_version", lambda: None)
+    page = audit_page.open_audit("svamp")
     assert set(page.mini["outputs"][0]["marks"]) == {"published", "corrected", "harness"}
-    assert "Math-Verify" not in tables.acceptance(page.mini)
+    assert "Math-Verify" not in tables.unmatched_counts(page.mini)
     assert "not installed" in page.provenance().to_string()
 
 
@@ -565,11 +566,11 @@ def test_a_file_of_ones_own_is_put_before_the_graders(without_data, tmp_path):
     asked = {"id": "a", "benchmark": "gsm8k", "kind": "cot", "question": "How many?", "gold": "18"}
     rows = [{**asked, "completion": f"The answer is {answer}."} for answer in ("18", "18.0", "19")]
     records.write_jsonl(file, rows)
-    page = audit_page.opened("gsm8k", outputs=str(file))
+    page = audit_page.open_audit("gsm8k", outputs=str(file))
     (own,) = page.own["outputs"]
     assert own["marks"]["corrected"] == "110"
     assert own["marks"]["harness"] == "100"
-    (row,) = tables.differing(page.own)
+    (row,) = tables.disputed_outputs(page.own)
     assert (row["corrected reads"], row["question"]) == ("18.0", "How many?")
 
 
@@ -581,7 +582,7 @@ def test_a_file_of_ones_own_is_put_before_the_graders(without_data, tmp_path):
 ])  # fmt: skip
 def test_what_the_page_cannot_do_is_refused_with_a_way_on(without_data, asked, error, words):
     with pytest.raises(error, match=words):
-        audit_page.opened(**asked)
+        audit_page.open_audit(**asked)
 
 
 def test_the_command_names_what_it_needs(tmp_path, capsys):

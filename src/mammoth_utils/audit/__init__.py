@@ -1,3 +1,16 @@
-"""Audit."""
+"""Audit: checks of reference answers, overlaps of questions, and graders compared on the same outputs."""
 
-VERSION = 1  # of the checks of reference answers, and how other graders are asked
+import lazy_loader
+
+VERSION = 1  # of the checks of reference answers, and of how other graders are asked
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["tables"],
+    submod_attrs={
+        "audit_page": ["AuditPage", "open_audit"],
+        "cleaned_sets": ["CleanedSet", "compare_with_cleaned_sets", "read_cleaned_sets"],
+        "golds": ["Finding", "check_gold"],
+        "judged_disagreements": ["JudgedDisagreements", "read_judged_disagreements"],
+    },
+)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mammoth_utils import paths, records
-from mammoth_utils.audit.audit_record import COMMITTED, measure
-from mammoth_utils.audit.math_verify_client import installed
+from mammoth_utils.audit.audit_record import COMMITTED, measure_audit
+from mammoth_utils.audit.math_verify_client import installed_version
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,9 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     data_dir = (options.data or paths.data() or Path("data")).resolve()
     if not (data_dir / "eval").is_dir():
         parser.error(f"{data_dir} has no eval/; `make data` fetches it, or name a folder with --data")
-    if installed() is None:
+    if installed_version() is None:
         parser.error("the record holds verdicts of math-verify, which is not installed: pip install 'math-verify<0.10'")
-    record = measure("real", data_dir=data_dir, say=lambda line: print(line, flush=True))
+    record = measure_audit("real", data_dir=data_dir, say=lambda line: print(line, flush=True))
     file = records.write_items(options.out, record)
     print(f"wrote {options.out}, {file.stat().st_size / 1000:.0f} kB, in {record['seconds']:.0f} s")
     return 0

@@ -1,158 +1,146 @@
-"""What the page `audit` opens: the real sets' audit from the record or measured, the miniature's, and the questions."""
+"""The audit that the page shows: the real benchmarks, the miniature's, and a reader's own completions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mammoth_utils import paths, records
-from mammoth_utils.audit import audit_record
-from mammoth_utils.audit.grader_comparison import compared
-from mammoth_utils.audit.math_verify_client import installed
-from mammoth_utils.audit.tables import chosen
+from mammoth_utils.audit.audit_record import COMMAND, COMMITTED, DECIDING, measure_audit
+from mammoth_utils.audit.grader_comparison import compare_graders
+from mammoth_utils.audit.math_verify_client import open_math_verify
+from mammoth_utils.audit.tables import select_benchmarks
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.rationale import Problem
-from mammoth_utils.vocabulary import MINI
+from mammoth_utils.records import Record
+from mammoth_utils.vocabulary import MINI, STORED
 
 if TYPE_CHECKING:
     import pandas
 
-STORED = "stored"
+IN_THIS_RUN = "measured in this run"
 
 
 @dataclass(frozen=True)
-class Audited:
-    """An opened audit.
+class AuditPage:
+    """The records behind the page `audit`.
 
     Attributes:
-        record: The real sets' audit, whole; figures in prose come from it.
-        real: The same for the benchmarks that were asked for.
+        record: The audit of all real benchmarks; figures in prose come from it.
+        real: The same for the chosen benchmarks.
         mini: The audit of their namesakes in the miniature, measured now.
-        own: Files of the reader's under the same graders, in a record's form; no file where none was given.
-        data: The folder of real data; None without.
-        problems: The real sets' problems, for those whose file is there.
-        why_stale: Why the record may be out of date; empty if it is not.
+        own: The reader's completions files under the same graders: a record with ``outputs`` alone.
+        data_dir: The folder of real data; None without.
+        problems: The problems of the chosen benchmarks whose file is present.
+        stale_reasons: Reasons why the record may be out of date; empty if it is not.
         origin: Where the real figures come from.
     """
 
-    record: dict[str, Any]
-    real: dict[str, Any]
-    mini: dict[str, Any]
-    own: dict[str, Any]
-    data: Path | None
+    record: Record
+    real: Record
+    mini: Record
+    own: Record
+    data_dir: Path | None
     problems: dict[str, list[Problem]]
-    why_stale: tuple[str, ...]
+    stale_reasons: tuple[str, ...]
     origin: str
 
     def provenance(self) -> pandas.DataFrame:
-        """Where the figures come from, for the real sets and for the miniature."""
+        """Return a table of where the figures come from, for the real benchmarks and for the miniature."""
         import pandas
 
-        def about(record: dict[str, Any], figures: str) -> list[str]:
-            verify = record["graders"]["math-verify"]
-            version = verify["version"] or "not installed: pip install 'math-verify<0.10' adds its columns"
-            return [figures, str(record["inputs"]["versions"]["grading"]), version, f"{record['seconds']:.0f}"]
+        def describe(record: Record, origin: str) -> list[str]:
+            version = record["graders"]["math-verify"]["version"]
+            version = version or "not installed: pip install 'math-verify<0.10' adds its columns"
+            return [origin, str(record["inputs"]["versions"]["grading"]), version, f"{record['seconds']:.0f}"]
 
         frame = pandas.DataFrame(
             {
                 "": ["figures", "version of the two rules", "Math-Verify", "seconds"],
-                "real sets": about(self.record, self.origin),
-                "miniature": about(self.mini, "measured in this run"),
+                "real sets": describe(self.record, self.origin),
+                "miniature": describe(self.mini, IN_THIS_RUN),
             }
         )
-        if self.why_stale:
-            frame.loc[len(frame)] = ["out of date", f"{'; '.join(self.why_stale)}. Again: {audit_record.COMMAND}", ""]
+        if self.stale_reasons:
+            frame.loc[len(frame)] = ["out of date", f"{'; '.join(self.stale_reasons)}. Again: {COMMAND}", ""]
         return frame
 
 
-def opened(
+def open_audit(
     benchmarks: str = "all",
     outputs: str = STORED,
     data_dir: str = "",
     again: bool = False,
     say: Callable[[str], None] = lambda line: None,
-) -> Audited:
-    """The audit that a page shows.
+) -> AuditPage:
+    """Return the audit that the page shows.
 
-    Without data the real sets' figures are the committed record's. With data they are too, as long as the rules and
-    the files are the same, since measuring would give nothing else; otherwise they are measured, and kept below
-    ``runs/audit``.
+    The figures of the real benchmarks come from the committed record, also where the data is present, as long as the
+    rules and the files are those of the record. Otherwise they are measured, and kept below ``runs/audit``.
 
     Args:
-        benchmarks: ``"all"``, or names of real sets with commas between them.
-        outputs: ``"stored"``, or files of completions with commas between them.
+        benchmarks: ``"all"``, or names of real benchmarks joined by commas.
+        outputs: ``"stored"``, or completions files joined by commas.
         data_dir: Folder of real data; empty takes ``MAMMOTH_DATA_DIR``, else ``data/``.
-        again: Whether the real sets are measured in any case.
+        again: Whether the real benchmarks are measured in any case.
         say: Called with a line of progress.
 
     Raises:
-        FileNotFoundError: If a folder or file that is named is not there, or there is neither data nor a record.
-        ValueError: If a benchmark is unknown, or the real sets are to be measured again without their data.
+        FileNotFoundError: If a named folder or file is missing, or both the data and the record are.
+        ValueError: If a benchmark is unknown, or ``again`` is set without the data.
     """
     names = sets.names("real") if benchmarks == "all" else sets.resolve(benchmarks, "real")
-    data = _data(data_dir)
-    record, why, origin = _real(data, again, say)
-    files = [] if outputs == STORED else [Path(one) for one in outputs.split(",")]
-    missing = [str(file) for file in files if not file.is_file()]
-    if missing:
-        raise FileNotFoundError(f"there is no completions file {missing[0]}; expected JSON Lines, .jsonl or .jsonl.gz")
-    problems = {name: sets.load(name, data_dir=data) for name in names if data and _there(name, data)}
-    minis = [mini for name in names if (mini := f"{MINI}{name.removesuffix('_math')}") in sets.names("miniature")]
-    return Audited(
+    folder = _data_folder(data_dir)
+    record, reasons, origin = _real_record(folder, again, say)
+    files = [] if outputs == STORED else [Path(name) for name in outputs.split(",")]
+    for file in files:
+        if not file.is_file():
+            raise FileNotFoundError(f"there is no completions file {file}; expected JSON Lines, .jsonl or .jsonl.gz")
+    present = [name for name in names if folder and (folder / "eval" / sets.info(name).file).is_file()]
+    miniatures = {f"{MINI}{name.removesuffix('_math')}" for name in names}
+    with open_math_verify() as verifier:
+        own = [{**compare_graders(file, verifier), "path": str(file)} for file in files]
+    return AuditPage(
         record=record,
-        real=chosen(record, names),
-        mini=audit_record.measure("miniature", minis or "all", say=say),
-        own=_own(files),
-        data=data,
-        problems=problems,
-        why_stale=tuple(why),
+        real=select_benchmarks(record, names),
+        mini=measure_audit("miniature", sorted(miniatures & set(sets.names("miniature"))) or "all", say=say),
+        own={"outputs": own},
+        data_dir=folder,
+        problems={name: sets.load(name, data_dir=folder) for name in present},
+        stale_reasons=tuple(reasons),
         origin=origin,
     )
 
 
-def _data(named: str) -> Path | None:
+def _data_folder(named: str) -> Path | None:
     folder = Path(named).resolve() if named else paths.data()
     if named and not (folder / "eval").is_dir():
-        raise FileNotFoundError(f"{named} has no folder eval/; `make data` fetches the sets into data/")
+        raise FileNotFoundError(f"{named} has no folder eval/; `make data` fetches the benchmarks into data/")
     return folder if folder is not None and (folder / "eval").is_dir() else None
 
 
-def _there(name: str, data: Path) -> bool:
-    return (data / "eval" / sets.info(name).file).is_file()
+def _real_record(data_dir: Path | None, again: bool, say: Callable[[str], None]) -> tuple[Record, list[str], str]:
+    """Return the record of the real benchmarks, the reasons why it may be out of date, and where it comes from."""
+    committed, earlier = paths.records() / COMMITTED, paths.runs() / "audit" / "real.json"
+    shipped = f"records/{COMMITTED}"
+    if data_dir is None and again:
+        raise ValueError("the real sets cannot be measured again without their data; set data_dir")
+    if data_dir is not None and not again:
+        for file, origin in ((committed, shipped), (earlier, "runs/audit/real.json")):
+            if file.is_file():
+                record = records.read_json(file)
+                if not records.stale_reasons(record, DECIDING, data_dir):
+                    return record, [], origin
+    # A folder that holds some of the files only cannot give the figures of all.
+    if not again and not (data_dir is not None and committed.is_file() and _has_every_file(committed, data_dir)):
+        record = records.committed(COMMITTED, COMMAND)
+        return record, records.stale_reasons(record, DECIDING, data_dir), shipped
+    record = measure_audit("real", data_dir=data_dir, say=say)
+    records.write_items(earlier, record)
+    return record, [], IN_THIS_RUN
 
 
-def _real(data: Path | None, again: bool, say: Callable[[str], None]) -> tuple[dict[str, Any], list[str], str]:
-    """The real sets' record, why it may be out of date, and where it comes from."""
-    shipped = f"records/{audit_record.COMMITTED.as_posix()}"
-    if data is None:
-        if again:
-            raise ValueError("the real sets cannot be measured again without their data; set data_dir")
-        record = records.committed(audit_record.COMMITTED, audit_record.COMMAND)
-        return record, records.stale_reasons(record, audit_record.DECIDING), shipped
-    kept = paths.runs() / "audit" / "real.json"
-    for file, origin in (
-        () if again else ((paths.records() / audit_record.COMMITTED, shipped), (kept, "runs/audit/real.json"))
-    ):
-        if file.is_file() and not records.stale_reasons(record := records.read_json(file), audit_record.DECIDING, data):
-            return record, [], origin
-    everything = (paths.records() / audit_record.COMMITTED).is_file() and all(
-        (data / name).is_file()
-        for name in records.committed(audit_record.COMMITTED, audit_record.COMMAND)["inputs"]["files"]
-    )
-    if not (everything or again):
-        # A folder that holds part of the files cannot give the figures of all.
-        record = records.committed(audit_record.COMMITTED, audit_record.COMMAND)
-        return record, records.stale_reasons(record, audit_record.DECIDING, data), shipped
-    record = audit_record.measure("real", data_dir=data, say=say)
-    records.write_items(kept, record)
-    return record, [], "measured in this run"
-
-
-def _own(files: list[Path]) -> dict[str, Any]:
-    found = []
-    if files:
-        with audit_record.verifier() as verify:
-            found = [{**compared(file, verify), "path": str(file)} for file in files]
-    return {"outputs": found, "math-verify": installed()}
+def _has_every_file(record: Path, data_dir: Path) -> bool:
+    return all((data_dir / name).is_file() for name in records.read_json(record)["inputs"]["files"])

@@ -1,50 +1,68 @@
-"""What others report who cleaned such sets by having them read, and the same sets in our audit."""
+"""Benchmarks that other groups cleaned by reading, from ``cleaned_sets.csv``, beside what this audit finds in them."""
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mammoth_utils.audit import golds
-from mammoth_utils.audit.tables import GRAVE
+from mammoth_utils.records import Record
 
 if TYPE_CHECKING:
     import pandas
 
-_SITE = "platinum-bench.csail.mit.edu, November 2026"
-CLEANED = (
-    {"set": "GSM8K", "by": "GSM8K-Platinum", "problems": 1319, "kept": 1209,
-     "how": "every problem that one of several frontier models missed was read: unclear ones removed, labels revised",
-     "seen": "dataset card madrylab/gsm8k-platinum, November 2026"},
-    {"set": "GSM8K", "by": "platinum-bench", "problems": 300, "kept": 280, "how": "the same on a sample",
-     "seen": f"gradientscience.org; {_SITE}"},
-    {"set": "SVAMP", "by": "platinum-bench", "problems": None, "kept": 276,
-     "how": "the same on a sample whose size the page does not state", "seen": _SITE},
-    {"set": "MMLU-Math", "by": "platinum-bench", "problems": None, "kept": 268,
-     "how": "the same on high school mathematics", "seen": _SITE},
-)  # fmt: skip
+FILE = Path(__file__).with_suffix(".csv")
 
 
-PLATINUM = CLEANED[0]
+@dataclass(frozen=True)
+class CleanedSet:
+    """A benchmark that somebody cleaned.
+
+    Attributes:
+        benchmark: The paper's name of the benchmark.
+        cleaned_by: Name of the cleaned edition.
+        problems: Problems that were looked at; None where the source does not say.
+        kept: Problems that stayed.
+        method: How faulty problems were found.
+        source: Where the figures were read, and when.
+    """
+
+    benchmark: str
+    cleaned_by: str
+    problems: int | None
+    kept: int
+    method: str
+    source: str
 
 
-def graded(record: dict[str, Any], paper_name: str, how: str) -> int:
-    """Findings of a grade in one benchmark."""
-    entries = (entry for entry in record["benchmarks"].values() if entry["paper_name"] == paper_name)
-    return sum(golds.FLAGS[flag][0] == how for entry in entries for _, flag, _ in entry["findings"])
+def read_cleaned_sets() -> list[CleanedSet]:
+    """Return the rows of ``cleaned_sets.csv``."""
+    with open(FILE, encoding="utf8", newline="") as file:
+        return [
+            CleanedSet(
+                **{**row, "problems": int(row["problems"]) if row["problems"] else None, "kept": int(row["kept"])}
+            )
+            for row in csv.DictReader(file)
+        ]
 
 
-def beside(record: dict[str, Any]) -> pandas.DataFrame:
-    """Those who cleaned such sets, and what this audit finds wrong, malformed or ambiguous in the same sets."""
+def compare_with_cleaned_sets(record: Record) -> pandas.DataFrame:
+    """Return one row a cleaned set, with the number of findings of this audit in the same benchmark by severity."""
     import pandas
 
-    by_paper = {entry["paper_name"]: entry for entry in record["benchmarks"].values()}
+    entries = {entry["paper_name"]: entry for entry in record["benchmarks"].values()}
     rows = []
-    for one in CLEANED:
-        entry = by_paper.get(one["set"])
-        if entry is None:
-            continue
-        counts = Counter(golds.FLAGS[flag][0] for _, flag, _ in entry["findings"])
-        rows.append({**one, **{f"here: {how}": counts[how] for how in GRAVE}, "here: of": entry["n"]})
-    columns = ["set", "by", "problems", "kept", *(f"here: {how}" for how in GRAVE), "here: of", "how", "seen"]
-    return pandas.DataFrame(rows, columns=columns).astype({"problems": "Int64"}).set_index("set")
+    for cleaned in read_cleaned_sets():
+        if cleaned.benchmark in entries:
+            entry = entries[cleaned.benchmark]
+            counts = Counter(golds.FLAGS[flag][0] for _, flag, _ in entry["findings"])
+            here = {f"here: {severity}": counts[severity] for severity in golds.SEVERITIES}
+            rows.append({"benchmark": cleaned.benchmark, "cleaned by": cleaned.cleaned_by,
+                         "problems": cleaned.problems, "kept": cleaned.kept, **here, "here: of": entry["n"],
+                         "method": cleaned.method, "source": cleaned.source})  # fmt: skip
+    here = [f"here: {severity}" for severity in golds.SEVERITIES]
+    columns = ["benchmark", "cleaned by", "problems", "kept", *here, "here: of", "method", "source"]
+    return pandas.DataFrame(rows, columns=columns).astype({"problems": "Int64"})

@@ -1,12 +1,14 @@
-"""Rows on which the corrected rule and Math-Verify differ, as somebody judged them by reading the problem."""
+"""Disagreements between the corrected rule and Math-Verify that a person judged by reading the problem."""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mammoth_utils import paths, records
+from mammoth_utils.records import Record
 
 if TYPE_CHECKING:
     import pandas
@@ -16,48 +18,64 @@ SIDES = {
     "ours": "corrected rule",
     "theirs": "Math-Verify",
     "neither": "neither",
-    "ambiguous": "either, as one reads it",
+    "ambiguous": "either, depending on the reading",
 }
 
 
-def read(file: Path | None = None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What the file says of itself (how many rows differ, how they were drawn), and its rows.
+@dataclass(frozen=True)
+class JudgedDisagreements:
+    """Rows on which the two graders disagree, each with a judgement.
+
+    Attributes:
+        compared: Stored outputs that both graders saw.
+        differing: Those on which they disagree; the judged rows are some of these.
+        rows: The judged rows as the file has them; ``right`` is a key of ``SIDES``, ``drawn`` says whether the row is
+            part of the random sample.
+    """
+
+    compared: int
+    differing: int
+    rows: tuple[Record, ...]
+
+    def right_in_sample(self) -> dict[str, int]:
+        """Return for each key of ``SIDES`` how often that side is right in the random sample."""
+        counts = Counter(row["right"] for row in self.rows if row["drawn"])
+        return {side: counts[side] for side in SIDES}
+
+    def counts(self) -> pandas.DataFrame:
+        """Return one row a side: how often it is right in the random sample, and in the rows judged besides."""
+        import pandas
+
+        sample = self.right_in_sample()
+        besides = Counter(row["right"] for row in self.rows if not row["drawn"])
+        return pandas.DataFrame(
+            {"right is": name, "in the sample": sample[side], "besides": besides[side]} for side, name in SIDES.items()
+        )
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Return the rows as a table for readers."""
+        return [
+            {
+                "outputs": row["file"],
+                "id": row["id"].rpartition("/")[2],
+                "gold": row["gold"],
+                "corrected reads": row["answer"],
+                "Math-Verify reads": row["they_read"],
+                "right is": SIDES[row["right"]],
+                "because": row["because"],
+            }
+            for row in self.rows
+        ]
+
+
+def read_judged_disagreements(file: Path | None = None) -> JudgedDisagreements:
+    """Return the judged disagreements.
 
     Raises:
-        ValueError: If it is empty, or a row's judgement is none of ``SIDES``.
+        ValueError: If the file is empty, or a judgement is not in ``SIDES``.
     """
     about, *rows = records.read_jsonl(file or paths.root() / FILE)
     for row in rows:
         if row["right"] not in SIDES:
             raise ValueError(f"{row['id']}: unknown judgement {row['right']!r}; known: {', '.join(SIDES)}")
-    return about, rows
-
-
-def counts(rows: list[dict[str, Any]]) -> pandas.DataFrame:
-    """One row a side: how often it is right among the rows that were drawn, and among those judged besides."""
-    import pandas
-
-    drawn = Counter(row["right"] for row in rows if row["drawn"])
-    besides = Counter(row["right"] for row in rows if not row["drawn"])
-    return pandas.DataFrame(
-        [
-            {"right is": said, "of those drawn": drawn[side], "of those besides": besides[side]}
-            for side, said in SIDES.items()
-        ]
-    )
-
-
-def listed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows for a reader."""
-    return [
-        {
-            "outputs": row["file"],
-            "id": row["id"].rpartition("/")[2],
-            "gold": row["gold"],
-            "corrected reads": row["answer"],
-            "Math-Verify reads": row["they_read"],
-            "right is": SIDES[row["right"]],
-            "because": row["because"],
-        }
-        for row in rows
-    ]
+    return JudgedDisagreements(about["rows"], about["differing"], tuple(rows))

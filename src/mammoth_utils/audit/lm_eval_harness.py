@@ -1,23 +1,22 @@
-"""The equivalences of lm-evaluation-harness, written anew from its published rules: one for numbers, one for MATH.
+"""The comparisons of lm-evaluation-harness, rewritten from its published code: one for numbers, one for expressions.
 
-On number sets its GSM8K tasks take the last number of a text (`flexible-extract`) and compare texts without commas,
-dollar signs and a final dot, so ``140.0`` is not 140. On MATH it normalises both sides as `hendrycks` does, with two
-differences: 0.5 becomes a half, and a normalisation that fails leaves the two texts to be compared as they stand. A
-quotient of anything but two whole numbers fails, which is why ``x/2`` equals only ``x/2`` there.
+On number sets its GSM8K tasks take the last number of a text (``flexible-extract``) and compare texts without commas,
+dollar signs and a final dot, so ``140.0`` is not 140. On MATH it normalises both sides as ``hendrycks`` does, with two
+differences: 0.5 becomes a half, and where the normalisation fails the two texts are compared as they stand. It fails
+on a quotient of anything but two whole numbers, so ``x/2`` equals only ``x/2``.
 """
 
 from __future__ import annotations
 
 import re
 
-from mammoth_utils.grading.published import hendrycks
+from mammoth_utils.grading import braces_of_fractions, short_name_before_equals, units_after_a_space_in_text
 
-NAME = "lm-evaluation-harness"
 READ_AT = (
     "EleutherAI/lm-evaluation-harness@04bc51ff1493:lm_eval/tasks/hendrycks_math/utils.py",
     "EleutherAI/lm-evaluation-harness@01fe40a1f4d8:lm_eval/tasks/gsm8k/gsm8k-cot.yaml",
 )
-_LAST_NUMBER = re.compile(r"-?[$0-9.,]{2,}|-?[0-9]+")
+_NUMBER = re.compile(r"-?[$0-9.,]{2,}|-?[0-9]+")
 _IGNORED = (",", r"\$", r"(?s).*#### ", r"\.$")
 _REPLACED = (
     ("\n", ""), ("\\!", ""), ("\\\\", "\\"), ("tfrac", "frac"), ("dfrac", "frac"), ("\\left", ""), ("\\right", ""),
@@ -25,37 +24,37 @@ _REPLACED = (
 )  # fmt: skip
 
 
-def same_number(answer: str, gold: str) -> bool:
-    """Whether the last number in an answer is the gold's text, as the GSM8K tasks with `flexible-extract` have it."""
-    found = _LAST_NUMBER.findall(answer)
-    return bool(found) and _compared(found[-1].strip()) == _compared(gold)
+def is_same_number(answer: str, gold: str) -> bool:
+    """Return whether the last number of an answer is the gold's text (``flexible-extract`` of the GSM8K tasks)."""
+    numbers = _NUMBER.findall(answer)
+    return bool(numbers) and _without_ignored(numbers[-1].strip()) == _without_ignored(gold)
 
 
-def _compared(text: str) -> str:
+def _without_ignored(text: str) -> str:
     for pattern in _IGNORED:
         text = re.sub(pattern, "", text)
     return text.lower()
 
 
-def equivalent(answer: str | None, gold: str | None) -> bool:
-    """Whether the rule for MATH takes an answer for the gold; nothing equals nothing."""
+def is_equivalent(answer: str | None, gold: str | None) -> bool:
+    """Return whether the rule for MATH accepts an answer; a missing answer equals a missing gold."""
     if answer is None or gold is None:
         return answer is None and gold is None
-    ours, theirs = normal(answer), normal(gold)
+    ours, theirs = normalized(answer), normalized(gold)
     return answer == gold if ours is None or theirs is None else ours == theirs
 
 
-def normal(text: str) -> str | None:
-    """The normal form of a text; None where the harness's own normalisation would raise."""
+def normalized(text: str) -> str | None:
+    """Return the normal form of a text; None where the harness's own normalisation would raise."""
     for old, new in _REPLACED:
         text = text.replace(old, new)
     if text.count("\\text{ ") > 1:
         return None  # a unit is expected once
-    text = hendrycks.units_after_a_space_in_text(text)
+    text = units_after_a_space_in_text(text)
     text = text.replace("\\%", "").replace(" .", " 0.").replace("{.", "{0.")
     if not text:
         return text
-    text = hendrycks.short_name_before_equals("0" + text if text.startswith(".") else text)
+    text = short_name_before_equals("0" + text if text.startswith(".") else text)
     if text.endswith("\\sqrt") or "\\sqrt\\sqrt" in text:
         return None  # a root of nothing
     text = re.sub(r"\\sqrt([^{])", r"\\sqrt{\1}", text).replace(" ", "")
@@ -64,12 +63,12 @@ def normal(text: str) -> str | None:
             return None  # a fraction of nothing
         if not piece.startswith("{") and len(piece) < 2:
             break
-    text = hendrycks.braces_of_fractions(text)
+    text = braces_of_fractions(text)
     return "\\frac{1}{2}" if text == "0.5" else _quotient(text)
 
 
 def _quotient(text: str) -> str | None:
-    """``a/b`` of whole numbers as a fraction; None where a side of the only slash is no whole number."""
+    """Return ``a/b`` of whole numbers as a fraction; None where a side of the only slash is no whole number."""
     sides = text.split("/")
     if len(sides) != 2:
         return text

@@ -1,6 +1,6 @@
-"""Math-Verify behind limits of our own: asked in a process that is killed where an input hangs, and never asked twice.
+"""A client of Math-Verify: it asks a child process, kills it where an input hangs, and stores every verdict.
 
-It is an optional package (``pip install "mammoth_utils[test]"``); `installed` says whether it is here.
+Math-Verify is an optional package (``pip install "mammoth_utils[test]"``).
 """
 
 from __future__ import annotations
@@ -14,40 +14,50 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from mammoth_utils.grading.benchmarks import Benchmark
+from mammoth_utils import paths
+from mammoth_utils.grading import Benchmark
 
-NAME = "math-verify"
-WRAPPER = 2  # raised when `mathverify_child` asks in another way, so that stored verdicts are not those of this one
+WRAPPER = 2  # raised when `math_verify_process` asks in another way, so that older stored verdicts are not reused
 LIMIT_S = 10.0
 START_S = 120.0
 LONGEST = 20_000  # characters of a completion that are handed over, from its end
-MARKS = {"1": "right", "0": "wrong", "n": "no answer read", "g": "gold not read", "t": "killed after the time limit",
-         "e": "raised"}  # fmt: skip
 
 
-def installed() -> str | None:
-    """The version of Math-Verify in this environment; None without it."""
+def installed_version() -> str | None:
+    """Return the version of Math-Verify in this environment; None without it."""
     try:
         return metadata.version("math-verify")
     except metadata.PackageNotFoundError:
         return None
 
 
-def form_of(benchmark: Benchmark, gold: str) -> str:
-    """How answers are handed over: as options, as expressions between dollar signs, or as bare numbers."""
+def answer_form(benchmark: Benchmark, gold: str) -> str:
+    """Return how answers are handed over: as an ``option``, an ``expression`` in dollar signs, or a bare ``number``."""
     if benchmark.choice or (benchmark.letters_too and gold.strip() in tuple("ABCDE")):
         return "option"
     return "expression" if benchmark.expression else "number"
 
 
+@contextlib.contextmanager
+def open_math_verify(store: Path | None = None) -> Iterator[MathVerify | None]:
+    """Open Math-Verify with its verdicts stored in a file, by default below ``runs/audit``; None if not installed."""
+    version = installed_version()
+    if version is None:
+        yield None
+        return
+    with MathVerify(store or paths.runs() / "audit" / f"math-verify-{version}-{WRAPPER}.jsonl") as verifier:
+        yield verifier
+
+
 class MathVerify:
-    """Math-Verify's verdicts. Use it as a context, so that its process ends with it.
+    """Math-Verify in a child process. Use it as a context manager, which ends the process.
 
     Args:
-        store: A JSON Lines file of verdicts given before, read and added to; None remembers nothing.
+        store: A JSON Lines file of earlier verdicts, read and added to; None stores nothing.
         limit_s: Seconds for one question, after which the process is killed and the mark is ``t``.
 
     Raises:
@@ -55,17 +65,17 @@ class MathVerify:
     """
 
     def __init__(self, store: Path | None = None, limit_s: float = LIMIT_S) -> None:
-        version = installed()
+        version = installed_version()
         if version is None:
             raise ModuleNotFoundError("math-verify is not installed; `pip install 'math-verify>=0.9,<0.10'` adds it")
         self.version, self.limit_s = version, limit_s
-        self.asked = self.killed = 0
+        self.questions = self.killed = 0
         self._child: subprocess.Popen | None = None
         self._replies: queue.Queue[str] = queue.Queue()
-        self._known: dict[str, list[str]] = {}
+        self._verdicts: dict[str, list[str]] = {}
         self._file = None
         if store is not None:
-            self._known = dict(_stored(store))
+            self._verdicts = _read_store(store)
             store.parent.mkdir(parents=True, exist_ok=True)
             self._file = open(store, "a", encoding="utf8")  # noqa: SIM115 (closed by `close`)
 
@@ -75,17 +85,21 @@ class MathVerify:
     def __exit__(self, *unused: object) -> None:
         self.close()
 
-    def verdict(self, form: str, gold: str, text: str, whole: bool = False) -> tuple[str, str]:
-        """A mark of ``MARKS`` and what was read, for an answer or a whole completion."""
+    def judge(self, form: str, gold: str, text: str, whole: bool = False) -> tuple[str, str]:
+        """Return the mark of an answer, or of a whole completion, and the answer that Math-Verify read.
+
+        The mark is ``1`` right, ``0`` wrong, ``n`` no answer read, ``g`` gold not read, ``t`` killed after the time
+        limit, or ``e`` for an error.
+        """
         question = [form, gold, text[-LONGEST:], whole]
-        asked = json.dumps([self.version, WRAPPER, *question], ensure_ascii=False)
-        key = hashlib.sha256(asked.encode(errors="surrogatepass")).hexdigest()[:24]
-        if key not in self._known:
-            self._known[key] = self._ask(json.dumps(question))
+        versioned = json.dumps([self.version, WRAPPER, *question], ensure_ascii=False)
+        key = hashlib.sha256(versioned.encode(errors="surrogatepass")).hexdigest()[:24]
+        if key not in self._verdicts:
+            self._verdicts[key] = self._ask(json.dumps(question))
             if self._file is not None:
-                self._file.write(json.dumps([key, *self._known[key]], ensure_ascii=False) + "\n")
+                self._file.write(json.dumps([key, *self._verdicts[key]], ensure_ascii=False) + "\n")
                 self._file.flush()
-        mark, read = self._known[key]
+        mark, read = self._verdicts[key]
         return mark, read
 
     def close(self) -> None:
@@ -97,25 +111,25 @@ class MathVerify:
 
     def _ask(self, question: str) -> list[str]:
         child = self._child or self._start()
-        self.asked += 1
+        self.questions += 1
         try:
             child.stdin.write(question + "\n")
             child.stdin.flush()
             return json.loads(self._replies.get(timeout=self.limit_s))
         except (queue.Empty, OSError, ValueError) as error:
-            # Hung, or died (of memory, say): an empty line marks the end of what a child that is gone has written.
-            # Whether it still runs is no sign, since its end is seen here before the system has it among the ended.
+            # It hung, or died (of memory, say): an empty line marks the end of what a dead child has written. Asking
+            # whether it still runs would not do: its end is seen here before the system counts it as ended.
             self._stop()
             self.killed += 1
             return ["t", ""] if isinstance(error, queue.Empty) else ["e", "the process ended"]
 
     def _start(self) -> subprocess.Popen:
-        kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "LANG") if name in os.environ}
+        environment = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "LANG") if name in os.environ}
         source = str(Path(__file__).resolve().parents[2])
         child = subprocess.Popen(
             [sys.executable, "-m", "mammoth_utils.audit.math_verify_process"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf8",
-            env={**kept, "PYTHONPATH": source, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"},
+            env={**environment, "PYTHONPATH": source, "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"},
             cwd=tempfile.gettempdir(),
         )  # fmt: skip
         self._child, self._replies = child, queue.Queue()
@@ -142,15 +156,12 @@ def _forward(lines: object, replies: queue.Queue[str]) -> None:
     replies.put("")
 
 
-def _stored(store: Path) -> list[tuple[str, list[str]]]:
-    """The verdicts of a store; a last line that a kill cut off is left out."""
-    if not store.is_file():
-        return []
-    found = []
-    for line in store.read_text(encoding="utf8").split("\n"):  # a verdict's text may hold Unicode's other line ends
-        try:
-            key, mark, read = json.loads(line)
-        except ValueError:
-            continue
-        found.append((key, [mark, read]))
-    return found
+def _read_store(store: Path) -> dict[str, list[str]]:
+    """Return the verdicts of a store; a last line that a killed run cut off is left out."""
+    verdicts = {}
+    if store.is_file():
+        for line in store.read_text(encoding="utf8").split("\n"):  # splitlines would break at Unicode's line ends too
+            with contextlib.suppress(ValueError):
+                key, mark, answer = json.loads(line)
+                verdicts[key] = [mark, answer]
+    return verdicts

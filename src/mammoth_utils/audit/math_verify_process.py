@@ -1,7 +1,7 @@
-"""Math-Verify in a process of its own: a question a line on standard input, a verdict a line on standard output.
+"""The child process that runs Math-Verify: a question a line on standard input, a verdict a line on standard output.
 
-`mathverify` starts it and kills it where an input hangs. Its own time limits rest on signals, so they hold only in a
-main thread like this one, and not for every input.
+`math_verify_client` starts it, and kills it where an input hangs. Math-Verify's own time limits rest on signals, so
+they hold only in a main thread like this one, and not for every input.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ MEMORY_GB = 4
 
 
 def main() -> None:
-    """Answer until standard input ends or the parent is gone."""
+    """Answer questions until standard input ends or the parent process is gone."""
     parent = os.getppid()
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     _limit_memory()
     out = os.fdopen(os.dup(1), "w", encoding="utf8")
-    os.dup2(2, 1)  # what the library prints is no verdict
+    os.dup2(2, 1)  # keeps what the library prints out of the verdicts
     import logging
 
     logging.disable(logging.CRITICAL)
@@ -33,21 +33,21 @@ def main() -> None:
     for line in sys.stdin:
         form, gold, text, whole = json.loads(line)
         try:
-            verdict = judged(form, gold, text, whole)
-        except Exception as error:  # whatever the library raises on a text is its verdict, not our fault
+            verdict = judge(form, gold, text, whole)
+        except Exception as error:  # whatever the library raises on a text counts as its verdict
             verdict = ["e", type(error).__name__]
         out.write(json.dumps(verdict) + "\n")
         out.flush()
 
 
-def judged(form: str, gold: str, text: str, whole: bool) -> list[str]:
-    """A mark and what was read: ``1`` right, ``0`` wrong, ``n`` no answer, ``g`` a gold that it cannot read.
+def judge(form: str, gold: str, text: str, whole: bool) -> list[str]:
+    """Return a mark and the answer that was read: ``1`` right, ``0`` wrong, ``n`` no answer, ``g`` gold not readable.
 
     Args:
         form: ``"number"``, ``"expression"`` or ``"option"``: how the gold's benchmark writes its answers.
         gold: The reference.
         text: An answer, or a whole completion.
-        whole: Whether ``text`` is a completion, to be read as its users do, or an answer that somebody read.
+        whole: Whether ``text`` is a whole completion, or an answer that was read before.
     """
     from math_verify import ExprExtractionConfig, LatexExtractionConfig, StringExtractionConfig, parse, verify
 
@@ -56,24 +56,25 @@ def judged(form: str, gold: str, text: str, whole: bool) -> list[str]:
     else:
         config = [LatexExtractionConfig(), ExprExtractionConfig()]
 
-    def read(one: str) -> list:
-        # What the first way of handing it over leaves unread is handed over in the other way too.
-        return next((got for way in ways(form, one) if (got := parse(way, extraction_config=config))), [])
+    def read(answer: str) -> list:
+        # If the first notation is not read, the second one is tried.
+        parsed = (parse(notation, extraction_config=config) for notation in notations(form, answer))
+        return next(filter(None, parsed), [])
 
-    wanted = read(gold)
-    if not wanted:
+    gold_values = read(gold)
+    if not gold_values:
         return ["g", ""]
-    found = parse(text, extraction_config=config) if whole else read(text)
-    if not found:
+    values = parse(text, extraction_config=config) if whole else read(text)
+    if not values:
         return ["n", ""]
-    return ["1" if verify(wanted, found) else "0", str(found[-1])[:60]]
+    return ["1" if verify(gold_values, values) else "0", str(values[-1])[:60]]
 
 
-def ways(form: str, text: str) -> list[str]:
-    """How an answer is handed over: expressions between dollar signs first, numbers bare first, letters bare.
+def notations(form: str, text: str) -> list[str]:
+    """Return the notations of an answer in the order tried: with and without dollar signs; a letter without.
 
-    Its documentation asks for LaTeX in an environment; a bare ``48 {grams}`` is read as a number, and between dollars
-    as a product of letters; ``\\$40`` is read between dollars alone.
+    Its documentation asks for LaTeX in an environment. A bare ``48 {grams}`` is read as a number, between dollar signs
+    as a product of letters; ``\\$40`` is read between dollar signs only.
     """
     if form == "option":
         return [text]

@@ -1,57 +1,58 @@
-"""Tables of an audit's record; questions are joined from the data where it is there."""
+"""Tables of an audit's record. Questions are joined from the data where it is present; the record holds none."""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mammoth_utils import records
-from mammoth_utils.audit import audit_record as audits
 from mammoth_utils.audit import golds
-from mammoth_utils.audit.grader_comparison import ABSENT, GRADERS, NAMES, SAID
+from mammoth_utils.audit.audit_record import correct_completions
+from mammoth_utils.audit.grader_comparison import GRADER_NAMES, GRADERS, MARK_NAMES, NOT_GRADED
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.evaluation.tables import paper_name
-from mammoth_utils.grading.verdicts import grade
+from mammoth_utils.grading import grade
 from mammoth_utils.rationale import Problem
+from mammoth_utils.records import Record
 from mammoth_utils.vocabulary import MARKS, MINI
 
 if TYPE_CHECKING:
     import pandas
 
-GRAVE = ("wrong", "malformed", "ambiguous")
+RIGHT = MARKS["correct"]
 
 
-def chosen(record: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """The record with some benchmarks only, in the order of the names; files of others are left out."""
+def select_benchmarks(record: Record, names: tuple[str, ...]) -> Record:
+    """Return the record with some benchmarks only, in the order of the names, without the outputs of others."""
     return {
         **record,
         "benchmarks": {name: record["benchmarks"][name] for name in names if name in record["benchmarks"]},
-        "shared": [one for one in record["shared"] if {one["first"], one["second"]} <= set(names)],
-        "training": [one for one in record["training"] if one["benchmark"] in names],
-        "outputs": [one for one in record["outputs"] if set(one["benchmarks"]) & set(names)],
+        "shared": [pair for pair in record["shared"] if {pair["first"], pair["second"]} <= set(names)],
+        "training": [overlap for overlap in record["training"] if overlap["benchmark"] in names],
+        "outputs": [file for file in record["outputs"] if set(file["benchmarks"]) & set(names)],
     }
 
 
-def kinds(record: dict[str, Any]) -> pandas.DataFrame:
-    """One row a benchmark: whether it is in domain, its problems, and the kinds of its golds with their counts."""
+def gold_kinds(record: Record) -> pandas.DataFrame:
+    """Return one row a benchmark: whether it is in domain, its problems, and the kinds of its golds."""
     import pandas
 
     rows = []
     for name, entry in record["benchmarks"].items():
-        ordered = sorted(entry["kinds"].items(), key=lambda one: -one[1])
-        listed = ", ".join(f"{kind} {count}" for kind, count in ordered)
+        kinds = ", ".join(f"{kind} {count}" for kind, count in Counter(entry["kinds"]).most_common())
         rows.append(
-            {"benchmark": paper_name(name), "in domain": entry["in_domain"], "problems": entry["n"], "golds": listed}
+            {"benchmark": paper_name(name), "in domain": entry["in_domain"], "problems": entry["n"], "golds": kinds}
         )
-    return pandas.DataFrame(rows).set_index("benchmark")
+    return pandas.DataFrame(rows)
 
 
-def acceptance(record: dict[str, Any]) -> pandas.DataFrame:
-    """One row a benchmark: how many golds a grader can never call right, whatever a model writes.
+def unmatched_counts(record: Record) -> pandas.DataFrame:
+    """Return one row a benchmark: how many golds no prediction can match under each grader.
 
-    The last column counts the golds that the corrected rule knows as text alone, which it accepts word for word.
+    The last column counts the golds that the corrected rule accepts only letter by letter.
     """
     import pandas
 
@@ -59,160 +60,178 @@ def acceptance(record: dict[str, Any]) -> pandas.DataFrame:
     for name, entry in record["benchmarks"].items():
         row = {"benchmark": paper_name(name), "problems": entry["n"]}
         for grader, counts in entry["accepts"].items():
-            row[NAMES[grader].removesuffix(", on our answer")] = entry["n"] - counts.get(golds.ACCEPTS, 0)
-        rows.append({**row, "right word for word only": len(entry["verbatim"])})
-    return pandas.DataFrame(rows).set_index("benchmark")
+            row[GRADER_NAMES[grader].removesuffix(", on our answer")] = entry["n"] - counts.get(golds.ACCEPTS, 0)
+        rows.append({**row, "matched as text only": len(entry["verbatim"])})
+    return pandas.DataFrame(rows)
 
 
-def out_of_reach(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """The golds that some grader can never call right."""
+def unmatched_golds(record: Record) -> list[dict[str, Any]]:
+    """Return the golds that no prediction can match under some grader."""
     return [
-        {
-            "benchmark": paper_name(name),
-            "row": at,
-            "gold": gold,
-            "never right under": ", ".join(NAMES[one] for one in who),
-        }
+        {"benchmark": paper_name(name), "row": row, "gold": gold,
+         "no match under": ", ".join(GRADER_NAMES[grader] for grader in graders)}
         for name, entry in record["benchmarks"].items()
-        for at, gold, who in entry["refused"]
+        for row, gold, graders in entry["refused"]
+    ]  # fmt: skip
+
+
+def golds_matched_as_text(record: Record) -> list[dict[str, Any]]:
+    """Return the golds that the corrected rule accepts only where an answer repeats them letter by letter."""
+    return [
+        {"benchmark": paper_name(name), "row": row, "gold": gold}
+        for name, entry in record["benchmarks"].items()
+        for row, gold in entry["verbatim"]
     ]
 
 
-def verbatim(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """The golds that the corrected rule accepts only where an answer repeats them letter by letter."""
-    return [
-        {"benchmark": paper_name(name), "row": at, "gold": gold}
-        for name, entry in record["benchmarks"].items()
-        for at, gold in entry["verbatim"]
-    ]
-
-
-def findings(record: dict[str, Any]) -> pandas.DataFrame:
-    """One row a flag that some gold has, the gravest first: what it says, how many golds have it, and where."""
+def finding_counts(record: Record) -> pandas.DataFrame:
+    """Return one row a flag that some gold has, by severity: its description, how many golds have it, and where."""
     import pandas
 
     rows = []
-    for flag, (how, says) in sorted(golds.FLAGS.items(), key=lambda one: GRAVE.index(one[1][0])):
+    for flag, (severity, description) in sorted(golds.FLAGS.items(), key=lambda item: _severity_order(item[1][0])):
         counts = {name: entry["flags"].get(flag, 0) for name, entry in record["benchmarks"].items()}
         if total := sum(counts.values()):
             where = ", ".join(f"{paper_name(name)} {count}" for name, count in counts.items() if count)
-            rows.append({"grade": how, "flag": flag, "what": says, "golds": total, "where": where})
-    return pandas.DataFrame(rows, columns=["grade", "flag", "what", "golds", "where"])
+            rows.append(
+                {"severity": severity, "flag": flag, "description": description, "golds": total, "where": where}
+            )
+    return pandas.DataFrame(rows, columns=["severity", "flag", "description", "golds", "where"])
 
 
-def found(record: dict[str, Any], problems: dict[str, list[Problem]] | None = None) -> list[dict[str, Any]]:
-    """Every finding, the gravest first, with its question where the data is there."""
+def _severity_order(severity: str) -> int:
+    return golds.SEVERITIES.index(severity)
+
+
+def findings(record: Record, problems: dict[str, list[Problem]] | None = None) -> list[dict[str, Any]]:
+    """Return every finding by severity, with its question where the problems are given."""
     rows = []
     for name, entry in record["benchmarks"].items():
-        for at, flag, detail in entry["findings"]:
-            row = {
-                "benchmark": paper_name(name),
-                "row": at,
-                "grade": golds.FLAGS[flag][0],
-                "flag": flag,
-                "detail": detail,
-            }
+        for number, flag, detail in entry["findings"]:
+            row = {"benchmark": paper_name(name), "row": number, "severity": golds.FLAGS[flag][0], "flag": flag,
+                   "detail": detail}  # fmt: skip
             if problems:
-                row["question"] = problems[name][at].instruction if name in problems else None
+                row["question"] = problems[name][number].instruction if name in problems else None
             rows.append(row)
-    return sorted(rows, key=lambda row: GRAVE.index(row["grade"]))
+    return sorted(rows, key=lambda row: _severity_order(row["severity"]))
 
 
-def repeats(record: dict[str, Any]) -> pandas.DataFrame:
-    """One row a pair: benchmarks with equal questions inside or between them, and how many golds disagree."""
+def repeated_questions(record: Record) -> pandas.DataFrame:
+    """Return one row a pair of benchmarks with equal questions, or a benchmark and itself; how many golds disagree."""
     import pandas
 
     rows = []
     for name, entry in record["benchmarks"].items():
-        groups = entry["repeats"]
-        if groups:
-            rows.append({
-                "first": paper_name(name), "second": "itself",
-                "questions": sum(len(ids) for ids, _, _ in groups), "of": entry["n"],
-                "golds disagree": sum(len(ids) for ids, _, agree in groups if not agree),
-            })  # fmt: skip
-    for one in record["shared"]:
-        rows.append({
-            "first": paper_name(one["first"]), "second": paper_name(one["second"]),
-            "questions": len({pair[1] for pair in one["pairs"]}), "of": record["benchmarks"][one["second"]]["n"],
-            "golds disagree": sum(not pair[2] for pair in one["pairs"]),
-        })  # fmt: skip
+        if groups := entry["repeats"]:
+            rows.append([paper_name(name), "itself", sum(len(ids) for ids, _, _ in groups), entry["n"],
+                         sum(len(ids) for ids, _, agree in groups if not agree)])  # fmt: skip
+    for shared in record["shared"]:
+        pairs = shared["pairs"]
+        rows.append([paper_name(shared["first"]), paper_name(shared["second"]), _shared_questions(shared),
+                     record["benchmarks"][shared["second"]]["n"], sum(not agree for _, _, agree in pairs)])  # fmt: skip
     return pandas.DataFrame(rows, columns=["first", "second", "questions", "of", "golds disagree"])
 
 
-def training(record: dict[str, Any]) -> pandas.DataFrame:
-    """One row a source and benchmark: how many test questions stand in the source, equal or near."""
+def _shared_questions(shared: Record) -> int:
+    return len({second for _, second, _ in shared["pairs"]})
+
+
+def training_overlaps(record: Record) -> pandas.DataFrame:
+    """Return one row a source and benchmark: the test questions that are equal or near to one of the source."""
     import pandas
 
-    columns = ["source", "rows read", "benchmark", "in domain", "problems", "equal", "near", "share"]
+    columns = ["source", "rows read", "benchmark", "in domain", "problems", "equal", "near", "share, %"]
     rows = []
-    for one in record["training"]:
-        entry = record["benchmarks"][one["benchmark"]]
-        equal, near = len(one["equal"]), len(one["near"])
-        rows.append([one["source"], one["rows"], paper_name(one["benchmark"]), entry["in_domain"], entry["n"], equal,
-                     near, (equal + near) / entry["n"]])  # fmt: skip
-    return pandas.DataFrame(rows, columns=columns).sort_values("share", ascending=False, ignore_index=True)
+    for overlap in record["training"]:
+        entry = record["benchmarks"][overlap["benchmark"]]
+        equal, near = len(overlap["equal"]), len(overlap["near"])
+        rows.append([overlap["source"], overlap["rows"], paper_name(overlap["benchmark"]), entry["in_domain"], entry["n"],
+                     equal, near, 100 * (equal + near) / entry["n"]])  # fmt: skip
+    return pandas.DataFrame(rows, columns=columns).sort_values("share, %", ascending=False, ignore_index=True)
 
 
-def scores(record: dict[str, Any]) -> pandas.DataFrame:
-    """One row a file of outputs: its accuracy under each grader, as a fraction, and the widest gap between two."""
+def training_overlap_counts(record: Record, source: str, benchmark: str) -> tuple[int, int]:
+    """Return how many questions of a benchmark equal one of a source, and how many more are near one."""
+    for overlap in record["training"]:
+        if (overlap["source"], overlap["benchmark"]) == (source, benchmark):
+            return len(overlap["equal"]), len(overlap["near"])
+    return 0, 0
+
+
+def accuracies(record: Record) -> pandas.DataFrame:
+    """Return one row a completions file: its accuracy in per cent under each grader, and the widest gap between two."""
     import pandas
 
     rows = []
-    for one in record["outputs"]:
-        row = {"outputs": one["file"].removesuffix(".gz").removesuffix(".jsonl"), "rows": one["rows"]}
-        shares = {}
-        for grader in (*GRADERS, "authors"):
-            asked = one["asked"].get(grader)
-            share = one["correct"][grader] / asked if asked else None
-            row[NAMES[grader]] = share
-            if share is not None and grader != "authors":
-                shares[grader] = share
-        rows.append({**row, "widest gap": max(shares.values()) - min(shares.values()), "differ": len(one["differing"])})
+    for file in record["outputs"]:
+        row: dict[str, Any] = {"outputs": file["file"].removesuffix(".gz").removesuffix(".jsonl")}
+        row |= {GRADER_NAMES[grader]: 100 * file["correct"][grader] / file["asked"][grader] if grader in file["asked"]
+                else None for grader in (*GRADERS, "authors")}  # fmt: skip
+        graded = [value for name in GRADERS if (value := row[GRADER_NAMES[name]]) is not None]
+        rows.append(
+            {**row, "widest gap": max(graded) - min(graded), "rows": file["rows"], "differ": len(file["differing"])}
+        )
     return pandas.DataFrame(rows).set_index("outputs").dropna(axis=1, how="all")
 
 
-def disagreements(record: dict[str, Any]) -> pandas.DataFrame:
-    """Rows on which two graders disagree, over all outputs that both judged: a square table."""
+def accuracy_range(record: Record, outputs: str) -> tuple[float, float]:
+    """Return the lowest and the highest accuracy of a completions file, in per cent, its authors' grader left out."""
+    frame = accuracies(record)
+    row = frame.loc[outputs, [GRADER_NAMES[grader] for grader in GRADERS if GRADER_NAMES[grader] in frame]].dropna()
+    return float(row.min()), float(row.max())
+
+
+def grader_disagreements(record: Record) -> pandas.DataFrame:
+    """Return a square table: the rows of all outputs that two graders both judged, and judged differently."""
     import pandas
 
-    names = [one for one in GRADERS if any(one in file["marks"] for file in record["outputs"])]
-    frame = pandas.DataFrame(0, index=[NAMES[one] for one in names], columns=[NAMES[one] for one in names])
-    for one, other in combinations(names, 2):
+    present = [grader for grader in GRADERS if any(grader in file["marks"] for file in record["outputs"])]
+    labels = [GRADER_NAMES[grader] for grader in present]
+    frame = pandas.DataFrame(0, index=labels, columns=labels)
+    for first, second in combinations(present, 2):
         total = sum(
-            (a == "1") != (b == "1")
+            (a == RIGHT) != (b == RIGHT)
             for file in record["outputs"]
-            for a, b in zip(file["marks"].get(one, ""), file["marks"].get(other, ""), strict=False)
-            if ABSENT not in (a, b)
+            for a, b in zip(file["marks"].get(first, ""), file["marks"].get(second, ""), strict=False)
+            if NOT_GRADED not in (a, b)
         )
-        frame.loc[NAMES[one], NAMES[other]] = frame.loc[NAMES[other], NAMES[one]] = total
+        frame.loc[GRADER_NAMES[first], GRADER_NAMES[second]] = total
+        frame.loc[GRADER_NAMES[second], GRADER_NAMES[first]] = total
     return frame
 
 
-def differing(record: dict[str, Any], data_dir: Path | None = None) -> list[dict[str, Any]]:
-    """Every stored output on which graders differ: each one's mark, the answers, and why our rules say so.
+BY_OPTIONS = "decided by the options, which stand with the question"
+_SHORT_NAMES = {
+    "published": "published", "corrected": "corrected", "math_verify": "Math-Verify", "math_verify_alone": "M-V alone",
+    "harness": "lm-eval",
+}  # fmt: skip
 
-    Reasons are made anew from the answers that the record holds; one for another verdict than the record's, which saw
-    the options, is not shown. Questions stand there where the data does.
+
+def disputed_outputs(record: Record, data_dir: Path | None = None) -> list[dict[str, Any]]:
+    """Return every stored output on which graders differ: the marks, the answers, and the corrected rule's reason.
+
+    The reason is made anew from the answer that the record holds. Where that gives another verdict than the record's,
+    because the options are missing, ``BY_OPTIONS`` stands instead. Questions are shown where the data is present.
     """
     rows = []
     for file in record["outputs"]:
-        asked = _questions(file, data_dir)
-        for at, benchmark, gold, published, corrected, alone in file["differing"]:
-            marks = {one: row[at] for one, row in file["marks"].items() if row[at] != ABSENT}
-            theirs, source = marks.pop("authors", None), asked.get(at, {})
+        sources = _source_rows(file, data_dir)
+        for number, benchmark, gold, published, corrected, verifier_answer in file["differing"]:
+            marks = {name: column[number] for name, column in file["marks"].items() if column[number] != NOT_GRADED}
+            authors, source = marks.pop("authors", None), sources.get(number, {})
             verdict = grade(corrected, gold, sets.info(benchmark).rules, "corrected", source.get("options"))
+            others = {name: mark for name, mark in marks.items() if mark != RIGHT}
             rows.append({
                 "outputs": file["file"].split(".")[0],
                 "benchmark": paper_name(benchmark),
-                "row": at,
+                "row": number,
                 "gold": gold,
                 "published reads": published,
                 "corrected reads": corrected,
-                "Math-Verify reads": alone or None,
-                "right says": ", ".join(_SHORT[one] for one, mark in marks.items() if mark == "1"),
-                "others say": "; ".join(f"{_SHORT[one]}: {SAID[mark]}" for one, mark in marks.items() if mark != "1"),
-                "authors say": SAID[theirs] if theirs else None,
+                "Math-Verify reads": verifier_answer or None,
+                "right says": ", ".join(_SHORT_NAMES[name] for name in marks if name not in others),
+                "others say": "; ".join(f"{_SHORT_NAMES[name]}: {MARK_NAMES[mark]}" for name, mark in others.items()),
+                "authors say": MARK_NAMES[authors] if authors else None,
                 "corrected, why": verdict.reason if MARKS[verdict.outcome] == marks.get("corrected") else BY_OPTIONS,
                 "question": source.get("question"),
             })  # fmt: skip
@@ -220,80 +239,83 @@ def differing(record: dict[str, Any], data_dir: Path | None = None) -> list[dict
     return [{column: value for column, value in row.items() if column not in empty} for row in rows]
 
 
-BY_OPTIONS = "decided by the options, which stand with the question"
-_SHORT = {
-    "published": "published", "corrected": "corrected", "math_verify": "Math-Verify", "math_verify_alone": "M-V alone",
-    "harness": "lm-eval",
-}  # fmt: skip
-
-
-def _questions(file: dict[str, Any], data_dir: Path | None) -> dict[int, dict[str, Any]]:
-    """The questions of the rows that differ, from the file of outputs itself; none where it is another or not there."""
-    wanted = {one[0] for one in file["differing"]}
+def _source_rows(file: Record, data_dir: Path | None) -> dict[int, Record]:
+    """Return the rows on which graders differ out of the completions file; empty if it is missing or another file."""
+    numbers = {number for number, *_ in file["differing"]}
     if all(name.startswith(MINI) for name in file["benchmarks"]):
-        rows: Any = audits.right_rationales([name for name in sets.names("miniature") if name in file["benchmarks"]])
+        rows = correct_completions([name for name in sets.names("miniature") if name in file["benchmarks"]])
     else:
         source = data_dir / "outputs" / file["file"] if data_dir is not None else None
         source = Path(file["path"]) if "path" in file else source
         if source is None or not source.is_file() or records.sha256(source) != file["sha256"]:
             return {}
         rows = records.read_jsonl(source)
-    return {at: row for at, row in enumerate(rows) if at in wanted}
+    return {number: row for number, row in enumerate(rows) if number in numbers}
 
 
-def summary(record: dict[str, Any]) -> dict[str, Any]:
-    """The record in numbers for prose, of the nine benchmarks unless said otherwise."""
-    nine = {name: entry for name, entry in record["benchmarks"].items() if name != "theoremqa"}
-    never = {name: entry["n"] - entry["accepts"]["published"].get(golds.ACCEPTS, 0) for name, entry in nine.items()}
-    fair = [entry["n"] - entry["accepts"]["corrected"].get(golds.ACCEPTS, 0) for entry in nine.values()]
-    counts = Counter(golds.FLAGS[flag][0] for entry in nine.values() for _, flag, _ in entry["findings"])
-    return {
-        "problems": sum(entry["n"] for entry in nine.values()),
-        "benchmarks": len(nine),
-        "never_published": sum(never.values()),
-        "never_mathematics": never.get("mathematics", 0),
-        "never_numglue": never.get("numglue", 0),
-        "never_corrected": sum(fair),
-        "verbatim": sum(len(entry["verbatim"]) for entry in nine.values()),
-        **{how: counts[how] for how in GRAVE},
-        "several": sum(flag == "several asked" for entry in nine.values() for _, flag, _ in entry["findings"]),
-        "shared": sum(len({pair[1] for pair in one["pairs"]}) for one in record["shared"]),
-        "outputs": len(record["outputs"]),
-        "rows": sum(one["rows"] for one in record["outputs"]),
-        "differing": sum(len(one["differing"]) for one in record["outputs"]),
-        "seconds": record["seconds"],
-    }
+@dataclass(frozen=True)
+class AuditSummary:
+    """An audit in numbers, TheoremQA left out; a gold is unmatched if no prediction can match it."""
+
+    problems: int
+    benchmarks: int
+    unmatched_published: int
+    unmatched_mathematics: int  # under the published rule, as the next
+    unmatched_numglue: int
+    unmatched_corrected: int
+    text_only: int
+    wrong: int
+    malformed: int
+    ambiguous: int
+    several_asked: int  # questions that ask for several values where the gold holds one
+    shared: int
+    outputs: int  # completions files
+    rows: int
+    differing: int
+    seconds: float
+
+    def as_table(self) -> pandas.DataFrame:
+        """Return the main numbers with their description."""
+        import pandas
+
+        descriptions = {
+            "problems": "problems of the nine benchmarks",
+            "unmatched_published": "golds that no prediction can match under the published rule",
+            "unmatched_corrected": "golds that no prediction can match under the corrected rule",
+            "text_only": "golds that the corrected rule matches as text only",
+            "wrong": "golds that their own row contradicts",
+            "malformed": "findings of damaged rows",
+            "ambiguous": "findings of ambiguous rows",
+            "shared": "questions that two benchmarks share",
+            "rows": "stored outputs",
+            "differing": "stored outputs on which graders differ",
+        }
+        values = [getattr(self, name) for name in descriptions]
+        return pandas.DataFrame({"description": descriptions.values(), "number": values})
 
 
-def span(record: dict[str, Any], outputs: str) -> tuple[float, float]:
-    """The lowest and the highest accuracy of a file of outputs over all graders but its authors', in per cent."""
-    frame = scores(record)
-    row = frame.loc[outputs, [NAMES[one] for one in GRADERS if NAMES[one] in frame]].dropna()
-    return 100 * float(row.min()), 100 * float(row.max())
-
-
-def kept_from_training(record: dict[str, Any], source: str, benchmark: str) -> tuple[int, int]:
-    """Equal and near questions of a benchmark in a source."""
-    for one in record["training"]:
-        if (one["source"], one["benchmark"]) == (source, benchmark):
-            return len(one["equal"]), len(one["near"])
-    return 0, 0
-
-
-def in_numbers(numbers: dict[str, Any]) -> pandas.DataFrame:
-    """The `summary` as a table for a page."""
-    import pandas
-
-    says = {
-        "problems": "problems of the nine benchmarks",
-        "never_published": "golds that the published rule can never meet",
-        "never_corrected": "golds that the corrected rule can never meet",
-        "verbatim": "golds that the corrected rule knows as text alone",
-        "wrong": "golds that their own row contradicts",
-        "malformed": "findings of damaged rows",
-        "ambiguous": "findings of ambiguous ones",
-        "shared": "questions that two benchmarks share",
-        "rows": "stored outputs",
-        "differing": "stored outputs on which graders differ",
-    }
-    return pandas.DataFrame({"what": list(says.values()), "number": [numbers[key] for key in says]})
+def summarize(record: Record) -> AuditSummary:
+    """Return an audit in numbers."""
+    entries = {name: entry for name, entry in record["benchmarks"].items() if name != "theoremqa"}
+    unmatched = {rule: {name: entry["n"] - entry["accepts"][rule].get(golds.ACCEPTS, 0)
+                        for name, entry in entries.items()} for rule in ("published", "corrected")}  # fmt: skip
+    flags = Counter(flag for entry in entries.values() for _, flag, _ in entry["findings"])
+    severities = Counter({severity: 0 for severity in golds.SEVERITIES})
+    for flag, count in flags.items():
+        severities[golds.FLAGS[flag][0]] += count
+    return AuditSummary(
+        problems=sum(entry["n"] for entry in entries.values()),
+        benchmarks=len(entries),
+        unmatched_published=sum(unmatched["published"].values()),
+        unmatched_mathematics=unmatched["published"].get("mathematics", 0),
+        unmatched_numglue=unmatched["published"].get("numglue", 0),
+        unmatched_corrected=sum(unmatched["corrected"].values()),
+        text_only=sum(len(entry["verbatim"]) for entry in entries.values()),
+        **severities,
+        several_asked=flags["several asked"],
+        shared=sum(map(_shared_questions, record["shared"])),
+        outputs=len(record["outputs"]),
+        rows=sum(file["rows"] for file in record["outputs"]),
+        differing=sum(len(file["differing"]) for file in record["outputs"]),
+        seconds=record["seconds"],
+    )

@@ -7,11 +7,19 @@ VERSION = 1  # of which answer is read and whether it is right, under both rules
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        "_formulas.words": ["SPOKEN"],
         "answers": ["Answer", "answer_from_execution", "read_answer"],
-        "benchmarks": ["RULES", "gold_letter", "gold_text", "options_in"],
-        "completions": ["Graded", "Summary", "grade_file", "score_file"],
+        "benchmarks": [
+            "RULES", "Benchmark", "bare_options", "benchmark_named", "gold_letter", "gold_text", "options_in",
+        ],
+        "completions": ["Graded", "Summary", "grade_file", "output_under", "score_file"],
         "corrected.equality": ["equivalent"],
+        "corrected.option_letters": ["option_of"],
+        "formula_kinds": ["FORMULA_KINDS", "constant_value", "formula_kind", "is_matched_as_text_only"],
+        "published.hendrycks": [
+            "boxed_content", "braces_of_fractions", "short_name_before_equals", "units_after_a_space_in_text",
+        ],
         "question_text": ["SHINGLE", "SHORT_QUESTION", "SIMILARITY", "question_stem", "question_tokens"],
-        "verdicts": ["Verdict", "grade", "grade_math_number"],
+        "verdicts": ["Verdict", "corrected_gold", "grade", "grade_math_number"],
     },
-)
+)  # fmt: skip
