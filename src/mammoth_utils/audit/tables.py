@@ -145,8 +145,9 @@ def training_overlaps(record: Record) -> pandas.DataFrame:
     for overlap in record["training"]:
         entry = record["benchmarks"][overlap["benchmark"]]
         equal, near = len(overlap["equal"]), len(overlap["near"])
-        rows.append([overlap["source"], overlap["rows"], paper_name(overlap["benchmark"]), entry["in_domain"], entry["n"],
-                     equal, near, 100 * (equal + near) / entry["n"]])  # fmt: skip
+        share = 100 * (equal + near) / entry["n"]
+        where = [overlap["source"], overlap["rows"], paper_name(overlap["benchmark"]), entry["in_domain"], entry["n"]]
+        rows.append([*where, equal, near, share])
     return pandas.DataFrame(rows, columns=columns).sort_values("share, %", ascending=False, ignore_index=True)
 
 
