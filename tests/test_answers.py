@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from mammoth_utils.grading import answer_from_execution, options_in, read_answer
-from mammoth_utils.grading.published.rule import is_program, program_of
 
 CASES = Path(__file__).parent / "cases"
 
@@ -77,11 +76,6 @@ def test_a_programs_output_is_read_as_each_rule_has_it(output, benchmark, publis
 
 def test_an_output_that_is_an_options_value_is_left_for_the_options():
     assert answer_from_execution("21", "aqua", "corrected", ["20", "21", "22"]).text == "21"
-
-
-def test_prose_that_mentions_print_is_a_program_to_the_authors():
-    assert is_program("You can print(5) to see it. The answer is 5.")
-    assert program_of("print(5)\n### Instruction: another") == "print(5)\n"
 
 
 def test_an_unknown_benchmark_is_read_as_numbers_with_one_warning():
@@ -168,14 +162,13 @@ def modules_after(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_grading_loads_its_own_rooms_and_the_standard_library():
-    bare, loaded = modules_after("pass"), modules_after("import mammoth_utils.grading")
-    new = loaded - bare
-    rooms = {name for name in new if name.startswith("mammoth_utils")}
-    strangers = {name for name in new - rooms if name not in sys.stdlib_module_names and not name.startswith("_")}
-    assert strangers == set()
-    assert {name.rpartition(".")[0] for name in rooms if name.count(".") == 2} == {"mammoth_utils.grading"}
-    assert not rooms & {"mammoth_utils.audit.golds", "mammoth_utils.audit.math_verify_client", "mammoth_utils.programs"}
+def test_grading_loads_its_own_modules_and_the_standard_library():
+    use = "g.grade('1/2', '0.5'); g.read_answer('The answer is 7.'); g.program_in('x = 1'); g.score_file"
+    new = modules_after(f"import mammoth_utils.grading as g; {use}") - modules_after("pass")
+    ours = {name for name in new if name.startswith("mammoth_utils")}
+    strangers = {name for name in new - ours if name not in sys.stdlib_module_names and not name.startswith("_")}
+    assert strangers == {"lazy_loader"}
+    assert {name.split(".")[1] for name in ours if name.count(".") >= 2} == {"grading"}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from completion_files import generated
 
 from mammoth_utils.grading import Summary, grade_file, score_file
-from mammoth_utils.grading.completions import CompletionsError, is_python, program_text
+from mammoth_utils.grading.completions import CompletionsError
 
 ROWS = [
     {"benchmark": "gsm8k", "id": "a", "kind": "cot", "question": "?", "completion": "The answer is 7.", "gold": "7"},
@@ -119,28 +119,6 @@ def test_a_missing_file_and_a_broken_archive_are_named(tmp_path):
     (tmp_path / "c.jsonl.gz").write_bytes(b"plain text")
     with pytest.raises(CompletionsError, match="no readable text"):
         list(grade_file(tmp_path / "c.jsonl.gz"))
-
-
-@pytest.mark.parametrize(
-    ("text", "python"),
-    [
-        ("ans = 3", True),
-        ("def solution():\n    return 3", True),
-        ("print(3)\nfor i in range(3):\n    x = (i", True),
-        ("The answer is 3.", False),
-        ("So we have\n```python\nx = 3\n```\n", False),
-        ("7", False),
-        ("", False),
-        ("x = 3\nThe product is \\boxed{3}.", False),
-    ],
-)
-def test_programs_are_told_from_prose(text, python):
-    assert is_python(text) == python
-
-
-def test_a_lone_fenced_cell_is_taken_out_of_its_fence():
-    assert program_text("```python\nans = 3\n```\n") == "ans = 3"
-    assert program_text("print(3)\n### Instruction: more") == "print(3)\n"
 
 
 def test_the_command_runs_programs_prints_one_object_and_writes_verdicts(tmp_path):

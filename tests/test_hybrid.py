@@ -137,23 +137,6 @@ def test_many_problems_are_decoded_in_two_passes_and_keep_their_order():
 
 
 @pytest.mark.parametrize(("completion", "published", "corrected", "because"), [
-    ("print(1)\n### Instruction:\nx", "print(1)\n", "print(1)\n", "cut where a next problem begins"),
-    ("We print(the answer) 5", "We print(the answer) 5", None, "prose with print( is run by the authors alone"),
-    ("ans = 5", None, "ans = 5", "a program may leave its answer in ans"),
-    ("5", None, None, "a bare number parses, and is an answer in prose"),
-    ("Yes", None, None, "so does a word"),
-    ("# only a comment", None, None, "nothing is done there"),
-    ("import re\nprint(re", "import re\nprint(re", "import re\nprint(re", "a broken program is no prose"),
-    ("```python\nprint(2)\n```", "```python\nprint(2)\n```", "print(2)", "a fence is no Python"),
-    ("x = 3 * 4 = 12. The answer is 12.", None, None, "so is none that states its answer in words"),
-    ("Let x = 3. Then x + 2 = 5.", None, None, "an equation in prose is no assignment"),
-])  # fmt: skip
-def test_each_rule_has_its_own_idea_of_what_a_program_is(completion, published, corrected, because):
-    assert reading.published_program(completion) == published, because
-    assert reading.corrected_program(completion) == corrected, because
-
-
-@pytest.mark.parametrize(("completion", "published", "corrected", "because"), [
     ("x = 6 * 7\nprint(x)", "42", "42", "both read the output"),
     ("ans = 6 * 7", None, "42", "the authors' rule reads the text, after the last equals sign: '6 * 7' gives 7"),
     ("```python\nprint(42)\n```", None, "42", "the authors' runner runs the fence and gets nothing"),
@@ -172,7 +155,7 @@ def test_one_execution_serves_both_rules(completion, published, corrected, becau
 def test_an_endless_program_is_a_status_and_not_an_exception(monkeypatch):
     monkeypatch.setattr(reading, "TIMEOUT_S", 0.5)
     attempts, _ = decoded(OPEN, "hybrid", pot="while True:\n    pass\nprint(1)", cot="The answer is 42.")
-    assert attempts[0].execution["status"] == "timeout"
+    assert attempts[0].execution.status == "timeout"
     assert reading.final(attempts, "published").answers["published"] == "42"
 
 

@@ -14,7 +14,7 @@ from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.evaluation.attempts import TIMEOUT_S, summary
 from mammoth_utils.evaluation.description import Evaluation
 from mammoth_utils.evaluation.scoring import COUNTED, DECIDING, claim, verdict_marks
-from mammoth_utils.grading.completions import Graded, grade_file, program_text
+from mammoth_utils.grading import Graded, grade_file
 from mammoth_utils.paths import public_name
 from mammoth_utils.programs import isolation as confinement
 from mammoth_utils.vocabulary import MINI, RULES, STORED
@@ -103,7 +103,7 @@ def _row(name: str, graded: Graded) -> dict[str, Any]:
         "kind": graded.kind,
         "prompt": str(source.get("question", "")),
         "completion": completion,
-        "program": program_text(completion) if graded.execution is not None else None,
+        "program": graded.program,
         "execution": summary(graded.execution) if graded.execution is not None else None,
         "answers": answers,
         "program_for": [rule for rule in RULES if graded.read_from[rule] == "program"],

@@ -8,14 +8,18 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         "_formulas.words": ["SPOKEN"],
-        "answers": ["Answer", "answer_from_execution", "read_answer"],
+        "answers": ["Answer", "answer_after_run", "answer_from_execution", "output_under", "read_answer"],
         "benchmarks": [
             "RULES", "Benchmark", "bare_options", "benchmark_named", "gold_letter", "gold_text", "options_in",
         ],
-        "completions": ["Graded", "Summary", "grade_file", "output_under", "score_file"],
+        "completions": ["Graded", "Summary", "grade_file", "score_file"],
         "corrected.equality": ["equivalent"],
         "corrected.option_letters": ["option_of"],
         "formula_kinds": ["FORMULA_KINDS", "constant_value", "formula_kind", "is_matched_as_text_only"],
+        "programs_in_text": [
+            "Block", "corrected_program", "fenced_blocks", "is_bare_value", "program_in", "program_to_run",
+            "program_under", "published_program",
+        ],
         "published.hendrycks": [
             "boxed_content", "braces_of_fractions", "short_name_before_equals", "units_after_a_space_in_text",
         ],

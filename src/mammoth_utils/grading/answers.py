@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mammoth_utils.grading.benchmarks import bare_options, benchmark_named, check_rule
 from mammoth_utils.grading.corrected import option_letters, reading
+from mammoth_utils.grading.programs_in_text import program_to_run
 from mammoth_utils.grading.published import rule as published
 
 
@@ -54,6 +56,42 @@ def read_answer(
     else:
         found = reading.read_corrected(completion, known, options, question)
     return Answer(*found) if found else None
+
+
+def answer_after_run(
+    completion: str,
+    programs: Mapping[str, str | None],
+    execution: Any,
+    benchmark: str = "math",
+    rule: str = "corrected",
+    options: Sequence[str] | None = None,
+    question: str | None = None,
+) -> Answer | None:
+    """Return the answer of a completion whose program was run: from its output, or from the text where it has none.
+
+    Args:
+        completion: What a model wrote.
+        programs: The completion's program under each rule, from `programs_in_text.program_under`.
+        execution: What happened to the one that was run, `programs_in_text.program_to_run`; None where none was.
+        benchmark: As in `read_answer`, and so are the other arguments.
+    """
+    program = programs.get(rule)
+    if program is None:
+        return read_answer(completion, benchmark, rule, options, question)
+    ran = execution is not None and program == program_to_run(programs)  # another one is no Python, and prints nothing
+    output = output_under(rule, execution) if ran else ""
+    return answer_from_execution(output, benchmark, rule, options) if output else None
+
+
+def output_under(rule: str, execution: Any) -> str:
+    """Return a program's output under a rule; nothing where the program failed, whatever it printed before.
+
+    It is the printed text, or under the corrected rule, where nothing was printed, the value left in ``ans``, in
+    ``solution()`` or in the last expression.
+    """
+    if execution.status != "ok":
+        return ""
+    return (execution.printed if rule == "published" else execution.output) or ""
 
 
 def answer_from_execution(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import re
 import time
 import warnings
 from collections import Counter
@@ -12,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mammoth_utils.grading.answers import Answer, answer_from_execution, read_answer
+from mammoth_utils.grading.answers import Answer, answer_after_run
 from mammoth_utils.grading.benchmarks import bare_options, benchmark_named, check_rule, options_in
 from mammoth_utils.grading.completion_rows import CompletionsError, rows_of, value_of
-from mammoth_utils.grading.published import rule as published
+from mammoth_utils.grading.programs_in_text import program_to_run, program_under
 from mammoth_utils.grading.verdicts import Verdict, grade
+from mammoth_utils.records import Record
 
-__all__ = ["CHUNK", "CompletionsError", "Graded", "Summary", "grade_file", "program_text", "rows_of", "score_file"]
+__all__ = ["CHUNK", "CompletionsError", "Graded", "Summary", "grade_file", "rows_of", "score_file"]
 
 CHUNK = 256  # rows held at a time, so that programs of a chunk can run side by side
 Runner = Callable[[Sequence[str]], Iterable[Any]]
@@ -37,10 +36,11 @@ class Graded:
         answers: By rule, what was read; None where nothing was.
         verdicts: By rule, what the rule says.
         read_from: By rule, ``"program"`` where a program's output was read and ``"text"`` where the completion was.
-        execution: What happened to the program; None where none was run.
+        program: The program that was run, None where there is none.
+        execution: What happened to it.
     """
 
-    row: dict[str, Any]
+    row: Record
     line: int
     benchmark: str
     id: str
@@ -48,6 +48,7 @@ class Graded:
     answers: dict[str, Answer | None]
     verdicts: dict[str, Verdict]
     read_from: dict[str, str]
+    program: str | None = None
     execution: Any = None
 
     def as_dict(self, rule: str) -> dict[str, Any]:
@@ -171,7 +172,7 @@ def score_file(path: str | Path, rules: str | Sequence[str] = "corrected", **how
 
 
 def _graded(path: Path, rules: tuple[str, ...], run: Runner, limit: int) -> Iterator[Graded]:
-    chunk: list[tuple[int, dict[str, Any]]] = []
+    chunk: list[tuple[int, Record]] = []
     for count, numbered in enumerate(rows_of(path), 1):
         chunk.append(numbered)
         if len(chunk) == CHUNK or count == limit:
@@ -182,26 +183,24 @@ def _graded(path: Path, rules: tuple[str, ...], run: Runner, limit: int) -> Iter
     yield from _graded_chunk(chunk, rules, run)
 
 
-def _graded_chunk(chunk: list[tuple[int, dict[str, Any]]], rules: tuple[str, ...], run: Runner) -> Iterator[Graded]:
-    programs: list[str] = []
-    wanted: list[tuple[int | None, dict[str, bool]]] = []
+def _graded_chunk(chunk: list[tuple[int, Record]], rules: tuple[str, ...], run: Runner) -> Iterator[Graded]:
+    programs: dict[str, None] = {}
+    found: list[dict[str, str | None]] = []
     for _, row in chunk:
         completion, kind = value_of(row, "completion"), row.get("kind", "cot")
-        executed = {rule: runs_under(rule, completion, kind) for rule in rules}
-        if any(executed.values()):
-            programs.append(program_text(completion))
-        wanted.append((len(programs) - 1 if any(executed.values()) else None, executed))
-    executions = list(run(programs)) if programs else []
+        found.append({rule: program_under(rule, completion, kind) for rule in rules})
+        if (program := program_to_run(found[-1])) is not None:
+            programs[program] = None
+    executions = list(run(list(programs))) if programs else []
     if len(executions) != len(programs):
         raise RuntimeError(f"{len(programs)} programs were run, {len(executions)} executions came back")
-    for (line, row), (index, executed) in zip(chunk, wanted, strict=True):
-        yield grade_row(row, line, rules, executed, executions[index] if index is not None else None)
+    ran = dict(zip(programs, executions, strict=True))
+    for (line, row), by_rule in zip(chunk, found, strict=True):
+        yield grade_row(row, line, by_rule, ran.get(program_to_run(by_rule)))
 
 
-def grade_row(
-    row: dict[str, Any], line: int, rules: Sequence[str], executed: dict[str, bool], execution: Any = None
-) -> Graded:
-    """One row's answers and verdicts, given what happened to its program if it has one."""
+def grade_row(row: Record, line: int, programs: dict[str, str | None], execution: Any = None) -> Graded:
+    """Return one row's answers and verdicts, given each rule's program and what happened to the one that was run."""
     name, completion = value_of(row, "benchmark"), value_of(row, "completion")
     with warnings.catch_warnings():
         warnings.simplefilter("default")
@@ -211,12 +210,8 @@ def grade_row(
         options = options_in(question)
     answers: dict[str, Answer | None] = {}
     verdicts: dict[str, Verdict] = {}
-    for rule in rules:
-        if executed[rule] and execution is not None:
-            output = output_under(rule, execution)
-            answers[rule] = answer_from_execution(output, name, rule, options) if output else None
-        else:
-            answers[rule] = read_answer(completion, name, rule, options, question)
+    for rule in programs:
+        answers[rule] = answer_after_run(completion, programs, execution, name, rule, options, question)
         verdicts[rule] = grade(answers[rule], row["gold"], name, rule, options)
     return Graded(
         row=row,
@@ -226,55 +221,7 @@ def grade_row(
         kind=row.get("kind", "cot"),
         answers=answers,
         verdicts=verdicts,
-        read_from={rule: "program" if executed[rule] and execution is not None else "text" for rule in rules},
+        read_from={rule: "text" if own is None else "program" for rule, own in programs.items()},
+        program=program_to_run(programs),
         execution=execution,
     )
-
-
-def output_under(rule: str, execution: Any) -> str:
-    """What a rule takes for a program's output: printed text, or under the corrected rule the value left in ``ans``,
-    in ``solution()`` or in the last expression. A program that failed has none, whatever it printed before."""
-    if execution.status != "ok":
-        return ""
-    return (execution.printed if rule == "published" else execution.output) or ""
-
-
-def runs_under(rule: str, completion: str, kind: str) -> bool:
-    """Whether a rule has a completion executed.
-
-    The published rule runs whatever contains ``print(``. The corrected rule runs a ``pot`` row that is Python.
-    Fenced cells cannot run as they stand: under the published rule the attempt fails, which `program_text` keeps.
-    """
-    if rule == "published":
-        return published.is_program(completion)
-    return kind == "pot" and is_python(program_text(completion))
-
-
-_CODE_LINE = re.compile(
-    r"^\s*(?:#|import |from \w+ import|def |return\b|print\(|for |while |if |elif |else:|\w+\s*[-+*/]?=[^=])"
-)
-_CELL = re.compile(r"\s*```(?:python|py)?[ \t]*\n(.*?)\n?```\s*", re.S | re.I)
-
-
-def program_text(completion: str) -> str:
-    """The program in a completion: what stands before ``### Instruction``, out of its fence if it is one lone cell."""
-    text = published.program_of(completion)
-    alone = _CELL.fullmatch(text)
-    return alone.group(1) if alone and "```" not in alone.group(1) else text
-
-
-def is_python(text: str) -> bool:
-    """Whether a text is a program and not prose: it parses with at least one statement that does something, or most
-    of its lines look like code (a program that was cut off, or has a slip)."""
-    if "```" in text or not text.strip():
-        return False
-    try:
-        with warnings.catch_warnings():  # a model's "\d" in a string is nothing to warn a reader of
-            warnings.simplefilter("ignore")
-            tree = ast.parse(text.replace("\r\n", "\n"))
-        return any(
-            not (isinstance(one, ast.Expr) and isinstance(one.value, (ast.Constant, ast.Name))) for one in tree.body
-        )
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        lines = [line for line in text.splitlines() if line.strip()]
-        return "\\boxed" not in text and 2 * sum(bool(_CODE_LINE.match(line)) for line in lines) > len(lines)

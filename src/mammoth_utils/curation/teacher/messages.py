@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import re
-import textwrap
-from collections.abc import Iterator
-from dataclasses import dataclass
-
+from mammoth_utils.grading import fenced_blocks, is_bare_value, program_in
 from mammoth_utils.prompts import ANSWER_TRIGGER
 from mammoth_utils.rationale import Kind
 
@@ -15,79 +10,18 @@ CUT = "cut at max_tokens"
 NO_ANSWER = "no answer in the prose"
 BARE_VALUE = "a bare value, no program"
 
-# An opening fence with its language. Words may stand before one of backticks; a single backtick there is inline code.
-_OPENS = (
-    re.compile(r"(?P<before>[ \t]*)(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[^`]*)"),
-    re.compile(r"(?P<before>[^`]*?)(?P<fence>`{3,})[ \t]*(?P<language>[^\s`]*)[ \t]*"),
-)
-_PYTHON = re.compile(r"\{?\.?i?py(?:thon)?[ \t]?[\d.]*\}?(?:[\s:,].*)?", re.IGNORECASE)
-_SAYS = re.compile(r"\bprint\(|^ans\w*[ \t]*=", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block: its language as the fence names it, and its text."""
-
-    language: str
-    text: str
-
-    @property
-    def python(self) -> bool:
-        """Whether the fence says that it is Python."""
-        return bool(_PYTHON.fullmatch(self.language))
-
-
-def blocks(message: str) -> Iterator[Block]:
-    """The fenced blocks of a message, fences in pairs; the last may be open, since a message can be cut."""
-    fence, language, indent, lines = "", "", False, []
-
-    def block() -> Iterator[Block]:
-        text = "\n".join(lines)
-        text = (textwrap.dedent(text) if indent else text).strip("\n")
-        if text.strip():
-            yield Block(language, text)
-
-    for line in message.replace("\r\n", "\n").split("\n"):
-        if fence:
-            closing = re.search(rf"{re.escape(fence)}{fence[0]}*(?P<after>[^{fence[0]}]*)$", line)
-            before, after = (line[: closing.start()], closing["after"]) if closing else ("", "")
-            if closing is None or (before.strip() and after.strip()):  # three marks within a line of the program
-                lines.append(line)
-                continue
-            lines += [before] if before.strip() else []
-            yield from block()
-            fence, lines = "", []
-            if not after.strip() or after[0].isspace():
-                continue
-            # The block before was never closed, and a language says that this fence opens another.
-        opened = _OPENS[0].fullmatch(line) or _OPENS[1].fullmatch(line)
-        if opened:
-            fence, language = opened["fence"], opened["language"].strip()
-            indent = bool(opened["before"]) and not opened["before"].strip()
-    if fence:
-        yield from block()
-
 
 def program(message: str) -> str | None:
-    """The program in a message: the last block that says it is Python, else the last that is a program by itself.
+    """Return the program in a message.
 
-    What a model shows as the output of its program is a block too, so one whose fence names no language counts only
-    if it parses and prints or assigns something. A block that says it is Python is a program though it does not
-    parse: that it fails is for the execution to say. Without any block the message is one if it is Python as it
-    stands.
+    Text without a fence counts only if it is Python: a broken answer without one is no program, and was mostly cut.
+    A bare value explains nothing, so that it is none either.
     """
-    found = list(blocks(message))
-    if not found:
-        bare = message.replace("\r\n", "\n").strip()
-        return bare if _acts(bare) or (_statements(bare) and "\n" in bare and not _literal(bare)) else None
-    tagged = [block.text for block in found if block.python and not _literal(block.text)]
-    if tagged:
-        return tagged[-1]
-    plain = [block.text for block in found if not block.language and not _literal(block.text)]
-    says = [block.text for block in found if _SAYS.search(block.text) and _acts(block.text)]
-    acting = [text for text in plain if _acts(text)]
-    broken = [text for text in plain if _statements(text) is None]
-    return next((texts[-1] for texts in (says, acting, broken) if texts), None)
+    text = message.replace("\r\n", "\n")
+    found = program_in(text, broken=False)
+    if found is None or is_bare_value(found):
+        return None
+    return found.strip() if found == text else found
 
 
 def prose(message: str) -> str | None:
@@ -121,33 +55,5 @@ def why_not(message: str, kind: Kind, finish: str = "", refusal: str = "") -> st
         return "an empty answer"
     if kind == "cot":
         return NO_ANSWER
-    given = list(blocks(message)) or [Block("", message)]
-    return BARE_VALUE if any(_literal(block.text) for block in given) else "no program"
-
-
-def _statements(text: str) -> list[ast.stmt] | None:
-    """The statements of a text; None if it is no Python."""
-    try:
-        return ast.parse(text).body
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
-        return None
-
-
-def _literal(text: str) -> bool:
-    """Whether a text computes nothing: values as they are written, a line each."""
-    body = _statements(text.strip())
-    return bool(body) and all(isinstance(one, ast.Expr) and _value(one.value) for one in body)
-
-
-def _value(node: ast.expr) -> bool:
-    try:
-        ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return False
-    return True
-
-
-def _acts(text: str) -> bool:
-    """Whether a text is Python that does more than name values: it assigns, defines or prints."""
-    body = _statements(text) or []
-    return any(not isinstance(one, ast.Expr) for one in body) or (bool(body) and bool(_SAYS.search(text)))
+    texts = [block.text for block in fenced_blocks(message)] or [message]
+    return BARE_VALUE if any(map(is_bare_value, texts)) else "no program"

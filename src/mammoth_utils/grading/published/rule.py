@@ -22,24 +22,12 @@ from mammoth_utils.grading.published import hendrycks
 
 TRIGGERS = ("####", "The answer is")  # in this order and spelling; "the answer is" is a trigger on MATH alone
 REL_TOLERANCE = 0.04  # of a gold on MATH that is no integer
-PROGRAM_MARK = "print("
-INSTRUCTION_MARK = "### Instruction"
 _NUMBERS = re.compile(r"-?\d+/?\.?\d*")
 _LETTERS = re.compile(r"\b(A|B|C|D|E)\b")
 _PLAIN_NUMBERS = re.compile(r"-?\d*\.?\d+")
 MAX_LITERAL = 200
 
 Read = tuple[str, tuple[int, int]]
-
-
-def is_program(completion: str) -> bool:
-    """Whether the authors' runner would execute a completion: it contains ``print(``, prose that mentions it too."""
-    return PROGRAM_MARK in completion
-
-
-def program_of(completion: str) -> str:
-    """The part that is executed: what stands before the next ``### Instruction``, which an unstopped model writes."""
-    return completion.split(INSTRUCTION_MARK)[0]
 
 
 def text_of_output(output: str) -> str:
