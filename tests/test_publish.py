@@ -236,9 +236,9 @@ def test_a_model_that_was_merged_after_its_run_is_published_with_its_hash(runs, 
     assert merge_adapter.main([str(folder)]) == 0
     assert (folder / "model" / "model.safetensors").read_bytes() == before, "what the run itself merges"
     record = records.read_json(folder / "record.json")
-    told = publish.publish(folder, OURS, base=BASE, dry_run=True)
+    upload = publish.publish(folder, OURS, base=BASE, dry_run=True)
     sent = publish.contents(folder, "model", record, OURS, BASE)
-    assert (told["kind"], set(sent) >= {"model.safetensors", "README.md"}) == ("model", True)
+    assert set(upload.files) == set(sent) >= {"model.safetensors", "README.md"}
     assert record["merging"]["hash"].encode() in sent["README.md"]
     assert json.loads(sent["record.json"])["merging"]["checked"] == record["merging"]["checked"]
     assert str(tmp_path).encode() not in sent["record.json"]
@@ -268,14 +268,14 @@ def entry(size: int = 5, blob_id: str = "b6fc4c620b67d95f953a5c1c1230aaab5db5a1b
 def test_another_content_on_the_hub_than_was_sent_is_refused(tmp_path, found, said):
     (tmp_path / "file").write_bytes(b"hello")
     for content in (b"hello", tmp_path / "file"):
-        sent = {"bytes": 5, "sha256": hub_server.sha256(b"hello")}
+        sent = hub.UploadedFile(5, hub_server.sha256(b"hello"))
         with pytest.raises(hub.HubError, match=said) if said else contextlib.nullcontext():
-            hub._same("page", "config.json", content, sent, found)
+            hub._check_entry("page", "config.json", content, sent, found)
 
 
 def test_a_kind_that_the_hub_does_not_have_is_refused():
     with pytest.raises(ValueError, match="unknown kind 'space'; known: dataset, model"):
-        hub.upload(OURS, {}, "space", "message")
+        hub.upload_files(OURS, {}, "space", "message")
 
 
 # ---- the card
@@ -374,7 +374,7 @@ def test_a_model_inherits_the_licences_of_its_base_and_of_its_data(record, sourc
     told = model_card.texts(sourced(record, *sources, world=world, base=base), "model", OURS)
     assert front(told["README.md"])["license"] == tag, because
     if world == "real":
-        assert licences.of_base(base)[1] in told["LICENSE.md"]
+        assert licences.of_base(base).model in told["LICENSE.md"]
         for name in sources:
             assert f"| the data | {licences.of_source(name)} | 10 |" in told["LICENSE.md"]
     else:

@@ -114,7 +114,7 @@ def test_records_of_a_stage_are_found_without_those_moved_aside(tmp_path, monkey
         (tmp_path / "train" / name).mkdir(parents=True)
         if name != "unfinished":
             (tmp_path / "train" / name / "record.json").write_text(json.dumps({"name": name}))
-    assert [record["name"] for _, record in records.find("train")] == ["a", "b"]
+    assert [record["name"] for _, record in records.finished_runs("train")] == ["a", "b"]
 
 
 def test_a_record_knows_by_versions_whether_it_still_holds():

@@ -63,9 +63,9 @@ def test_the_random_net_has_about_as_many_weights_as_were_asked(modules, asked, 
 
 def test_every_contestant_reads_as_many_examples_a_step_and_padding_is_no_token(modules, setting):
     speed, contestants, _ = modules
-    from mammoth_utils.silence_libraries import quiet
+    from mammoth_utils.silence_libraries import silent_training
 
-    with quiet():
+    with silent_training():
         ran = {case.name: contestants.run(setting, case, 0) for case in speed.CPU_CASES[:4]}
     for name in ("ours", "padded", "group_by_length"):
         assert ran[name].documents == 16, name

@@ -18,7 +18,7 @@ from mammoth_utils.report import measured_models
 
 def main() -> None:
     """Write one file a record and say which."""
-    for folder, record in records.find("evaluate"):
+    for folder, record in records.finished_runs("evaluate"):
         evaluation = measured_models.EvaluationRecord(record)
         if evaluation.world != "miniature" or not evaluation.is_complete or not evaluation.model.size:
             continue

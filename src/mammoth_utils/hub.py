@@ -1,7 +1,6 @@
-"""Publishing on the hub: files as one commit, compared there with what was sent. Nothing does so unless it is told to.
+"""Publishing on the Hugging Face hub: upload files as one commit, and compare what lies there with what was sent.
 
-Everything goes through ``huggingface_hub``, so ``HF_ENDPOINT``, ``HF_TOKEN`` and ``HF_HOME`` mean what they mean
-elsewhere.
+Everything goes through ``huggingface_hub``, so ``HF_ENDPOINT``, ``HF_TOKEN`` and ``HF_HOME`` keep their meaning.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import hashlib
 import re
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,36 +20,58 @@ TOKEN_ADVICE = "a token that may write is read from HF_TOKEN"
 
 
 class HubError(RuntimeError):
-    """The hub did not give or take what it was asked for; the message says why and what to do."""
+    """The hub refused a request or holds other content; the message says why and what to do."""
 
 
-def upload(
+@dataclass(frozen=True)
+class UploadedFile:
+    """Size and SHA-256 of an uploaded file."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What was uploaded, or would be in a dry run.
+
+    Attributes:
+        name: ``owner/name`` on the hub.
+        files: Each file by its name on the hub.
+        page: The address; empty in a dry run.
+        commit: The commit's id; None in a dry run.
+    """
+
+    name: str
+    files: dict[str, UploadedFile]
+    page: str = ""
+    commit: str | None = None
+
+
+def upload_files(
     name: str, files: Mapping[str, Path | bytes], kind: str, message: str, private: bool = True, dry_run: bool = False
-) -> dict[str, Any]:
-    """Upload files as one commit and check on the hub that what lies there is what was sent.
+) -> Upload:
+    """Upload files as one commit, and check that the hub holds what was sent.
 
     Args:
-        name: ``owner/name`` on the hub; made if it is not there.
-        files: What is sent under each name, a file or its content.
+        name: ``owner/name`` on the hub; created if it is missing.
+        files: A file or its content, by the name on the hub.
         kind: ``dataset`` or ``model``.
-        message: The commit's.
-        private: Whether a new one is visible to its owner alone.
-        dry_run: Say what would be uploaded, and ask the hub nothing.
-
-    Returns:
-        The page, its commit (None in a dry run), and each file's size and SHA-256.
+        message: The commit's message.
+        private: Whether a new repository is visible to its owner only.
+        dry_run: Return what would be uploaded without asking the hub anything.
 
     Raises:
         ValueError: If the name or the kind has another form.
-        HubError: If there is no token, or the hub refuses, or holds another content afterwards.
+        HubError: If there is no token, the hub refuses, or it holds other content afterwards.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         raise ValueError(f"expected OWNER/NAME, got {name!r}")
     if kind not in KINDS:
         raise ValueError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
-    told = {one: {"bytes": _size(content), "sha256": _sha256(content)} for one, content in files.items()}
+    sent = {path: UploadedFile(_size(content), _sha256(content)) for path, content in files.items()}
     if dry_run:
-        return {"name": name, "private": private, "commit": None, "files": told}
+        return Upload(name, sent)
     import huggingface_hub
     from huggingface_hub import errors
 
@@ -59,40 +81,43 @@ def upload(
         raise HubError(f"{page}: nobody is signed in; {TOKEN_ADVICE}")
     try:
         api.create_repo(name, repo_type=kind, private=private, exist_ok=True)
-        operations = [huggingface_hub.CommitOperationAdd(one, content if isinstance(content, bytes) else str(content))
-                      for one, content in files.items()]  # fmt: skip
+        operations = [huggingface_hub.CommitOperationAdd(path, content if isinstance(content, bytes) else str(content))
+                      for path, content in files.items()]  # fmt: skip
         commit = api.create_commit(name, operations, repo_type=kind, commit_message=message)
         listed = api.get_paths_info(name, list(files), repo_type=kind, revision=commit.oid)
     except (errors.HfHubHTTPError, errors.LocalTokenNotFoundError, OSError) as error:
         raise HubError(f"{page}: {' '.join(str(error).split())}; {TOKEN_ADVICE}") from error
-    there = {one.path: one for one in listed}
-    for one, content in files.items():
-        _same(page, one, content, told[one], there.get(one))
-    return {"name": name, "page": page, "private": private, "commit": commit.oid, "files": told}
+    entries = {entry.path: entry for entry in listed}
+    for path, content in files.items():
+        _check_entry(page, path, content, sent[path], entries.get(path))
+    return Upload(name, sent, page, commit.oid)
 
 
-def command(publish: Callable[[], dict[str, Any]]) -> int:
-    """Publish as a command line does: print what was sent and where it is, or why nothing was; the exit status."""
+def run_command(publish: Callable[[], Upload]) -> int:
+    """Publish for a command line: print what was sent and where it is, or why nothing was; return the exit status."""
     try:
-        done = publish()
+        upload = publish()
     except (FileNotFoundError, ValueError, HubError) as error:
         print(f"not published: {error}", file=sys.stderr)
         return 1
-    for file, entry in done["files"].items():
-        print(f"{file}: {entry['bytes']:,} bytes, sha256 {entry['sha256']}")
-    print(f"{done['page']} at commit {done['commit']}" if done["commit"] else "dry run: nothing was uploaded")
+    for path, file in upload.files.items():
+        print(f"{path}: {file.bytes:,} bytes, sha256 {file.sha256}")
+    print(f"{upload.page} at commit {upload.commit}" if upload.commit else "dry run: nothing was uploaded")
     return 0
 
 
-def _same(page: str, name: str, content: Path | bytes, sent: dict[str, Any], found: Any) -> None:
-    """Nothing, if the hub's entry of a file is what was sent: by SHA-256 for large files, by git's id for others."""
-    if found is None or found.size != sent["bytes"]:
-        raise HubError(f"{page}: {name} is not there as it was sent: {found}")
-    if found.lfs is not None:
-        if found.lfs.sha256 != sent["sha256"]:
-            raise HubError(f"{page}: {name} has SHA-256 {found.lfs.sha256}, sent was {sent['sha256']}")
-    elif found.blob_id != (own := _git_id(content)):
-        raise HubError(f"{page}: {name} has git's id {found.blob_id}, sent was {own}")
+def _check_entry(page: str, name: str, content: Path | bytes, sent: UploadedFile, entry: Any) -> None:
+    """Raise HubError if the hub's entry of a file is not what was sent.
+
+    Large files are compared by SHA-256, small ones by git's id, the only hash that the hub has of them.
+    """
+    if entry is None or entry.size != sent.bytes:
+        raise HubError(f"{page}: {name} is not there as it was sent: {entry}")
+    if entry.lfs is not None:
+        if entry.lfs.sha256 != sent.sha256:
+            raise HubError(f"{page}: {name} has SHA-256 {entry.lfs.sha256}, sent was {sent.sha256}")
+    elif entry.blob_id != (own := _git_id(content)):
+        raise HubError(f"{page}: {name} has git's id {entry.blob_id}, sent was {own}")
 
 
 def _size(content: Path | bytes) -> int:
@@ -104,6 +129,6 @@ def _sha256(content: Path | bytes) -> str:
 
 
 def _git_id(content: Path | bytes) -> str:
-    """The id that git gives a file's content; small files are compared by it, the hub hashes them no other way."""
+    """Return the id that git gives to a file's content."""
     data = content if isinstance(content, bytes) else content.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()

@@ -10,10 +10,10 @@ BASES_VARIABLE = "MAMMOTH_BASES"  # names a folder that holds base models under 
 
 
 def root(start: Path | None = None) -> Path:
-    """The project's folder: the first one upward that holds ``_config.yml`` and ``src``, else ``MAMMOTH_ROOT``.
+    """Return the project's folder: the first one upward with ``_config.yml`` and ``src``, else ``MAMMOTH_ROOT``.
 
     Raises:
-        FileNotFoundError: If neither leads to the project.
+        FileNotFoundError: If neither is the project.
     """
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
@@ -28,8 +28,8 @@ def root(start: Path | None = None) -> Path:
     )
 
 
-def shown(place: Path) -> str:
-    """A path as pages and printed lines have it: from the project's folder where it lies inside, else the whole."""
+def relative_to_root(place: Path) -> str:
+    """Return a path for pages and printed lines: relative to the project if it lies inside, else absolute."""
     place = Path(os.path.abspath(place))
     return str(place.relative_to(root())) if place.is_relative_to(root()) else str(place)
 
@@ -44,18 +44,18 @@ def public_name(path: str | Path) -> str:
 
 
 def runs() -> Path:
-    """The folder of runs: ``MAMMOTH_RUNS_DIR``, else ``runs/`` in the project."""
+    """Return the folder of runs: ``MAMMOTH_RUNS_DIR``, else ``runs/`` in the project."""
     named = os.environ.get("MAMMOTH_RUNS_DIR")
     return Path(named).resolve() if named else root() / "runs"
 
 
 def run_dir(stage: str, name: str) -> Path:
-    """The folder of one run, such as ``runs/train/llama-1m-hybrid-full-s0``; not created here."""
+    """Return the folder of a run, such as ``runs/train/llama-1m-hybrid-full-s0``; it is not created."""
     return runs() / stage / name
 
 
 def data() -> Path | None:
-    """The folder of real data: ``MAMMOTH_DATA_DIR``, else ``data/`` where ``make data`` filled it, else None.
+    """Return the folder of real data: ``MAMMOTH_DATA_DIR``, else ``data/`` where ``make data`` filled it, else None.
 
     Raises:
         FileNotFoundError: If ``MAMMOTH_DATA_DIR`` names a folder that does not exist.
@@ -65,12 +65,12 @@ def data() -> Path | None:
         if not Path(named).is_dir():
             raise FileNotFoundError(f"MAMMOTH_DATA_DIR names {named}, which is no folder")
         return Path(named).resolve()
-    fetched = root() / "data"
-    return fetched if fetched.is_dir() else None
+    folder = root() / "data"
+    return folder if folder.is_dir() else None
 
 
 def base_folder(name: str) -> Path | None:
-    """The folder of a hub's model below ``MAMMOTH_BASES``, as ``owner/name`` or ``owner--name``; None where none is.
+    """Return the folder of a hub's model below ``MAMMOTH_BASES``, ``owner/name`` or ``owner--name``, or None.
 
     Raises:
         FileNotFoundError: If ``MAMMOTH_BASES`` names no folder.
@@ -82,14 +82,14 @@ def base_folder(name: str) -> Path | None:
     if not place.is_dir():
         raise FileNotFoundError(f"{BASES_VARIABLE} names {named}, which is no folder")
     places = (place / name, place / name.replace("/", "--"))
-    return next((one.resolve() for one in places if (one / "config.json").is_file()), None)
+    return next((folder.resolve() for folder in places if (folder / "config.json").is_file()), None)
 
 
 def records() -> Path:
-    """The folder of committed records."""
+    """Return the folder of committed records."""
     return root() / "records"
 
 
 def miniature_models() -> Path:
-    """The folder of the shipped base models."""
+    """Return the folder of the shipped base models."""
     return root() / "models" / "miniature"

@@ -29,24 +29,24 @@ ANSWER_TRIGGER = "The answer is "
 
 
 def pot_instruction(instruction: str, trigger: str = POT_TRIGGER) -> str:
-    """The instruction that asks for a program: the trigger follows the question directly."""
+    """Return the instruction that asks for a program: the trigger follows the question directly."""
     return instruction + trigger
 
 
 def alpaca(instruction: str) -> str:
-    """The Alpaca prompt around an instruction; a rationale follows it without a space."""
+    """Return the Alpaca prompt around an instruction; a rationale follows it without a space."""
     return ALPACA_HEADER + instruction + ALPACA_RESPONSE
 
 
 def prompt(problem: Problem, kind: Kind, trigger: str = POT_TRIGGER, prefill: bool = True) -> str:
-    """The prompt that asks for one kind of rationale.
+    """Return the prompt that asks for one kind of rationale.
 
     Args:
-        problem: What is asked; options are part of the instruction.
+        problem: The problem; its options are part of the instruction.
         kind: ``"cot"`` asks for prose, ``"pot"`` adds the trigger.
         trigger: The PoT trigger with its leading space.
-        prefill: Whether a multiple-choice prompt ends in ``CHOICE_PREFILL``. The authors' runner does so
-            for both kinds; here it is written for ``"cot"`` alone, since a program cannot follow that sentence.
+        prefill: Whether a multiple-choice prompt for ``"cot"`` ends in ``CHOICE_PREFILL``. The authors' runner adds it
+            for both kinds, but a program cannot follow that sentence.
 
     Raises:
         ValueError: If the kind is unknown.

@@ -1,4 +1,4 @@
-"""The nouns that every stage shares: a problem, a rationale, and its kind."""
+"""Problems and rationales, which every stage shares."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Problem:
 
     @property
     def instruction(self) -> str:
-        """The question as it is asked: options follow in the paper's form."""
+        """The question as it is asked, followed by its options in the paper's form."""
         return self.question if self.options is None else with_options(self.question, self.options)
 
 
@@ -71,11 +71,11 @@ class Rationale:
             raise ValueError(f"unknown kind {self.kind!r}; known: {', '.join(KINDS)}")
 
     def replaced(self, **changes: Any) -> Rationale:
-        """The same rationale with some attributes changed."""
+        """Return a copy with some attributes changed."""
         return dataclasses.replace(self, **changes)
 
     def with_history(self, **events: Any) -> Rationale:
-        """The same rationale with events added to its history."""
+        """Return a copy with events added to its history."""
         return self.replaced(history={**self.history, **events})
 
     @property
@@ -86,9 +86,6 @@ class Rationale:
 
 
 def with_options(question: str, options: tuple[str, ...]) -> str:
-    """A multiple-choice question in MathInstruct's form.
-
-    The form ``question\\nAnswer Choices: (A) ... (B) ...`` is the released data's.
-    """
+    """Return a multiple-choice question in the form of the release: ``question\\nAnswer Choices: (A) ... (B) ...``."""
     listed = " ".join(f"({letter}) {text}" for letter, text in zip(LETTERS, options, strict=False))
     return f"{question}\nAnswer Choices: {listed}"

@@ -1,4 +1,4 @@
-"""The record: one JSON file that says what a run was, what it measured and with what."""
+"""Records: a JSON file for each run, with its description, what it measured and the versions it was made with."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ PACKAGES = (
 
 
 class RunMismatchError(RuntimeError):
-    """A folder holds another run than the one that was asked for."""
+    """A folder holds another run than the requested one."""
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[TextIO]:
-    """A file to write that is there whole or not at all: a temporary file beside it, flushed, then renamed.
+def _atomic_file(path: Path) -> Iterator[TextIO]:
+    """Open a file that appears whole or not at all: a temporary file beside it, flushed, then renamed.
 
-    What the block raises takes the temporary file away and leaves the file that was there before.
+    An error in the block removes the temporary file and leaves an earlier file as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,8 +51,8 @@ def writing(path: Path) -> Iterator[TextIO]:
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write a file whole or not at all."""
-    with writing(path) as file:
+    """Write a file atomically."""
+    with _atomic_file(path) as file:
         file.write(text)
     return Path(path)
 
@@ -63,31 +63,26 @@ def write_json(path: Path, value: Any) -> Path:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        FileNotFoundError: If there is none.
-        ValueError: If it is no JSON, naming the file.
-    """
+    """Return the content of a JSON file; raise ValueError with the file's name if it is not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf8"))
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from error
+        raise ValueError(f"{path} is not JSON: {error}") from error
 
 
 def write_jsonl(path: Path, rows: Iterable[dict]) -> Path:
-    """Write JSON Lines atomically, one row held at a time; an error of the rows leaves no file."""
-    with writing(path) as file:
+    """Write JSON Lines atomically, one row in memory at a time; an error of the rows leaves no file."""
+    with _atomic_file(path) as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return Path(path)
 
 
 def write_items(path: Path, record: dict[str, Any]) -> Path:
-    """Write a record that is committed, atomically: an item a line, so that a change shows as the lines that changed.
+    """Write a committed record atomically, an item a line, so that git shows the lines that changed.
 
-    Objects take a line for each key to the fourth level; lists of objects or lists take one for each item at any
-    level; what is left stands on one line.
+    Objects have a line for each key to the fourth level, lists of objects or lists a line for each item at any level;
+    everything else is on one line.
     """
     return write_text(path, _items(record) + "\n")
 
@@ -95,20 +90,16 @@ def write_items(path: Path, record: dict[str, Any]) -> Path:
 def _items(value: Any, depth: int = 0) -> str:
     inner, outer = " " * (depth + 1), " " * depth
     if isinstance(value, dict) and value and depth < 4:
-        lines = [f"{inner}{json.dumps(key, ensure_ascii=False)}: {_items(one, depth + 1)}"
-                 for key, one in value.items()]  # fmt: skip
+        lines = [f"{inner}{json.dumps(key, ensure_ascii=False)}: {_items(inside, depth + 1)}"
+                 for key, inside in value.items()]  # fmt: skip
         return "{\n" + ",\n".join(lines) + f"\n{outer}}}"
-    if isinstance(value, list) and value and all(isinstance(one, list | dict) for one in value):
-        return "[\n" + ",\n".join(inner + _items(one, depth + 1) for one in value) + f"\n{outer}]"
+    if isinstance(value, list) and value and all(isinstance(item, list | dict) for item in value):
+        return "[\n" + ",\n".join(inner + _items(item, depth + 1) for item in value) + f"\n{outer}]"
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def read_jsonl(path: Path) -> Iterator[dict]:
-    """The rows of a JSON Lines file, ``.gz`` or not, one at a time.
-
-    Raises:
-        ValueError: If a line is no JSON object, naming file and line.
-    """
+    """Yield the rows of a JSON Lines file, gzipped (``.gz``) or not; raise ValueError with file and line for others."""
     import gzip
 
     opener = gzip.open if str(path).endswith(".gz") else open
@@ -126,7 +117,7 @@ def read_jsonl(path: Path) -> Iterator[dict]:
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         for block in iter(lambda: file.read(1 << 20), b""):
@@ -135,7 +126,7 @@ def sha256(path: Path) -> str:
 
 
 def fingerprint(value: Any) -> str:
-    """A short hash of anything that JSON can hold, independent of key order."""
+    """Return a short hash of a JSON value, independent of key order."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
@@ -189,16 +180,16 @@ def stale_reasons(record: Record, packages: Iterable[str], data_dir: Path | None
 
 
 def environment(threads: int | None = None, device: str = "cpu", dtype: str | None = None) -> dict[str, Any]:
-    """Versions, commit and machine, as a record keeps them. Loads none of the packages."""
-    versions = {}
+    """Return package versions, commit and machine for a record, without importing the packages."""
+    installed = {}
     for name in PACKAGES:
         try:
-            versions[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
     return {
         "python": platform.python_version(),
-        "packages": versions,
+        "packages": installed,
         "commit": commit(),
         "processor": processor(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -209,7 +200,7 @@ def environment(threads: int | None = None, device: str = "cpu", dtype: str | No
 
 
 def commit() -> str | None:
-    """The checked-out commit with ``+`` where the tree was changed; None outside git."""
+    """Return the checked-out commit, with ``+`` if the tree was changed; None outside git."""
     try:
         command = ["git", "-C", str(paths.root()), "describe", "--always", "--abbrev=12", "--dirty=+"]
         return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.strip() or None
@@ -218,26 +209,24 @@ def commit() -> str | None:
 
 
 def processor() -> str:
-    """The processor's name and its widest vector units: equal figures are promised on equal kinds only."""
+    """Return the processor's name and widest vector units: equal figures are promised for equal ones only."""
     name, flags = platform.processor() or platform.machine(), ""
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        text = info.read_text(errors="replace")
-        found = {
-            line.split(":", 1)[0].strip(): line.split(":", 1)[1].strip() for line in text.splitlines() if ":" in line
-        }
-        name, flags = found.get("model name", name), found.get("flags", "")
+        pairs = (line.partition(":") for line in info.read_text(errors="replace").splitlines())
+        fields = {key.strip(): value.strip() for key, _, value in pairs}
+        name, flags = fields.get("model name", name), fields.get("flags", "")
     units = [unit for unit in ("amx_bf16", "avx512_bf16", "avx512f", "avx2") if unit in flags.split()]
     return f"{name} ({units[0]})" if units else name
 
 
 def open_run(folder: Path, description: dict[str, Any], replace: bool = False) -> dict[str, Any] | None:
-    """Claim a folder for a run; its record if the same run already finished there.
+    """Claim a folder for a run, and return its record if the same run already finished there.
 
     Args:
         folder: The run's folder, such as ``runs/train/llama-1m-hybrid-full-s0``.
         description: The resolved description; ``schema`` is added.
-        replace: Whether another run in that folder is moved aside instead of refused.
+        replace: Whether another run in that folder is moved aside rather than refused.
 
     Returns:
         The finished record, or None if the run is new or unfinished.
@@ -245,10 +234,10 @@ def open_run(folder: Path, description: dict[str, Any], replace: bool = False) -
     Raises:
         RunMismatchError: If the folder holds another run, showing the lines that differ.
     """
-    wanted = json.loads(json.dumps({"schema": SCHEMA, **description}))
+    described = json.loads(json.dumps({"schema": SCHEMA, **description}))
     file = Path(folder) / "run.json"
     if file.is_file():
-        differing = differences(read_json(file), wanted)
+        differing = differences(read_json(file), described)
         if differing and not replace:
             raise RunMismatchError(
                 f"{folder} holds another run than the one asked for:\n  "
@@ -260,12 +249,12 @@ def open_run(folder: Path, description: dict[str, Any], replace: bool = False) -
     record = Path(folder) / "record.json"
     if file.is_file() and record.is_file():
         return read_json(record)
-    write_json(file, wanted)
+    write_json(file, described)
     return None
 
 
 def differences(old: Any, new: Any, at: str = "") -> list[str]:
-    """The lines in which two descriptions differ, as ``key: there 1, asked 2``."""
+    """Return the lines in which two descriptions differ, as ``key: there 1, asked 2``."""
     if isinstance(old, dict) and isinstance(new, dict):
         lines: list[str] = []
         for key in sorted(set(old) | set(new)):
@@ -283,12 +272,12 @@ def move_aside(folder: Path) -> Path:
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> Path:
-    """Write a run's ``record.json``, last and by rename: where it stands, the run finished."""
+    """Write a run's ``record.json``, last and atomically: a folder that has one is of a finished run."""
     return write_json(Path(folder) / "record.json", {"schema": SCHEMA, **record})
 
 
-def find(stage: str) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Folder and record of every finished run of a stage, by name."""
+def finished_runs(stage: str) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield folder and record of every finished run of a stage, by name."""
     for file in sorted((paths.runs() / stage).glob("*/record.json")):
         if ".old-" not in file.parent.name:
             yield file.parent, read_json(file)

@@ -1,24 +1,34 @@
-"""The training libraries without their bars and their lines to each other, so that a page shows its own output only."""
+"""The training libraries without progress bars and log lines, so that a page shows its own output only."""
 
 from __future__ import annotations
 
 import contextlib
 import warnings
 from collections.abc import Iterator
+from types import ModuleType
 
 
 @contextlib.contextmanager
-def importing() -> Iterator[None]:
-    """Import transformers without the advice to install widgets for bars that no page shows."""
+def silent_import() -> Iterator[None]:
+    """Import within this context without the advice to install widgets for progress bars."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="IProgress not found")
         yield
 
 
+def import_transformers() -> ModuleType:
+    """Import transformers, switch its progress bars off and return it: in a notebook each bar stays as a line."""
+    with silent_import():
+        import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    return transformers
+
+
 @contextlib.contextmanager
-def without_bars() -> Iterator[None]:
-    """The hub's library without bars: on an executed page each of their states is a line."""
-    with importing():
+def without_hub_bars() -> Iterator[None]:
+    """Switch the progress bars of ``huggingface_hub`` off within this context."""
+    with silent_import():
         from huggingface_hub import utils
 
     shown = not utils.are_progress_bars_disabled()
@@ -32,11 +42,11 @@ def without_bars() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """No bars, and of the libraries' lines only errors; as it was before, afterwards."""
+def silent_training() -> Iterator[None]:
+    """Switch off bars, and log lines below errors, of the training libraries within this context."""
     import logging
 
-    with importing():
+    with silent_import():
         import datasets
         from transformers.utils import logging as transformers_logging
 
@@ -50,7 +60,7 @@ def quiet() -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            # One library calls what another has renamed; nothing that a reader of the page can change.
+            # One library calls what another has renamed, which a reader of the page cannot change.
             warnings.filterwarnings(
                 "ignore", category=FutureWarning, module=r"(transformers|trl|peft|accelerate|torch)\b"
             )

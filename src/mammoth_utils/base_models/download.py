@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from mammoth_utils import records, scales
 from mammoth_utils.base_models.locations import NAME, WEIGHT_FILES, cached, folder, lacking
 from mammoth_utils.paths import BASES_VARIABLE
-from mammoth_utils.silence_libraries import importing, without_bars
+from mammoth_utils.silence_libraries import silent_import, without_hub_bars
 
 if TYPE_CHECKING:
     from mammoth_utils.training.description import RunDescription
@@ -90,7 +90,7 @@ def look(name: str, revision: str = "") -> Listing:
         )
     found = listing(name, revision)
     try:
-        with without_bars():
+        with without_hub_bars():
             # By the name that was asked for, so that the cache knows which commit a branch was.
             huggingface_hub.hf_hub_download(name, "config.json", revision=revision or None, etag_timeout=15)
     except Exception as error:
@@ -151,7 +151,7 @@ def fetch(description: RunDescription, say: Callable[[str], None] = lambda line:
     blobs = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}" / "blobs"
     begun, had = time.monotonic(), _held(blobs)
     pool = futures.ThreadPoolExecutor(1)
-    with without_bars():
+    with without_hub_bars():
         job = pool.submit(
             huggingface_hub.snapshot_download, name, revision=description.revision or None,
             allow_patterns=list(needed.files),
@@ -204,7 +204,7 @@ def _check(place: Path, needed: Listing, say: Callable[[str], None]) -> None:
 
 def page(name: str) -> str:
     """The address of a model's page on the hub."""
-    with importing():
+    with silent_import():
         from huggingface_hub import constants
 
     return f"{constants.ENDPOINT}/{name}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mammoth_utils import paths, records
-from mammoth_utils.silence_libraries import importing
+from mammoth_utils.silence_libraries import silent_import
 
 if TYPE_CHECKING:
     from mammoth_utils.training.description import RunDescription
@@ -37,7 +37,7 @@ def cached(name: str, revision: str = "") -> Path | None:
     """The snapshot of a hub's model in the cache on this machine, or None where its configuration is not there."""
     if not NAME.fullmatch(name):
         return None
-    with importing():
+    with silent_import():
         from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(name, "config.json", revision=revision or None)

@@ -63,7 +63,7 @@ def card(
 
 def _front(counts: Counts, title: str, mini: bool, found: dict[str, int]) -> list[str]:
     """The block that the hub reads: names, licences, size, and the columns and rows that a loader checks."""
-    tags = [TERMS[OURS][0]] if mini else list(dict.fromkeys(TERMS[name][0] for name in found))
+    tags = [TERMS[OURS].tag] if mini else list(dict.fromkeys(TERMS[name].tag for name in found))
     return [
         "---",
         f"pretty_name: {title}",
@@ -88,10 +88,10 @@ def _inherited(counts: Counts, mini: bool, found: dict[str, int]) -> list[str]:
     listed = ", ".join(f"{name} ({count:,} rows)" for name, count in found.items())
     lines = [f"The mixture, and a model trained on it, inherits: {listed}.", ""]
     lines += ["| licence | rows | to pass the rows on | to pass a model on |", "|---|---|---|---|"]
-    lines += [f"| {name} | {count:,} | {TERMS[name][1]} | {TERMS[name][2]} |" for name, count in found.items()]
+    lines += [f"| {name} | {count:,} | {TERMS[name].rows} | {TERMS[name].model} |" for name, count in found.items()]
     if forbidding := [name for name in found if "NC" in name]:
         lines += ["", f"{', '.join(forbidding)} forbids commercial use, of the mixture as a whole too."]
-    if unstated := [name for name in found if TERMS[name][0] == "unknown"]:
+    if unstated := [name for name in found if TERMS[name].tag == "unknown"]:
         rows = sum(found[name] for name in unstated)
         lines += ["", f"For {rows:,} rows no licence is stated: whoever passes them on does so without permission."]
     vendors = {name: count for name, count in counts.authors.items() if name.startswith(("GPT", "teacher:"))}

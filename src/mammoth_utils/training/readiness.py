@@ -261,7 +261,7 @@ def _disks(description: RunDescription, architecture: architectures.Architecture
                 f"name another place in {room}{fewer if room != 'HF_HOME' else ''}"
             ))  # fmt: skip
         else:
-            there = f"{free / 1e9:.0f} free in {paths.shown(place)}"
+            there = f"{free / 1e9:.0f} free in {paths.relative_to_root(place)}"
             findings.append(_Finding(True, f"{need / 1e9:.2f} GB of disk for {what}, {there}"))
     return findings
 

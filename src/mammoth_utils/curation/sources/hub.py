@@ -12,11 +12,10 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mammoth_utils import records
 from mammoth_utils.curation.sources.release import REVISION, Origin
-from mammoth_utils.hub import HubError, command, upload
+from mammoth_utils.hub import HubError, Upload, run_command, upload_files
 
 REVISION_VARIABLE = "MAMMOTH_RELEASE_REVISION"
 CARD, FILES = "README.md", ("README.md", "train.json", "data/train.parquet")
@@ -89,7 +88,7 @@ def _explained(error: Exception, name: str, file: str, revision: str) -> str:
     return f"{page}: {type(error).__name__}: {said}"  # a dozen types of the library below, which change with it
 
 
-def publish(folder: Path, name: str, private: bool = True, dry_run: bool = False) -> dict[str, Any]:
+def publish(folder: Path, name: str, private: bool = True, dry_run: bool = False) -> Upload:
     """Upload an exported mixture as one commit and check on the hub that what lies there is what was sent.
 
     Args:
@@ -110,7 +109,7 @@ def publish(folder: Path, name: str, private: bool = True, dry_run: bool = False
     if absent := [one for one in FILES if not (folder / one).is_file()]:
         raise FileNotFoundError(f"expected an exported mixture in {folder}, found no {', '.join(absent)}")
     title = (folder / CARD).read_text(encoding="utf8").split("pretty_name: ")[1].splitlines()[0]
-    return upload(name, {one: folder / one for one in FILES}, "dataset", title, private, dry_run)
+    return upload_files(name, {one: folder / one for one in FILES}, "dataset", title, private, dry_run)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -121,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--public", action="store_true", help="let everybody see a new data set; private otherwise")
     parser.add_argument("--dry-run", action="store_true", help="say what would be uploaded, and ask the hub nothing")
     chosen = parser.parse_args(arguments)
-    return command(lambda: publish(chosen.folder, chosen.name, not chosen.public, chosen.dry_run))
+    return run_command(lambda: publish(chosen.folder, chosen.name, not chosen.public, chosen.dry_run))
 
 
 if __name__ == "__main__":

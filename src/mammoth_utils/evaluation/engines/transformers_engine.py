@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils.paths import public_name
+from mammoth_utils.silence_libraries import import_transformers
 
 # Below this many parameters a Llama on a CPU goes through our own loop, above through Hugging Face's generate.
 OWN_LOOP_PARAMETERS = 50_000_000
@@ -40,7 +41,7 @@ class LocalDecoder:
         if device == "cpu":
             torch.set_num_threads(threads)
         self.name, self.adapter, self.device, self.threads = model, adapter, device, threads
-        self.tokenizer = _quiet_transformers().AutoTokenizer.from_pretrained(model, padding_side="left")
+        self.tokenizer = import_transformers().AutoTokenizer.from_pretrained(model, padding_side="left")
         self.model = _loaded(model, adapter, device, dequantise)
         self.stop = stop_ids(self.model, self.tokenizer)
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
@@ -163,18 +164,6 @@ def _until(row: list[int], stop: frozenset[int]) -> list[int]:
 
 def _out_of_memory(error: RuntimeError) -> bool:
     return type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error).lower()
-
-
-def _quiet_transformers() -> Any:
-    """Return the transformers package without progress bars: in a notebook each would stay as a line of output."""
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="IProgress not found")  # raised as tqdm is imported
-        import transformers
-
-    transformers.utils.logging.disable_progress_bar()
-    return transformers
 
 
 def _loaded(model: str, adapter: Path | None, device: str, dequantise: bool) -> Any:

@@ -169,9 +169,9 @@ def cluster_lines(description: RunDescription, count: int = 0) -> list[str]:
     settings = [f"{name}={shlex.quote(value)}" for name, value in variables(description).items()]
     count = count or description.nodes
     launcher = [
-        *settings, shlex.quote(paths.shown(Path(sys.executable))), f"-m {AGENT} --nnodes {count}",
+        *settings, shlex.quote(paths.relative_to_root(Path(sys.executable))), f"-m {AGENT} --nnodes {count}",
         f"--nproc-per-node {per_node(description)} --node-rank $NODE --master-addr $HEAD --master-port {PORT}",
-        f"--rdzv-id {description.name} -m {MODULE} {shlex.quote(paths.shown(description.folder / 'run.json'))}",
+        f"--rdzv-id {description.name} -m {MODULE} {shlex.quote(paths.relative_to_root(description.folder / 'run.json'))}",
     ]  # fmt: skip
     line = " ".join(launcher)
     head = "HEAD=$(scontrol show hostnames $SLURM_JOB_NODELIST | head -n 1)"
@@ -196,11 +196,11 @@ def variables(description: RunDescription) -> dict[str, str]:
     Folders are whole paths, which must lead to the same files from each node. No key or token is among them: the base
     is fetched before, by the page.
     """
-    found = {name: paths.shown(Path(os.environ[name]).expanduser()) for name in FOLDERS if os.environ.get(name)}
+    found = {name: paths.relative_to_root(Path(os.environ[name]).expanduser()) for name in FOLDERS if os.environ.get(name)}
     found |= {name: os.environ[name] for name in WORDS if os.environ.get(name)}
     if description.force:
         found[FORCE_VARIABLE] = "1"
-    return found | {"PYTHONPATH": _search(paths.shown), "PYTHONUNBUFFERED": "1"}
+    return found | {"PYTHONPATH": _search(paths.relative_to_root), "PYTHONUNBUFFERED": "1"}
 
 
 def _search(shown: Callable[[Path], str] = str) -> str:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from mammoth_utils import records
 from mammoth_utils.base_models import download
 from mammoth_utils.base_models.stored_weights import Stored
-from mammoth_utils.silence_libraries import quiet
+from mammoth_utils.silence_libraries import silent_training
 from mammoth_utils.training.description import RunDescription
 from mammoth_utils.training.export import model_card, verify_tensors
 from mammoth_utils.training.export.lora_pairs import Pairs
@@ -295,7 +295,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="say what it needs, and do nothing")
     chosen = parser.parse_args(arguments)
     try:
-        with quiet():
+        with silent_training():
             Pairs.read(chosen.folder / "adapter")
             _there(chosen.device)
             print(f"merging {chosen.folder} needs {needs(chosen.folder)}", flush=True)

@@ -163,9 +163,9 @@ def licence_tag(record: dict[str, Any], base: str) -> str:
     The miniature's base and text are the project's own.
     """
     if record["world"] == "miniature":
-        return licences.TERMS[licences.OURS][0]
+        return licences.TERMS[licences.OURS].tag
     data = _of_data(record)
-    tags = [licences.of_base(base)[0], *(licences.TERMS[name][0] for name in data)]
+    tags = [licences.of_base(base).tag, *(licences.TERMS[name].tag for name in data)]
     binding = list(dict.fromkeys(tag for tag in tags if tag not in PERMISSIVE))
     if binding == ["unknown"] or len(binding) > 1:
         return "other"
@@ -181,9 +181,9 @@ def _licences(record: dict[str, Any], base: str) -> str:
         return "\n".join([*lines, ""])
     found = _of_data(record)
     lines += ["| from | licence | rows | to pass a model on |", "|---|---|---|---|"]
-    tag, asks = licences.of_base(base)
-    lines += [f"| the base, {record['parameters']['base']} | {tag} | | {asks} |"]
-    lines += [f"| the data | {name} | {count:,} | {licences.TERMS[name][2]} |" for name, count in found.items()]
+    terms = licences.of_base(base)
+    lines += [f"| the base, {record['parameters']['base']} | {terms.tag} | | {terms.model} |"]
+    lines += [f"| the data | {name} | {count:,} | {licences.TERMS[name].model} |" for name, count in found.items()]
     lines += ["", "Rationales that a commercial model wrote carry the terms of who served it besides; the paper's "
               "Table 1 says whose each source is.", ""]  # fmt: skip
     lines += ["This is a list of what base and sources say, not legal advice.", ""]

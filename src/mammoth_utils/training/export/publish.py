@@ -1,7 +1,7 @@
 """A trained model on the hub, which nothing does unless it is told to.
 
-``python -m mammoth_utils.training.export.publish runs/train/NAME OWNER/NAME`` sends what a finished run left as one commit,
-compares it there with what was sent, and loads its settings back by name.
+``python -m mammoth_utils.training.export.publish runs/train/NAME OWNER/NAME`` sends what a finished run left as one
+commit, compares it there with what was sent, and loads its settings back by name.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import paths, prompts, records
-from mammoth_utils.hub import HubError, command, upload
-from mammoth_utils.silence_libraries import quiet
+from mammoth_utils.hub import HubError, Upload, run_command, upload_files
+from mammoth_utils.silence_libraries import silent_training
 from mammoth_utils.training.export import model_card
 from mammoth_utils.training.loop import checkpoints
 
@@ -24,7 +24,7 @@ TEXT = (".json", ".md", ".jinja", ".txt")
 
 def publish(
     folder: Path, name: str, kind: str = "auto", base: str = "", private: bool = True, dry_run: bool = False
-) -> dict[str, Any]:
+) -> Upload:
     """Upload what a finished run left, with its card, licences and record.
 
     Args:
@@ -51,11 +51,11 @@ def publish(
     _unchanged(folder, kind, record)
     files = contents(folder, kind, record, name, base)
     _no_place_of_this_machine(files, folder, record)
-    told = upload(name, files, "model", f"{record['name']}: {kind}", private, dry_run)
+    upload = upload_files(name, files, "model", f"{record['name']}: {kind}", private, dry_run)
     if not dry_run:
-        with quiet():
-            _load_back(name, told["commit"], folder / kind, files)
-    return {**told, "kind": kind}
+        with silent_training():
+            _load_back(name, upload.commit, folder / kind, files)
+    return upload
 
 
 def contents(folder: Path, kind: str, record: dict[str, Any], name: str, base: str = "") -> dict[str, Path | bytes]:
@@ -160,7 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="say what would be uploaded, and ask the hub nothing")
     chosen = parser.parse_args(arguments)
     kind = chosen.kind or "auto"
-    return command(lambda: publish(chosen.folder, chosen.name, kind, chosen.base, not chosen.public, chosen.dry_run))
+    private = not chosen.public
+    return run_command(lambda: publish(chosen.folder, chosen.name, kind, chosen.base, private, chosen.dry_run))
 
 
 if __name__ == "__main__":

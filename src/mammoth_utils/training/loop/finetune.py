@@ -11,7 +11,7 @@ from typing import Any
 
 from mammoth_utils import paths, records
 from mammoth_utils.base_models.download import fetch
-from mammoth_utils.silence_libraries import quiet
+from mammoth_utils.silence_libraries import silent_training
 from mammoth_utils.training.description import RunDescription
 from mammoth_utils.training.export import model_card, verify_losses
 from mammoth_utils.training.loop import batches, checkpoints, curve, encoding, guards, trackers
@@ -89,7 +89,7 @@ def _run(description: RunDescription, rows: list[dict], on_step: Callable[[dict]
     if description.miniature and device == "cpu":
         torch.set_num_threads(1)  # one run on two threads is slower than on one, at times twenty times slower
     try:
-        with quiet(), trackers.open(description) as tracked:
+        with silent_training(), trackers.open(description) as tracked:
 
             def told(point: dict[str, float]) -> None:
                 on_step(point)

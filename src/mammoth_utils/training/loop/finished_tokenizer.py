@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mammoth_utils.base_models import locations
-from mammoth_utils.silence_libraries import importing
+from mammoth_utils.silence_libraries import silent_import
 from mammoth_utils.training.description import RunDescription
 from mammoth_utils.training.loop import model
 
@@ -19,7 +19,7 @@ def tokenizer_here(description: RunDescription) -> Any:
         return model.load_tokenizer(description)
     for place in (description.folder / "model", description.folder / "adapter"):
         if any((place / name).is_file() for name in _TOKENIZER):
-            with importing():
+            with silent_import():
                 from transformers import AutoTokenizer
 
             return model.prepare_tokenizer(AutoTokenizer.from_pretrained(place))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import prompts, records
-from mammoth_utils.silence_libraries import importing
+from mammoth_utils.silence_libraries import silent_import
 from mammoth_utils.training.description import RunDescription
 from mammoth_utils.training.loop import guards
 
@@ -23,7 +23,7 @@ TOKENIZER_FILES = (
 
 def load_tokenizer(description: RunDescription) -> Any:
     """The base's tokenizer, ready for training."""
-    with importing():
+    with silent_import():
         from transformers import AutoTokenizer
 
     found = AutoTokenizer.from_pretrained(description.base_path, revision=description.revision or "main")
