@@ -7,7 +7,9 @@ import re
 import shutil
 import sys
 import time
+from pathlib import Path
 
+import golden
 import pytest
 
 from mammoth_utils import grading, paths, records
@@ -30,6 +32,7 @@ from mammoth_utils.grading import question_tokens
 from mammoth_utils.rationale import Problem
 from mammoth_utils.report import row_browser
 
+CASES = Path(__file__).parent / "cases"
 needs_math_verify = pytest.mark.skipif(
     math_verify_client.installed_version() is None, reason="math-verify is not installed"
 )
@@ -100,7 +103,7 @@ def test_which_golds_the_published_rule_can_meet_and_that_the_corrected_one_meet
     assert golds.acceptance(problem(gold), benchmark) == {"published": published, "corrected": "accepts"}, because
 
 
-@pytest.mark.parametrize(("made", "benchmark", "flag", "detail"), [
+FAULTS = [
     (problem(""), "gsm8k", "empty", ""),
     (problem("D", options=("3", "4", "5")), "aqua", "no option", "D of 3"),
     (problem("A", options=("8.75", "9", "8.75")), "aqua", "gold twice", "A = C"),
@@ -111,7 +114,10 @@ def test_which_golds_the_published_rule_can_meet_and_that_the_corrected_one_meet
     (problem("12", "The sum of two numbers is 20. Find the numbers."), "simuleq", "several asked", "12"),
     (problem("3", "How many boys are there? How many girls are there?"), "simuleq", "several asked", "3"),
     (problem("3", "What is the area of the triangle in the figure?"), "math", "figure", ""),
-])  # fmt: skip
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("made", "benchmark", "flag", "detail"), FAULTS)
 def test_a_made_fault_is_found(made, benchmark, flag, detail):
     assert [(one.flag, one.detail) for one in golds.check_gold(made, benchmark)] == [(flag, detail)]
     assert golds.FLAGS[flag][0] in golds.SEVERITIES
@@ -143,7 +149,7 @@ def test_a_finding_of_an_unknown_kind_is_refused():
 GSM8K = "He has 3*4=<<3*4={said}>>{said} pens\nSo he has {last} pens\n#### {gold}"
 
 
-@pytest.mark.parametrize(("name", "gold", "row", "flags", "because"), [
+WORKINGS = [
     ("gsm8k", "12", {"answer": GSM8K.format(said=12, last=12, gold=12)}, [], "all agree"),
     ("gsm8k", "4", {"answer": GSM8K.format(said=12, last=12, gold=4)}, ["own working"], "the gold is another number"),
     ("gsm8k", "12", {"answer": GSM8K.format(said=15, last=12, gold=12)}, ["step"], "3*4 is not 15"),
@@ -168,7 +174,10 @@ GSM8K = "He has 3*4=<<3*4={said}>>{said} pens\nSo he has {last} pens\n#### {gold
     ("mathematics", "5", {"question": "What is the prime factors of 25?"}, [], "not arithmetic alone"),
     ("theoremqa", "5", {"Picture": "images/a.jpg"}, ["figure"], "a picture is named"),
     ("theoremqa", "5", {"Picture": None}, [], "no picture"),
-])  # fmt: skip
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "gold", "row", "flags", "because"), WORKINGS)
 def test_a_gold_is_held_against_the_working_in_its_row(name, gold, row, flags, because):
     assert [one.flag for one in worked_solutions.CHECKS[name](problem(gold), row)] == flags, because
 
@@ -315,6 +324,26 @@ def test_a_process_that_dies_is_a_verdict_and_not_an_error():
         assert verify.judge("number", "1", "3")[0] == "0"
 
 
+def test_what_the_audit_decides_is_what_its_version_says(write_golden):
+    """A character a gold of the tests' pairs: its kind, and whether each rule accepts it; the harness on each pair."""
+    pairs = list(records.read_jsonl(CASES / "grading_table.jsonl"))
+    golds_of = dict.fromkeys((str(row["gold"]), row["benchmark"], tuple(row.get("options") or ())) for row in pairs)
+    problems = [(problem(gold, options=options or None), benchmark) for gold, benchmark, options in golds_of]
+    accepted = [golds.acceptance(made, benchmark) for made, benchmark in problems]
+    texts = [(str(row["answer"]), str(row["gold"])) for row in pairs]
+    found = {
+        "kinds": "".join(chr(65 + golds.KINDS.index(golds.gold_kind(*made))) for made in problems),
+        "matched as text only": "".join(str(int(golds.gold_matches_as_text_only(*made))) for made in problems),
+        **{rule: "".join(status[rule][0] for status in accepted) for rule in ("published", "corrected")},
+        "harness, expressions": "".join(str(int(lm_eval_harness.is_equivalent(*pair))) for pair in texts),
+        "harness, numbers": "".join(str(int(lm_eval_harness.is_same_number(*pair))) for pair in texts),
+        "faults": str([[f.flag for f in golds.check_gold(made, benchmark)] for made, benchmark, *_ in FAULTS]),
+        "workings": str([[f.flag for f in worked_solutions.CHECKS[name](problem(gold), row)]
+                         for name, gold, row, *_ in WORKINGS]),
+    }  # fmt: skip
+    golden.check("audit", "golds", found, write_golden)
+
+
 # --- the record ---------------------------------------------------------------------------------------------------
 
 
@@ -411,7 +440,8 @@ def test_measured_again_the_golds_are_as_the_record_has_them(record, data_dir, n
     assert json.loads(json.dumps(made)) == kept
 
 
-def test_measured_again_the_overlaps_are_as_the_record_has_them(record, data_dir):
+def test_measured_again_the_overlaps_are_as_the_record_has_them(record, data_dir, monkeypatch):
+    monkeypatch.setattr(audit_record, "TRAINING_FILES", {"NumGLUE": audit_record.TRAINING_FILES["NumGLUE"]})
     questions = {name: overlaps.QuestionIndex(sets.load(name, data_dir=data_dir)) for name in ("numglue", "simuleq")}
     pairs = overlaps.find_shared(questions["numglue"], questions["simuleq"])
     assert len(pairs) == 30
@@ -511,14 +541,31 @@ def test_without_data_the_page_reads_the_record(without_data, record):
     assert "records/real/audit.json" in page.provenance().to_string()
 
 
-def test_an_old_record_says_so_and_names_the_command(without_data, monkeypatch):
+@pytest.fixture
+def measured(monkeypatch, record, mini):
+    """The worlds that a page measured; the miniature's audit and the real one's are at hand."""
+    worlds = []
+
+    def measure(world, *names, **options):
+        worlds.append(world)
+        versions = records.versions(*audit_record.DECIDING)
+        return mini if world == "miniature" else {**record, "inputs": {**record["inputs"], "versions": versions}}
+
+    monkeypatch.setattr(audit_page, "measure_audit", measure)
+    return worlds
+
+
+def test_an_old_record_says_so_and_names_the_command(without_data, measured, monkeypatch):
     monkeypatch.setattr(grading, "VERSION", grading.VERSION + 1)
     shown = audit_page.open_audit("svamp").provenance().to_string()
     assert "the record was made with grading version" in shown
     assert audit_record.COMMAND in shown
+    assert measured == ["miniature"]
 
 
-def test_a_folder_with_part_of_the_data_keeps_the_records_figures(without_data, tmp_path, monkeypatch, data_dir):
+def test_a_folder_with_part_of_the_data_keeps_the_records_figures(
+    without_data, measured, tmp_path, monkeypatch, data_dir
+):
     (tmp_path / "part" / "eval").mkdir(parents=True)
     shutil.copy(data_dir / "eval" / "svamp.jsonl", tmp_path / "part" / "eval")
     monkeypatch.setattr(grading, "VERSION", grading.VERSION + 1)
@@ -526,30 +573,18 @@ def test_a_folder_with_part_of_the_data_keeps_the_records_figures(without_data, 
     assert page.origin == "records/real/audit.json"
     assert list(page.problems) == ["svamp"]
     assert page.stale_reasons
+    assert measured == ["miniature"]
 
 
-def test_an_old_record_is_measured_again_where_the_data_is_and_then_read(
-    without_data, monkeypatch, data_dir, record, mini
-):
-    asked = []
-
-    def measured(world, *names, **how):
-        asked.append(world)
-        return (
-            {**record, "inputs": {**record["inputs"], "versions": records.versions(*audit_record.DECIDING)}}
-            if world == "real"
-            else mini
-        )
-
+def test_an_old_record_is_measured_again_where_the_data_is_and_then_read(without_data, measured, monkeypatch, data_dir):
     monkeypatch.setattr(grading, "VERSION", grading.VERSION + 1)
-    monkeypatch.setattr(audit_page, "measure_audit", measured)
     first = audit_page.open_audit("svamp", data_dir=str(data_dir))
     second = audit_page.open_audit("svamp", data_dir=str(data_dir))
     third = audit_page.open_audit("svamp", data_dir=str(data_dir), again=True)
-    assert [one.origin for one in (first, second, third)] == [
+    assert [page.origin for page in (first, second, third)] == [
         "measured in this run", "runs/audit/real.json", "measured in this run",
     ]  # fmt: skip
-    assert asked.count("real") == 2
+    assert measured.count("real") == 2
     assert first.stale_reasons == second.stale_reasons == ()
 
 
@@ -561,7 +596,7 @@ def test_without_math_verify_its_columns_are_left_out_and_the_page_says_so(witho
     assert "not installed" in page.provenance().to_string()
 
 
-def test_a_file_of_ones_own_is_put_before_the_graders(without_data, tmp_path):
+def test_a_file_of_ones_own_is_put_before_the_graders(without_data, measured, tmp_path):
     file = tmp_path / "mine.jsonl"
     asked = {"id": "a", "benchmark": "gsm8k", "kind": "cot", "question": "How many?", "gold": "18"}
     rows = [{**asked, "completion": f"The answer is {answer}."} for answer in ("18", "18.0", "19")]
