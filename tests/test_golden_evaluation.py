@@ -57,7 +57,7 @@ def decisions(decodings):
     """Each pass as a count and a hash of its prompts; for each problem the kinds that were asked for, which of them
     gave the answer, and under each rule the place of the attempt that counts and its answer."""
     decoder = Scripted()
-    attempts = hybrid.decode_all(PROBLEMS, decoder, decodings, 100)
+    attempts = hybrid.decode(PROBLEMS, decoder, decodings, 100)
     together = "+".join(decodings)
     found = {}
     for number, prompts in enumerate(decoder.passes, 1):
@@ -65,9 +65,9 @@ def decisions(decodings):
         found[f"{together}, pass {number}"] = f"{len(prompts)} prompts {digest}"
     for decoding, rows in attempts.items():
         for problem, made in zip(PROBLEMS, rows, strict=True):
-            case = [problem.id.split("/")[1], "+".join(attempt.kind for attempt in made), reading.giver(made)]
+            case = [problem.id.split("/")[1], "+".join(attempt.kind for attempt in made), reading.answering_kind(made)]
             for rule in RULES:
-                counting = reading.final(made, rule)
+                counting = reading.counting_attempt(made, rule)
                 case.append(f"{made.index(counting)}: {counting.answers[rule]}")
             found.setdefault(f"{together}, {decoding}, {problem.set}", []).append(", ".join(case))
     return {name: one if isinstance(one, str) else " | ".join(one) for name, one in found.items()}

@@ -38,7 +38,7 @@ class Fixed:
 
 def decoded(problem, decoding, **completions):
     decoder = Fixed(**completions)
-    (attempts,) = hybrid.decode([problem], decoder, decoding)
+    (attempts,) = hybrid.decode([problem], decoder, [decoding], 100)[decoding]
     return attempts, [prompt for asked in decoder.passes for prompt in asked]
 
 
@@ -81,7 +81,7 @@ def test_the_papers_runner_asks_for_a_program_on_multiple_choice_and_falls_back_
 ):
     attempts, seen = decoded(CHOICE, "paper", pot=program, cot="The answer is B.", match="unused")
     assert seen == asked, because
-    assert reading.final(attempts, "published").answers["published"] == "B"
+    assert reading.counting_attempt(attempts, "published").answers["published"] == "B"
 
 
 def test_the_papers_runner_has_the_model_map_an_answer_that_is_no_option():
@@ -91,9 +91,9 @@ def test_the_papers_runner_has_the_model_map_an_answer_that_is_no_option():
         prompts.alpaca("Please find the closest option to 42. The options are (A) 41 (B) 42 (C) 43")
         + prompts.CHOICE_PREFILL
     )
-    assert reading.final(attempts, "published").answers["published"] == "B"
-    assert reading.giver(attempts) == "p"
-    assert reading.final(attempts, "corrected").kind == "pot", "the value of an option is an answer there"
+    assert reading.counting_attempt(attempts, "published").answers["published"] == "B"
+    assert reading.answering_kind(attempts) == "p"
+    assert reading.counting_attempt(attempts, "corrected").kind == "pot", "the value of an option is an answer there"
 
 
 def test_the_second_call_quotes_a_hundred_characters_and_never_runs_what_comes_back():
@@ -106,12 +106,12 @@ def test_the_second_call_quotes_a_hundred_characters_and_never_runs_what_comes_b
 def test_one_kind_alone_never_falls_back(decoding, asked):
     attempts, seen = decoded(OPEN, decoding, pot="print()", cot="hm")
     assert seen == asked
-    assert reading.giver(attempts) == "-"
+    assert reading.answering_kind(attempts) == "-"
 
 
 def test_several_ways_share_one_set_of_completions_decoded_in_one_pass():
     decoder = Fixed(pot="print()", cot="The answer is B 42.")
-    ways = hybrid.decode_all([OPEN, CHOICE], decoder, ("hybrid", "cot", "pot"))
+    ways = hybrid.decode([OPEN, CHOICE], decoder, ("hybrid", "cot", "pot"), 100)
     assert sorted(decoder.passes[0]) == sorted([OPEN_POT, OPEN_COT, CHOICE_POT, CHOICE_COT])
     assert len(decoder.passes) == 1
     assert [[attempt.kind for attempt in made] for made in ways["hybrid"]] == [["pot", "cot"], ["cot"]]
@@ -128,12 +128,12 @@ def test_many_problems_are_decoded_in_two_passes_and_keep_their_order():
 
     problems = [Problem(f"svamp/{n}", f"Which is number {n}?", str(n), set="svamp") for n in range(1, 9)]
     decoder = Numbers()
-    made = hybrid.decode(problems, decoder, "hybrid")
+    made = hybrid.decode(problems, decoder, ["hybrid"], 100)["hybrid"]
     assert [len(asked) for asked in decoder.passes] == [8, 4]
-    assert [reading.final(attempts, "published").answers["published"] for attempts in made] == [
+    assert [reading.counting_attempt(attempts, "published").answers["published"] for attempts in made] == [
         one.gold for one in problems
     ]
-    assert "".join(reading.giver(attempts) for attempts in made) == "pcpcpcpc"
+    assert "".join(reading.answering_kind(attempts) for attempts in made) == "pcpcpcpc"
 
 
 @pytest.mark.parametrize(("completion", "published", "corrected", "because"), [
@@ -153,15 +153,15 @@ def test_one_execution_serves_both_rules(completion, published, corrected, becau
 
 
 def test_an_endless_program_is_a_status_and_not_an_exception(monkeypatch):
-    monkeypatch.setattr(reading, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(reading, "PROGRAM_TIMEOUT_S", 0.5)
     attempts, _ = decoded(OPEN, "hybrid", pot="while True:\n    pass\nprint(1)", cot="The answer is 42.")
     assert attempts[0].execution.status == "timeout"
-    assert reading.final(attempts, "published").answers["published"] == "42"
+    assert reading.counting_attempt(attempts, "published").answers["published"] == "42"
 
 
 def test_an_unknown_decoding_is_refused_with_the_choices():
     with pytest.raises(ValueError, match="unknown decoding 'beam'; known: hybrid, paper, cot, pot"):
-        hybrid.decode([OPEN], Fixed(), "beam")
+        hybrid.decode([OPEN], Fixed(), ["beam"], 100)
 
 
 @pytest.mark.parametrize(("name", "rules", "choice"), [

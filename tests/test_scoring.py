@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -13,9 +14,8 @@ import pandas
 import pytest
 from completion_files import generated
 
-from mammoth_utils import paths, records
-from mammoth_utils.evaluation import scoring, stored_completions, tables
-from mammoth_utils.evaluation.description import describe
+from mammoth_utils import grading, paths, records
+from mammoth_utils.evaluation import benchmarks, describe_evaluation, evaluate, pipeline, scoring, tables
 from mammoth_utils.miniature import benchmarks as miniature
 from mammoth_utils.prompts import POT_TRIGGER
 
@@ -64,8 +64,8 @@ def without_times(record):
 
 
 def test_true_rationales_score_full_marks_under_both_rules_on_every_miniature_benchmark(model):
-    description = describe(model=str(model), benchmarks=",".join(miniature.BENCHMARKS), limit=20)
-    record = scoring.evaluate(description, decoder=Truth())
+    description = describe_evaluation(model=str(model), benchmarks=",".join(miniature.BENCHMARKS), limit=20)
+    record = evaluate(description, decoder=Truth())
     frame = tables.table(record)
     assert frame["published"].tolist() == [1.0] * 12, frame
     assert frame["corrected"].tolist() == [1.0] * 12, frame
@@ -76,7 +76,7 @@ def test_true_rationales_score_full_marks_under_both_rules_on_every_miniature_be
 
 
 def test_a_record_holds_one_mark_an_item_under_each_rule_and_says_which_kind_answered(model):
-    record = scoring.evaluate(describe(model=str(model), benchmarks=TWO, limit=6), decoder=Truth(wrong=("pot",)))
+    record = evaluate(describe_evaluation(model=str(model), benchmarks=TWO, limit=6), decoder=Truth(wrong=("pot",)))
     entry, choice = record["benchmarks"]["mini-gsm8k"], record["benchmarks"]["mini-aqua"]
     assert entry["items"]["published"] == "111111"
     assert entry["items"]["kinds"] == "cccccc", "every program printed nothing, so prose answered"
@@ -84,7 +84,7 @@ def test_a_record_holds_one_mark_an_item_under_each_rule_and_says_which_kind_ans
     assert record["decodings"]["pot"]["mini-gsm8k"]["items"]["corrected"] == "nnnnnn"
     assert record["decodings"]["pot"]["mini-gsm8k"]["items"]["kinds"] == "------"
     assert (entry["in_domain"], entry["choice"], choice["choice"], entry["n"]) == (True, False, True, 6)
-    assert entry["items"]["ids"] == [problem.id for problem in scoring.sets.load("mini-gsm8k", limit=6)]
+    assert entry["items"]["ids"] == [problem.id for problem in benchmarks.load("mini-gsm8k", limit=6)]
     assert len(entry["items"]["families"]) == len(entry["items"]["fields"]) == 6
     assert record["world"] == "miniature"
     assert record["model"]["hash"] == records.sha256(model / "model.safetensors")
@@ -92,24 +92,24 @@ def test_a_record_holds_one_mark_an_item_under_each_rule_and_says_which_kind_ans
 
 
 def test_a_finished_run_is_read_and_decodes_nothing(model):
-    description = describe(model=str(model), benchmarks=TWO, limit=4)
-    first, again = scoring.evaluate(description, decoder=Truth()), Truth()
-    assert scoring.evaluate(description, decoder=again) == first
+    description = describe_evaluation(model=str(model), benchmarks=TWO, limit=4)
+    first, again = evaluate(description, decoder=Truth()), Truth()
+    assert evaluate(description, decoder=again) == first
     assert again.passes == 0
 
 
 def test_a_run_cut_off_goes_on_with_the_benchmark_it_was_at_and_ends_with_the_same_record(model):
-    description = describe(model=str(model), benchmarks=TWO, limit=4)
+    description = describe_evaluation(model=str(model), benchmarks=TWO, limit=4)
     with pytest.raises(KeyboardInterrupt):
-        scoring.evaluate(description, decoder=Truth(dies_at=2))
+        evaluate(description, decoder=Truth(dies_at=2))
     assert not (description.folder / "record.json").exists()
     assert (description.folder / "parts" / "mini-gsm8k.json").is_file()
     rest = Truth()
-    record = scoring.evaluate(description, decoder=rest)
+    record = evaluate(description, decoder=rest)
     assert rest.passes == 1, "only the second benchmark was left"
     assert not (description.folder / "parts").exists()
-    undisturbed = scoring.evaluate(
-        describe(model=str(model), benchmarks=TWO, limit=4, name=description.name + "-b"), decoder=Truth()
+    undisturbed = evaluate(
+        describe_evaluation(model=str(model), benchmarks=TWO, limit=4, name=description.name + "-b"), decoder=Truth()
     )
     undisturbed["model"]["name"] = undisturbed["parameters"]["name"] = description.name
     assert without_times(record) == without_times(undisturbed)
@@ -117,23 +117,122 @@ def test_a_run_cut_off_goes_on_with_the_benchmark_it_was_at_and_ends_with_the_sa
 
 
 def test_a_model_with_other_weights_is_evaluated_again_and_the_old_record_is_kept_aside(model):
-    description = describe(model=str(model), benchmarks="mini-gsm8k", limit=4)
-    scoring.evaluate(description, decoder=Truth())
+    description = describe_evaluation(model=str(model), benchmarks="mini-gsm8k", limit=4)
+    evaluate(description, decoder=Truth())
     (model / "model.safetensors").write_bytes(b"other weights")
-    record = scoring.evaluate(description, decoder=Truth(wrong=("pot", "cot")))
+    record = evaluate(description, decoder=Truth(wrong=("pot", "cot")))
     assert record["benchmarks"]["mini-gsm8k"]["published"]["correct"] == 0
     aside = records.read_json(description.folder.with_name(description.folder.name + ".old-1") / "record.json")
     assert aside["benchmarks"]["mini-gsm8k"]["published"]["correct"] == 4
 
 
+class Unasked:
+    """A decoder that nobody may ask."""
+
+    def complete(self, prompts, max_new_tokens, on_progress=None):
+        raise AssertionError(f"{len(prompts)} prompts were decoded again")
+
+
+@pytest.fixture(params=["miniature", "real"])
+def finished(request, model, tmp_path, monkeypatch):
+    """A finished evaluation in either world: its description, its record, and the decoder that wrote it."""
+    decoder = Truth(wrong=("pot",))
+    if request.param == "miniature":
+        description = describe_evaluation(model=str(model), benchmarks="mini-gsm8k", limit=4)
+    else:
+        monkeypatch.setenv("MAMMOTH_DATA_DIR", str(tmp_path))
+        rows = [{"question": one.problem.question, "answer": f"\n#### {one.problem.gold}"}
+                for one in miniature.truths("mini-gsm8k")[:4]]  # fmt: skip
+        records.write_jsonl(tmp_path / "eval" / "gsm8k.jsonl", rows)
+        description = describe_evaluation(model=str(model), benchmarks="gsm8k")
+    return description, evaluate(description, decoder=decoder), decoder
+
+
+def marks(record):
+    return {name: entry["items"] for name, entry in record["benchmarks"].items()}
+
+
+@pytest.mark.parametrize("package", ["grading", "programs", "evaluation", "prompts"])
+def test_another_version_of_what_decides_grades_stored_completions_again_and_decodes_nothing(
+    finished, package, monkeypatch
+):
+    description, first, _ = finished
+    assert first["decoded"] == first["completions"] > 0
+    monkeypatch.setattr(importlib.import_module(f"mammoth_utils.{package}"), "VERSION", 99)
+    again = evaluate(description, decoder=Unasked())
+    assert again["inputs"]["versions"][package] == 99
+    assert {**again["inputs"], "versions": 0} == {**first["inputs"], "versions": 0}
+    assert (again["decoded"], again["completions"]) == (0, first["completions"])
+    assert marks(again) == marks(first)
+    assert again["decoder"] == first["decoder"], "the record says which decoder wrote the completions"
+    aside = description.folder.with_name(f"{description.folder.name}.old-1")
+    assert records.read_json(aside / "record.json") == first
+    assert evaluate(description, decoder=Unasked()) == again, "and is read from then on"
+
+
+def test_a_fallback_that_the_new_grading_needs_is_asked_for_and_nothing_else(model, monkeypatch):
+    description = describe_evaluation(model=str(model), benchmarks="mini-gsm8k", limit=4, also=())
+    assert evaluate(description, decoder=Truth())["completions"] == 4, "every program gave its answer"
+    monkeypatch.setattr(grading, "VERSION", 99)
+    read = grading.answer_after_run
+    monkeypatch.setattr(grading, "answer_after_run", lambda *how: None if how[2] is not None else read(*how))
+    decoder = Truth()
+    record = evaluate(description, decoder=decoder)
+    assert (decoder.passes, record["decoded"], record["completions"]) == (1, 4, 8)
+    assert record["benchmarks"]["mini-gsm8k"]["items"]["kinds"] == "cccc"
+    assert record["decoder"] == decoder.describe()
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+def test_a_regrading_that_was_cut_off_still_decodes_nothing(finished, monkeypatch):
+    description, first, _ = finished
+    monkeypatch.setattr(grading, "VERSION", 99)
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "write_record", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(description, decoder=Unasked())
+    monkeypatch.setattr(grading, "VERSION", 100)
+    assert marks(evaluate(description, decoder=Unasked())) == marks(first)
+
+
+def test_other_weights_are_decoded_again_whatever_was_stored(finished, model):
+    description, first, _ = finished
+    (model / "model.safetensors").write_bytes(b"other weights")
+    again = evaluate(description, decoder=Truth(wrong=("pot", "cot")))
+    assert again["decoded"] == again["completions"]
+    assert again["benchmarks"][description.benchmarks[0]]["corrected"]["correct"] == 0
+
+
+def test_a_record_of_an_older_project_is_graded_again_from_its_completions(finished):
+    """Records were once bound to a hash of the code, and those of real benchmarks to nothing."""
+    description, first, _ = finished
+    file = description.folder / "record.json"
+    old = {key: value for key, value in first.items() if key != "decoded"}
+    old["inputs"] = {key: value for key, value in first["inputs"].items() if key != "versions"} | {"code": "0" * 16}
+    records.write_json(file, old)
+    again = evaluate(description, decoder=Unasked())
+    assert again["inputs"] == first["inputs"]
+    assert marks(again) == marks(first)
+
+
+def test_a_record_without_its_attempts_is_decoded_again(finished, monkeypatch):
+    description, first, decoder = finished
+    (description.folder / "attempts.jsonl").unlink()
+    monkeypatch.setattr(grading, "VERSION", 99)
+    assert evaluate(description, decoder=decoder)["decoded"] == first["decoded"]
+
+
 def test_another_run_in_the_same_folder_is_refused_with_the_lines_that_differ(model):
-    scoring.evaluate(describe(model=str(model), benchmarks="mini-gsm8k", limit=2, name="mine"), decoder=Truth())
+    evaluate(describe_evaluation(model=str(model), benchmarks="mini-gsm8k", limit=2, name="mine"), decoder=Truth())
     with pytest.raises(records.RunMismatchError, match="limit: there 2, asked 3"):
-        scoring.evaluate(describe(model=str(model), benchmarks="mini-gsm8k", limit=3, name="mine"), decoder=Truth())
+        evaluate(describe_evaluation(model=str(model), benchmarks="mini-gsm8k", limit=3, name="mine"), decoder=Truth())
 
 
 def test_fallbacks_are_counted_with_what_the_prose_earned_and_how_the_program_ended(model):
-    record = scoring.evaluate(describe(model=str(model), benchmarks=TWO, limit=5), decoder=Truth(wrong=("pot",)))
+    record = evaluate(describe_evaluation(model=str(model), benchmarks=TWO, limit=5), decoder=Truth(wrong=("pot",)))
     frame = tables.fallbacks(record)
     assert frame.to_dict("records") == [
         {
@@ -153,8 +252,8 @@ def test_items_on_which_the_rules_differ_are_shown_with_both_verdicts(model):
         def write(self, prompt):
             return super().write(prompt).replace("print(", "ans = (")
 
-    record = scoring.evaluate(
-        describe(model=str(model), benchmarks="mini-gsm8k", limit=8, decoding="pot"), decoder=Unprinted()
+    record = evaluate(
+        describe_evaluation(model=str(model), benchmarks="mini-gsm8k", limit=8, decoding="pot"), decoder=Unprinted()
     )
     frame = tables.differing(record)
     assert len(frame) == tables.table(record)["differ"].iloc[0] > 0
@@ -165,7 +264,7 @@ def test_items_on_which_the_rules_differ_are_shown_with_both_verdicts(model):
 
 def test_progress_names_each_benchmark_before_it_starts(model):
     seen = []
-    scoring.evaluate(describe(model=str(model), benchmarks=TWO, limit=2), lambda *step: seen.append(step), Truth())
+    evaluate(describe_evaluation(model=str(model), benchmarks=TWO, limit=2), lambda *step: seen.append(step), Truth())
     assert seen == [("mini-gsm8k", 0, 2), ("mini-aqua", 1, 2), ("", 2, 2)]
 
 
@@ -185,7 +284,7 @@ def trained(name, method="full", finished=True):
 
 def test_the_model_that_train_left_is_found_by_its_parameters(model):
     folder = trained("llama-1m-cot-full-s0")
-    found = describe(size="1m", mixture="cot")
+    found = describe_evaluation(size="1m", mixture="cot")
     assert (found.name, found.model, found.adapter, found.method) == (
         "llama-1m-cot-full-s0-hybrid", str(folder / "model"), "", "full",
     )  # fmt: skip
@@ -197,7 +296,7 @@ def test_the_model_that_train_left_is_found_by_its_parameters(model):
 
 def test_an_adapter_is_found_with_its_base_and_whether_that_was_in_4_bits(model):
     folder = trained("llama-1m-cot-qlora-s0", "qlora")
-    found = describe(
+    found = describe_evaluation(
         size="1m", mixture="cot", method="qlora", decoding="cot", split="dev", limit=5, benchmarks="mini-math"
     )
     assert (found.model, found.adapter, found.dequantise) == ("llama-1m", str(folder / "adapter"), True)
@@ -207,7 +306,7 @@ def test_an_adapter_is_found_with_its_base_and_whether_that_was_in_4_bits(model)
 def test_at_miniature_size_auto_means_full_as_in_training(model):
     trained("llama-1m-cot-full-s0")
     trained("llama-1m-cot-qlora-s0", "qlora")
-    assert describe(mixture="cot").method == "full"
+    assert describe_evaluation(mixture="cot").method == "full"
 
 
 @pytest.mark.parametrize(("arguments", "error", "message"), [
@@ -222,13 +321,13 @@ def test_at_miniature_size_auto_means_full_as_in_training(model):
 ])  # fmt: skip
 def test_what_cannot_be_evaluated_is_refused_with_the_choices_or_the_command(model, arguments, error, message):
     with pytest.raises(error, match=message):
-        describe(**arguments)
+        describe_evaluation(**arguments)
 
 
 def test_a_training_that_did_not_finish_is_refused(model):
     trained("llama-1m-G-full-s0", finished=False)
     with pytest.raises(FileNotFoundError, match="did not finish"):
-        describe(mixture="G")
+        describe_evaluation(mixture="G")
 
 
 # --- stored completions ----------------------------------------------------------------------------------------------
@@ -243,7 +342,7 @@ def test_a_stored_file_is_graded_into_a_record_of_the_same_form(tmp_path, model)
     names = ("benchmark", "id", "kind", "question", "completion", "gold")
     rows = [dict(zip(names, row, strict=True)) for row in table]
     file = records.write_jsonl(tmp_path / "stored.jsonl", rows)
-    record = scoring.evaluate(describe(completions=str(file)))
+    record = evaluate(describe_evaluation(completions=str(file)))
     gsm8k = record["benchmarks"]["gsm8k"]
     assert gsm8k["items"]["corrected"] == "10"
     assert gsm8k["items"]["ids"] == ["a", "b"]
@@ -251,9 +350,9 @@ def test_a_stored_file_is_graded_into_a_record_of_the_same_form(tmp_path, model)
     assert tables.table(record)["corrected"].tolist()[:2] == [0.5, 1.0]
     assert {row["question"] for row in tables.attempts(record)} == {"6*7?", "1+1?"}
     assert str(tmp_path) not in json.dumps(record)
-    assert scoring.evaluate(describe(completions=str(file))) == record
+    assert evaluate(describe_evaluation(completions=str(file))) == record
     records.write_jsonl(file, rows[:1])
-    assert scoring.evaluate(describe(completions=str(file)))["benchmarks"]["gsm8k"]["n"] == 1, (
+    assert evaluate(describe_evaluation(completions=str(file)))["benchmarks"]["gsm8k"]["n"] == 1, (
         "a changed file is graded again"
     )
 
@@ -262,8 +361,8 @@ def test_a_stored_file_is_graded_without_torch(tmp_path, model):
     row = {"benchmark": "gsm8k", "kind": "pot", "question": "?", "completion": "print(4)", "gold": "4"}
     file = records.write_jsonl(tmp_path / "one.jsonl", [row])
     code = (
-        "import sys; from mammoth_utils.evaluation import scoring; "
-        f"r = scoring.evaluate(scoring.describe(completions={str(file)!r})); "
+        "import sys; from mammoth_utils.evaluation import describe_evaluation, evaluate; "
+        f"r = evaluate(describe_evaluation(completions={str(file)!r})); "
         "assert r['benchmarks']['gsm8k']['published']['correct'] == 1; "
         "sys.exit(', '.join(sorted({'torch', 'transformers', 'pandas'} & set(sys.modules))) or None)"
     )
@@ -275,14 +374,14 @@ def test_benchmarks_that_a_stored_file_does_not_hold_are_named(tmp_path, model):
     row = {"benchmark": "gsm8k", "kind": "cot", "question": "?", "completion": "The answer is 4", "gold": "4"}
     file = records.write_jsonl(tmp_path / "one.jsonl", [row])
     with pytest.raises(ValueError, match="holds no completion of svamp; it holds gsm8k"):
-        scoring.evaluate(describe(completions=str(file), benchmarks="svamp"))
+        evaluate(describe_evaluation(completions=str(file), benchmarks="svamp"))
 
 
 def peak_bytes(path):
     """The most memory that Python held while a file was graded and shown as the page does, and the record."""
     tracemalloc.start()
     try:
-        record = scoring.evaluate(describe(completions=str(path)))
+        record = evaluate(describe_evaluation(completions=str(path)))
         count = tables.summary(record)["differ"]
         assert len(tables.differing(record)) == min(count, 300)
         tables.table(record), tables.by_decoding(record), tables.fallbacks(record), tables.example(record)
@@ -292,7 +391,7 @@ def peak_bytes(path):
 
 
 def test_the_memory_of_the_page_does_not_grow_with_the_file(tmp_path, model, monkeypatch):
-    monkeypatch.setattr(stored_completions, "NAMED", 100)
+    monkeypatch.setattr(scoring, "NAMED", 100)
     few, many = (generated(tmp_path / f"{count}.jsonl.gz", count) for count in (500, 4_000))
     peak_bytes(generated(tmp_path / "first.jsonl.gz", 500))  # fills the caches, whose size is bounded
     (small, _), (large, record) = peak_bytes(few), peak_bytes(many)
@@ -313,5 +412,5 @@ def test_a_long_list_of_differing_items_is_cut_and_says_so():
 @pytest.mark.long
 def test_stored_programs_of_a_real_model_read_as_published(model):
     file = Path(os.environ["MAMMOTH_DATA_DIR"]) / "outputs" / "pot_gsm8k_fewshot.jsonl.gz"
-    record = scoring.evaluate(describe(completions=str(file)))
+    record = evaluate(describe_evaluation(completions=str(file)))
     assert tables.table(record)["corrected"].iloc[0] == pytest.approx(0.716, abs=0.003)

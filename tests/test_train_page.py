@@ -20,7 +20,7 @@ import pytest
 
 from mammoth_utils import pages, paths, records, scales
 from mammoth_utils.curation.sources import release
-from mammoth_utils.evaluation import scoring
+from mammoth_utils.evaluation import describe_evaluation
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZES, METHODS = ("7b", "13b", "34b", "70b"), ("full", "lora", "qlora")
@@ -123,7 +123,7 @@ def test_the_line_that_ends_the_page_evaluates_this_very_model(runs, monkeypatch
     line = next(line for line in outputs(runs.page("7b", "qlora")).splitlines() if "notebooks/evaluate.ipynb" in line)
     words = line.split()
     given = {words[at + 1]: words[at + 2] for at, word in enumerate(words) if word == "-p"}
-    plan = scoring.describe(**pages.resolve("evaluate", given).as_dict())
+    plan = describe_evaluation(**pages.resolve("evaluate", given).as_dict())
     folder = paths.run_dir("train", "llama-7b-hybrid-qlora-s0-max_steps2-max_length512")
     assert Path(plan.model) == folder / "model"
     assert plan.world == "real"

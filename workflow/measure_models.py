@@ -87,12 +87,13 @@ def default_run_name() -> str:
 
 def train_and_evaluate(model: dict[str, Any]) -> dict[str, str]:
     """Train and evaluate one model, or read its records where they exist; return the names of its runs by stage."""
-    from mammoth_utils.evaluation import scoring
+    from mammoth_utils.evaluation import describe_evaluation, evaluate
 
     extra = model.get("evaluate", {})
     if model.get("mixture") == UNTUNED:
-        evaluation = scoring.describe(size=model["size"], family=model.get("family", "auto"), mixture=UNTUNED, **extra)
-        scoring.evaluate(evaluation)
+        base = {"size": model["size"], "family": model.get("family", "auto"), "mixture": UNTUNED}
+        evaluation = describe_evaluation(**base, **extra)
+        evaluate(evaluation)
         return {"evaluate": evaluation.name}
     from mammoth_utils.curation import mixtures
     from mammoth_utils.training.loop.finetune import finetune
@@ -103,11 +104,11 @@ def train_and_evaluate(model: dict[str, Any]) -> dict[str, str]:
     plain = describe_training({key: model[key] for key in MODEL if key in model})
     if training.name == plain.name:
         # Described as the page describes it, so that both are one record.
-        evaluation = scoring.describe(**{key: getattr(training, key) for key in MODEL}, **extra)
+        evaluation = describe_evaluation(**{key: getattr(training, key) for key in MODEL}, **extra)
     else:
         of = {"size": training.size, "family": training.family, "model": str(training.folder)}
-        evaluation = scoring.describe(**of, **extra)
-    scoring.evaluate(evaluation)
+        evaluation = describe_evaluation(**of, **extra)
+    evaluate(evaluation)
     return {"train": training.name, "evaluate": evaluation.name}
 
 

@@ -73,7 +73,7 @@ def main() -> int:
     prompt = prompts.prompt(asked, "pot")
     say("The prompt, as the model sees it", prompt)
 
-    from mammoth_utils.evaluation.engines.decoders import load_decoder
+    from mammoth_utils.evaluation import load_decoder
 
     base = str(paths.miniature_models() / scales.scale(SIZE).base)
     say("What the shipped base model says", load_decoder(base).complete([prompt], 40)[0].strip() or "(nothing)")

@@ -24,6 +24,12 @@ MARKS = {"correct": "1", "incorrect": "0", "no_answer": "n", "ungradable_gold": 
 _BASE = "base"  # stands where a trained model's method does
 
 
+def check_known(what: str, value: str, known: Sequence[str]) -> None:
+    """Raise ValueError if a value is none of the known ones, naming them."""
+    if value not in known:
+        raise ValueError(f"unknown {what} {value!r}; known: {', '.join(known)}")
+
+
 @dataclass(frozen=True)
 class RunName:
     """The name of a training run, such as ``llama-1m-hybrid-full-s0``, or of a base: ``llama-1m-none-base``.

@@ -14,8 +14,8 @@ from typing import Any
 from mammoth_utils import records
 from mammoth_utils.audit import lm_eval_harness
 from mammoth_utils.audit.math_verify_client import MathVerify, answer_form
+from mammoth_utils.evaluation import PROGRAM_TIMEOUT_S
 from mammoth_utils.evaluation import benchmarks as sets
-from mammoth_utils.evaluation.attempts import TIMEOUT_S
 from mammoth_utils.grading import (
     Graded,
     bare_options,
@@ -59,7 +59,7 @@ def compare_graders(completions: Path, verifier: MathVerify | None, benchmarks: 
     """
     marks: dict[str, list[str]] = {grader: [] for grader in (*GRADERS, "authors")}
     names, differing, number = [], [], 0
-    for graded in grade_file(completions, RULES, timeout_s=TIMEOUT_S, workers=1):
+    for graded in grade_file(completions, RULES, timeout_s=PROGRAM_TIMEOUT_S, workers=1):
         name = sets.ALIASES.get(graded.benchmark, graded.benchmark)
         if benchmarks is not None and name not in benchmarks:
             continue

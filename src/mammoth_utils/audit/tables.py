@@ -13,7 +13,7 @@ from mammoth_utils.audit import golds
 from mammoth_utils.audit.audit_record import correct_completions
 from mammoth_utils.audit.grader_comparison import GRADER_NAMES, GRADERS, MARK_NAMES, NOT_GRADED
 from mammoth_utils.evaluation import benchmarks as sets
-from mammoth_utils.evaluation.tables import paper_name
+from mammoth_utils.evaluation import paper_name
 from mammoth_utils.grading import grade
 from mammoth_utils.rationale import Problem
 from mammoth_utils.records import Record

@@ -1,7 +1,17 @@
 """Evaluation: nine benchmarks, completions, attempts, accuracy. Loading it loads no torch."""
 
-from mammoth_utils.evaluation.benchmarks import BENCHMARKS, Benchmark, load
-
-__all__ = ["BENCHMARKS", "Benchmark", "load"]
+import lazy_loader
 
 VERSION = 1  # of what a model is asked, in which order, and which attempt counts
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["benchmarks", "tables"],
+    submod_attrs={
+        "attempts": ["PROGRAM_TIMEOUT_S"],
+        "benchmarks": ["paper_name"],
+        "description": ["describe_evaluation"],
+        "engines.decoders": ["load_decoder"],
+        "pipeline": ["evaluate"],
+    },
+)

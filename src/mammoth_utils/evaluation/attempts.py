@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from mammoth_utils import grading
+from mammoth_utils.records import Record
 from mammoth_utils.vocabulary import RULES
 
 if TYPE_CHECKING:
     from mammoth_utils.programs import Execution
 
-TIMEOUT_S = 5.0  # the runner's
-KEPT_OUTPUT = 2_000  # characters of a program's output that an attempt keeps
+PROGRAM_TIMEOUT_S = 5.0  # the runner's
+KEPT_OUTPUT = 2_000  # characters of a program's output that a record keeps
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Attempt:
         prompt: What the model was asked, whole.
         completion: What it wrote.
         program: What was run, or None if no rule saw a program.
-        execution: What happened when it ran, or None.
+        execution: What happened to the program, or None.
         answers: Under each rule the answer's text, or None where nothing was found.
         program_for: Rules that read this completion as a program.
     """
@@ -38,17 +39,24 @@ class Attempt:
     answers: dict[str, str | None] = field(default_factory=dict)
     program_for: tuple[str, ...] = ()
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the attempt as a record keeps it."""
-        execution = summary(self.execution) if self.execution is not None else None
-        return {**self.__dict__, "execution": execution, "answers": dict(self.answers),
-                "program_for": list(self.program_for)}  # fmt: skip
+    def as_dict(self) -> Record:
+        """Return the attempt as ``attempts.jsonl`` keeps it."""
+        execution = _kept_part(self.execution) if self.execution is not None else None
+        return {**self.__dict__, "execution": execution, "program_for": list(self.program_for)}
 
 
-# --- reading an attempt ----------------------------------------------------------------------------------------------
+def _kept_part(execution: Execution) -> Record:
+    """Return what ``attempts.jsonl`` keeps of an execution: the beginning of each text."""
+    return {
+        "status": execution.status,
+        "printed": (execution.printed or "")[:KEPT_OUTPUT],
+        "output": (execution.output or "")[:KEPT_OUTPUT],
+        "error": (execution.error or "")[:KEPT_OUTPUT] or None,
+        "seconds": round(execution.seconds, 3),
+    }
 
 
-def unread(kind: str, prompt: str, completion: str) -> Attempt:
+def start_attempt(kind: str, prompt: str, completion: str) -> Attempt:
     """Return an attempt with its program; the runner reads a mapped option as text and never runs it."""
     programs = _programs(kind, completion)
     rules = tuple(rule for rule in RULES if programs[rule] is not None)
@@ -59,11 +67,13 @@ def _programs(kind: str, completion: str) -> dict[str, str | None]:
     return {rule: None if kind == "match" else grading.program_under(rule, completion, kind) for rule in RULES}
 
 
-def executed(attempts: Sequence[Attempt], run: Callable[[list[str]], Iterable[Any]] | None = None) -> list[Attempt]:
-    """The attempts with their programs run, each program once: one execution serves both rules.
+def run_attempts(
+    attempts: Sequence[Attempt], run: Callable[[list[str]], Iterable[Execution]] | None = None
+) -> list[Attempt]:
+    """Return the attempts with their programs run, each program once: one execution serves both rules.
 
     Args:
-        attempts: From ``unread``.
+        attempts: From ``start_attempt``.
         run: Programs to executions in their order, such as ``Sandbox.run_all``; None starts a sandbox for this call,
             with the best isolation that this machine has.
     """
@@ -72,23 +82,12 @@ def executed(attempts: Sequence[Attempt], run: Callable[[list[str]], Iterable[An
     programs = list(dict.fromkeys(attempt.program for attempt in attempts if attempt.program is not None))
     if not programs:
         return list(attempts)
-    executions = run(programs) if run else run_programs(programs, timeout_s=TIMEOUT_S, isolation="auto")
-    ran = dict(zip(programs, executions, strict=True))
-    return [one if one.program is None else _with(one, execution=ran[one.program]) for one in attempts]
+    executions = run(programs) if run else run_programs(programs, timeout_s=PROGRAM_TIMEOUT_S, isolation="auto")
+    by_program = dict(zip(programs, executions, strict=True))
+    return [replace(attempt, execution=by_program.get(attempt.program)) for attempt in attempts]
 
 
-def summary(execution: Execution) -> dict[str, Any]:
-    """Return what a record keeps of an execution: the beginning of what was printed."""
-    return {
-        "status": execution.status,
-        "printed": (execution.printed or "")[:KEPT_OUTPUT],
-        "output": (execution.output or "")[:KEPT_OUTPUT],
-        "error": (execution.error or "")[:KEPT_OUTPUT] or None,
-        "seconds": round(execution.seconds, 3),
-    }
-
-
-def printed_for_runner(attempt: Attempt) -> str:
+def output_of_runner(attempt: Attempt) -> str:
     """Return what the runner grades of an attempt that it reads as a program: what was printed unless it failed.
 
     A fenced block was run without its fence; the runner runs the fence too, which is no Python and prints nothing.
@@ -98,10 +97,17 @@ def printed_for_runner(attempt: Attempt) -> str:
     return grading.output_under("published", attempt.execution).strip("\n")
 
 
-def read(
+def read_answers(
     attempt: Attempt, benchmark: str, options: Sequence[str] | None = None, question: str | None = None
 ) -> Attempt:
-    """Return the attempt with its answer under each rule."""
+    """Return the attempt with its answer under each rule.
+
+    Args:
+        attempt: From ``run_attempts``.
+        benchmark: Whose rules read the answers.
+        options: Texts of the options of a multiple-choice question.
+        question: The question, whose own numbers are no answer.
+    """
     programs = _programs(attempt.kind, attempt.completion)
     answers: dict[str, str | None] = {}
     for rule in RULES:
@@ -109,11 +115,11 @@ def read(
             attempt.completion, programs, attempt.execution, benchmark, rule, options, question
         )
         answers[rule] = answer.text if answer else None
-    return _with(attempt, answers=answers)
+    return replace(attempt, answers=answers)
 
 
-def final(attempts: Sequence[Attempt], rule: str) -> Attempt:
-    """The attempt whose answer counts under a rule.
+def counting_attempt(attempts: Sequence[Attempt], rule: str) -> Attempt:
+    """Return the attempt whose answer counts under a rule.
 
     Published: the last one, as in the runner. Corrected: the first in which an answer was found, else the last.
     """
@@ -122,12 +128,11 @@ def final(attempts: Sequence[Attempt], rule: str) -> Attempt:
     return next((attempt for attempt in attempts if attempt.answers[rule]), attempts[-1])
 
 
-def giver(attempts: Sequence[Attempt]) -> str:
-    """Which kind gave the answer: ``p``, ``c``, or ``-`` where no rule found one. ``match`` counts for its source."""
+def answering_kind(attempts: Sequence[Attempt]) -> str:
+    """Return the kind that gave the answer as a letter, ``p`` or ``c``, or ``-`` where no rule found one.
+
+    ``match`` counts for the attempt that it maps.
+    """
     if not any(attempt.answers[rule] for attempt in attempts for rule in RULES):
         return "-"
     return [attempt.kind for attempt in attempts if attempt.kind != "match"][-1][0]
-
-
-def _with(attempt: Attempt, **changes: Any) -> Attempt:
-    return Attempt(**{**attempt.__dict__, **changes})

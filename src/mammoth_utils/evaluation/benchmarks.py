@@ -11,14 +11,14 @@ from typing import Any
 
 from mammoth_utils import paths, records
 from mammoth_utils.rationale import LETTERS, Problem
-from mammoth_utils.vocabulary import MINI
+from mammoth_utils.vocabulary import MINI, check_known
 
-WORLDS = ("miniature", "real")
+SPLITS = {"miniature": ("test", "dev"), "real": ("test",)}  # on "dev" alone anything is chosen
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is known of an evaluation set before it is opened.
+    """An evaluation set, as it is known before it is opened.
 
     Attributes:
         name: Ours, such as ``mmlu_math`` or ``mini-mmlu``.
@@ -62,22 +62,21 @@ ALIASES = {"deepmind": "mathematics", "mmlu_mathematics": "mmlu_math", "mmlu": "
 
 
 def names(world: str) -> tuple[str, ...]:
-    """The nine benchmarks of a world in the paper's order, and TheoremQA last where the world has it.
+    """Return the nine benchmarks of a world in the paper's order, and TheoremQA last where the world has it.
 
     Raises:
         ValueError: If the world is unknown.
     """
+    check_known("world", world, tuple(SPLITS))
     if world == "real":
         return tuple(BENCHMARKS)
-    if world != "miniature":
-        raise ValueError(f"unknown world {world!r}; known: {', '.join(WORLDS)}")
     from mammoth_utils.miniature import benchmarks as miniature
 
     return tuple(miniature.BENCHMARKS)
 
 
 def info(name: str) -> Benchmark:
-    """The description of a benchmark of either world; the files' own names count as aliases.
+    """Return what is known of a benchmark of either world; the files' own names count as aliases.
 
     Raises:
         ValueError: If it is unknown, with the nearest name and the choices.
@@ -97,8 +96,17 @@ def info(name: str) -> Benchmark:
     raise ValueError(f"unknown benchmark {name!r}{hint} known: {', '.join(known)}")
 
 
+def paper_name(name: str) -> str:
+    """Return how a table calls a benchmark: the paper's name, with ``mini-`` before a miniature's."""
+    try:
+        known = info(name)
+    except ValueError:
+        return name  # a completions file may hold a benchmark of its own
+    return f"{MINI}{known.paper_name}" if known.world == "miniature" else known.paper_name
+
+
 def resolve(wanted: str | Sequence[str], world: str) -> tuple[str, ...]:
-    """The benchmarks that a page's parameter names, in the paper's order and each once.
+    """Return the benchmarks that a page's parameter names, in the paper's order and each once.
 
     Args:
         wanted: ``"all"`` (the world's nine) or names joined by commas, or a sequence of names.
@@ -108,26 +116,26 @@ def resolve(wanted: str | Sequence[str], world: str) -> tuple[str, ...]:
         ValueError: If a name is unknown, belongs to the other world, or none is given.
     """
     known = names(world)
-    given = wanted.split(",") if isinstance(wanted, str) else list(wanted)
-    given = [name.strip() for name in given if name.strip()]
-    if given == ["all"]:
+    listed = wanted.split(",") if isinstance(wanted, str) else wanted
+    listed = [name.strip() for name in listed if name.strip()]
+    if listed == ["all"]:
         return tuple(name for name in known if name != "theoremqa")
-    if not given:
+    if not listed:
         raise ValueError(f"no benchmark named; expected 'all' or some of {', '.join(known)}")
     chosen = set()
-    for name in given:
-        found = info(name)
-        if found.world != world:
+    for name in listed:
+        benchmark = info(name)
+        if benchmark.world != world:
             other = f"{MINI}{name}" if world == "miniature" else name.removeprefix(MINI)
             near = f" did you mean {other!r}?" if other in known else ""
-            raise ValueError(f"{name!r} is a {found.world} benchmark, the model is of the {world} world;{near}"
+            raise ValueError(f"{name!r} is a {benchmark.world} benchmark, the model is of the {world} world;{near}"
                              f" known there: {', '.join(known)}")  # fmt: skip
-        chosen.add(found.name)
+        chosen.add(benchmark.name)
     return tuple(name for name in known if name in chosen)
 
 
 def load(name: str, split: str = "test", limit: int = 0, data_dir: Path | str | None = None) -> list[Problem]:
-    """The problems of a benchmark, in its file's order.
+    """Load the problems of a benchmark, in its file's order.
 
     Args:
         name: One of ``BENCHMARKS``, or a ``mini-`` name.
@@ -142,9 +150,8 @@ def load(name: str, split: str = "test", limit: int = 0, data_dir: Path | str | 
     benchmark = info(name)
     if limit < 0:
         raise ValueError(f"limit is {limit}; expected 0 for all problems, or a positive number")
-    splits = ("test", "dev") if benchmark.world == "miniature" else ("test",)
-    if split not in splits:
-        raise ValueError(f"{benchmark.name} has no split {split!r}; known: {', '.join(splits)}")
+    if split not in SPLITS[benchmark.world]:
+        raise ValueError(f"{benchmark.name} has no split {split!r}; known: {', '.join(SPLITS[benchmark.world])}")
     if benchmark.world == "miniature":
         from mammoth_utils.miniature import benchmarks as miniature
 
@@ -161,7 +168,7 @@ def load(name: str, split: str = "test", limit: int = 0, data_dir: Path | str | 
 
 
 def file(name: str, data_dir: Path | str | None = None) -> Path:
-    """The file of a real benchmark.
+    """Return the file of a real benchmark.
 
     Raises:
         FileNotFoundError: If the folder or the file is not there, naming ``make data`` and ``MAMMOTH_DATA_DIR``.
@@ -256,7 +263,7 @@ _MARKER = re.compile(r"\(([A-J])\) ?")
 
 
 def _with_embedded_options(text: str) -> dict[str, Any]:
-    """Question and options of a text that ends in ``Answer Choices: (A) ... (B) ...``; options None without them.
+    """Return question and options of a text that ends in ``Answer Choices: (A) ... (B) ...``, else options None.
 
     The parts put together again by ``Problem.instruction`` are the text, byte for byte: a text for which they
     would not be stays whole, since the prompt must be the one that the authors' loader makes.
@@ -273,7 +280,7 @@ def _with_embedded_options(text: str) -> dict[str, Any]:
 
 
 def _in_order(listed: str) -> Iterator[re.Match[str]]:
-    """The markers (A), (B), ... that come in alphabetical order; others belong to an option's text."""
+    """Yield the markers (A), (B), ... that come in alphabetical order; others belong to an option's text."""
     expected = 0
     for mark in _MARKER.finditer(listed):
         if expected < len(LETTERS) and mark[1] == LETTERS[expected]:
@@ -282,7 +289,7 @@ def _in_order(listed: str) -> Iterator[re.Match[str]]:
 
 
 def boxed(solution: str) -> str:
-    r"""The text in the last ``\boxed`` of a solution, with or without braces; the reference answer of MATH.
+    r"""Return the text in the last ``\boxed`` of a solution, with or without braces; the reference answer of MATH.
 
     Raises:
         KeyError: If there is none.

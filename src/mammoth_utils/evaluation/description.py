@@ -1,4 +1,4 @@
-"""What an evaluation is, resolved: which model, asked how, on which problems, under which name."""
+"""The description of an evaluation: which model, asked how, on which problems, under which name."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from mammoth_utils.base_models.weights import find_model, require_weights, weigh
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.evaluation.engines.endpoint import is_endpoint
 from mammoth_utils.paths import public_name
-from mammoth_utils.scales import METHODS, MIXTURES, scale
-from mammoth_utils.vocabulary import DECODINGS, MINI, STORED, UNTUNED, RunName, evaluation_name
+from mammoth_utils.scales import METHODS, MIXTURES, Scale, scale
+from mammoth_utils.vocabulary import DECODINGS, MINI, STORED, UNTUNED, RunName, check_known, evaluation_name
 
 # The longest true rationale of the miniature has about 175 tokens; the real limit is the runner's README command.
 NEW_TOKENS = {"miniature": 200, "real": 1500}
@@ -23,13 +23,13 @@ NEW_TOKENS = {"miniature": 200, "real": 1500}
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation, checked; ``describe`` makes it.
+    """One evaluation, checked; ``describe_evaluation`` returns it.
 
     Attributes:
         name: Of the run's folder below ``runs/evaluate``.
         world: ``"miniature"`` or ``"real"``.
         size: Scale, with ``family``, ``mixture``, ``method`` and ``seed`` as ``train`` has them; ``mixture`` is
-            ``"none"`` for an untuned base, and all are empty where ``model`` was given.
+            ``"none"`` for an untuned base, and all but ``method`` are empty where ``model`` was given.
         model: What is loaded: a folder (relative to the project where it is inside), a hub name or an endpoint.
         adapter: Folder of an adapter merged into it, or empty.
         base: The base model's name.
@@ -62,7 +62,7 @@ class Evaluation:
 
     @property
     def folder(self) -> Path:
-        """Where the run's files are."""
+        """The folder of the run's files."""
         return paths.run_dir("evaluate", self.name)
 
     @property
@@ -71,14 +71,16 @@ class Evaluation:
         return bool(self.adapter) and self.method == "qlora"
 
     def as_dict(self) -> dict[str, Any]:
-        """The description as JSON holds it: lists for tuples, and no folder of this machine outside the project."""
+        """Return the description as JSON holds it, without this machine's folders outside the project."""
         shown = {key: public_name(getattr(self, key)) for key in ("model", "adapter", "base", "completions")}
         lists = {"also": list(self.also), "benchmarks": list(self.benchmarks)}
         return {**dataclasses.asdict(self), **shown, **lists}
 
 
 @dataclass(frozen=True)
-class _Found:
+class FoundModel:
+    """A model that an evaluation loads: a name for its runs, where it lies, and how it was trained."""
+
     name: str
     model: str
     adapter: str = ""
@@ -86,7 +88,7 @@ class _Found:
     method: str = ""
 
 
-def describe(
+def describe_evaluation(
     size: str = "1m",
     family: str = "auto",
     mixture: str = "hybrid",
@@ -102,7 +104,7 @@ def describe(
     also: tuple[str, ...] | None = None,
     max_new_tokens: int = 0,
 ) -> Evaluation:
-    """The resolved description of an evaluation; nothing is loaded for it.
+    """Return the resolved description of an evaluation; nothing is loaded for it.
 
     Args:
         size: Scale of the model that ``train`` left.
@@ -125,10 +127,9 @@ def describe(
         ValueError: If a value is unknown, naming the choices.
         FileNotFoundError: If the model or the file is not there, naming the command that makes it.
     """
-    if decoding not in DECODINGS:
-        raise ValueError(f"unknown decoding {decoding!r}; known: {', '.join(DECODINGS)}")
+    check_known("decoding", decoding, DECODINGS)
     if completions:
-        return _stored(completions, benchmarks, name)
+        return _completions_file(completions, benchmarks, name)
     world = _world(size, family, model, benchmarks)
     chosen = sets.resolve(benchmarks, world)
     splits = ("test", "dev") if world == "miniature" else ("test",)
@@ -138,73 +139,97 @@ def describe(
         raise ValueError(f"limit is {limit} and max_new_tokens {max_new_tokens}; expected 0 or positive numbers")
     if also is None:
         also = ("cot", "pot") if world == "miniature" and decoding == "hybrid" else ()
-    for one in also:
-        if one not in DECODINGS:
-            raise ValueError(f"unknown decoding {one!r}; known: {', '.join(DECODINGS)}")
+    for other in also:
+        check_known("decoding", other, DECODINGS)
     if model:
-        found, size, family, mixture, seed = given(model), "", "", "", 0
+        found, size, family, mixture, seed = find_given(model), "", "", "", 0
     else:
         family = scale(size, family).family
-        found = trained(size, family, mixture, method, seed)
+        found = find_trained(size, family, mixture, method, seed)
     some = chosen if chosen != sets.resolve("all", world) else ()
     return Evaluation(
-        name or evaluation_name(found.name, decoding, split, some, limit), world, size, family, mixture, found.method, seed, found.model, found.adapter,
-        found.base, decoding, tuple(one for one in also if one != decoding), chosen, split, limit, "",
-        max_new_tokens or NEW_TOKENS[world],
-    )  # fmt: skip
+        name=name or evaluation_name(found.name, decoding, split, some, limit),
+        world=world,
+        size=size,
+        family=family,
+        mixture=mixture,
+        method=found.method,
+        seed=seed,
+        model=found.model,
+        adapter=found.adapter,
+        base=found.base,
+        decoding=decoding,
+        also=tuple(other for other in also if other != decoding),
+        benchmarks=chosen,
+        split=split,
+        limit=limit,
+        completions="",
+        max_new_tokens=max_new_tokens or NEW_TOKENS[world],
+    )
 
 
 def _world(size: str, family: str, model: str, benchmarks: str) -> str:
-    """Which world is asked for: a named benchmark says so, else the scale does."""
-    if benchmarks.strip() != "all":
-        first = benchmarks.split(",")[0].strip()
-        if model:
-            return "miniature" if first.startswith(MINI) else "real"
+    """Return the world that is asked for: of a given model the first benchmark's, else the scale's."""
+    if model and benchmarks.strip() != "all":
+        return "miniature" if benchmarks.strip().startswith(MINI) else "real"
     return "miniature" if scale(size, family).miniature else "real"
 
 
-def _stored(completions: str, benchmarks: str, name: str) -> Evaluation:
-    file = Path(completions)
-    candidates = [file, paths.root() / file]
-    folder = paths.data()
-    candidates += [folder / file] if folder is not None else []
-    found = next((one for one in candidates if one.is_file()), None)
-    if found is None:
+def _completions_file(completions: str, benchmarks: str, name: str) -> Evaluation:
+    """Return the description of a file's grading: the file is looked for here, in the project and in the data."""
+    folders = [Path(), paths.root(), *filter(None, [paths.data()])]
+    places = [folder / completions for folder in folders]
+    file = next((place for place in places if place.is_file()), None)
+    if file is None:
         raise FileNotFoundError(
-            f"expected a completions file, got {completions!r}; looked at {', '.join(map(str, candidates))}"
+            f"expected a completions file, got {completions!r}; looked at {', '.join(map(str, places))}"
         )
-    stem = found.name.removesuffix(".gz").removesuffix(".jsonl")
-    wanted = () if benchmarks.strip() == "all" else tuple(sets.info(one.strip()).name for one in benchmarks.split(","))
-    world = "miniature" if wanted and wanted[0].startswith(MINI) else "real"
-    parts = ["completions", slug(stem), *(["+".join(wanted)] if wanted else [])]
-    label = name or "-".join(parts)
-    return Evaluation(label, world, "", "", "", "", 0, "", "", "", STORED, (), wanted, "test", 0, str(found), 0)
+    names = [] if benchmarks.strip() == "all" else benchmarks.split(",")
+    chosen = tuple(sets.info(each.strip()).name for each in names)
+    stem = slug(file.name.removesuffix(".gz").removesuffix(".jsonl"))
+    return Evaluation(
+        name=name or "-".join(filter(None, ("completions", stem, "+".join(chosen)))),
+        world="miniature" if chosen and chosen[0].startswith(MINI) else "real",
+        size="",
+        family="",
+        mixture="",
+        method="",
+        seed=0,
+        model="",
+        adapter="",
+        base="",
+        decoding=STORED,
+        also=(),
+        benchmarks=chosen,
+        split="test",
+        limit=0,
+        completions=str(file),
+        max_new_tokens=0,
+    )
 
 
 # --- finding the model -----------------------------------------------------------------------------------------------
 
 
-def trained(size: str, family: str, mixture: str, method: str, seed: int) -> _Found:
-    """The model that ``train`` left for these parameters, or the untuned base for the mixture ``"none"``.
+def find_trained(size: str, family: str, mixture: str, method: str, seed: int) -> FoundModel:
+    """Return the model that ``train`` left for these parameters, or the untuned base for the mixture ``"none"``.
 
     Raises:
         ValueError: If a value is unknown, or ``method="auto"`` finds several.
         FileNotFoundError: If there is none, naming the command that makes it.
     """
-    one = scale(size, family)
     if mixture == UNTUNED:
-        return _base(one.base, one.miniature, str(RunName(family, size, UNTUNED)))
+        return _find_base(scale(size, family), str(RunName(family, size, UNTUNED)))
     if mixture not in MIXTURES:
         raise ValueError(f"unknown mixture {mixture!r}; known: {', '.join(MIXTURES)}, {UNTUNED} (the untuned base)")
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
-    tried = [each for each in METHODS if each != "auto"] if method == "auto" else [method]
-    names = [str(RunName(family, size, mixture, each, seed)) for each in tried]
+    check_known("method", method, METHODS)
+    methods = METHODS[1:] if method == "auto" else (method,)
+    names = [str(RunName(family, size, mixture, each, seed)) for each in methods]
     there = [name for name in names if (paths.run_dir("train", name) / "run.json").is_file()]
     if len(there) > 1:
         # At miniature size `auto` is full fine-tuning, as in `train`; elsewhere the reader has to say.
         full = str(RunName(family, size, mixture, "full", seed))
-        if not (one.miniature and full in there):
+        if not (scale(size, family).miniature and full in there):
             raise ValueError(f"several models answer to that: {', '.join(there)}; say which method")
         there = [full]
     if not there:
@@ -215,46 +240,46 @@ def trained(size: str, family: str, mixture: str, method: str, seed: int) -> _Fo
         raise FileNotFoundError(
             f"no trained model {' or '.join(names)} below {paths.runs() / 'train'}; make it with\n  {command}"
         )
-    return given(str(paths.run_dir("train", there[0])))
+    return find_given(str(paths.run_dir("train", there[0])))
 
 
-def given(model: str) -> _Found:
-    """The model that a path, a run of ``train``, a hub name or an address means.
+def find_given(model: str) -> FoundModel:
+    """Return the model that a path, a run of ``train``, a hub name or an address means.
 
     Raises:
         FileNotFoundError: If it is a folder without a finished training or weights.
     """
     if is_endpoint(model):
         address = model.split("://", 1)[1]
-        return _Found(slug(address), model, base=model.partition("#")[2])
-    folder = next((one for one in (Path(model), paths.root() / model) if (one / "run.json").is_file()), None)
+        return FoundModel(slug(address), model, base=model.partition("#")[2])
+    folders = (Path(model), paths.root() / model)
+    folder = next((folder for folder in folders if (folder / "run.json").is_file()), None)
     if folder is None:
-        path = find_model(model)
-        known = Path(path).is_dir()
-        return _Found(slug(Path(path).name if known else path), path, base=path)
+        place = find_model(model)
+        return FoundModel(slug(Path(place).name if Path(place).is_dir() else place), place, base=place)
     if not (folder / "record.json").is_file():
         raise FileNotFoundError(f"the training in {folder} did not finish; start it again, it goes on where it was")
     run = records.read_json(folder / "run.json")
     base = run.get("base") or scale(run["size"], run["family"]).base
     if weight_files(folder / "model"):
-        return _Found(folder.name, str(folder / "model"), "", base, run["method"])
-    require_weights(folder / "adapter")
-    place = base_at_revision(base, run.get("revision", ""))
-    return _Found(folder.name, place, str(folder / "adapter"), base, run["method"])
+        return FoundModel(folder.name, str(folder / "model"), "", base, run["method"])
+    adapter = require_weights(folder / "adapter")
+    return FoundModel(folder.name, base_at_revision(base, run.get("revision", "")), str(adapter), base, run["method"])
 
 
-def _base(base: str, miniature: bool, name: str) -> _Found:
-    if not miniature:
-        return _Found(name, base, base=base, method="base")
-    folder = paths.miniature_models() / base
+def _find_base(of: Scale, name: str) -> FoundModel:
+    """Return the untuned base of a scale: the miniature's folder, or the hub name."""
+    if not of.miniature:
+        return FoundModel(name, of.base, base=of.base, method="base")
+    folder = paths.miniature_models() / of.base
     if not weight_files(folder):
         raise FileNotFoundError(
-            f"the base {base} ships with the project in {folder}, and is not there; restore it from git, "
-            f"or make it again with\n  python -m mammoth_utils.miniature.pretraining {base}"
+            f"the base {of.base} ships with the project in {folder}, and is not there; restore it from git, "
+            f"or make it again with\n  python -m mammoth_utils.miniature.pretraining {of.base}"
         )
-    return _Found(name, str(folder), base=base, method="base")
+    return FoundModel(name, str(folder), base=of.base, method="base")
 
 
 def slug(text: str) -> str:
-    """A name for a folder: letters, digits and ``._+-`` of a text."""
+    """Return a name for a folder: letters, digits and ``._+-`` of a text."""
     return re.sub(r"[^A-Za-z0-9._+-]+", "-", text).strip("-.") or "model"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from mammoth_utils import paths, records
 from mammoth_utils.evaluation import benchmarks as sets
-from mammoth_utils.vocabulary import MINI, RULES
+from mammoth_utils.records import Record
+from mammoth_utils.vocabulary import RULES
 
 if TYPE_CHECKING:
     import pandas
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 AVERAGES = {"all": "average", "in": "in-domain average", "out": "out-of-domain average"}
 
 
-def entries(record: dict[str, Any], decoding: str = "") -> dict[str, dict[str, Any]]:
-    """The benchmarks of a record under one way of decoding; empty for the record's own.
+def entries(record: Record, decoding: str = "") -> dict[str, Record]:
+    """Return the benchmarks of a record under one way of decoding; empty for the record's own.
 
     Raises:
         KeyError: If the record does not hold that way, naming those it does.
@@ -32,8 +33,8 @@ def entries(record: dict[str, Any], decoding: str = "") -> dict[str, dict[str, A
     return record["decodings"][decoding]
 
 
-def table(record: dict[str, Any], decoding: str = "", averages: bool = True) -> pandas.DataFrame:
-    """One row per benchmark, then the averages over all, in domain and out of domain.
+def table(record: Record, decoding: str = "", averages: bool = True) -> pandas.DataFrame:
+    """Return one row per benchmark, then the averages over all, in domain and out of domain.
 
     Accuracies are fractions; an average is the mean of its benchmarks' accuracies, each counting once, as in the
     paper. ``differ`` counts the items that one rule calls correct and the other does not.
@@ -51,7 +52,7 @@ def table(record: dict[str, Any], decoding: str = "", averages: bool = True) -> 
         rows.append(
             {
                 "benchmark": name,
-                "name": paper_name(name),
+                "name": sets.paper_name(name),
                 "in_domain": entry["in_domain"],
                 "choice": entry["choice"],
                 "n": entry["n"],
@@ -70,23 +71,14 @@ def table(record: dict[str, Any], decoding: str = "", averages: bool = True) -> 
     return pandas.DataFrame(rows + means)
 
 
-def _mean(label: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+def _mean(label: str, rows: list[Record]) -> Record:
     parts = {key: sum(row[key] for row in rows) / len(rows) for key in (*RULES, "prose")}
     sums = {key: sum(row[key] for row in rows) for key in ("n", "differ", "no_answer")}
     return {"benchmark": label, "name": label, "in_domain": None, "choice": None, **sums, **parts}
 
 
-def paper_name(name: str) -> str:
-    """How a table calls a benchmark: the paper's name, with ``mini-`` before a miniature's."""
-    try:
-        found = sets.info(name)
-    except ValueError:
-        return name  # a stored file may hold a benchmark of its own
-    return f"{MINI}{found.paper_name}" if found.world == "miniature" else found.paper_name
-
-
-def by_decoding(record: dict[str, Any]) -> pandas.DataFrame:
-    """One row for each way of decoding that a record holds, with its averages under both rules.
+def by_decoding(record: Record) -> pandas.DataFrame:
+    """Return one row for each way of decoding that a record holds, with its averages under both rules.
 
     Columns: ``decoding``, then ``published`` and ``corrected`` over all benchmarks, in domain and out of domain, where
     the record has such benchmarks.
@@ -102,8 +94,8 @@ def by_decoding(record: dict[str, Any]) -> pandas.DataFrame:
     return pandas.DataFrame(rows)
 
 
-def summary(record: dict[str, Any]) -> dict[str, Any]:
-    """A record in numbers for prose: problems, benchmarks, averages in per cent, differing items, minutes."""
+def summary(record: Record) -> Record:
+    """Return a record in numbers for prose: problems, benchmarks, averages in per cent, differing items, minutes."""
     frame = table(record, averages=False)
     return {
         "benchmarks": len(frame),
@@ -117,8 +109,8 @@ def summary(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def example(record: dict[str, Any], folder: Path | None = None) -> dict[str, Any]:
-    """The first problem of a record whose program ran and printed something, else the first problem."""
+def example(record: Record, folder: Path | None = None) -> Record:
+    """Return the first problem of a record whose program ran and printed something, else the first problem."""
     first = None
     for row in attempts(record, folder):
         first = first or row
@@ -130,8 +122,8 @@ def example(record: dict[str, Any], folder: Path | None = None) -> dict[str, Any
     return first
 
 
-def verdicts(row: dict[str, Any], decoding: str) -> pandas.DataFrame:
-    """Both verdicts on one problem: a row a rule, with the answer that was read, the outcome and the reason."""
+def verdicts(row: Record, decoding: str) -> pandas.DataFrame:
+    """Return both verdicts on one problem: a row a rule, with the answer that was read, the outcome and the reason."""
     import pandas
 
     found = row["decodings"][decoding]
@@ -139,7 +131,7 @@ def verdicts(row: dict[str, Any], decoding: str) -> pandas.DataFrame:
 
 
 def folded(frame: pandas.DataFrame, title: str, of: int) -> Any:
-    """A table that a reader opens with a click, for a notebook's output; where ``of`` are more rows, it says so."""
+    """Return a table that a reader opens with a click; its title says so where ``of`` are more rows."""
     from IPython.display import HTML
 
     note = f" (the first {len(frame)} of them)" if of > len(frame) else ""
@@ -147,8 +139,8 @@ def folded(frame: pandas.DataFrame, title: str, of: int) -> Any:
     return HTML(f"<details><summary>{html.escape(title + note)}</summary>{body}</details>")
 
 
-def attempts(record: dict[str, Any], folder: Path | None = None) -> Iterator[dict[str, Any]]:
-    """The rows of ``attempts.jsonl`` beside a record, one a problem.
+def attempts(record: Record, folder: Path | None = None) -> Iterator[Record]:
+    """Return the rows of ``attempts.jsonl`` beside a record, one a problem.
 
     Raises:
         FileNotFoundError: If the file is not there, for example since only the record was committed.
@@ -159,10 +151,8 @@ def attempts(record: dict[str, Any], folder: Path | None = None) -> Iterator[dic
     return records.read_jsonl(file)
 
 
-def differing(
-    record: dict[str, Any], decoding: str = "", folder: Path | None = None, most: int = 300
-) -> pandas.DataFrame:
-    """The first items that one rule calls correct and the other does not, with both verdicts and their reasons.
+def differing(record: Record, decoding: str = "", folder: Path | None = None, most: int = 300) -> pandas.DataFrame:
+    """Return the first items that one rule calls correct and the other does not, with both verdicts and their reasons.
 
     How many there are in all is the sum of ``differ`` in `table`.
     """
@@ -191,8 +181,8 @@ def differing(
     return pandas.DataFrame(rows, columns=["benchmark", "question", "gold", *names])
 
 
-def fallbacks(record: dict[str, Any], decoding: str = "", folder: Path | None = None) -> pandas.DataFrame:
-    """How often a program gave nothing, by benchmark, and what the prose asked for then earned.
+def fallbacks(record: Record, decoding: str = "", folder: Path | None = None) -> pandas.DataFrame:
+    """Return how often a program gave nothing, by benchmark, and what the prose asked for then earned.
 
     Columns: ``benchmark``, ``programs`` (problems first asked for a program), ``gave_nothing``, ``answered`` (by the
     prose), ``correct`` and ``corrected`` (of those, under the published and the corrected rule), ``why`` (how the
@@ -201,7 +191,7 @@ def fallbacks(record: dict[str, Any], decoding: str = "", folder: Path | None = 
     import pandas
 
     way = decoding or record["decoding"]
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Record] = {}
     for row in attempts(record, folder):
         made = [row["attempts"][place] for place in row["decodings"][way]["order"]]
         if made[0]["kind"] != "pot":

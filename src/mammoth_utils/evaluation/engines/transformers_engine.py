@@ -140,7 +140,7 @@ class LocalDecoder:
         return [_until(row, self.stop) for row in written[:, longest:].tolist()]
 
     def _text(self, prompt: list[int], continuation: list[int]) -> str:
-        """Return the text that a continuation adds to its prompt: decoded together, since some decoders drop a first space."""
+        """Return what a continuation adds to its prompt: decoded together, since some decoders drop a first space."""
         shown = [token for token in continuation if token not in self._hidden]
         settings = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
         before = self.tokenizer.decode(prompt, **settings)

@@ -1,0 +1,122 @@
+"""A completions file graded into a record of the same form as a decoded one; without torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from mammoth_utils import records
+from mammoth_utils.evaluation import benchmarks as sets
+from mammoth_utils.evaluation.attempts import PROGRAM_TIMEOUT_S, Attempt, answering_kind
+from mammoth_utils.evaluation.description import Evaluation
+from mammoth_utils.evaluation.run_folder import attempt_row, write_record
+from mammoth_utils.evaluation.scoring import BenchmarkScore
+from mammoth_utils.grading import Graded, grade_file
+from mammoth_utils.paths import public_name
+from mammoth_utils.records import Record
+from mammoth_utils.vocabulary import MINI, RULES, STORED
+
+
+def grade_completions_file(description: Evaluation, inputs: Record, isolation: str = "auto") -> Record:
+    """Return the record of a file's completions under both rules.
+
+    The rows stream: a few hundred are held at a time, whatever the length of the file.
+
+    Args:
+        description: Names the file, and the benchmarks whose rows count where it names some.
+        inputs: From ``run_folder.inputs_of``.
+        isolation: How programs are confined.
+
+    Raises:
+        ValueError: If the file holds none of the benchmarks that were asked for, naming those it holds.
+        CompletionsError: If a row is not as DESIGN.md section 10 has it, with its line.
+    """
+    started, file = time.perf_counter(), Path(description.completions)
+    scores: dict[str, BenchmarkScore] = {}
+    questions: set[str] = set()  # benchmarks with a row that has no options
+    rows = _rows(description, isolation, scores, questions)
+    records.write_jsonl(description.folder / "attempts.jsonl", rows)
+    entries = {name: _entry(name, score, name not in questions) for name, score in scores.items() if score.n}
+    total = sum(score.n for score in scores.values())
+    fields = {
+        "world": "miniature" if all(name.startswith(MINI) for name in entries) else "real",
+        "model": {"name": description.name, "hash": inputs["completions"]},
+        "benchmarks": entries,
+        "decodings": {},
+        "inputs": inputs,
+        "completions": total,
+        "decoder": {"engine": STORED, "model": public_name(file), "rows": total},
+        "environment": records.environment(),
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+    return write_record(description, isolation, fields)
+
+
+def _rows(
+    description: Evaluation, isolation: str, scores: dict[str, BenchmarkScore], questions: set[str]
+) -> Iterator[Record]:
+    """Yield the rows that count in the form of ``attempts.jsonl``, counting them into ``scores``.
+
+    Raises:
+        ValueError: At the end, if the file holds none of the benchmarks that were asked for.
+    """
+    file, asked = Path(description.completions), description.benchmarks
+    for graded in grade_file(file, RULES, timeout_s=PROGRAM_TIMEOUT_S, isolation=isolation):
+        name = own_name(graded.benchmark)
+        score = scores.setdefault(name, BenchmarkScore())
+        if asked and name not in asked:
+            continue
+        problem, attempts = _problem(name, graded), [_attempt(graded)]
+        if not problem["options"]:
+            questions.add(name)
+        names = (problem["id"], problem["family"], problem["field"])
+        score.add(names, answering_kind(attempts), graded.verdicts)
+        yield attempt_row(name, problem, {STORED: attempts}, {STORED: graded.verdicts})
+    missing = [name for name in asked if name not in scores]
+    if missing or not scores:
+        held = ", ".join(scores) or "no row"
+        raise ValueError(f"{file.name} holds no completion of {', '.join(missing) or 'any benchmark'}; it holds {held}")
+
+
+def own_name(name: str) -> str:
+    """Return our name of a benchmark in a file; a set that we do not know keeps its own."""
+    try:
+        return sets.info(name.strip().lower()).name
+    except ValueError:
+        return name
+
+
+def _problem(name: str, graded: Graded) -> Record:
+    row = graded.row
+    return {
+        "id": graded.id,
+        "question": str(row.get("question", "")),
+        "gold": str(row["gold"]),
+        "options": row.get("options"),
+        "set": name,
+        "field": str(row.get("field", "")),
+        "family": str(row.get("family", "")),
+    }
+
+
+def _attempt(graded: Graded) -> Attempt:
+    """Return a row's completion as an attempt, whose prompt is the question as the file has it."""
+    return Attempt(
+        kind=graded.kind,
+        prompt=str(graded.row.get("question", "")),
+        completion=graded.row.get("completion", graded.row.get("response")),
+        program=graded.program,
+        execution=graded.execution,
+        answers={rule: answer.text if (answer := graded.answers[rule]) else None for rule in RULES},
+        program_for=tuple(rule for rule in RULES if graded.read_from[rule] == "program"),
+    )
+
+
+def _entry(name: str, score: BenchmarkScore, choice: bool) -> Record:
+    """Return a benchmark's part of the record; a set that we do not know is out of domain."""
+    try:
+        known = sets.info(name)
+    except ValueError:
+        return score.entry(in_domain=False, choice=choice)
+    return score.entry(known.in_domain, known.choice)

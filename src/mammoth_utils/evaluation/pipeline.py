@@ -1,0 +1,143 @@
+"""An evaluation from its description to its record: decoded benchmark by benchmark, or graded from a file."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from mammoth_utils import records
+from mammoth_utils.evaluation import benchmarks as sets
+from mammoth_utils.evaluation.attempts import PROGRAM_TIMEOUT_S, answering_kind
+from mammoth_utils.evaluation.completion_store import CompletionStore
+from mammoth_utils.evaluation.completions_file import grade_completions_file
+from mammoth_utils.evaluation.description import Evaluation
+from mammoth_utils.evaluation.engines.decoders import Decoder, load_decoder
+from mammoth_utils.evaluation.hybrid import decode
+from mammoth_utils.evaluation.run_folder import attempt_row, claim, inputs_of, write_record
+from mammoth_utils.evaluation.scoring import BenchmarkScore, grade_attempts
+from mammoth_utils.programs import Sandbox
+from mammoth_utils.records import Record
+
+
+def evaluate(
+    description: Evaluation,
+    on_progress: Callable[[str, int, int], None] | None = None,
+    decoder: Decoder | None = None,
+    device: str = "auto",
+    batch: int = 0,
+    threads: int = 1,
+    isolation: str = "auto",
+) -> Record:
+    """Return the record of an evaluation: read if it is finished, gone on with if it was cut off, else made.
+
+    Each benchmark is kept as soon as it is scored, so that a killed run loses one at most. A finished record is moved
+    aside and made again where its model has other weights by now, its data changed, or a version of what decides its
+    verdicts did; completions of the same weights are then taken from it, and only prompts that it does not hold are
+    decoded.
+
+    Args:
+        description: From ``describe_evaluation``.
+        on_progress: Called with a benchmark's name, its number and how many there are, before each and once after
+            the last.
+        decoder: In place of the one that the description names, which is loaded only if something is left to decode.
+        device, batch, threads: As ``load_decoder`` takes them.
+        isolation: How programs are confined: ``"full"`` refuses to run where it cannot hold.
+
+    Raises:
+        RunMismatchError: If the folder holds another run.
+    """
+    inputs = inputs_of(description)
+    if (finished := claim(description, inputs)) is not None:
+        return finished
+    if description.completions:
+        return grade_completions_file(description, inputs, isolation)
+
+    def load() -> Decoder:
+        adapter, dequantise = description.adapter or None, description.dequantise
+        return decoder or load_decoder(description.model, adapter, device, batch, threads, dequantise)
+
+    started, parts, store = time.perf_counter(), [], None
+    total = len(description.benchmarks)
+    with Sandbox(timeout_s=PROGRAM_TIMEOUT_S, isolation=isolation) as sandbox:
+        for number, name in enumerate(description.benchmarks):
+            if on_progress:
+                on_progress(name, number, total)
+            part = _kept_part(description, name, inputs)
+            if part is None:
+                store = store or CompletionStore(description, inputs["weights"], load)
+                part = _scored_part(description, name, store, sandbox, inputs)
+            parts.append(part)
+    if on_progress:
+        on_progress("", total, total)
+    texts = [_part_file(description, name, "attempts.jsonl").read_text("utf8") for name in description.benchmarks]
+    records.write_text(description.folder / "attempts.jsonl", "".join(texts))
+    record = write_record(description, isolation, _fields(description, inputs, parts, time.perf_counter() - started))
+    shutil.rmtree(description.folder / "parts")
+    return record
+
+
+def _part_file(description: Evaluation, name: str, suffix: str) -> Path:
+    return description.folder / "parts" / f"{name}.{suffix}"
+
+
+def _kept_part(description: Evaluation, name: str, inputs: Record) -> Record | None:
+    """Return a benchmark's part that an earlier start scored from the same inputs."""
+    file = _part_file(description, name, "json")
+    part = records.read_json(file) if file.is_file() else None
+    return part if part and part["inputs"] == inputs else None
+
+
+def _scored_part(
+    description: Evaluation, name: str, store: CompletionStore, sandbox: Sandbox, inputs: Record
+) -> Record:
+    """Decode and grade one benchmark, keep its attempts, and return its part of the record."""
+    started, decoded_before = time.perf_counter(), store.decoded
+    benchmark, problems = sets.info(name), sets.load(name, description.split, description.limit)
+    decodings = (description.decoding, *description.also)
+    attempts = decode(problems, store, decodings, description.max_new_tokens, sandbox.run_all)
+    scores = {decoding: BenchmarkScore() for decoding in decodings}
+    rows = []
+    for place, problem in enumerate(problems):
+        made = {decoding: attempts[decoding][place] for decoding in decodings}
+        verdicts = {decoding: grade_attempts(problem, made[decoding], benchmark.rules) for decoding in decodings}
+        for decoding, score in scores.items():
+            names = (problem.id, problem.family, problem.field)
+            score.add(names, answering_kind(made[decoding]), verdicts[decoding])
+        rows.append(attempt_row(name, asdict(problem), made, verdicts))
+    part = {
+        "inputs": inputs,
+        "entries": {way: score.entry(benchmark.in_domain, benchmark.choice) for way, score in scores.items()},
+        "completions": sum(len(row["attempts"]) for row in rows),
+        "decoded": store.decoded - decoded_before,
+        "decoder": store.describe(),
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+    records.write_jsonl(_part_file(description, name, "attempts.jsonl"), rows)
+    records.write_json(_part_file(description, name, "json"), part)
+    return part
+
+
+def _fields(description: Evaluation, inputs: Record, parts: list[Record], seconds: float) -> Record:
+    """Return what the record holds besides the description, joined from the parts."""
+    by_name = dict(zip(description.benchmarks, parts, strict=True))
+    entries = {
+        decoding: {name: part["entries"][decoding] for name, part in by_name.items()}
+        for decoding in (description.decoding, *description.also)
+    }
+    shown, decoder = description.as_dict(), parts[-1]["decoder"]
+    model = {key: shown[key] for key in ("size", "family", "mixture", "method", "seed", "model", "adapter", "base")}
+    return {
+        "model": {"name": description.name, **model, "hash": inputs["weights"]},
+        "benchmarks": entries.pop(description.decoding),
+        "decodings": entries,
+        "inputs": inputs,
+        "completions": sum(part["completions"] for part in parts),
+        "decoded": sum(part["decoded"] for part in parts),
+        "decoder": decoder,
+        "environment": records.environment(decoder["threads"], decoder["device"], decoder["dtype"]),
+        "benchmark_seconds": {name: part["seconds"] for name, part in by_name.items()},
+        "seconds": round(seconds, 2),
+    }

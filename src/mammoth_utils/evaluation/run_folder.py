@@ -1,0 +1,103 @@
+"""The folder of an evaluation: what its verdicts follow from, the rows of ``attempts.jsonl``, and the record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mammoth_utils import records
+from mammoth_utils.base_models.weights import weights_hash
+from mammoth_utils.evaluation import benchmarks as sets
+from mammoth_utils.evaluation.attempts import Attempt, answering_kind, counting_attempt
+from mammoth_utils.evaluation.description import Evaluation
+from mammoth_utils.evaluation.engines.endpoint import is_endpoint
+from mammoth_utils.grading import Verdict
+from mammoth_utils.programs import isolation as isolations
+from mammoth_utils.records import Record
+from mammoth_utils.vocabulary import RULES
+
+# The packages that decide a verdict: completions are graded again where another version of one did it.
+DECIDING = ("evaluation", "grading", "programs", "prompts")
+
+
+def inputs_of(description: Evaluation) -> Record:
+    """Return what verdicts follow from besides the description: weights, problems, and versions of what decides.
+
+    Completions follow from the weights and the prompts alone: where ``versions`` moved and ``weights`` did not, they
+    are graded again and not decoded again.
+    """
+    if description.completions:
+        return {"completions": records.sha256(description.completions), "versions": records.versions(*DECIDING)}
+    if is_endpoint(description.model):  # its weights cannot be seen from here: address and name stand for them
+        weights = records.fingerprint({"endpoint": description.model})
+    else:
+        weights = weights_hash(description.model, description.adapter or None)
+    if description.world == "miniature":
+        from mammoth_utils.miniature.problems import WORLD
+
+        return {"weights": weights, "world": dict(WORLD), "versions": records.versions(*DECIDING, "miniature")}
+    data = {name: records.sha256(sets.file(name)) for name in description.benchmarks}
+    return {"weights": weights, "data": data, "versions": records.versions(*DECIDING)}
+
+
+def claim(description: Evaluation, inputs: Record) -> Record | None:
+    """Return the finished record if it still holds; else None, with the folder claimed and a stale one moved aside.
+
+    Raises:
+        RunMismatchError: If the folder holds another run.
+    """
+    finished = records.open_run(description.folder, description.as_dict())
+    if finished is None or finished.get("inputs") == inputs:
+        return finished
+    records.move_aside(description.folder)
+    return records.open_run(description.folder, description.as_dict())
+
+
+def attempt_row(
+    benchmark: str,
+    problem: Mapping[str, Any],
+    attempts: Mapping[str, Sequence[Attempt]],
+    verdicts: Mapping[str, Mapping[str, Verdict]],
+) -> Record:
+    """Return a problem's row of ``attempts.jsonl``: every attempt once, and what each way of decoding took of them.
+
+    Args:
+        benchmark: Its name.
+        problem: The fields of the problem.
+        attempts: By way of decoding, in the order made.
+        verdicts: By way of decoding and rule.
+    """
+    different: list[Attempt] = []
+    decodings = {}
+    for decoding, made in attempts.items():
+        different += [attempt for attempt in made if attempt not in different]
+        row: Record = {"order": [different.index(attempt) for attempt in made], "kind": answering_kind(made)}
+        for rule in RULES:
+            verdict = verdicts[decoding][rule]
+            answer = counting_attempt(made, rule).answers[rule]
+            row[rule] = {"answer": answer, "outcome": verdict.outcome, "reason": verdict.reason}
+        decodings[decoding] = row
+    stored = [attempt.as_dict() for attempt in different]
+    return {"benchmark": benchmark, **problem, "attempts": stored, "decodings": decodings}
+
+
+def write_record(description: Evaluation, isolation: str, fields: Record) -> Record:
+    """Write the record of an evaluation, which finishes it, and return it as it lies on disk.
+
+    Args:
+        description: The evaluation.
+        isolation: How programs were confined.
+        fields: What it measured; ``world`` takes the place of the description's.
+    """
+    report = isolations.describe(isolation)
+    record = {
+        "page": "evaluate",
+        "world": description.world,
+        "parameters": description.as_dict(),
+        "decoding": description.decoding,
+        "split": description.split,
+        **fields,
+        "sandbox": {"level": report.level, "full": report.full, "summary": report.summary},
+    }
+    records.write_record(description.folder, record)
+    return records.read_json(description.folder / "record.json")
