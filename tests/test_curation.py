@@ -620,14 +620,31 @@ def test_a_killed_curation_ends_as_an_undisturbed_one(runs):
     }
 
 
-def test_a_curation_by_an_older_version_is_made_again_and_not_refused(runs):
+def by_a_hash_of_the_code(run):
+    """A description as older projects wrote it, before packages had versions."""
+    return {**{key: value for key, value in run.items() if key != "versions"}, "code": "0" * 16}
+
+
+@pytest.mark.parametrize(
+    "older",
+    [lambda run: {**run, "versions": {**run["versions"], "grading": 0}}, by_a_hash_of_the_code],
+    ids=["another version", "a hash of the code"],
+)
+def test_a_curation_by_an_older_version_is_made_again_and_not_refused(runs, older):
     description = describe(dataset="miniature", sources="GSM8K (CoT)", limit=3)
     curate(description)
-    run = records.read_json(description.folder / "run.json")
-    records.write_json(description.folder / "run.json", {**run, "versions": {**run["versions"], "grading": 0}})
+    records.write_json(description.folder / "run.json", older(records.read_json(description.folder / "run.json")))
     (description.folder / mixtures.KEPT).unlink()
     curate(description)
     assert len(list(records.read_jsonl(description.folder / mixtures.KEPT))) == 3
+
+
+def test_an_older_curation_by_a_teacher_that_may_have_cost_money_is_refused_with_the_lines_that_differ(runs):
+    description = describe("miniature", "GSM8K (PoT)", teacher="http://127.0.0.1:9/v1", teacher_model="m", limit=3)
+    run = {"schema": records.SCHEMA, **description.identity()}
+    records.write_json(description.folder / "run.json", by_a_hash_of_the_code(run))
+    with pytest.raises(records.RunMismatchError, match=r"(?s)code: there '0000.*give this run a `name` of its own"):
+        curate(description)
 
 
 def test_the_library_curates_without_torch():

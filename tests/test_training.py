@@ -444,3 +444,25 @@ def test_a_method_that_auto_chose_and_the_same_one_asked_for_are_one_run(tmp_pat
     assert claim(chosen, rows) is None
     (chosen.folder / "record.json").write_text('{"steps": 1}')
     assert claim(asked, rows) == {"steps": 1}
+
+
+def test_a_run_of_an_older_project_is_made_again_and_its_log_says_why(tmp_path, monkeypatch):
+    """The miniature's runs were once bound to a hash of the code, in place of the packages' versions."""
+    from mammoth_utils.training import describe
+    from mammoth_utils.training.loop.run_folder import claim, finished
+
+    monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path))
+    rows = [{"instruction": "q", "output": "a", "kind": "cot", "source": "x", "key": "1"}]
+    description = describe(size="1m")
+    assert claim(description, rows) is None
+    run = records.read_json(description.folder / "run.json")
+    inputs = {key: value for key, value in run["inputs"].items() if key != "versions"} | {"code": "0" * 16}
+    records.write_json(description.folder / "run.json", {**run, "inputs": inputs})
+    records.write_record(description.folder, {"steps": 1})
+    assert finished(description) is None
+    assert claim(description, rows) is None
+    assert (
+        "made again, since its inputs changed: inputs.code"
+        in (description.folder.with_name(f"{description.folder.name}.old-1") / "train.log").read_text()
+    )
+    assert records.read_json(description.folder / "run.json") == run
