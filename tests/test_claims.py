@@ -9,7 +9,7 @@ import pytest
 import yaml
 from evaluation_records import record
 
-from mammoth_utils.report import claims, measured_models, readme_results
+from mammoth_utils.report import claims, generated_text, measured_models
 from mammoth_utils.report.claim_definitions import CLAIMS, HYBRID, LOGIC, paper_figures
 from mammoth_utils.report.claims import CANNOT_TELL, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
 from mammoth_utils.report.measured_models import DecodedModel
@@ -229,21 +229,27 @@ def test_the_equal_steps_of_the_grid_are_the_hybrid_runs():
     assert steps == found[0]["steps"], "workflow/grids/full.yaml trains its controls for another number of steps"
 
 
-def test_the_readme_block_is_made_from_records_and_checked(tmp_path):
-    text = f"# Title\n\n{readme_results.BEGIN}\nold\n{readme_results.END}\n\ntail\n"
-    new = readme_results.replace_block(text, ALL_GOOD[:3])
-    assert new.startswith("# Title\n")
-    assert new.endswith(f"{readme_results.END}\n\ntail\n")
+def test_a_block_is_made_from_records_and_replaced_between_its_markers():
+    text = "# Title\n\n<!-- results:begin -->\nold\n<!-- results:end -->\n\ntail\n"
+    block = generated_text.results_block(ALL_GOOD[:3])
+    new = generated_text.replace_block(text, "results", block)
+    assert new == f"# Title\n\n<!-- results:begin -->\n{block}<!-- results:end -->\n\ntail\n"
     assert "| C1 | Hybrid beats PoT only" in new
     assert "| reproduced |" in new
     assert "**Not in the committed records**" in new
-    assert readme_results.replace_block(new, ALL_GOOD[:3]) == new
     with pytest.raises(ValueError, match="once each"):
-        readme_results.replace_block("no markers", [])
+        generated_text.replace_block("no markers", "results", block)
 
 
-def test_the_readme_of_this_project_agrees_with_its_records():
-    file = ROOT / "README.md"
-    if not file.is_file() or readme_results.BEGIN not in file.read_text(encoding="utf8"):
-        pytest.skip("README.md has no results block yet; `python -m mammoth_utils.report README` fills one")
-    assert readme_results.update(file, check=True), "run `python -m mammoth_utils.report README`"
+@pytest.mark.parametrize("target", generated_text.BLOCKS)
+def test_the_generated_blocks_of_this_project_agree_with_its_records(target):
+    assert generated_text.update(target, check=True), f"run `python -m mammoth_utils.report {target}`"
+
+
+def test_the_development_split_showed_what_the_miniature_was_chosen_for():
+    split = generated_text.DevelopmentSplit.of(generated_text.committed_evaluations())
+    assert split.programs >= 0.8
+    assert 0.2 <= split.prose <= 0.6
+    assert split.logic - split.logic_half_width > 0.2
+    assert all(0.05 <= share <= 0.97 for share in split.by_benchmark.values())
+    assert split.out_of_domain >= split.in_domain / 2

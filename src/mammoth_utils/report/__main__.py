@@ -1,4 +1,4 @@
-"""Writes the README's results (``README``, with ``--check`` only compares) and its figure (``figure``) from records."""
+"""Writes from committed records: the blocks of the README and of the page on the miniature, and the main figure."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ import sys
 from pathlib import Path
 
 from mammoth_utils import paths
-from mammoth_utils.report import readme_results
+from mammoth_utils.report import generated_text
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Return the exit status: 1 where ``--check`` finds the block out of date."""
+    """Return the exit status: 1 where ``--check`` finds a block out of date."""
     parser = argparse.ArgumentParser(prog="python -m mammoth_utils.report", description=__doc__)
-    parser.add_argument("target", choices=["README", "figure"], help="what to write")
-    parser.add_argument("--file", type=Path, help="another file than README.md or book/_static/main_figure.png")
+    parser.add_argument("target", choices=[*generated_text.BLOCKS, "figure"], help="what to write")
+    parser.add_argument("--file", type=Path, help="another file than the project's own")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the block is out of date")
     options = parser.parse_args(arguments)
     if options.target == "figure":
         return _write_figure(options.file or paths.root() / "book" / "_static" / "main_figure.png")
-    file = options.file or paths.root() / "README.md"
-    current = readme_results.update(file, options.check)
+    current = generated_text.update(options.target, options.file, options.check)
     if options.check and not current:
-        print(f"{file.name}: the results block is not what the records give; `python -m mammoth_utils.report README`")
+        print(f"{options.target}: the block is out of date; run `python -m mammoth_utils.report {options.target}`")
         return 1
-    print(f"{file.name}: {'up to date' if current else 'results block written'}")
+    print(f"{options.target}: {'up to date' if current else 'block written'}")
     return 0
 
 
@@ -32,7 +31,7 @@ def _write_figure(file: Path) -> int:
     """Draw the README's main figure from committed records."""
     from mammoth_utils.report import figures
 
-    evaluations = readme_results.committed_evaluations()
+    evaluations = generated_text.committed_evaluations()
     if not evaluations:
         print("no committed record of the miniature to draw; `make book-full` makes them")
         return 1

@@ -1,0 +1,139 @@
+"""Blocks of the README and of a page that are written from committed records: the claims, and the development split."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mammoth_utils import paths, records
+from mammoth_utils.report import claims, measured_models
+from mammoth_utils.report.claim_definitions import HYBRID, LOGIC
+from mammoth_utils.report.measured_models import EvaluationRecord
+
+BLOCKS = {"README": ("README.md", "results"), "miniature": ("book/miniature.md", "development")}
+
+
+def committed_evaluations() -> list[EvaluationRecord]:
+    """Return the miniature's committed evaluation records."""
+    return [one for one in measured_models.read("miniature") if one.origin == measured_models.COMMITTED]
+
+
+def results_block(evaluations: Iterable[EvaluationRecord | Mapping[str, Any]]) -> str:
+    """Return the claims table as Markdown, then the claims that are not reproduced, undecided or not measured."""
+    results = claims.evaluate_claims(evaluations)
+    lines = [
+        "Differences in percentage points between models of the miniature (corrected rule, 95 % interval clustered by",
+        "problem family and by seed), beside the paper's own figures at 7B; only sign and size are comparable.",
+        "",
+        "| | claim | difference | 95 % interval | seeds | verdict | the paper |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in claims.table(results).to_dict("records"):
+        entries = ("claim", "statement", "difference", "95 % interval", "seeds", "verdict", "the paper")
+        lines.append("| " + " | ".join(str(row[name]).replace("|", "/") for name in entries) + " |")
+    for verdict, title in (
+        (claims.NOT_REPRODUCED, "Not reproduced"),
+        (claims.CANNOT_TELL, "Cannot tell"),
+        (claims.NOT_MEASURED, "Not in the committed records"),
+    ):
+        listed = [result for result in results if result.verdict == verdict]
+        if listed:
+            lines += ["", f"**{title}**", ""]
+            lines += [f"- {r.id}: {r.reason}{f' (`{r.command}`)' if r.command else ''}." for r in listed]
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class DevelopmentSplit:
+    """Accuracies of the hybrid model on the development split, as fractions, by which the miniature was chosen.
+
+    Attributes:
+        programs: Programs on in-domain open questions, averaged over ``questions`` of them.
+        prose: Prose on the same questions.
+        logic: Prose on multiple-choice logic and abstract algebra, ``logic_questions`` of them.
+        logic_half_width: Half the width of its 95 % interval over questions: all seeds answer the same ones.
+        by_benchmark: Each benchmark under hybrid decoding.
+        in_domain, out_of_domain: Averages of these.
+    """
+
+    programs: float
+    questions: int
+    prose: float
+    logic: float
+    logic_questions: int
+    logic_half_width: float
+    by_benchmark: Mapping[str, float]
+    in_domain: float
+    out_of_domain: float
+
+    @classmethod
+    def of(cls, evaluations: Iterable[EvaluationRecord]) -> DevelopmentSplit:
+        """Return the figures from the records of that split, one a seed."""
+        seeds = [e for e in evaluations if e.record["split"] == "dev" and e.training_run.mixture == HYBRID.mixture]
+
+        def sample(decoding: str, **items: Any) -> measured_models.Sample:
+            return measured_models.sample([(e, e.benchmarks(decoding)) for e in seeds], **items)
+
+        numeric = {"benchmarks": ("mini-gsm8k", "mini-math", "mini-numglue")}
+        programs, prose = sample("pot", **numeric), sample("cot", **numeric)
+        by_question = sample("cot", benchmarks=("mini-mmlu",), fields=LOGIC).correct.mean(axis=0)
+        half = 1.96 * float(by_question.std(ddof=1)) / math.sqrt(len(by_question))
+        names = measured_models.MINI_BENCHMARKS
+        return cls(
+            float(programs.correct.mean()), programs.items, float(prose.correct.mean()), float(by_question.mean()),
+            len(by_question), half, {name: sample("hybrid", benchmarks=(name,)).accuracy for name in names},
+            sample("hybrid", in_domain=True).accuracy, sample("hybrid", in_domain=False).accuracy,
+        )  # fmt: skip
+
+
+def development_block(evaluations: Iterable[EvaluationRecord]) -> str:
+    """Return the figures of the development split as a Markdown table, each beside what was required."""
+    d = DevelopmentSplit.of(evaluations)
+    lowest, highest = min(d.by_benchmark.values()), max(d.by_benchmark.values())
+    logic = f"{100 * d.logic:.1f} ± {100 * d.logic_half_width:.1f} % of {d.logic_questions}"
+    rows = [
+        ("measured", "required", "result"),
+        ("---", "---", "---"),
+        ("programs on in-domain open questions", "at least 80 %", f"{100 * d.programs:.1f} % of {d.questions}"),
+        ("prose on the same questions", "20 to 60 %", f"{100 * d.prose:.1f} %"),
+        ("prose on logic and abstract algebra, five options", "above 20 % by more than its interval", logic),
+        ("every benchmark by hybrid decoding", "between 5 and 97 %", f"{100 * lowest:.1f} to {100 * highest:.1f} %"),
+        ("average out of domain compared with in domain", "at least half",
+         f"{100 * d.out_of_domain:.1f} and {100 * d.in_domain:.1f} %"),
+    ]  # fmt: skip
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def replace_block(text: str, name: str, block: str) -> str:
+    """Return a text with a block between its two markers replaced.
+
+    Raises:
+        ValueError: If the two markers do not stand there once each, in order.
+    """
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise ValueError(f"expected {begin} and, after it, {end}, once each")
+    before, _, rest = text.partition(begin)
+    separator = "\n\n" if block.startswith("|") else "\n"  # a table ends a paragraph of HTML only behind an empty line
+    return f"{before}{begin}{separator}{block}{separator[1:]}{end}{rest.partition(end)[2]}"
+
+
+def update(target: str, file: Path | None = None, check: bool = False) -> bool:
+    """Return whether a generated block agrees with the committed records; write it if not, unless ``check`` is set.
+
+    Args:
+        target: One of ``BLOCKS``.
+        file: Another file than the project's.
+        check: Write nothing.
+    """
+    default, name = BLOCKS[target]
+    file = Path(file or paths.root() / default)
+    text, evaluations = file.read_text(encoding="utf8"), committed_evaluations()
+    block = results_block(evaluations) if target == "README" else development_block(evaluations)
+    new = replace_block(text, name, block)
+    if new != text and not check:
+        records.write_text(file, new)
+    return new == text
