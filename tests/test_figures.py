@@ -119,11 +119,7 @@ def test_accuracy_by_benchmark_takes_the_evaluation_page_s_table():
         figures.accuracy_by_benchmark(pd.DataFrame(rows[2:]))
 
 
-def test_sources_and_curves():
-    frame = pd.DataFrame(
-        {"source": ["mini-A", "mini-B"], "kind": ["cot", "pot"], "rows": [300, 200], "kept": [290, 120]}
-    )
-    assert "n = 500 in all" in words(figures.sources_by_kind(frame))
+def test_a_training_curve_has_its_axis_and_needs_a_point():
     curve = figures.training_curve([{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}])
     assert "loss, nats a token" in words(curve)
     with pytest.raises(ValueError, match="at least one point"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mammoth_utils.report.statistics import Sample, accuracy, contrast, difference, wilson
+from mammoth_utils.report.statistics import Sample, accuracy, contrast, wilson
 
 
 def sample(correct, families=None, benchmark="one", ids=None, model="m") -> Sample:
@@ -14,6 +14,10 @@ def sample(correct, families=None, benchmark="one", ids=None, model="m") -> Samp
     names = tuple(families) if families is not None else tuple(f"f{i}" for i in range(n))
     keys = tuple(ids) if ids is not None else tuple(str(i) for i in range(n))
     return Sample(correct, (benchmark,) * n, names, keys, model)
+
+
+def difference(first: Sample, second: Sample):
+    return contrast([(1.0, first), (-1.0, second)])
 
 
 def width(interval) -> float:

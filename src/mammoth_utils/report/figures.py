@@ -232,30 +232,6 @@ def sources_ablation(frame: pd.DataFrame) -> Figure:
 
 
 @style.styled
-def sources_by_kind(frame: pd.DataFrame) -> Figure:
-    """Draw the rows of each source, coloured by kind.
-
-    Args:
-        frame: Columns ``source``, ``kind`` (``cot`` or ``pot``) and ``rows``; ``kept`` where a filter ran.
-    """
-    figure, axes = style.panels([len(frame)], row=0.34)
-    for kind, name in (("cot", "CoT"), ("pot", "PoT")):
-        at = [place for place, label in enumerate(frame["kind"]) if str(label).lower() == kind]
-        own = frame.iloc[at]
-        if "kept" in frame:
-            edge = {"facecolor": "white", "edgecolor": style.COLOURS[kind]}
-            axes[0].barh(at, own["rows"], height=0.7, label=f"{name}, loaded", **edge)
-            axes[0].barh(at, own["kept"], height=0.7, color=style.COLOURS[kind], label=f"{name}, kept")
-        else:
-            axes[0].barh(at, own["rows"], height=0.7, color=style.COLOURS[kind], label=name)
-    axes[0].set_yticks(range(len(frame)), list(frame["source"]), fontsize=8.5)
-    axes[0].set_ylim(len(frame) - 0.4, -0.6)
-    axes[0].set_xlabel(f"rationales (n = {int(frame['rows'].sum()):,} in all)")
-    style.legend(figure, axes[0])
-    return figure
-
-
-@style.styled
 def training_curve(rows: Sequence[Mapping[str, float]]) -> Figure:
     """Draw the training loss by optimiser step.
 

@@ -103,11 +103,6 @@ def accuracy(sample: Sample, resamples: int = RESAMPLES, level: float = LEVEL) -
     return contrast([(1.0, sample)], resamples, level)
 
 
-def difference(first: Sample, second: Sample, resamples: int = RESAMPLES, level: float = LEVEL) -> Interval:
-    """Return the first accuracy less the second, paired by item where both answered the same items."""
-    return contrast([(1.0, first), (-1.0, second)], resamples, level)
-
-
 def contrast(
     terms: Sequence[tuple[float, Sample]], resamples: int = RESAMPLES, level: float = LEVEL, seed: int = SEED
 ) -> Interval:
