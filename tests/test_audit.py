@@ -205,24 +205,19 @@ def test_the_same_question_with_other_options_is_no_repeat():
 
 
 def test_a_shared_question_is_found_across_options_and_its_golds_are_compared_by_value():
-    first = overlaps.QuestionIndex(
-        [Problem("a/0", LONG.format(n=1, m=1), "6"), Problem("a/1", LONG.format(n=2, m=1), "10")]
-    )
-    other = [
+    first = [Problem("a/0", LONG.format(n=1, m=1), "6"), Problem("a/1", LONG.format(n=2, m=1), "10")]
+    second = [
         Problem("b/0", LONG.format(n=1, m=1), "B", ("5", "6")),
         Problem("b/1", LONG.format(n=2, m=1), "A", ("9", "10")),
         Problem("b/2", LONG.format(n=21, m=1), "A", ("86", "10")),
     ]
-    assert overlaps.find_shared(first, overlaps.QuestionIndex(other)) == [
-        ("a/0", "b/0", True),
-        ("a/1", "b/1", False),
-    ]
+    index = overlaps.question_index({"a": first, "b": second, "c": [Problem("c/0", LONG.format(n=3, m=1), "14")]})
+    assert overlaps.find_shared(index) == {("a", "b"): [("a/0", "b/0", True), ("a/1", "b/1", False)]}
 
 
 def test_training_rows_are_equal_near_or_other():
-    known = overlaps.QuestionIndex(
-        [problem("18", LONG.format(n=3, m=3), at=0), problem("2", LONG.format(n=5, m=7), at=1)]
-    )
+    cows = [problem("18", LONG.format(n=3, m=3), at=0), problem("2", LONG.format(n=5, m=7), at=1)]
+    other = [problem("3", "Which whole number lies between 2 and 4, both of them left out?", at=2)]
     rows = [
         LONG.format(n=3, m=3).lower(),  # equal
         LONG.format(n=3, m=3),  # equal again, counted as a row and not as a question
@@ -230,8 +225,9 @@ def test_training_rows_are_equal_near_or_other():
         LONG.format(n=5, m=8),  # other numbers: another problem
         "Something else altogether with 5 and 7 in it.",  # the same numbers, other words
     ]
-    overlap = overlaps.find_in_training(known, rows)
-    assert overlap == overlaps.TrainingOverlap(rows=5, equal_rows=2, near_rows=1, equal=["made/0"], near=["made/1"])
+    found = overlaps.find_in_training(overlaps.question_index({"cows": cows, "other": other}), rows)
+    assert found["cows"] == overlaps.TrainingOverlap(5, equal_rows=2, near_rows=1, equal={"made/0"}, near={"made/1"})
+    assert found["other"] == overlaps.TrainingOverlap(5)
 
 
 # --- public graders -----------------------------------------------------------------------------------------------
@@ -442,13 +438,12 @@ def test_measured_again_the_golds_are_as_the_record_has_them(record, data_dir, n
 
 def test_measured_again_the_overlaps_are_as_the_record_has_them(record, data_dir, monkeypatch):
     monkeypatch.setattr(audit_record, "TRAINING_FILES", {"NumGLUE": audit_record.TRAINING_FILES["NumGLUE"]})
-    questions = {name: overlaps.QuestionIndex(sets.load(name, data_dir=data_dir)) for name in ("numglue", "simuleq")}
-    pairs = overlaps.find_shared(questions["numglue"], questions["simuleq"])
+    index = overlaps.question_index({name: sets.load(name, data_dir=data_dir) for name in ("numglue", "simuleq")})
+    pairs = overlaps.find_shared(index)["numglue", "simuleq"]
     assert len(pairs) == 30
     assert [pair for pair in pairs if not pair[2]] == [("numglue/595", "simuleq/407", False)]
-    kept = [one for one in record["training"] if one["source"] == "NumGLUE"]
-    made = [one for one in audit_record.training_overlaps("real", questions, data_dir) if one["source"] == "NumGLUE"]
-    assert made == kept
+    recorded = [overlap for overlap in record["training"] if overlap["source"] == "NumGLUE"]
+    assert list(audit_record.training_overlaps("real", index, data_dir)) == recorded
 
 
 # --- the page's side ----------------------------------------------------------------------------------------------

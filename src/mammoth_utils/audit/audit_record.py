@@ -6,11 +6,10 @@ where Math-Verify's verdicts are stored it takes less.
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from mammoth_utils import records
@@ -74,12 +73,12 @@ def measure_audit(
         for name, rows in problems.items():
             entries[name] = audit_benchmark(name, rows, data_dir, verifier)
             say(f"{name}: {len(rows)} golds, {sum(entries[name]['flags'].values())} findings")
-        indexes = {name: overlaps.QuestionIndex(rows) for name, rows in problems.items()}
+        index = overlaps.question_index(problems)
         shared = [
             {"first": first, "second": second, "pairs": [[_row(a), _row(b), agree] for a, b, agree in pairs]}
-            for (first, second), pairs in overlaps.find_all_shared(indexes).items()
+            for (first, second), pairs in overlaps.find_shared(index).items()
         ]
-        training = list(training_overlaps(world, indexes, data_dir))
+        training = list(training_overlaps(world, index, data_dir))
         say(f"overlaps: {len(shared)} pairs of benchmarks, {len(training)} pairs of a source and a benchmark")
         if world == "miniature" and outputs is None:
             compared = [_compare_correct_completions(names, verifier)]
@@ -176,18 +175,22 @@ def training_questions(world: str, data_dir: Path | None) -> Iterator[tuple[str,
             yield source, [question.split("\nAnswer Choices:")[0] for question in rows]
 
 
-def training_overlaps(
-    world: str, indexes: Mapping[str, overlaps.QuestionIndex], data_dir: Path | None
-) -> Iterator[Record]:
+def training_overlaps(world: str, index: overlaps.Index, data_dir: Path | None) -> Iterator[Record]:
     """Yield the part of the record on each training source and benchmark that have a question in common."""
     for source, questions in training_questions(world, data_dir):
-        for name, index in indexes.items():
+        for name, overlap in overlaps.find_in_training(index, questions).items():
             if source == sets.info(name).paper_name == "TheoremQA":
                 continue  # the same set, as a benchmark and as a source
-            overlap = overlaps.find_in_training(index, questions)
             if overlap.equal_rows or overlap.near_rows:
-                rows = {key: [_row(problem) for problem in getattr(overlap, key)] for key in ("equal", "near")}
-                yield {"source": source, "benchmark": name, **dataclasses.asdict(overlap), **rows}
+                yield {
+                    "source": source,
+                    "benchmark": name,
+                    "rows": overlap.rows,
+                    "equal_rows": overlap.equal_rows,
+                    "near_rows": overlap.near_rows,
+                    "equal": sorted(map(_row, overlap.equal)),
+                    "near": sorted(map(_row, overlap.near)),
+                }
 
 
 def _outputs_files(world: str, data_dir: Path | None, outputs: Sequence[Path] | None) -> list[Path]:

@@ -1,24 +1,17 @@
 """Questions that occur twice: inside a benchmark, in two benchmarks, or in a training source.
 
-`grading.question_text` defines when two questions are equal or near; curation uses the same definition.
+Questions are compared by the index that curation removes them with: `equal` and `near` mean the same in both.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from itertools import combinations
 
-from mammoth_utils.grading import (
-    SHINGLE,
-    SIMILARITY,
-    equivalent,
-    gold_letter,
-    gold_text,
-    question_stem,
-    question_tokens,
-)
+from mammoth_utils.curation.contamination import EQUAL, NEAR, Index
+from mammoth_utils.grading import equivalent, gold_letter, gold_text, question_stem, question_tokens
 from mammoth_utils.rationale import LETTERS, Problem
 
 
@@ -63,62 +56,23 @@ def _repeated(group: Sequence[Problem]) -> RepeatedQuestion:
     return RepeatedQuestion(tuple(problem.id for problem in group), golds, agree)
 
 
-class QuestionIndex:
-    """The questions of one benchmark, indexed for look-ups of equal and near ones."""
-
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = {problem.id: problem for problem in problems}
-        self._by_words: dict[tuple[str, ...], list[str]] = defaultdict(list)
-        self._by_numbers: dict[tuple[str, ...], list[tuple[str, frozenset]]] = defaultdict(list)
-        for problem in self.problems.values():
-            words = question_tokens(question_stem(problem))
-            self._by_words[tuple(words)].append(problem.id)
-            self._by_numbers[_numbers(words)].append((problem.id, _shingles(words)))
-
-    def equal(self, question: str) -> list[str]:
-        """Return the ids of the problems whose question is equal."""
-        return self._by_words.get(tuple(question_tokens(question)), [])
-
-    def near(self, question: str) -> list[str]:
-        """Return the ids of the problems whose question is near and not equal."""
-        words = question_tokens(question)
-        shingles, ids = _shingles(words), []
-        if not shingles:
-            return []
-        equal = set(self._by_words.get(tuple(words), ()))
-        for problem_id, others in self._by_numbers.get(_numbers(words), ()):
-            if problem_id in equal or not SIMILARITY * len(shingles) <= len(others) <= len(shingles) / SIMILARITY:
-                continue
-            common = len(shingles & others)
-            if common >= SIMILARITY * (len(shingles) + len(others) - common):
-                ids.append(problem_id)
-        return ids
+def question_index(benchmarks: dict[str, list[Problem]]) -> Index:
+    """Return the index of the questions of some benchmarks, by which the functions below look them up."""
+    return Index(benchmarks, windows=())
 
 
-def _numbers(words: Sequence[str]) -> tuple[str, ...]:
-    return tuple(word for word in words if word[0].isdigit())
+def find_shared(index: Index) -> dict[tuple[str, str], list[tuple[str, str, bool]]]:
+    """Return the equal questions of each two benchmarks: both ids, and whether the golds agree."""
+    by_id = {problem.id: problem for problems in index.benchmarks.values() for problem in problems}
+    shared = defaultdict(list)
+    for first, problems in index.benchmarks.items():
+        for problem in problems:
+            for second, other in index.equals(question_stem(problem)):
+                shared[first, second].append((problem.id, other, have_same_gold(problem, by_id[other])))
+    return {pair: shared[pair] for pair in combinations(index.benchmarks, 2) if pair in shared}
 
 
-def _shingles(words: Sequence[str]) -> frozenset:
-    return frozenset(tuple(words[at : at + SHINGLE]) for at in range(len(words) - SHINGLE + 1))
-
-
-def find_shared(first: QuestionIndex, second: QuestionIndex) -> list[tuple[str, str, bool]]:
-    """Return the ids of each pair of equal questions in two benchmarks, and whether the golds agree."""
-    return [
-        (problem.id, other, have_same_gold(problem, second.problems[other]))
-        for problem in first.problems.values()
-        for other in second.equal(question_stem(problem))
-    ]
-
-
-def find_all_shared(benchmarks: Mapping[str, QuestionIndex]) -> dict[tuple[str, str], list[tuple[str, str, bool]]]:
-    """Return `find_shared` for every pair of benchmarks that have a question in common, in the order given."""
-    pairs = {(a, b): find_shared(benchmarks[a], benchmarks[b]) for a, b in combinations(benchmarks, 2)}
-    return {pair: shared for pair, shared in pairs.items() if shared}
-
-
-@dataclass(frozen=True)
+@dataclass
 class TrainingOverlap:
     """The overlap of a benchmark with a training source.
 
@@ -126,37 +80,36 @@ class TrainingOverlap:
         rows: Rows of the source.
         equal_rows: Rows that equal a question of the benchmark.
         near_rows: Rows that are near one and equal none.
-        equal: Ids of the problems that some row equals, in the benchmark's order.
-        near: Ids of the further problems that some row is near to, in the benchmark's order.
+        equal: Ids of the problems that some row equals.
+        near: Ids of the further problems that some row is near to.
     """
 
-    rows: int
-    equal_rows: int
-    near_rows: int
-    equal: list[str]
-    near: list[str]
+    rows: int = 0
+    equal_rows: int = 0
+    near_rows: int = 0
+    equal: set[str] = field(default_factory=set)
+    near: set[str] = field(default_factory=set)
 
 
-def find_in_training(benchmark: QuestionIndex, rows: Sequence[str]) -> TrainingOverlap:
-    """Return the overlap of a benchmark with a source whose questions are given, one a row."""
-    equal_rows = near_rows = 0
-    equal: set[str] = set()
-    near: set[str] = set()
-    looked_up: dict[str, tuple[list[str], list[str]]] = {}
-    for row in rows:
-        if row not in looked_up:
-            equal_ids = benchmark.equal(row)
-            looked_up[row] = equal_ids, [] if equal_ids else benchmark.near(row)
-        equal_ids, near_ids = looked_up[row]
-        equal_rows += bool(equal_ids)
-        near_rows += bool(near_ids)
-        equal.update(equal_ids)
-        near.update(near_ids)
-    in_order = [problem for problem in benchmark.problems if problem in equal or problem in near]
-    return TrainingOverlap(
-        rows=len(rows),
-        equal_rows=equal_rows,
-        near_rows=near_rows,
-        equal=[problem for problem in in_order if problem in equal],
-        near=[problem for problem in in_order if problem not in equal],
-    )
+def find_in_training(index: Index, rows: Iterable[str]) -> dict[str, TrainingOverlap]:
+    """Return the overlap of each benchmark with a source whose questions are given, one a row."""
+    row_counts = Counter(rows)
+    overlaps = {name: TrainingOverlap(rows=row_counts.total()) for name in index.benchmarks}
+    for row, count in row_counts.items():
+        places = index.find(Problem("", row, ""), (EQUAL, NEAR))
+        equal: dict[str, set[str]] = defaultdict(set)
+        near: dict[str, set[str]] = defaultdict(set)
+        for ids, rule in ((equal, EQUAL), (near, NEAR)):
+            for name, problem_id in map(index.places.__getitem__, places[rule]):
+                ids[name].add(problem_id)
+        for name in near:  # which has the equal ones too
+            overlap = overlaps[name]
+            if name in equal:
+                overlap.equal_rows += count
+                overlap.equal |= equal[name]
+            else:
+                overlap.near_rows += count
+                overlap.near |= near[name]
+    for overlap in overlaps.values():
+        overlap.near -= overlap.equal
+    return overlaps
