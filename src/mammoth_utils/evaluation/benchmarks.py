@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -61,18 +62,28 @@ NINE: tuple[str, ...] = tuple(name for name in BENCHMARKS if name != "theoremqa"
 ALIASES = {"deepmind": "mathematics", "mmlu_mathematics": "mmlu_math", "mmlu": "mmlu_math"}
 
 
-def names(world: str) -> tuple[str, ...]:
-    """Return the nine benchmarks of a world in the paper's order, and TheoremQA last where the world has it.
+@functools.cache
+def of_world(world: str) -> dict[str, Benchmark]:
+    """Return the nine benchmarks of a world by name in the paper's order, and TheoremQA last where the world has it.
 
     Raises:
         ValueError: If the world is unknown.
     """
     check_known("world", world, tuple(SPLITS))
     if world == "real":
-        return tuple(BENCHMARKS)
+        return BENCHMARKS
     from mammoth_utils.miniature import benchmarks as miniature
 
-    return tuple(miniature.BENCHMARKS)
+    rules = {name: ALIASES.get(name.removeprefix(MINI), name.removeprefix(MINI)) for name in miniature.BENCHMARKS}
+    return {
+        name: Benchmark(name, mini.paper_name, mini.in_domain, mini.choice, 200, "", rules[name], world)
+        for name, mini in miniature.BENCHMARKS.items()
+    }
+
+
+def names(world: str) -> tuple[str, ...]:
+    """Return the names of a world's benchmarks, in the order of ``of_world``."""
+    return tuple(of_world(world))
 
 
 def info(name: str) -> Benchmark:
@@ -82,15 +93,9 @@ def info(name: str) -> Benchmark:
         ValueError: If it is unknown, with the nearest name and the choices.
     """
     name = ALIASES.get(name, name)
-    if name in BENCHMARKS:
-        return BENCHMARKS[name]
-    if name.startswith(MINI) and name in names("miniature"):
-        from mammoth_utils.miniature import benchmarks as miniature
-
-        mini = miniature.BENCHMARKS[name]
-        rules = ALIASES.get(name.removeprefix(MINI), name.removeprefix(MINI))
-        return Benchmark(name, mini.paper_name, mini.in_domain, mini.choice, 200, "", rules, "miniature")
-    known = names("miniature") if name.startswith(MINI) else names("real")
+    known = of_world("miniature" if name.startswith(MINI) else "real")
+    if name in known:
+        return known[name]
     near = difflib.get_close_matches(name, [*known, *ALIASES], n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"unknown benchmark {name!r}{hint} known: {', '.join(known)}")
@@ -224,12 +229,8 @@ def _numglue(row: dict[str, Any]) -> dict[str, Any]:
 def _svamp(row: dict[str, Any]) -> dict[str, Any]:
     gold = str(row["Answer"])
     kind = row["Type"].lower().replace("divison", "division")  # one row of the release is spelt so
-    return {
-        "question": f"{row['Body'].strip()} {row['Question'].strip()}",
-        "gold": gold.removesuffix(".0"),
-        "field": "arithmetic",
-        "family": kind,
-    }
+    question = f"{row['Body'].strip()} {row['Question'].strip()}"
+    return {"question": question, "gold": gold.removesuffix(".0"), "field": "arithmetic", "family": kind}
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

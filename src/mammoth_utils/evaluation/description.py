@@ -44,21 +44,21 @@ class Evaluation:
 
     name: str
     world: str
-    size: str
-    family: str
-    mixture: str
-    method: str
-    seed: int
-    model: str
-    adapter: str
-    base: str
-    decoding: str
-    also: tuple[str, ...]
-    benchmarks: tuple[str, ...]
-    split: str
-    limit: int
-    completions: str
-    max_new_tokens: int
+    size: str = ""
+    family: str = ""
+    mixture: str = ""
+    method: str = ""
+    seed: int = 0
+    model: str = ""
+    adapter: str = ""
+    base: str = ""
+    decoding: str = "hybrid"
+    also: tuple[str, ...] = ()
+    benchmarks: tuple[str, ...] = ()
+    split: str = "test"
+    limit: int = 0
+    completions: str = ""
+    max_new_tokens: int = 0
 
     @property
     def folder(self) -> Path:
@@ -86,6 +86,11 @@ class FoundModel:
     adapter: str = ""
     base: str = ""
     method: str = ""
+
+    @property
+    def loaded(self) -> dict[str, str]:
+        """The fields that an ``Evaluation`` takes over."""
+        return {key: value for key, value in self.__dict__.items() if key != "name"}
 
 
 def describe_evaluation(
@@ -132,9 +137,8 @@ def describe_evaluation(
         return _completions_file(completions, benchmarks, name)
     world = _world(size, family, model, benchmarks)
     chosen = sets.resolve(benchmarks, world)
-    splits = ("test", "dev") if world == "miniature" else ("test",)
-    if split not in splits:
-        raise ValueError(f"the {world} benchmarks have no split {split!r}; known: {', '.join(splits)}")
+    if split not in sets.SPLITS[world]:
+        raise ValueError(f"the {world} benchmarks have no split {split!r}; known: {', '.join(sets.SPLITS[world])}")
     if limit < 0 or max_new_tokens < 0:
         raise ValueError(f"limit is {limit} and max_new_tokens {max_new_tokens}; expected 0 or positive numbers")
     if also is None:
@@ -142,28 +146,22 @@ def describe_evaluation(
     for other in also:
         check_known("decoding", other, DECODINGS)
     if model:
-        found, size, family, mixture, seed = find_given(model), "", "", "", 0
+        found, trained = find_given(model), {}
     else:
         family = scale(size, family).family
         found = find_trained(size, family, mixture, method, seed)
+        trained = {"size": size, "family": family, "mixture": mixture, "seed": seed}
     some = chosen if chosen != sets.resolve("all", world) else ()
     return Evaluation(
         name=name or evaluation_name(found.name, decoding, split, some, limit),
         world=world,
-        size=size,
-        family=family,
-        mixture=mixture,
-        method=found.method,
-        seed=seed,
-        model=found.model,
-        adapter=found.adapter,
-        base=found.base,
+        **trained,
+        **found.loaded,
         decoding=decoding,
         also=tuple(other for other in also if other != decoding),
         benchmarks=chosen,
         split=split,
         limit=limit,
-        completions="",
         max_new_tokens=max_new_tokens or NEW_TOKENS[world],
     )
 
@@ -190,21 +188,9 @@ def _completions_file(completions: str, benchmarks: str, name: str) -> Evaluatio
     return Evaluation(
         name=name or "-".join(filter(None, ("completions", stem, "+".join(chosen)))),
         world="miniature" if chosen and chosen[0].startswith(MINI) else "real",
-        size="",
-        family="",
-        mixture="",
-        method="",
-        seed=0,
-        model="",
-        adapter="",
-        base="",
         decoding=STORED,
-        also=(),
         benchmarks=chosen,
-        split="test",
-        limit=0,
         completions=str(file),
-        max_new_tokens=0,
     )
 
 

@@ -16,7 +16,7 @@ from mammoth_utils.vocabulary import RULES
 if TYPE_CHECKING:
     import pandas
 
-AVERAGES = {"all": "average", "in": "in-domain average", "out": "out-of-domain average"}
+PARTS = ("answer", "outcome", "reason")  # of a verdict in ``attempts.jsonl``
 
 
 def entries(record: Record, decoding: str = "") -> dict[str, Record]:
@@ -63,11 +63,11 @@ def table(record: Record, decoding: str = "", averages: bool = True) -> pandas.D
             }
         )
     groups = {
-        "all": rows,
-        "in": [row for row in rows if row["in_domain"]],
-        "out": [row for row in rows if not row["in_domain"]],
+        "average": rows,
+        "in-domain average": [row for row in rows if row["in_domain"]],
+        "out-of-domain average": [row for row in rows if not row["in_domain"]],
     }
-    means = [_mean(AVERAGES[key], group) for key, group in groups.items() if group and averages and len(rows) > 1]
+    means = [_mean(label, group) for label, group in groups.items() if group and averages and len(rows) > 1]
     return pandas.DataFrame(rows + means)
 
 
@@ -114,8 +114,8 @@ def example(record: Record, folder: Path | None = None) -> Record:
     first = None
     for row in attempts(record, folder):
         first = first or row
-        program = next((one["execution"] for one in row["attempts"] if one["execution"]), None)
-        if program and program["status"] == "ok" and program["output"].strip():
+        execution = next((attempt["execution"] for attempt in row["attempts"] if attempt["execution"]), None)
+        if execution and execution["status"] == "ok" and execution["output"].strip():
             return row
     if first is None:
         raise ValueError("the record holds no problem")
@@ -126,8 +126,8 @@ def verdicts(row: Record, decoding: str) -> pandas.DataFrame:
     """Return both verdicts on one problem: a row a rule, with the answer that was read, the outcome and the reason."""
     import pandas
 
-    found = row["decodings"][decoding]
-    return pandas.DataFrame([{"rule": rule, "gold": row["gold"], **found[rule]} for rule in RULES]).set_index("rule")
+    rows = [{"rule": rule, "gold": row["gold"], **row["decodings"][decoding][rule]} for rule in RULES]
+    return pandas.DataFrame(rows).set_index("rule")
 
 
 def folded(frame: pandas.DataFrame, title: str, of: int) -> Any:
@@ -158,27 +158,17 @@ def differing(record: Record, decoding: str = "", folder: Path | None = None, mo
     """
     import pandas
 
-    way = decoding or record["decoding"]
+    names = [(rule, part) for part in PARTS for rule in RULES]
     rows = []
     for row in attempts(record, folder):
-        found = row["decodings"][way]
-        if (found["published"]["outcome"] == "correct") != (found["corrected"]["outcome"] == "correct"):
-            rows.append(
-                {
-                    "benchmark": row["benchmark"],
-                    "question": row["question"],
-                    "gold": row["gold"],
-                    **{
-                        f"{rule} {part}": found[rule][part]
-                        for part in ("answer", "outcome", "reason")
-                        for rule in RULES
-                    },
-                }
-            )
+        verdict = row["decodings"][decoding or record["decoding"]]
+        if (verdict["published"]["outcome"] == "correct") != (verdict["corrected"]["outcome"] == "correct"):
+            parts = [verdict[rule][part] for rule, part in names]
+            rows.append([row["benchmark"], row["question"], row["gold"], *parts])
         if len(rows) == most:
             break
-    names = [f"{rule} {part}" for part in ("answer", "outcome", "reason") for rule in RULES]
-    return pandas.DataFrame(rows, columns=["benchmark", "question", "gold", *names])
+    columns = ["benchmark", "question", "gold", *(f"{rule} {part}" for rule, part in names)]
+    return pandas.DataFrame(rows, columns=columns)
 
 
 def fallbacks(record: Record, decoding: str = "", folder: Path | None = None) -> pandas.DataFrame:
@@ -191,31 +181,30 @@ def fallbacks(record: Record, decoding: str = "", folder: Path | None = None) ->
     import pandas
 
     way = decoding or record["decoding"]
-    found: dict[str, Record] = {}
+    counts: dict[str, Counter[str]] = {}
+    endings: dict[str, Counter[str]] = {}
     for row in attempts(record, folder):
-        made = [row["attempts"][place] for place in row["decodings"][way]["order"]]
+        verdict = row["decodings"][way]
+        made = [row["attempts"][place] for place in verdict["order"]]
         if made[0]["kind"] != "pot":
             continue
-        counted = found.setdefault(
-            row["benchmark"], {"programs": 0, "nothing": 0, "answered": 0, "right": 0, "fair": 0, "why": Counter()}
-        )
-        counted["programs"] += 1
-        if len(made) < 2 or made[1]["kind"] != "cot":
-            continue
-        verdict = row["decodings"][way]
-        counted["nothing"] += 1
-        counted["answered"] += made[1]["answers"]["published"] is not None
-        counted["right"] += verdict["published"]["outcome"] == "correct"
-        counted["fair"] += verdict["corrected"]["outcome"] == "correct"
-        counted["why"][made[0]["execution"]["status"] if made[0]["execution"] else "no program"] += 1
-    names = ("benchmark", "programs", "gave_nothing", "answered", "correct", "corrected", "why")
+        name = row["benchmark"]
+        count = counts.setdefault(name, Counter())
+        count["programs"] += 1
+        if len(made) > 1 and made[1]["kind"] == "cot":
+            count["gave_nothing"] += 1
+            count["answered"] += made[1]["answers"]["published"] is not None
+            count["correct"] += verdict["published"]["outcome"] == "correct"
+            count["corrected"] += verdict["corrected"]["outcome"] == "correct"
+            execution = made[0]["execution"]
+            endings.setdefault(name, Counter())[execution["status"] if execution else "no program"] += 1
+    columns = ("programs", "gave_nothing", "answered", "correct", "corrected")
     rows = [
-        (name, one["programs"], one["nothing"], one["answered"], one["right"], one["fair"], _tally(one["why"]))
-        for name, one in found.items()
+        [name, *(count[column] for column in columns), _listed(endings.get(name, Counter()))]
+        for name, count in counts.items()
     ]
-    return pandas.DataFrame(rows, columns=list(names))
+    return pandas.DataFrame(rows, columns=["benchmark", *columns, "why"])
 
 
-def _tally(words: Counter[str]) -> str:
-    shown = sorted(words, key=lambda word: (-words[word], word))
-    return ", ".join(f"{word} {words[word]}" for word in shown)
+def _listed(words: Counter[str]) -> str:
+    return ", ".join(f"{word} {words[word]}" for word in sorted(words, key=lambda word: (-words[word], word)))
