@@ -22,9 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from mammoth_utils.grading import grade
-from mammoth_utils.grading.corrected import equality
-from mammoth_utils.grading.published import hendrycks
+from mammoth_utils.grading import boxed_content, forget_parsed_formulas, grade
 
 SEED = 0
 NUMERIC = {"gsm8k": "answer", "svamp": "Answer", "simuleq": "answer"}  # benchmark and the key of its gold
@@ -38,7 +36,7 @@ def real_golds(kind: str, folder: Path) -> list[str]:
     for name, key in NUMERIC.items() if kind == "numeric" else {"math": "solution"}.items():
         for line in (folder / "eval" / f"{name}.jsonl").read_text(encoding="utf8").splitlines():
             gold = str(json.loads(line)[key])
-            gold = hendrycks.boxed_content(gold)[0] if kind == "latex" else gold.rpartition("####")[2].strip()
+            gold = boxed_content(gold)[0] if kind == "latex" else gold.rpartition("####")[2].strip()
             if kind == "numeric" or "\\" in gold:
                 found[gold] = None
     golds = list(found)
@@ -81,7 +79,7 @@ def pairs(kind: str, count: int) -> list[Pair]:
 def ours(kind: str, some: list[Pair]) -> list[bool]:
     """Our verdicts."""
     benchmark = "gsm8k" if kind == "numeric" else "math"
-    equality._quantity.cache_clear()  # nothing is remembered from the run before
+    forget_parsed_formulas()
     return [grade(answer, gold, benchmark, "corrected").correct for answer, gold in some]
 
 

@@ -17,7 +17,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mammoth_utils.grading import RULES, answer_from_execution, grade, read_answer
-from mammoth_utils.grading._formulas.numerals import plainly_equal
+from mammoth_utils.grading._formulas.compare_values import plainly_equal
 from mammoth_utils.grading.corrected.equality import equivalent
 
 SLOWEST_S = 2.0  # what no single input may take, whatever it is

@@ -6,10 +6,11 @@ import contextlib
 import re
 from fractions import Fraction
 
-from mammoth_utils.grading._formulas.forms import digits, infinity, with_sign
-from mammoth_utils.grading._formulas.notation import joined_thousands, plain, without_unit
+from mammoth_utils.grading._formulas.answer_forms import digits, infinity, with_sign
+from mammoth_utils.grading._formulas.formula_values import POINTS, Evaluation, Undefined, constant, symbols
+from mammoth_utils.grading._formulas.notation import joined_thousands, plain
 from mammoth_utils.grading._formulas.parser import Node, Unreadable, parse
-from mammoth_utils.grading._formulas.values import POINTS, Evaluation, Undefined, constant, symbols
+from mammoth_utils.grading._formulas.units import without_unit
 from mammoth_utils.grading._formulas.words import block, wordy
 
 _KIND_OF_NODE = {

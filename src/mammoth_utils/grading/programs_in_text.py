@@ -18,8 +18,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from mammoth_utils.grading.corrected.notebook_cells import without_cells
-
 PRINT_CALL = "print("
 NEXT_PROBLEM = "### Instruction"  # what an unstopped model writes after its answer
 
@@ -28,6 +26,7 @@ _OPENINGS = (
     re.compile(r"(?P<before>[ \t]*)(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[^`]*)"),
     re.compile(r"(?P<before>[^`]*?)(?P<fence>`{3,})[ \t]*(?P<language>[^\s`]*)[ \t]*"),
 )
+_CELL_FENCE = re.compile(r"^[ \t]*```([^\n`]*)$", re.M)
 _FENCE_LINE = re.compile(r"^[ \t]*(?:`{3}|~{3})", re.MULTILINE)
 _QUOTED_OUTPUT = re.compile(r"^[ \t]*```[ \t]*output[ \t]*$", re.MULTILINE)
 _PYTHON = re.compile(r"\{?\.?i?py(?:thon)?[ \t]?[\d.]*\}?(?:[\s:,].*)?", re.IGNORECASE)
@@ -171,6 +170,26 @@ def fenced_blocks(text: str) -> Iterator[Block]:
             indented = bool(opened["before"]) and not opened["before"].strip()
     if fence:
         yield from block()
+
+
+def without_cells(text: str) -> tuple[str, list[tuple[int, int]], int]:
+    """The text with fenced cells blanked at equal length, the spans of quoted outputs, and where the last cell ends.
+
+    MathCoder's completions are prose with ``python`` and ``output`` cells; a cell may be cut off by the end.
+    """
+    marks = list(_CELL_FENCE.finditer(text))
+    if not marks:
+        return text, [], 0
+    parts, outputs, at, index = [], [], 0, 0
+    while index < len(marks):
+        opening = marks[index]
+        closing = marks[index + 1] if index + 1 < len(marks) else None
+        end = closing.end() if closing else len(text)
+        parts += [text[at : opening.start()], " " * (end - opening.start())]
+        if opening.group(1).strip() == "output":
+            outputs.append((opening.end(), closing.start() if closing else len(text)))
+        at, index = end, index + 2
+    return "".join(parts) + text[at:], outputs, at
 
 
 def _fenced_program(blocks: list[Block]) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from mammoth_utils.grading._formulas.numerals import plainly_equal
+from mammoth_utils.grading._formulas.compare_values import plainly_equal
 from mammoth_utils.grading.answers import Answer
 from mammoth_utils.grading.benchmarks import (
     ALIASES,

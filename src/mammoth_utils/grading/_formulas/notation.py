@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from fractions import Fraction
 
-from mammoth_utils.grading._formulas.characters import spelled
-from mammoth_utils.grading._formulas.printed_values import in_our_notation
-from mammoth_utils.grading._formulas.units import DOLLAR, NO_WORDS, without_unit
-
-__all__ = ["DOLLAR", "MAX_TEXT", "ROW_BREAK", "joined_thousands", "plain", "unwrapped", "without_unit"]
+from mammoth_utils.grading._formulas.units import NO_WORDS
 
 # Nothing longer is parsed: the longest gold of MATH has 159 characters, of TheoremQA 102.
 MAX_TEXT = 1200
@@ -197,3 +194,110 @@ def joined_thousands(text: str) -> str:
         else:
             depth += 1 if sign[-1] in "([{" else -1
     return "".join(parts) + text[at:]
+
+
+# --- characters that stand for notation -------------------------------------------------------------------------------
+
+_RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n", strict=True))
+_LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
+_RUNS = [(re.compile(f"[{''.join(table)}]+"), sign, table) for sign, table in (("^", _RAISED), ("_", _LOWERED))]
+_FRACTION = re.compile("[\u00bc-\u00be\u2150-\u215e\u2189]")  # ¼ to ¾, ⅐ to ⅞, ↉
+
+
+def spelled(text: str) -> str:
+    """The text with such characters in the notation of a keyboard: ``2⅓`` as ``2 1/3``, ``10⁻³`` as ``10^{-3}``."""
+    if text.isascii():
+        return text
+    text = _FRACTION.sub(lambda found: " " + unicodedata.normalize("NFKC", found.group()), text)
+    for run, sign, table in _RUNS:
+        text = run.sub(
+            lambda found, sign=sign, table=table: sign + _braced("".join(map(table.get, found.group()))), text
+        )
+    return text.replace("\u2044", "/")
+
+
+def _braced(digits: str) -> str:
+    return digits if len(digits) == 1 else f"{{{digits}}}"
+
+
+# --- what NumPy and SymPy print --------------------------------------------------------------------------------------
+
+_PRINTED_ARRAY = re.compile(r"\s*(?:array\(|matrix\()?\s*(\[[-+\d.eE\s\[\]]+\])\s*\)?\s*")
+_GAP = re.compile(r"(?<=[\d.\]])\s+(?=[-+]?[\d.\[])")
+_POLY = re.compile(r"\s*Poly\((.+?)(?:,\s*[A-Za-z]\w*)+(?:,\s*domain=[^()]*(?:\([^()]*\))?)?\)\s*")
+_SETS = re.compile(r"\s*(?:S\.)?(EmptySet|Reals)(?:\(\))?\s*|\s*\\mathbb\s*\{?\s*(R)\s*\}?\s*")
+_LOGIC = re.compile(r"[<>].*\)\s*[&|]\s*\(|^\s*(?:And|Or)\(.*[<>]", re.S)
+_RELATION = re.compile(r"\s*([^<>=]+?)\s*(<=|>=|<|>)\s*([^<>=]+?)\s*")
+_TURNED = {">": "<", ">=": "<="}
+_LEVELS = 6
+
+
+def in_our_notation(text: str) -> str:
+    """The text with NumPy's arrays, SymPy's sets and joined relations written as mathematicians write them."""
+    if (found := _PRINTED_ARRAY.fullmatch(text)) and _GAP.search(found[1]):
+        return f"array({_GAP.sub(', ', found[1].strip())})"
+    if found := _SETS.fullmatch(text):
+        return r"\{\}" if found[1] == "EmptySet" else "(-oo, oo)"
+    if found := _POLY.fullmatch(text):
+        return found[1]
+    if "\\" not in text and _LOGIC.search(text):
+        return relations(text) or text
+    return text
+
+
+def relations(text: str) -> str | None:
+    """``((-oo < x) & (x < -1)) | (x > 1)`` as ``x < -1 or x > 1``; None where it is anything else."""
+    ranges = []
+    for part in _joined_parts(text, "|", "Or"):
+        bounds = [_RELATION.fullmatch(bound) for bound in _joined_parts(part, "&", "And")]
+        if None in bounds:
+            return None
+        rising = [
+            (found[3], _TURNED[found[2]], found[1]) if found[2] in _TURNED else found.groups() for found in bounds
+        ]
+        finite = [one for one in rising if one[0] != "-oo" and one[2] != "oo"] or rising[:1]
+        if len(finite) == 2 and finite[1][2] == finite[0][0]:
+            finite.reverse()  # (x < 3) & (-2 < x)
+        if len(finite) == 2 and finite[0][2] == finite[1][0]:
+            ranges.append(" ".join((*finite[0], *finite[1][1:])))
+        elif len(finite) == 1:
+            ranges.append(" ".join(finite[0]))
+        else:
+            return None
+    return " or ".join(ranges)
+
+
+def _joined_parts(text: str, sign: str, call: str, level: int = 0) -> list[str]:
+    """The parts of a text that a sign joins outside all brackets, or the arguments of a call; brackets around go."""
+    text = text.strip()
+    if level > _LEVELS:
+        return [text]
+    parts = _split_outside_brackets(text, sign)
+    if len(parts) > 1:
+        return [one for part in parts for one in _joined_parts(part, sign, call, level + 1)]
+    if text.startswith(f"{call}(") and _closing_bracket(text, len(call)) == len(text) - 1:
+        arguments = _split_outside_brackets(text[len(call) + 1 : -1], ",")
+        return [one for part in arguments for one in _joined_parts(part, sign, call, level + 1)]
+    if text.startswith("(") and _closing_bracket(text, 0) == len(text) - 1:
+        return _joined_parts(text[1:-1], sign, call, level + 1)
+    return [text]
+
+
+def _split_outside_brackets(text: str, sign: str) -> list[str]:
+    parts, depth, start = [], 0, 0
+    for at, character in enumerate(text):
+        depth += (character in "([") - (character in ")]")
+        if character == sign and not depth:
+            parts.append(text[start:at])
+            start = at + 1
+    return [*parts, text[start:]]
+
+
+def _closing_bracket(text: str, opening: int) -> int:
+    """Where the bracket that opens at a position closes; -1 where it never does."""
+    depth = 0
+    for at in range(opening, len(text)):
+        depth += (text[at] == "(") - (text[at] == ")")
+        if not depth:
+            return at
+    return -1

@@ -1,28 +1,120 @@
 """A small safe parser of mathematical notation: LaTeX, plain and Python output, never `eval`.
 
-It makes a tree of `Node`; `values` evaluates the tree. All work is bounded by construction: the text's length, the
-tree's depth and each number's digits have limits, and what exceeds them is `Unreadable`.
+It makes a tree of `Node`; `formula_values` evaluates the tree. All work is bounded by construction: the text's length,
+the tree's depth and each number's digits have limits, and what exceeds them is `Unreadable`.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from fractions import Fraction
 
-from mammoth_utils.grading._formulas.nodes import (
-    MAX_DEPTH,
-    MAX_OPERATIONS,
-    PROSE,
-    WORDS,
-    Node,
-    Unreadable,
-    number,
-    tokens,
-)
 from mammoth_utils.grading._formulas.notation import MAX_TEXT
-from mammoth_utils.grading._formulas.parser_atoms import atom
 
-__all__ = ["Node", "Parser", "Unreadable", "parse"]
+MAX_DEPTH = 40
+MAX_OPERATIONS = 150  # signs and juxtapositions of one text: each is a level of the tree, and walks over it recurse
+MAX_DIGITS = 400
+MAX_EXPONENT = 300
+
+_FUNCTION_NAMES = (
+    "sqrt cbrt sin cos tan cot sec csc sinh cosh tanh arcsin arccos arctan asin acos atan log ln exp abs factorial "
+    "binomial binom floor ceil ceiling"
+)
+_CONSTRUCTORS = (
+    "Abs Fraction Rational Integer Float Eq Matrix array FiniteSet set ImmutableDenseMatrix Tuple list tuple frozenset "
+    "Interval OpenInterval LopenInterval RopenInterval Union re conjugate"
+)
+_ENVIRONMENTS = "pmatrix bmatrix matrix vmatrix Bmatrix smallmatrix array cases"
+FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
+CALLS = FUNCTIONS | frozenset(_CONSTRUCTORS.split())
+MATRICES = frozenset(_ENVIRONMENTS.split())
+WORDS = CALLS | MATRICES | {"pi", "oo", "inf", "nan", "zoo", "and", "or", "degrees"}
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>\d+\.?\d*(?:[eE][-+]?\d+)?(?![\d])|\.\d+(?:[eE][-+]?\d+)?)"
+    r"|(?P<command>\\(?:[A-Za-z]+|[{}|]))|(?P<word>[A-Za-zα-ωΑ-Ω]+)|(?P<op><=|>=|!=|[-+*/^_()\[\]{},;=<>|!%:±∓∪∈&¶]))"
+)
+PROSE = re.compile(
+    r"(?<![\\A-Za-z_])(?:[A-Za-z]{3,}|is|of|to|in|on|at|he|it|by|we|so|as|an|per)(?![A-Za-z(_{])|(?<=\})\s+[a-z]{3,}"
+)
+_GREEK_LETTERS = (
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau "
+    "upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell"
+)
+_GREEK = frozenset(_GREEK_LETTERS.split())
+_SAME_FUNCTION = {"Abs": "abs", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "ln": "log", "binom": "binomial",
+                  "ceiling": "ceil", "cbrt": "cbrt"}  # fmt: skip
+
+
+class Unreadable(ValueError):
+    """The text is no mathematics that this parser knows, or exceeds its limits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A piece of an expression.
+
+    Attributes:
+        kind: ``number``, ``symbol``, an operation (``add mul div pow neg pm call``) or a container (``list tuple
+            set bare interval matrix equation relation union base``).
+        parts: Its operands.
+        name: A symbol's, function's, bracket pair's or relation's name; a base numeral's digits.
+        value: A number's value.
+        unit: What one step in a decimal literal's last place is worth; None for numbers written without a dot.
+    """
+
+    kind: str
+    parts: tuple[Node, ...] = ()
+    name: str = ""
+    value: Fraction | None = None
+    unit: Fraction | None = None
+
+
+_MINUS_ONE = Node("neg", (Node("number", value=Fraction(1)),))
+_CLOSING = {"(": (")", "]"), "[": ("]", ")")}
+
+
+def number(text: str) -> Node:
+    """A number from its digits, exact, with the worth of its last decimal place.
+
+    Raises:
+        Unreadable: If it has more than ``MAX_DIGITS`` digits or an exponent beyond ``MAX_EXPONENT``.
+    """
+    if len(text) > MAX_DIGITS:
+        raise Unreadable(f"a number of {len(text)} digits")
+    mantissa, _, exponent = text.lower().partition("e")
+    shift = int(exponent or 0) if len(exponent) < 8 else MAX_EXPONENT + 1
+    if abs(shift) > MAX_EXPONENT:
+        raise Unreadable(f"an exponent of {exponent[:12]}")
+    whole, dot, decimals = mantissa.partition(".")
+    scale = Fraction(10) ** shift
+    value = Fraction(int(whole + decimals or "0"), 10 ** len(decimals)) * scale
+    return Node("number", value=value, unit=Fraction(1, 10 ** len(decimals)) * scale if dot or exponent else None)
+
+
+def tokens(text: str) -> list[tuple[str, str, bool]]:
+    """The tokens of a text as (kind, text, whether a space stood before).
+
+    Raises:
+        Unreadable: If a character belongs to no token.
+    """
+    if len(text) > MAX_TEXT:
+        raise Unreadable(f"a text of {len(text)} characters")
+    found, at = [], 0
+    text = text.rstrip()
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        if match is None:
+            raise Unreadable(f"no mathematics at {text[at : at + 12]!r}")
+        kind = match.lastgroup or "op"
+        spaced = match.start(kind) > at
+        if kind == "word" and 1 < len(match[kind]) <= 3 and match[kind] not in WORDS:
+            # a short run of letters is a product, and "ab^2" squares the b alone
+            found.extend(("word", letter, spaced and not index) for index, letter in enumerate(match[kind]))
+        else:
+            found.append((kind, match[kind], spaced))
+        at = match.end()
+    return found
 
 
 class Parser:
@@ -191,7 +283,7 @@ class Parser:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise Unreadable("nested too deeply")
-        node = atom(self)
+        node = self.atom()
         while self.kind() == "op" and self.peek() in ("^", "!", "%", "_"):
             sign = self.take()
             self.another()
@@ -216,7 +308,7 @@ class Parser:
             if self.kind() == "number" and len(self.peek()) > 1:
                 kind, text, gap = self.tokens[self.at]
                 self.tokens[self.at : self.at + 1] = [(kind, text[0], gap), (kind, text[1:], False)]
-            return atom(self)
+            return self.atom()
         self.take("{")
         node = self.sum()
         self.take("}")
@@ -242,6 +334,196 @@ class Parser:
         if node.kind == "mul":
             raise Unreadable("a base after a product")
         return Node("base", (node,), f"{digits}_{index}")
+
+    def atom(self) -> Node:
+        """The next atom.
+
+        Raises:
+            Unreadable: If no atom can start here.
+        """
+        kind, text = self.kind(), self.peek()
+        if kind == "number":
+            return number(self.take())
+        if kind == "word":
+            self.take()
+            return self.word(text)
+        if kind == "command":
+            self.take()
+            return self.command(text[1:])
+        if text in ("(", "["):
+            return self.bracketed()
+        if text == "{":
+            return self.braced("{", "}")
+        if text == "|":
+            self.take()
+            self.bars += 1
+            inside = self.sum()
+            self.bars -= 1
+            self.take("|")
+            return Node("call", (inside,), "abs")
+        raise Unreadable(f"no value starts with {text or 'the end'!r}")
+
+    def word(self, text: str) -> Node:
+        """A named constant, a call or a symbol; short runs of letters were taken apart as products before."""
+        if text in ("pi", "oo", "inf", "nan", "zoo"):
+            if text in ("nan", "zoo"):
+                raise Unreadable(f"{text} is no value")
+            return Node("symbol", name="oo" if text == "inf" else text)
+        if text in CALLS:
+            return self.call(text)
+        return Node("symbol", name=text)
+
+    def command(self, name: str) -> Node:
+        """What a LaTeX command stands for."""
+        if name == "frac":
+            return Node("div", (self.group(), self.group()))
+        if name == "sqrt":
+            if self.peek() == "[":
+                self.take()
+                index = self.sum()
+                self.take("]")
+                return Node("pow", (self.group(), Node("div", (Node("number", value=Fraction(1)), index))))
+            return Node("call", (self.group(),), "sqrt")
+        if name in ("binom", "dbinom", "tbinom"):
+            return Node("call", (self.group(), self.group()), "binomial")
+        if name == "begin":
+            return self.matrix()
+        if name == "{":
+            return self.braced("\\{", "\\}")
+        if name == "log" and self.peek() == "_":
+            self.take()
+            base = self.group()
+            return Node("div", (self.call("log"), Node("call", (base,), "log")))
+        if name in FUNCTIONS:
+            return self.call(name)
+        if name in ("overline", "bar"):
+            raise Unreadable("an overline")
+        if name in _GREEK:
+            return Node("symbol", name=name)
+        if name in ("boxed", "vec", "hat", "mathbb", "mathcal"):
+            return self.group()
+        raise Unreadable(f"the command \\{name[:20]}")
+
+    def call(self, name: str) -> Node:
+        """A function with its arguments: ``sqrt(2)``, ``\\sin^2 x``, ``Fraction(1, 2)``, ``Matrix([[1], [2]])``."""
+        power = None
+        if self.peek() == "^":
+            self.take()
+            power = self.exponent()
+        if self.peek() == "(":
+            self.take()
+            arguments = self.items("tuple", (")",)).parts
+            self.take(")")
+        elif self.peek() == "{":
+            arguments = (self.group(),)
+        else:
+            arguments = (self.power(),)
+            # \sin 2x and \cos 3\theta mean the whole product; sqrt 2x does not
+            while name not in ("sqrt", "abs") and self.kind() in ("word", "command") and self.starts_factor():
+                if self.peek().lstrip("\\") in FUNCTIONS:
+                    break
+                self.another()
+                arguments = (Node("mul", (arguments[0], self.power())),)
+        name = _SAME_FUNCTION.get(name, name)
+        if power == _MINUS_ONE and "a" + name in FUNCTIONS:  # \sin^{-1} is the inverse function, not one over the sine
+            name, power = "a" + name, None
+        node = applied(name, arguments)
+        return node if power is None else Node("pow", (node, power))
+
+    def bracketed(self) -> Node:
+        """What stands in round or square brackets: a group, tuple, list or interval (brackets may differ)."""
+        opening = self.take("(", "[")
+        bars, self.bars = self.bars, 0
+        inside = self.items("tuple", (")", "]"))
+        self.bars = bars
+        closing = self.take(*_CLOSING[opening])
+        if opening + closing == "()" and len(inside.parts) == 1:
+            if inside.parts[0].kind in ("equation", "relation"):
+                raise Unreadable("an equation in brackets")
+            return inside.parts[0]
+        if opening + closing in ("(]", "[)"):
+            if len(inside.parts) != 2:
+                raise Unreadable("an interval has two ends")
+            return Node("interval", inside.parts, opening + closing)
+        return Node("tuple" if opening == "(" else "list", inside.parts)
+
+    def braced(self, opening: str, closing: str) -> Node:
+        """A set (``\\{1, 2\\}``, Python's ``{1, 2}``, ``{x: 3}``), or what LaTeX braces merely group."""
+        if opening == "{":
+            self.take("{")
+        inside = self.items("set", (closing,))
+        self.take(closing)
+        if opening == "{" and len(inside.parts) == 1 and inside.parts[0].kind not in ("ratio", "equation"):
+            return inside.parts[0]
+        if inside.parts and all(part.kind == "ratio" for part in inside.parts):
+            return Node("dict", inside.parts)
+        return inside
+
+    def matrix(self) -> Node:
+        """A LaTeX matrix as a list of rows, each a list."""
+        self.take("{")
+        name = self.take()
+        self.take("}")
+        if name not in MATRICES:
+            raise Unreadable(f"the environment {name[:20]}")
+        if name == "vmatrix":
+            raise Unreadable("a determinant, which is no matrix")
+        rows: list[Node] = []
+        cells: list[Node] = []
+        while True:
+            cells.append(self.item())
+            sign = self.take("&", "¶", "\\end")
+            if sign != "&":
+                rows.append(Node("list", tuple(cells)))
+                cells = []
+            if sign == "¶" and self.peek() == "\\end":
+                sign = self.take()
+            if sign == "\\end":
+                break
+        self.take("{")
+        self.take(name)
+        self.take("}")
+        return Node("matrix", tuple(rows))
+
+
+def applied(name: str, arguments: tuple[Node, ...]) -> Node:
+    """The node of a call, with Python's and SymPy's constructors turned into what they make."""
+    if not arguments and name not in ("set", "FiniteSet"):
+        raise Unreadable(f"{name} of nothing")
+    if name in ("Fraction", "Rational") and len(arguments) == 2:
+        return Node("div", arguments)
+    if name in ("Fraction", "Rational", "Integer", "Float", "re", "conjugate", "list", "tuple"):
+        return arguments[0]
+    if name == "Eq" and len(arguments) == 2:
+        return Node("equation", arguments, "=")
+    if name in ("FiniteSet", "set", "frozenset"):
+        inner = arguments[0].parts if len(arguments) == 1 and arguments[0].kind in ("list", "set") else arguments
+        return Node("set", inner)
+    if name == "Tuple":
+        return Node("tuple", arguments)
+    if name.endswith("Interval") and len(arguments) == 2:
+        return sympy_interval(name, arguments)
+    if name == "Union":
+        return Node("union", arguments)
+    if name in ("Matrix", "array", "ImmutableDenseMatrix"):
+        parts = arguments[0].parts if len(arguments) == 1 and arguments[0].kind == "list" else arguments
+        return Node("list", parts, "array") if len(arguments) > 1 or arguments[0].kind == "list" else arguments[0]
+    if name in FUNCTIONS or name == "abs":
+        if len(arguments) != (2 if name == "binomial" else 1) and name != "log":
+            raise Unreadable(f"{name} of {len(arguments)} arguments")
+        if name == "log" and len(arguments) == 2:
+            return Node("div", (Node("call", arguments[:1], "log"), Node("call", arguments[1:], "log")))
+        return Node("call", arguments, name)
+    raise Unreadable(f"the call {name[:20]}")
+
+
+def sympy_interval(name: str, ends: tuple[Node, ...]) -> Node:
+    """An interval as SymPy prints it: closed unless its name says otherwise, and open at infinity."""
+    infinite = [one.name == "oo" or (one.kind == "neg" and one.parts[0].name == "oo") for one in ends]
+    left = "(" if infinite[0] or name in ("OpenInterval", "LopenInterval") else "["
+    right = ")" if infinite[1] or name in ("OpenInterval", "RopenInterval") else "]"
+    kind = {"()": "tuple", "[]": "list"}.get(left + right, "interval")
+    return Node(kind, ends, left + right if kind == "interval" else "")
 
 
 _PER_CENT = re.compile(r"([-+]?(?:\d+\s+)?\d+\s*/\s*\d+|[-+]?\d*\s*\\frac\s*(?:\{\d+\}|\d)\s*(?:\{\d+\}|\d))\s*%")

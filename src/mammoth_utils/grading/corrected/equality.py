@@ -7,7 +7,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from mammoth_utils.grading._formulas import notation, units
-from mammoth_utils.grading._formulas.forms import (
+from mammoth_utils.grading._formulas.answer_forms import (
     as_interval,
     as_union,
     by_name,
@@ -23,8 +23,9 @@ from mammoth_utils.grading._formulas.forms import (
     to_be_solved,
     with_sign,
 )
+from mammoth_utils.grading._formulas.compare_values import equal_values
+from mammoth_utils.grading._formulas.formula_values import Undefined, symbols
 from mammoth_utils.grading._formulas.parser import Node, Unreadable, parse
-from mammoth_utils.grading._formulas.values import Undefined, equal_values, symbols
 from mammoth_utils.grading._formulas.words import DATE, block, leading_number, same_block, stamp, wordy
 
 MAX_ITEMS_UNORDERED = 24
@@ -150,6 +151,11 @@ def _quantity(text: str) -> tuple[Node, tuple[str, Fraction] | None]:
         if number == text:
             raise
         return parse(text), None
+
+
+def forget_parsed_formulas() -> None:
+    """Empty the cache of parsed texts, so that a measurement starts cold."""
+    _quantity.cache_clear()
 
 
 def _assigned(node: Node) -> Node:

@@ -38,7 +38,6 @@ _LETTER = re.compile(r"(?:(?:option|choice|answer)\s*)?[(\[]?\s*([A-Ja-j])\s*[)\
 _LETTER_AND_TEXT = re.compile(r"\s*\(\s*([A-Ja-j])\s*\)\s|\s*([A-J])[).:]\s")
 _LETTER_GLUED = re.compile(r"\(?([A-J])[).:](?=\S)")
 _LETTER_IN_ROUND = re.compile(r"\(([A-J])\)")
-_LETTER_IN_ROUND = re.compile(r"\(([A-J])\)")
 _PLAIN_NUMBER = re.compile(r"[-+]?[\d.,]+")
 _REMARK = re.compile(r"(.*\S)\s+\([^()]*\)\s*", re.S)
 CLAUSE = 200

@@ -60,9 +60,10 @@ def counted(text: str, number: re.Match) -> frozenset[str]:
     return frozenset(stems)
 
 
-def answering(text: str, numbers: Sequence[re.Match], wanted: frozenset[str]) -> re.Match | None:
-    """The one number of a sentence that counts what was asked for; None where none does, or several do as well."""
-    if not wanted or len(numbers) < 2:
+def number_asked_for(text: str, numbers: Sequence[re.Match], question: str | None) -> re.Match | None:
+    """Return the one number of a sentence that counts what a question asks for; None where none or several do."""
+    wanted = asked_for(question)
+    if not wanted:
         return None
     shared = [len(counted(text, number) & wanted) for number in numbers]
     return numbers[shared.index(max(shared))] if max(shared) and shared.count(max(shared)) == 1 else None

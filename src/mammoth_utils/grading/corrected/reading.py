@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from mammoth_utils.grading._formulas.formula_values import symbols
 from mammoth_utils.grading._formulas.notation import joined_thousands, plain, unwrapped
 from mammoth_utils.grading._formulas.parser import Unreadable, parse
 from mammoth_utils.grading._formulas.units import without_unit
-from mammoth_utils.grading._formulas.values import symbols
 from mammoth_utils.grading._formulas.words import leading_number, wordy
 from mammoth_utils.grading.benchmarks import Benchmark
 from mammoth_utils.grading.corrected import option_letters
-from mammoth_utils.grading.corrected import question_numbers as asked
-from mammoth_utils.grading.corrected.notebook_cells import without_cells
+from mammoth_utils.grading.corrected.question_numbers import number_asked_for
+from mammoth_utils.grading.programs_in_text import without_cells
 
 WINDOW = 20_000  # characters from the end that are looked at
 CLAUSE = 600
@@ -36,6 +36,7 @@ NUMBER = re.compile(
     r"(?<![\w.])(?:(?<![)\]}])(?<![)\]}\d]\s)[-−–]\s?)?\$?(?:\d+\s+\d+\s*/\s*\d+|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
     r"(?:[eE][-+]?\d+)?(?:\s*/\s*\d+)?(?![\d])\s?%?|(?<![\w.])-?\\[dt]?frac\s*\{?-?\d+\}?\s*\{?\d+\}?"
 )
+_PLAIN_NUMBER = re.compile(r"\s*-?\d{1,100}(?:\.\d{1,50})?\.?\s*", re.ASCII)  # for which no parser is needed
 _HEDGE = r"\s*\**\s*(?:about |approximately |only |just |now |a total of |\\approx )?[$€£]?(?=-?[\d.\\])"
 _STATES = re.compile(r"(?:\b(?:is|are|was|were|be|equals?|equal to)\b|=|≈|:)" + _HEDGE, re.I)
 _SAYS = re.compile(
@@ -71,16 +72,16 @@ def read_corrected(
     offset = max(0, len(completion) - WINDOW)
     text = completion[offset:]
     prose, outputs, after = without_cells(text)
-    wanted = frozenset() if benchmark.several else asked.asked_for(question)
+    question = None if benchmark.several else question
     if outputs and not prose[after:].strip():
         start, end = outputs[-1]
         found = None if _ERROR.search(text[start:end]) else output_value(text, start, end, benchmark)
     else:
         found = (
-            triggered_value(prose, after, len(prose), benchmark, options, wanted)
-            or (triggered_value(prose, 0, after, benchmark, options, wanted, "\\") if after else None)
-            or untriggered_value(prose, after, len(prose), benchmark, options, wanted)
-            or (untriggered_value(prose, 0, after, benchmark, options, wanted) if after and not outputs else None)
+            triggered_value(prose, after, len(prose), benchmark, options, question)
+            or (triggered_value(prose, 0, after, benchmark, options, question, "\\") if after else None)
+            or untriggered_value(prose, after, len(prose), benchmark, options, question)
+            or (untriggered_value(prose, 0, after, benchmark, options, question) if after and not outputs else None)
         )
     if found is None:
         return None
@@ -93,7 +94,7 @@ def triggered_value(
     end: int,
     benchmark: Benchmark,
     options: Sequence[str] | None = None,
-    wanted: frozenset[str] = frozenset(),
+    question: str | None = None,
     only: str = "",
 ) -> Read | None:
     """The value after the last trigger of a stretch of prose that has one; ``only`` restricts how triggers start."""
@@ -108,7 +109,7 @@ def triggered_value(
                 # below a heading "Answer:" several sentences may stand, of which the conclusion counts
                 concluding = list(_CONCLUDES.finditer(prose, start_of_answer, min(end, start_of_answer + CLAUSE)))
                 start_of_answer = concluding[-1].start() if concluding else start_of_answer
-            found = clause_value(prose, *clause(prose, start_of_answer, end), benchmark, True, options, wanted)
+            found = clause_value(prose, *clause(prose, start_of_answer, end), benchmark, True, options, question)
         if found is not None and found[0].strip():
             return option_letters.letter_read(found, options) if benchmark.choice else found
     return None
@@ -120,16 +121,14 @@ def untriggered_value(
     end: int,
     benchmark: Benchmark,
     options: Sequence[str] | None = None,
-    wanted: frozenset[str] = frozenset(),
+    question: str | None = None,
 ) -> Read | None:
     """The option that prose without a trigger settles on, or the number that its last sentence states."""
     if benchmark.choice and (found := option_letters.untriggered(prose, start, end, options)):
         return found
     if benchmark.choice and option_letters.undecided(prose[start:end].rstrip().rpartition("\n")[2][-CLAUSE:], options):
         return None
-    if benchmark.choice and option_letters.undecided(prose[start:end].rstrip().rpartition("\n")[2][-CLAUSE:], options):
-        return None
-    return last_number(prose, start, end, wanted)
+    return last_number(prose, start, end, question)
 
 
 def boxed(prose: str, start: int, end: int, at: int, benchmark: Benchmark) -> Read | None:
@@ -200,7 +199,7 @@ def clause_value(
     benchmark: Benchmark,
     triggered: bool,
     options: Sequence[str] | None = None,
-    wanted: frozenset[str] = frozenset(),
+    question: str | None = None,
 ) -> Read | None:
     """The answer inside a clause: all of it where it is one value, else the value that the clause states."""
     text = prose[start:end]
@@ -240,7 +239,8 @@ def clause_value(
             return None
         rest = re.compile(r"(?:\s+[A-Za-z]+){0,2}\s*").fullmatch(text, spoken[1])  # what is counted
         return _stripped(text if rest else text[: spoken[1]], start)
-    chosen = asked.answering(text, numbers, wanted) or stated(text, numbers, triggered)
+    chosen = number_asked_for(text, numbers, question) if len(numbers) > 1 else None
+    chosen = chosen or stated(text, numbers, triggered)
     return _stripped(chosen.group(), start + chosen.start())
 
 
@@ -266,7 +266,9 @@ def stated(text: str, numbers: list[re.Match], triggered: bool) -> re.Match:
 
 
 def is_value(text: str, benchmark: Benchmark) -> bool:
-    """Whether a text as a whole is one answer: a formula, a quantity with its unit, or a word or two."""
+    """Return whether a text as a whole is one answer: a formula, a quantity with its unit, or a word or two."""
+    if _PLAIN_NUMBER.fullmatch(text):
+        return True
     tidy = joined_thousands(plain(text))
     if not tidy or len(tidy) > 200:
         return False
@@ -283,7 +285,7 @@ def is_value(text: str, benchmark: Benchmark) -> bool:
     return not numeric or (node.kind != "ratio" and all(len(name) == 1 for name in symbols(node)))
 
 
-def last_number(prose: str, start: int, end: int, wanted: frozenset[str] = frozenset()) -> Read | None:
+def last_number(prose: str, start: int, end: int, question: str | None = None) -> Read | None:
     """The number that the last sentence with a number states; of several, the one that counts what was asked for."""
     numbers = list(NUMBER.finditer(prose, start, end))
     if not numbers:
@@ -295,7 +297,7 @@ def last_number(prose: str, start: int, end: int, wanted: frozenset[str] = froze
     line_end = prose.find("\n", last.end(), end)
     whole = prose[left : line_end if line_end >= 0 else end]  # with what its last number counts
     counting = [number for number in NUMBER.finditer(whole) if number.end() <= len(sentence)]
-    chosen = asked.answering(whole, counting, wanted)
+    chosen = number_asked_for(whole, counting, question) if len(counting) > 1 else None
     chosen = chosen or stated(sentence, list(NUMBER.finditer(sentence)) or [last], False)
     return _stripped(chosen.group(), last.start() if chosen is last else left + chosen.start())
 

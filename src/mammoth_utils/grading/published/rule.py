@@ -14,9 +14,9 @@ import re
 from functools import lru_cache
 from typing import Any
 
+from mammoth_utils.grading._formulas.formula_values import Undefined, constant
 from mammoth_utils.grading._formulas.notation import joined_thousands, plain
 from mammoth_utils.grading._formulas.parser import Unreadable, parse
-from mammoth_utils.grading._formulas.values import Undefined, constant
 from mammoth_utils.grading.benchmarks import Benchmark, gold_letter, gold_text
 from mammoth_utils.grading.published import hendrycks
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from mammoth_utils.grading._formulas.nodes import Node
-from mammoth_utils.grading._formulas.values import Evaluation, Undefined, close, constant, symbols
+from mammoth_utils.grading._formulas.compare_values import close
+from mammoth_utils.grading._formulas.formula_values import Evaluation, Undefined, constant, symbols
+from mammoth_utils.grading._formulas.parser import Node
 
 
 def size(node: Node) -> tuple[float, float]:

@@ -1,0 +1,154 @@
+"""When two values are equal: whole numbers, fractions, decimals to their precision, and formulas with unknowns.
+
+Formulas with unknowns are compared at fixed points of either sign, which tells unequal polynomials apart with certainty
+for all practical purposes. Two plain numbers, which most pairs of GSM8K and SVAMP are, need no parser.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from fractions import Fraction
+
+from mammoth_utils.grading._formulas.formula_values import POINTS, Evaluation, Undefined, Value, symbols
+from mammoth_utils.grading._formulas.parser import Node
+
+RELATIVE = 1e-9  # how close a float must come to an exact gold: programs print 12.000000000000002
+# Short enough that exact integers stay small; thousands are set apart by commas or not at all.
+_NUMERAL = re.compile(r"\s*([-+]?(?:\d{1,15}|\d{1,3}(?:,\d{3}){1,4}))(?:\.(\d{0,9}))?\s*").fullmatch
+
+
+def plainly_equal(answer: str, gold: str) -> bool | None:
+    """Whether two plain numbers are equal as `corrected.equivalent` has it; None where it must be asked itself.
+
+    It is asked for all that is no plain number, for answers of more decimals than a decimal gold, which may round to
+    it, and for those within a billionth of a whole gold, which may be a program's float.
+    """
+    ours, theirs = _NUMERAL(answer), _NUMERAL(gold)
+    if ours is None or theirs is None:
+        return None
+    whole, decimals = ours.groups()
+    wanted, places = theirs.groups()
+    if not decimals and not places:
+        if "," in whole or "," in wanted:
+            return int(whole.replace(",", "")) == int(wanted.replace(",", ""))
+        return int(whole) == int(wanted)
+    decimals, places = (decimals or "").rstrip("0"), (places or "").rstrip("0")
+    found = int(whole.replace(",", "") + decimals)
+    aim = int(wanted.replace(",", "") + places)
+    further = len(decimals) - len(places)
+    if further <= 0:
+        return found * 10**-further == aim
+    aim *= 10**further
+    if places or abs(found - aim) * 10**9 <= (abs(aim) or 10 ** len(decimals)):
+        return None
+    return False
+
+
+def literal(node: Node) -> tuple[Fraction, Fraction] | None:
+    """Value and last place of a decimal literal such as ``-4.17``, ``1.28*10^-6`` or ``2.5%``; None for others."""
+    if node.kind == "neg":
+        inner = literal(node.parts[0])
+        return (-inner[0], inner[1]) if inner else None
+    if node.kind == "number":
+        return (node.value, node.unit) if node.unit is not None else None
+    if node.kind == "percent":
+        inner = literal(node.parts[0])
+        return (inner[0] / 100, inner[1] / 100) if inner else None
+    if node.kind == "mul" and node.parts[1].kind == "pow" and node.parts[1].parts[0].value == 10:
+        inner = literal(node.parts[0])
+        try:
+            factor = Evaluation().value(node.parts[1])
+        except Undefined:
+            return None
+        return (inner[0] * factor, inner[1] * factor) if inner and isinstance(factor, Fraction) else None
+    return None
+
+
+def last_place(value: Fraction, unit: Fraction, digits: int = 2) -> Fraction:
+    """The place at which answers are compared with a decimal gold: its last, but at least so many significant digits.
+
+    A gold of 4.17 takes what rounds to 4.17. A gold of 0.5 is read as 0.50 where golds are exact: 0.52 and 0.45 are
+    other numbers; where golds are rounded (TheoremQA) one digit is enough.
+    """
+    return unit / 10 if abs(value) / unit < 10 ** (digits - 1) else unit
+
+
+def rounds_to(answer: Value, gold: Fraction, place: Fraction) -> bool:
+    """Whether a real answer rounds to the gold at that place, halves away from zero."""
+    if isinstance(answer, complex):
+        return False
+    steps = abs(Fraction(answer)) / place
+    rounded = math.floor(steps + Fraction(1, 2)) * place
+    # a half that a float only just misses still counts as a half
+    nudged = math.floor(steps + min(steps / 10**13, Fraction(1, 1000)) + Fraction(1, 2)) * place
+    return abs(gold) in (rounded, nudged) and (answer < 0) == (gold < 0)
+
+
+def floats_noise(answer: Value, written: tuple[Fraction, Fraction] | None, gold: Fraction, unit: Fraction) -> bool:
+    """Whether an answer of more places than a long decimal gold is within two units of the gold's last place.
+
+    Golds of seven decimals and more were printed by a program that computed in 32 bits or integrated numerically:
+    TheoremQA has 0.78539815 where π/4 is 0.78539816. An answer of as few places as the gold must be the gold.
+    """
+    if isinstance(answer, complex) or unit > Fraction(1, 10**7) or abs(gold) < 10**6 * unit:
+        return False
+    return (written is None or written[1] < unit) and abs(Fraction(answer) - gold) <= 2 * unit
+
+
+def close(answer: Value, gold: Value, scale: float = 0.0, relative: float = RELATIVE) -> bool:
+    """Whether two values agree up to what rounding in floats explains."""
+    try:
+        difference, size = abs(complex(answer) - complex(gold)), abs(complex(gold))
+    except OverflowError:
+        return False
+    return difference <= relative * max(size, abs(complex(answer))) + 1e-13 * scale
+
+
+def equal_values(answer: Node, gold: Node, digits: int = 2) -> bool:
+    """Whether an answer's value is the gold's, under the corrected rule.
+
+    * A decimal gold that is no whole number takes what rounds to it, at ``digits`` or more (`last_place`; long ones
+      by `floats_noise`).
+    * A whole or rational gold takes the same number; a decimal answer that is no whole number may be off by 1e-9 of it
+      (never by more than 1e-4), as a program's floats are.
+    * Irrational values must agree to 1e-9; expressions with unknowns at every fixed point.
+
+    Raises:
+        Undefined: If one side has no value and so cannot be compared.
+    """
+    if symbols(gold) or symbols(answer):
+        return identical(answer, gold)
+    exact = literal(gold)
+    walk = Evaluation()
+    found = walk.value(answer)
+    if exact and exact[0].denominator != 1:
+        return rounds_to(found, exact[0], last_place(*exact, digits)) or floats_noise(found, literal(answer), *exact)
+    wanted = walk.value(gold)
+    if isinstance(found, Fraction) and isinstance(wanted, Fraction):
+        if found == wanted:
+            return True
+        written = literal(answer)
+        if written is None or written[0].denominator == 1:
+            return False
+        return abs(found - wanted) <= min(Fraction(1, 10**9) * (abs(wanted) or 1), Fraction(1, 10**4))
+    return close(found, wanted, walk.largest)
+
+
+def identical(answer: Node, gold: Node) -> bool:
+    """Whether two expressions with unknowns agree wherever both have a value, at least at two of the fixed points."""
+    agreed = 0
+    for point in range(POINTS):
+        walk = Evaluation(point)
+        try:
+            wanted = walk.value(gold)
+        except Undefined:
+            continue
+        found = walk.value(answer)
+        exact = isinstance(found, Fraction) and isinstance(wanted, Fraction)
+        if (exact and found != wanted) if exact else not close(found, wanted, walk.largest):
+            return False
+        agreed += 1
+    if agreed < 2:
+        raise Undefined("no value at the fixed points")
+    return True
