@@ -24,13 +24,21 @@ from mammoth_utils.rationale import LETTERS
 @pytest.mark.parametrize(
     ("line", "expected", "because"),
     [
-        (arithmetic.add(47, 38), "47 + 38: 7 + 8 = 15, 4 + 3 + 1 = 8, so 85", "units first, the carry last"),
-        (arithmetic.add(99, 5), "99 + 5: 9 + 5 = 14, 9 + 1 = 10, so 104", "a carry runs past the shorter number"),
-        (arithmetic.add(120, 7), "120 + 7: 0 + 7 = 7, so 127", "digits that meet nothing are not written"),
-        (arithmetic.subtract(85, 38), "85 - 38: 15 - 8 = 7, 8 - 1 - 3 = 4, so 47", "a borrow is taken at once"),
-        (arithmetic.subtract(100, 1), "100 - 1: 10 - 1 = 9, 10 - 1 = 9, 1 - 1 = 0, so 99", "a borrow runs on"),
-        (arithmetic.times_digit(47, 3), "47 x 3: 7 x 3 = 21, 4 x 3 + 2 = 14, so 141", "the carry is added"),
-        (arithmetic.divide_digit(96, 4), "96 / 4: 9 / 4 = 2 left 1, 16 / 4 = 4, so 24", "what is left goes on"),
+        (arithmetic.add_in_steps(47, 38), "47 + 38: 7 + 8 = 15, 4 + 3 + 1 = 8, so 85", "units first, the carry last"),
+        (
+            arithmetic.add_in_steps(99, 5),
+            "99 + 5: 9 + 5 = 14, 9 + 1 = 10, so 104",
+            "a carry runs past the shorter number",
+        ),
+        (arithmetic.add_in_steps(120, 7), "120 + 7: 0 + 7 = 7, so 127", "digits that meet nothing are not written"),
+        (
+            arithmetic.subtract_in_steps(85, 38),
+            "85 - 38: 15 - 8 = 7, 8 - 1 - 3 = 4, so 47",
+            "a borrow is taken at once",
+        ),
+        (arithmetic.subtract_in_steps(100, 1), "100 - 1: 10 - 1 = 9, 10 - 1 = 9, 1 - 1 = 0, so 99", "a borrow runs on"),
+        (arithmetic.multiply_in_steps(47, 3), "47 x 3: 7 x 3 = 21, 4 x 3 + 2 = 14, so 141", "the carry is added"),
+        (arithmetic.divide_in_steps(96, 4), "96 / 4: 9 / 4 = 2 left 1, 16 / 4 = 4, so 24", "what is left goes on"),
     ],
 )
 def test_sums_are_written_out_digit_by_digit(line, expected, because):
@@ -39,11 +47,11 @@ def test_sums_are_written_out_digit_by_digit(line, expected, because):
 
 def test_sums_that_cannot_be_written_out_are_refused():
     with pytest.raises(ValueError, match="expected a >= b, got 3 - 5"):
-        arithmetic.subtract(3, 5)
+        arithmetic.subtract_in_steps(3, 5)
     with pytest.raises(ValueError, match="single digit"):
-        arithmetic.times_digit(12, 11)
+        arithmetic.multiply_in_steps(12, 11)
     with pytest.raises(ValueError, match="divides 97"):
-        arithmetic.divide_digit(97, 4)
+        arithmetic.divide_in_steps(97, 4)
 
 
 def _stated(steps: str) -> bool:

@@ -1,4 +1,4 @@
-"""Sums written out digit by digit, as a tiny model can learn to write them.
+"""Sums written out digit by digit, in a form that a tiny model can learn.
 
 A model of a million parameters cannot add two-digit numbers in one step, but it copies digits and knows
 single-digit facts. Each line therefore goes units first, with one carry or borrow, and ends in the result.
@@ -7,8 +7,8 @@ single-digit facts. Each line therefore goes units first, with one carry or borr
 from __future__ import annotations
 
 
-def add(a: int, b: int) -> str:
-    """``a + b`` in steps: ``47 + 38: 7 + 8 = 15, 4 + 3 + 1 = 8, so 85``."""
+def add_in_steps(a: int, b: int) -> str:
+    """Return ``a + b`` in steps: ``47 + 38: 7 + 8 = 15, 4 + 3 + 1 = 8, so 85``."""
     steps, carry = [], 0
     upper, lower = digits(a), digits(b)
     for place in range(max(len(upper), len(lower))):
@@ -20,8 +20,8 @@ def add(a: int, b: int) -> str:
     return f"{a} + {b}: {', '.join(steps)}, so {a + b}"
 
 
-def subtract(a: int, b: int) -> str:
-    """``a - b`` for ``a >= b`` in steps: ``85 - 38: 15 - 8 = 7, 8 - 1 - 3 = 4, so 47``."""
+def subtract_in_steps(a: int, b: int) -> str:
+    """Return ``a - b`` for ``a >= b`` in steps: ``85 - 38: 15 - 8 = 7, 8 - 1 - 3 = 4, so 47``."""
     if a < b:
         raise ValueError(f"expected a >= b, got {a} - {b}")
     steps, borrow = [], 0
@@ -37,8 +37,8 @@ def subtract(a: int, b: int) -> str:
     return f"{a} - {b}: {', '.join(steps)}, so {a - b}"
 
 
-def times_digit(a: int, d: int) -> str:
-    """``a x d`` for a single digit d in steps: ``47 x 3: 7 x 3 = 21, 4 x 3 + 2 = 14, so 141``."""
+def multiply_in_steps(a: int, d: int) -> str:
+    """Return ``a x d`` for a single digit d in steps: ``47 x 3: 7 x 3 = 21, 4 x 3 + 2 = 14, so 141``."""
     if not 1 <= d <= 9:
         raise ValueError(f"expected a single digit from 1 to 9, got {d}")
     steps, carry = [], 0
@@ -49,8 +49,8 @@ def times_digit(a: int, d: int) -> str:
     return f"{a} x {d}: {', '.join(steps)}, so {a * d}"
 
 
-def divide_digit(a: int, d: int) -> str:
-    """``a / d`` without remainder for a single digit d: ``96 / 4: 9 / 4 = 2 left 1, 16 / 4 = 4, so 24``."""
+def divide_in_steps(a: int, d: int) -> str:
+    """Return ``a / d`` without remainder for a digit d: ``96 / 4: 9 / 4 = 2 left 1, 16 / 4 = 4, so 24``."""
     if not 1 <= d <= 9 or a % d:
         raise ValueError(f"expected a single digit that divides {a}, got {d}")
     steps, left = [], 0
@@ -62,5 +62,5 @@ def divide_digit(a: int, d: int) -> str:
 
 
 def digits(number: int) -> list[int]:
-    """The digits of a number, units first."""
+    """Return the digits of a number, units first."""
     return [int(digit) for digit in reversed(str(number))]

@@ -22,13 +22,13 @@ class MiniBenchmark:
     Attributes:
         name: ``mini-gsm8k`` ...
         paper_name: The set that it is named after.
-        in_domain: Whether sources of the same families, styles and ranges exist.
+        in_domain: Whether sources have the same families, styles and ranges.
         choice: Whether five options are offered; guessing then earns 0.2.
-        cells: Families and styles that its problems are drawn from, in turn.
+        cells: Families and styles from which its problems are drawn in turn.
         wide: Factor on the number ranges of the sources.
-        fact: ``"training"``/``"test"``: wordings of an unrelated sentence in front.
-        fact_share: Share of the problems that carry it.
-        differs: What sets it apart from the sources, in a sentence.
+        fact: Wordings of an unrelated sentence in front, ``"training"`` or ``"test"``.
+        fact_share: Share of the problems that have one.
+        differs: How it differs from the sources, in a sentence.
     """
 
     name: str
@@ -43,7 +43,7 @@ class MiniBenchmark:
 
 
 def cells(style: str, families: str) -> Cells:
-    """Pairs of family and one style, from names parted by spaces; a name may stand several times."""
+    """Return pairs of family and style, from family names separated by spaces, each once or several times."""
     pairs = tuple((family, style) for family in families.split())
     for family, _ in pairs:
         if style not in FAMILIES[family].wordings:
@@ -101,10 +101,10 @@ BENCHMARKS: dict[str, MiniBenchmark] = {benchmark.name: benchmark for benchmark 
 
 @cache
 def truths(name: str, split: str = "test") -> tuple[MiniProblem, ...]:
-    """The problems of a benchmark with their true rationales.
+    """Return the problems of a benchmark with their true rationales.
 
-    ``dev`` has a seed of its own and shares no problem with ``test``; the world, the bases and the recipes
-    are chosen on it alone.
+    ``dev`` has a seed of its own and shares no problem with ``test``; world, base models and recipes are chosen on it
+    only.
 
     Raises:
         ValueError: If the benchmark or the split is unknown, naming the choices.
@@ -113,22 +113,22 @@ def truths(name: str, split: str = "test") -> tuple[MiniProblem, ...]:
         raise ValueError(f"unknown benchmark {name!r}; known: {', '.join(BENCHMARKS)}")
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
-    one = BENCHMARKS[name]
+    benchmark = BENCHMARKS[name]
     avoid = [] if split == "test" else [problem.problem.instruction for problem in truths(name, "test")]
     drawn = draw_many(
-        COUNT, one.cells, f"benchmark/{name}/{split}", wide=one.wide, fact=one.fact, fact_share=one.fact_share,
-        choice=one.choice, set=f"{name}/{split}", avoid=avoid,
+        COUNT, benchmark.cells, f"benchmark/{name}/{split}", wide=benchmark.wide, fact=benchmark.fact,
+        fact_share=benchmark.fact_share, choice=benchmark.choice, set=f"{name}/{split}", avoid=avoid,
     )  # fmt: skip
     return tuple(drawn)
 
 
 def load(name: str, split: str = "test") -> list[Problem]:
-    """The problems of a benchmark, as a model is asked them."""
-    return [one.problem for one in truths(name, split)]
+    """Return the problems of a benchmark."""
+    return [true.problem for true in truths(name, split)]
 
 
 @cache
 def questions() -> frozenset[str]:
-    """Every question and instruction of every benchmark and split: what no source and no base may hold."""
-    everything = (one.problem for name in BENCHMARKS for split in SPLITS for one in truths(name, split))
+    """Return every question and instruction of every benchmark and split, which no source and base model may hold."""
+    everything = (true.problem for name in BENCHMARKS for split in SPLITS for true in truths(name, split))
     return frozenset(text for problem in everything for text in (problem.question, problem.instruction))

@@ -1,8 +1,8 @@
-"""The text that the miniature's bases are pre-trained on: the miniature world's own "web".
+"""The pre-training text of the miniature's base models: the web of its world.
 
-No question of a benchmark stands in it, and no question is followed by its rationale. Programs, solution
-sentences and single steps of the same shapes stand alone in it, as they do in any crawl of the web; the
-record of a base says how many documents of each kind it read.
+No question of a benchmark is in it, and no question is followed by its rationale. Programs, solution sentences and
+single steps of the same form stand alone in it, as in a crawl of the web; the record of a base model says how many
+documents of each kind it read.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import count
 from random import Random
 
-from mammoth_utils.miniature import arithmetic as by_hand
 from mammoth_utils.miniature import benchmarks
+from mammoth_utils.miniature.arithmetic import add_in_steps, divide_in_steps, multiply_in_steps, subtract_in_steps
 from mammoth_utils.miniature.families.definition import NAMES, THINGS
 from mammoth_utils.miniature.families.logic import DAYS, ORDER, ROOMS
 from mammoth_utils.miniature.families.registry import FAMILIES
@@ -24,80 +24,26 @@ from mammoth_utils.rationale import LETTERS, with_options
 
 @dataclass(frozen=True)
 class Document:
-    """A piece of text; no loss is taken on ``given``, which cannot be predicted (a copy's original)."""
+    """A piece of text; no loss is taken on ``given``, which cannot be predicted, such as a copy's original."""
 
     kind: str
     given: str
     text: str
 
 
-WORDS = tuple(
-    [
-        "price",
-        "count",
-        "fee",
-        "speed",
-        "hours",
-        "done",
-        "start",
-        "more",
-        "gone",
-        "each",
-        "groups",
-        "total",
-        "first",
-        "second",
-        "third",
-        "both",
-        "apart",
-        "rate",
-        "whole",
-        "number",
-        "divisor",
-        "length",
-        "width",
-        "height",
-        "inner_length",
-        "inner_width",
-        "taken",
-        "last",
-        "high",
-        "low",
-        "cost",
-        "size",
-        "weight",
-        "left",
-        "right",
-        "area",
-        "sum",
-        "part",
-        "value",
-        "rest",
-        "time",
-        "age",
-        "rows",
-        "pages",
-        "days",
-        "items",
-        "result",
-    ]
-)
-# What a comment in code calls each computation; the wordings of the questions differ.
-COMMENTS = {
-    "gain": "add", "loss": "take away", "groups": "multiply", "share": "divide", "gain_loss": "add and take away",
-    "three": "add three numbers", "pair_small": "larger of two from sum and difference",
-    "revenue": "price times count and fee",
-    "distance": "speed times hours without done", "big_sum": "add large numbers", "percent": "percent of a number",
-    "average": "mean of three", "remainder": "remainder", "gcd": "greatest common divisor", "squares": "sum of squares",
-    "linear": "solve for x", "box": "volume", "frame": "area without a part", "choose": "number of ways to choose",
-    "series": "sum of a range", "pair_large": "two prices and a total",
-}  # fmt: skip
-# The families in the bases' text. A family that came to the world later is new to every base.
-READ = (*COMMENTS, "rooms", "weekday", "cyclic")
+WORDS = (
+    "price", "count", "fee", "speed", "hours", "done", "start", "more", "gone", "each", "groups", "total", "first",
+    "second", "third", "both", "apart", "rate", "whole", "number", "divisor", "length", "width", "height",
+    "inner_length", "inner_width", "taken", "last", "high", "low", "cost", "size", "weight", "left", "right",
+    "area", "sum", "part", "value", "rest", "time", "age", "rows", "pages", "days", "items", "result",
+)  # fmt: skip
+# The families in the text of the base models; another one is new to every base model.
+READ = tuple(name for name, family in FAMILIES.items() if family.in_corpus)
+PROGRAMMED = tuple(name for name in READ if FAMILIES[name].comment)
 
 
 def question(rng: Random) -> MiniProblem:
-    """A problem whose question stands in no benchmark."""
+    """Draw a problem whose question is in no benchmark."""
     while True:
         family = rng.choice(READ)
         style = rng.choice(list(FAMILIES[family].wordings))
@@ -108,13 +54,13 @@ def question(rng: Random) -> MiniProblem:
 
 
 def number(rng: Random, most: int = 4) -> int:
-    """A number of one to ``most`` digits, each length as likely."""
+    """Draw a number of one to ``most`` digits, each length equally likely."""
     length = rng.randint(1, most)
     return rng.randint(10 ** (length - 1) if length > 1 else 1, 10**length - 1)
 
 
 def copied(rng: Random) -> Document:
-    """Something, and the same again."""
+    """Write a text, and the same again."""
     kind = rng.random()
     if kind < 0.6:
         text = question(rng).problem.question
@@ -126,7 +72,7 @@ def copied(rng: Random) -> Document:
 
 
 def assigned(rng: Random) -> Document:
-    """Facts or a question, then its numbers as assignments to arbitrary names."""
+    """Write facts or a question, then its numbers as assignments to arbitrary names."""
     if rng.random() < 0.5:
         names = rng.sample(WORDS, rng.randint(2, 4))
         values = [number(rng) for _ in names]
@@ -139,7 +85,7 @@ def assigned(rng: Random) -> Document:
         asked = question(rng)
         given = asked.problem.question
         numbers = [int(run) for run in "".join(sign if sign.isdigit() else " " for sign in given).split()]
-        # None of the names that the question's own program uses: its program must not stand behind a question.
+        # No name of the question's own program, which must not follow its question.
         free = [word for word in WORDS if word not in (asked.pot or "")]
         names = rng.sample(free, min(len(numbers), 6))
     lines = "\n".join(f"{name} = {value}" for name, value in zip(names, numbers, strict=False))
@@ -147,13 +93,13 @@ def assigned(rng: Random) -> Document:
 
 
 def program(rng: Random) -> Document:
-    """A program that stands alone: one shaped like the world's, or a random one, at times with its result."""
+    """Write a program without a question: one of a family or a random one, at times with its result."""
     if rng.random() < 0.6:
-        family = rng.choice(list(COMMENTS))
+        family = rng.choice(PROGRAMMED)
         one = draw(family, next(iter(FAMILIES[family].wordings)), rng, wide=rng.choice((1.0, 2.0, 3.0)))
         text, result = one.pot or "", one.value
         if rng.random() < 0.6:
-            text = f"# {COMMENTS[family]}\n{text}"
+            text = f"# {FAMILIES[family].comment}\n{text}"
     else:
         names = rng.sample(WORDS, rng.randint(2, 3))
         values = [number(rng, 3) for _ in names]
@@ -167,7 +113,7 @@ def program(rng: Random) -> Document:
 
 
 def arithmetic(rng: Random) -> Document:
-    """Sums by hand, or the single facts that they rest on."""
+    """Write arithmetic in steps, or the facts about digits that it needs."""
     if rng.random() < 0.25:
         pairs = [(rng.randint(1, 9), rng.randint(1, 9)) for _ in range(6)]
         facts = [
@@ -181,17 +127,17 @@ def arithmetic(rng: Random) -> Document:
         d = rng.randint(2, 9)
         lines.append(
             rng.choice((
-                lambda a=a, b=b: by_hand.add(*((a, b) if a % 2 else (b, a))),
-                lambda a=a, b=b: by_hand.subtract(a, b),
-                lambda a=a, d=d: by_hand.times_digit(a, d),
-                lambda b=b, d=d: by_hand.divide_digit(b * d, d),
+                lambda a=a, b=b: add_in_steps(*((a, b) if a % 2 else (b, a))),
+                lambda a=a, b=b: subtract_in_steps(a, b),
+                lambda a=a, d=d: multiply_in_steps(a, d),
+                lambda b=b, d=d: divide_in_steps(b * d, d),
             ))()
         )  # fmt: skip
     return Document("arithmetic", "", ". ".join(lines) + ".")
 
 
 def walk(rng: Random) -> Document:
-    """A walk through rooms, days or a cyclic group, or single steps of one; no question before it."""
+    """Write a walk through rooms, days or a cyclic group, or single steps of one, without a question."""
     family = rng.choice(("rooms", "weekday", "cyclic"))
     if rng.random() < 0.3:
         single = {
@@ -206,7 +152,7 @@ def walk(rng: Random) -> Document:
             ),
         }[family]
         return Document("steps", "", ". ".join(single() for _ in range(4)) + ".")
-    # The walk alone, and half of the time its moves named before it, as a list and not as a question.
+    # The walk, half of the time with its moves as a list, not a question, before it.
     one = draw(family, "story", rng, wide=rng.choice((1.0, 2.0)))
     steps = one.cot.split(". The answer")[0]
     moves = steps.split(": ", 1)[1].split(", ")
@@ -228,7 +174,7 @@ def walk(rng: Random) -> Document:
 
 
 def _choices(rng: Random, single: float = 0.0) -> list[tuple[str, str]]:
-    """Letters with values, no two with the same last digit: days, near numbers, any numbers, or single digits."""
+    """Draw letters with values of different last digits: days, near numbers, any numbers, or single digits."""
     near, kind = number(rng), rng.random()
     if single and rng.random() < single:
         pool = [str(value) for value in range(10)]
@@ -254,7 +200,7 @@ def _listing(pairs: list[tuple[str, str]]) -> str:
 
 
 def options(rng: Random) -> Document:
-    """Options walked through, each value before its letter, and one value found again."""
+    """Write a list of options, each value before its letter, and look up a value."""
     pairs = _choices(rng)
     letter, value = rng.choice(pairs)
     listing = f"{_listing(pairs)}\n" if rng.random() < 0.6 else ""
@@ -262,7 +208,7 @@ def options(rng: Random) -> Document:
 
 
 def recalled(rng: Random) -> Document:
-    """Values with their letters, then found again in another order: what a look-up is learnt from."""
+    """Write values with their letters, then the same in another order, from which a look-up is learnt."""
     pairs = _choices(rng, single=0.2)
     again = ". ".join(f"So {value} {letter}" for letter, value in rng.sample(pairs, len(pairs))) + "."
     if rng.random() < 0.5:
@@ -271,12 +217,12 @@ def recalled(rng: Random) -> Document:
 
 
 def chosen(rng: Random) -> Document:
-    """Options, sums that nothing asks for, and the option that their result is."""
+    """Write options, arithmetic that no question asks for, and the option that is its result."""
     pairs = _choices(rng, single=0.2)
     letter, value = rng.choice(pairs)
     if value.isdigit() and int(value) > 3:
         part = rng.randint(1, int(value) - 1)
-        steps = by_hand.add(int(value) - part, part)
+        steps = add_in_steps(int(value) - part, part)
         steps = f"{arithmetic(rng).text} {steps}" if rng.random() < 0.4 else steps
     else:
         steps = f"so {value}"
@@ -285,13 +231,13 @@ def chosen(rng: Random) -> Document:
 
 
 def solution(rng: Random) -> Document:
-    """The sentences of a solution without its question."""
+    """Write a solution without its question."""
     one = question(rng)
     return Document("solution", "", one.cot if one.problem.options is None else one.cot.split("\n", 1)[1])
 
 
 def bare_question(rng: Random) -> Document:
-    """A question that nobody answers."""
+    """Write a question without a solution."""
     return Document("question", "", question(rng).problem.instruction)
 
 
@@ -306,12 +252,12 @@ COPY_SHARE = 0.25
 
 
 def mixed(parts: list[tuple[float, Mix]]) -> Mix:
-    """Several mixes as one, weighted."""
+    """Combine several mixes by weight."""
     return tuple((weight * share, make) for weight, mix in parts for share, make in mix)
 
 
 def wide(family: str) -> Mix:
-    """The mix of the second phase: a quarter keeps copying alive, the rest is prose and Python by family."""
+    """Return the mix of the second phase: a quarter is copies, so that copying stays; the rest prose and Python."""
     if family not in PYTHON_SHARE:
         raise ValueError(f"unknown family {family!r}; known: {', '.join(PYTHON_SHARE)}")
     python = PYTHON_SHARE[family]
@@ -320,14 +266,14 @@ def wide(family: str) -> Mix:
 
 
 def recalling(family: str) -> Mix:
-    """The mix of the third phase: half look-ups, the rest keeps what the first two have taught."""
+    """Return the mix of the third phase: half is look-ups, the rest from the first two phases."""
     return mixed([(0.5, RECALLING), (0.15, COPYING), (0.35, wide(family))])
 
 
 def documents(mix: Mix, seed: str, seen: Counter | None = None) -> Iterator[Document]:
-    """An endless stream of documents of a mix; ``seen`` counts them by kind.
+    """Yield documents of a mix without end; ``seen`` counts them by kind.
 
-    Each document has a generator of its own, so that a question which is passed over changes its document alone.
+    Each document has a random generator of its own, so that a question which is rejected changes its document only.
     """
     weights, makers = [share for share, _ in mix], [make for _, make in mix]
     for number_in_stream in count():

@@ -1,13 +1,12 @@
-"""How the shipped bases were made, and the way to make them again.
+"""Pre-training of the shipped base models.
 
 ::
 
     python -m mammoth_utils.miniature.pretraining llama-1m
 
-Three phases, as measured to be needed: text full of copies until the model copies numbers (without that nothing
-can be learnt later), a wide mix in which a quarter of the copies stays, and look-ups until a value leads to its
-letter (without that multiple choice stays at guessing; repeated until they are learnt). The run ends with a test
-of both and refuses to save a base that fails one.
+Three phases, each of which was measured to be needed: copies until the model copies numbers, without which nothing can
+be learnt later; a wide mix, a quarter of it copies; and look-ups, repeated until a value leads to its letter, without
+which multiple choice stays at guessing. The run ends with a test of both and saves no model that fails one.
 """
 
 from __future__ import annotations
@@ -29,28 +28,28 @@ from mammoth_utils.miniature.problems import WORLD
 
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 VOCABULARY = 768
-# The fixed parts of the prompt are one token each: written out they would be half of a problem's tokens.
+# The fixed parts of the prompt are one token each; otherwise they would be half of a problem's tokens.
 FIXED = (prompts.ALPACA_HEADER, prompts.ALPACA_RESPONSE, prompts.POT_TRIGGER, prompts.CHOICE_PREFILL)
 # Words with the space before them, single digits, one other sign, single white space: a number's digits never merge.
 SPLIT = r" ?[A-Za-z']+|\d| ?[^\sA-Za-z\d]|\s"
 ROW_TOKENS = 160
 ROWS = 8
 COPY_LOSS_LIMIT = 0.25  # nats per digit; 2.3 is guessing
-# When look-ups are learnt is a matter of luck with the first data: the third phase is repeated until they are.
+# How soon look-ups are learnt depends on the first data: the third phase is repeated until they are.
 RECALL_ROUNDS = 8
 
 
 @dataclass(frozen=True)
 class BaseRecipe:
-    """One base: its shape and how long it reads.
+    """Shape and training of a base model.
 
     Attributes:
-        family: ``llama`` or ``coder``: how much Python it reads.
+        family: ``llama`` or ``coder``, which reads more Python.
         width, layers, heads, inner: Shape of the Llama architecture.
         copy_steps, wide_steps: Optimiser steps of the first two phases, ``ROWS`` rows of ``ROW_TOKENS`` tokens each.
         recall_steps: Optimiser steps of one round of the third, which is repeated until look-ups are learnt.
         learning_rate: Peak rate; constant in the first phase, cosine to zero in each of the others.
-        recall_limit: Share of letters that must be found again before the third phase ends; 0.2 is guessing.
+        recall_limit: Share of correct letters at which the third phase ends; 0.2 is guessing.
     """
 
     family: str
@@ -73,28 +72,26 @@ BASES = {
 
 
 def tokenizer():
-    """The miniature's fast tokenizer: byte-level BPE learnt on the corpus, exact to the byte."""
+    """Train the miniature's fast tokenizer: byte-level BPE on the corpus, exact to the byte."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
-    made = Tokenizer(models.BPE())
-    made.pre_tokenizer = pre_tokenizers.Sequence([
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Split(Regex(SPLIT), "isolated"),
         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
     ])  # fmt: skip
-    made.decoder = decoders.ByteLevel()
+    bpe.decoder = decoders.ByteLevel()
     mix = corpus.mixed([(0.5, corpus.wide("llama")), (0.5, corpus.wide("coder"))])
     texts = (document.given + document.text for document in islice(corpus.documents(mix, "tokenizer"), 20_000))
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY - len(FIXED), special_tokens=[PAD, BOS, EOS], show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )  # fmt: skip
-    made.train_from_iterator(texts, trainer)
-    made.post_processor = processors.TemplateProcessing(
-        single=f"{BOS} $A", special_tokens=[(BOS, made.token_to_id(BOS))]
-    )
+    bpe.train_from_iterator(texts, trainer)
+    bpe.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, bpe.token_to_id(BOS))])
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=made, bos_token=BOS, eos_token=EOS, pad_token=PAD, padding_side="left",
+        tokenizer_object=bpe, bos_token=BOS, eos_token=EOS, pad_token=PAD, padding_side="left",
         clean_up_tokenization_spaces=False, model_max_length=2048,
     )  # fmt: skip
     from tokenizers import AddedToken
@@ -104,7 +101,7 @@ def tokenizer():
 
 
 def model(recipe: BaseRecipe, vocabulary: int, seed: int):
-    """A new Llama of the recipe's shape, in fp32.
+    """Return a new Llama of the recipe's shape, in fp32.
 
     Weights have a standard deviation of 0.02 at width 256, scaled to the width; outputs into the residual
     stream are smaller by the root of twice the depth.
@@ -121,17 +118,17 @@ def model(recipe: BaseRecipe, vocabulary: int, seed: int):
         rope_theta=1e4, tie_word_embeddings=True, initializer_range=spread, rms_norm_eps=1e-5,
         pad_token_id=0, bos_token_id=1, eos_token_id=2, attention_dropout=0.0,
     )  # fmt: skip
-    made = LlamaForCausalLM(config).float()
+    net = LlamaForCausalLM(config).float()
     with torch.no_grad():
-        made.model.embed_tokens.weight.normal_(0.0, 0.02)
-        for name, weight in made.named_parameters():
+        net.model.embed_tokens.weight.normal_(0.0, 0.02)
+        for name, weight in net.named_parameters():
             if name.endswith(("o_proj.weight", "down_proj.weight")):
                 weight.mul_(1 / math.sqrt(2 * recipe.layers))
-    return made
+    return net
 
 
 def encoded(mix: corpus.Mix, seed: str, tok, seen: Counter) -> Iterator[tuple[list[int], int]]:
-    """Documents as token ids from ``<s>`` to ``</s>``, each with the number of tokens that bear no loss."""
+    """Yield documents as token ids from ``<s>`` to ``</s>``, each with the number of tokens without loss."""
     stream = corpus.documents(mix, seed, seen)
     while True:
         batch = list(islice(stream, 256))
@@ -144,7 +141,7 @@ def encoded(mix: corpus.Mix, seed: str, tok, seen: Counter) -> Iterator[tuple[li
 
 
 def batches(stream: Iterator[tuple[list[int], int]]):
-    """Endless packed batches: ids, labels, positions and a mask that keeps documents apart.
+    """Yield packed batches without end: ids, labels, positions and a mask that separates documents.
 
     Yields:
         Tensors of shape (ROWS, ROW_TOKENS) three times, and a boolean mask (ROWS, 1, ROW_TOKENS, ROW_TOKENS).
@@ -185,30 +182,30 @@ def batches(stream: Iterator[tuple[list[int], int]]):
 
 
 def loss_of(net, batch):
-    """Mean cross entropy over the labelled tokens; the head sees only those."""
+    """Return the mean cross entropy over the labelled tokens, to which alone the head is applied."""
     import torch
 
     ids, labels, position, mask = batch
     hidden = net.model(input_ids=ids, attention_mask=mask, position_ids=position, use_cache=False).last_hidden_state
-    wanted = labels[:, 1:]
-    keep = wanted != -100
+    targets = labels[:, 1:]
+    keep = targets != -100
     logits = net.lm_head(hidden[:, :-1][keep])
-    return torch.nn.functional.cross_entropy(logits, wanted[keep])
+    return torch.nn.functional.cross_entropy(logits, targets[keep])
 
 
-def pretrain(name: str, out: Path, work: Path, threads: int = 1) -> dict:
-    """Make a base and save it; the record, which is also written beside the weights.
+def pretrain(name: str, out: Path, work: Path, threads: int = 1) -> records.Record:
+    """Train and save a base model, and return the record, which is also written beside the weights.
 
-    A run that was cut off goes on from its last checkpoint, with the same text in the same order.
+    A run that was interrupted continues from its last checkpoint, with the same text in the same order.
 
     Args:
         name: A key of ``BASES``.
-        out: Folder for the base in Hugging Face form, weights in bfloat16.
+        out: Folder for the model in Hugging Face form, with weights in bfloat16.
         work: Folder for checkpoints and the log.
 
     Raises:
-        ValueError: If there is no such base.
-        RuntimeError: If numbers are not copied in the end.
+        ValueError: If there is no such base model.
+        RuntimeError: If it does not copy numbers or look up letters in the end.
     """
     import torch
 
@@ -231,8 +228,8 @@ def pretrain(name: str, out: Path, work: Path, threads: int = 1) -> dict:
     made_of["recipe"] |= {"family": "", "wide_steps": 0, "recall_steps": 0}
     shared = work / f"copy-{records.fingerprint(made_of)}.pt"
     work.mkdir(parents=True, exist_ok=True)
-    known = next((file for file in (checkpoint, shared) if file.is_file()), None)
-    state = torch.load(known, weights_only=True) if known else None
+    saved = next((file for file in (checkpoint, shared) if file.is_file()), None)
+    state = torch.load(saved, weights_only=True) if saved else None
     begun, seen, tokens, spent = 0, Counter(), 0, 0.0
     if state:
         net.load_state_dict(state["net"])
@@ -304,7 +301,7 @@ def pretrain(name: str, out: Path, work: Path, threads: int = 1) -> dict:
 
 
 def main() -> None:
-    """Make one base."""
+    """Make one base model."""
     parser = argparse.ArgumentParser(description="Pre-train a base of the miniature; see its record for the time.")
     parser.add_argument("base", choices=BASES)
     parser.add_argument("--out", type=Path, default=None, help="folder; default models/miniature/<base>")

@@ -1,4 +1,4 @@
-"""Problems of the miniature world: drawn, worded, solved, and made into multiple choice.
+"""Problems of the miniature world: drawn from families, worded, solved, and turned into multiple choice.
 
 Print any problem with its rationales in one line::
 
@@ -13,19 +13,18 @@ from dataclasses import dataclass
 from random import Random
 
 from mammoth_utils.miniature.families.definition import NAMES, THINGS, Family
-from mammoth_utils.miniature.families.logic import DAYS, ORDER, ROOMS, path_words
 from mammoth_utils.miniature.families.registry import FAMILIES
 from mammoth_utils.prompts import ANSWER_TRIGGER, CHOICE_PREFILL
 from mammoth_utils.rationale import LETTERS, Problem
 
-# Raised when a change to the world makes bases, records and figures of the old one void.
+# The version is raised when a change to the world invalidates base models, records and figures of the old one.
 WORLD = {"version": 1, "seed": 230905653}
 
 OPTION_COUNT = 5
 STYLES = ("story", "retold", "exam", "formal", "bare")
 
-# A quarter of the training questions carry a fact that has nothing to do with them; those of the benchmarks
-# use other wordings, so that what is tested is ignoring such a sentence, not knowing it.
+# A quarter of the training questions have an unrelated fact in front. Those of the benchmarks use other wordings, so
+# that a test measures whether such a sentence is ignored, not whether it is known.
 WEB_FACTS = (
     "{name} is {n} years old.",
     "The shop is at number {n}.",
@@ -48,7 +47,7 @@ TEST_FACTS = (
     "{name} lives on floor {n}.",
     "There are {n} trees in the park.",
 )
-FACTS = {"training": TRAINING_FACTS, "test": TEST_FACTS, "web": WEB_FACTS}  # web: in the bases' text
+FACTS = {"training": TRAINING_FACTS, "test": TEST_FACTS, "web": WEB_FACTS}  # web: in the text of the base models
 FACT_SHARE = 0.25
 
 
@@ -58,9 +57,9 @@ class MiniProblem:
 
     Attributes:
         problem: The problem as every stage sees it.
-        cot: The right chain of thought, ending in ``The answer is ...``.
-        pot: A right program, or None where no source has one (logic, abstract algebra).
-        style: Which wording it has, one of ``STYLES``.
+        cot: The correct chain of thought, ending in ``The answer is ...``.
+        pot: A correct program, or None where no source has one (logic, abstract algebra).
+        style: The style of its wording, one of ``STYLES``.
         value: The answer as a value: the gold, or the text of the gold option.
     """
 
@@ -82,16 +81,16 @@ def draw(
     id: str = "",
     set: str = "",
 ) -> MiniProblem:
-    """One problem of a family in a style.
+    """Draw a problem of a family in a style.
 
     Args:
         family: A key of ``FAMILIES``.
         style: A style that the family has wordings in.
-        rng: Where all chance comes from.
+        rng: The source of all randomness.
         wide: Factor on the upper end of the number ranges; above 1 logic walks may be longer.
-        fact: ``""`` or a key of ``FACTS``: an unrelated sentence in front, in those wordings.
+        fact: ``""``, or a key of ``FACTS`` for an unrelated sentence of these wordings in front.
         choice: Whether five options are offered.
-        id: Identity within its set.
+        id: Identifier within its set.
         set: Name of the set.
 
     Raises:
@@ -103,9 +102,10 @@ def draw(
     if style not in kind.wordings:
         raise ValueError(f"family {family!r} has no style {style!r}; it has: {', '.join(kind.wordings)}")
     values = kind.draw(rng, wide)
-    gold, steps, program = kind.solve(values)
+    answer, steps, program = kind.solve(**values)
+    gold = str(answer)
     name = rng.choice(NAMES)
-    words = {"name": name, "thing": rng.choice(THINGS), **path_words(kind, values)}
+    words = {"name": name, "thing": rng.choice(THINGS), **kind.words(values)}
     question = rng.choice(kind.wordings[style]).format(**values, **words)
     if fact:
         other = rng.choice([other for other in NAMES if other != name])
@@ -118,9 +118,9 @@ def draw(
 
 
 def prose(steps: str, gold: str, options: tuple[str, ...] | None) -> str:
-    """The chain of thought: the steps, for multiple choice the options walked through, and the answer.
+    """Return the chain of thought: the steps, for multiple choice the list of options, and the answer.
 
-    The walk names each value before its letter: a small model finds what *follows* something it has seen.
+    The list has each value before its letter: a small model can find what *follows* something that it has seen.
     """
     if options is None:
         return f"{steps}. {ANSWER_TRIGGER}{gold}."
@@ -130,12 +130,9 @@ def prose(steps: str, gold: str, options: tuple[str, ...] | None) -> str:
 
 
 def _options(family: Family, gold: str, rng: Random) -> tuple[str, ...]:
-    """Five options in random order, the gold among them, no two with the same last digit."""
-    if family.name == "weekday":
-        values = [gold, *rng.sample([day for day in DAYS if day != gold], OPTION_COUNT - 1)]
-    elif family.name in ("rooms", "cyclic"):
-        known = range(1, ROOMS + 1) if family.name == "rooms" else range(ORDER)
-        values = [gold, *rng.sample([str(value) for value in known if str(value) != gold], OPTION_COUNT - 1)]
+    """Return five options in random order, the gold among them, no two with the same last digit."""
+    if family.answers:
+        values = [gold, *rng.sample([answer for answer in family.answers if answer != gold], OPTION_COUNT - 1)]
     else:
         values, number = [gold], int(gold)
         while len(values) < OPTION_COUNT:
@@ -158,48 +155,39 @@ def draw_many(
     set: str = "",
     avoid: Iterable[str] = (),
 ) -> Iterator[MiniProblem]:
-    """Distinct problems, families and styles taken in turn.
+    """Draw distinct problems, families and styles in turn.
 
     Args:
-        count: How many.
+        count: Number of problems.
         cells: Pairs of family and style, repeated for a larger share.
-        seed: Name of the stream of chance; mixed with the world's seed.
-        avoid: Instructions that must not be drawn.
+        seed: Name of the random stream, which is combined with the world's seed.
+        avoid: Instructions that are not drawn.
 
     Raises:
         RuntimeError: If the cells hold too few distinct problems.
     """
     rng = Random(f"{WORLD['version']}/{WORLD['seed']}/{seed}")
     cells = list(cells)
-    taken, misses = {*avoid}, 0
-    made = 0
-    while made < count:
-        family, style = cells[made % len(cells)]
+    taken, misses, number = {*avoid}, 0, 0
+    while number < count:
+        family, style = cells[number % len(cells)]
         sentence = fact if fact and rng.random() < fact_share else ""
-        one = draw(
-            family,
-            style,
-            rng,
-            wide=wide,
-            fact=sentence,
-            choice=choice,
-            id=f"{set}/{made}" if set else str(made),
-            set=set,
-        )
-        if one.problem.instruction in taken:
+        identifier = f"{set}/{number}" if set else str(number)
+        drawn = draw(family, style, rng, wide=wide, fact=sentence, choice=choice, id=identifier, set=set)
+        if drawn.problem.instruction in taken:
             misses += 1
             if misses > 50 * count:
-                raise RuntimeError(f"{set or seed}: found {made} distinct problems of {count} in {len(cells)} cells")
+                raise RuntimeError(f"{set or seed}: found {number} distinct problems of {count} in {len(cells)} cells")
             continue
-        taken.add(one.problem.instruction)
-        made += 1
-        yield one
+        taken.add(drawn.problem.instruction)
+        number += 1
+        yield drawn
 
 
-def show(one: MiniProblem) -> str:
-    """A problem with its rationales, as text."""
-    program = one.pot or "(no source has a program for this family)"
-    return f"{one.problem.instruction}\n\ngold: {one.problem.gold}\n\nCoT: {one.cot}\n\nPoT:\n{program}"
+def show(drawn: MiniProblem) -> str:
+    """Return a problem with its rationales as text."""
+    program = drawn.pot or "(no source has a program for this family)"
+    return f"{drawn.problem.instruction}\n\ngold: {drawn.problem.gold}\n\nCoT: {drawn.cot}\n\nPoT:\n{program}"
 
 
 def main() -> None:

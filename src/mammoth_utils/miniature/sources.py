@@ -25,16 +25,16 @@ class MiniSource:
         paper_name: The source of Table 1 that it is named after.
         kind: ``cot`` or ``pot``.
         author: Who wrote its rationales, in Table 1's words.
-        validated: Whether wrong rationales were kept out before it reached us.
+        validated: Whether its wrong rationales were removed by its authors.
         new: Whether it is one of the paper's six new subsets.
         count: Rows before any filter.
         cells: Families and styles of its problems.
         choice: Share of its problems that offer options.
-        wrong_share: Share of its rationales that are wrong, stated because the truth is known here.
-        asks_teacher: Whether its rationales are asked of the teacher rather than loaded.
+        wrong_share: Share of its rationales that are wrong, which is known here.
+        asks_teacher: Whether its rationales come from the teacher rather than being loaded.
         pool: Sources with the same pool share problems (GSM8K's three are about the same questions).
         per_problem: Rows for one problem (rejection sampling keeps several).
-        leaked: Rows whose question stands in a benchmark, put there for the decontamination to find.
+        leaked: Rows whose question is in a benchmark, for the decontamination to find.
     """
 
     name: str
@@ -54,7 +54,7 @@ class MiniSource:
 
     @property
     def field(self) -> str:
-        """The fields of its problems, parted by commas."""
+        """The fields of mathematics of its problems, separated by commas."""
         return ", ".join(dict.fromkeys(FAMILIES[family].field for family, _ in self.cells))
 
 
@@ -94,11 +94,7 @@ SOURCES: dict[str, MiniSource] = {source.name: source for source in _ALL}
 
 
 def source(name: str) -> MiniSource:
-    """The source of a name.
-
-    Raises:
-        ValueError: If there is none, naming the choices.
-    """
+    """Return a source by name; raise ValueError with the choices if there is none."""
     if name not in SOURCES:
         raise ValueError(f"unknown source {name!r}; known: {', '.join(SOURCES)}")
     return SOURCES[name]
@@ -106,56 +102,60 @@ def source(name: str) -> MiniSource:
 
 @cache
 def truths(name: str) -> tuple[MiniProblem, ...]:
-    """The problems of a source with their true rationales, leaked ones last, in a fixed order."""
-    one = source(name)
-    pool = one.pool or one.name
-    fresh = one.count // one.per_problem - one.leaked
-    choices = round(fresh * one.choice)
-    common = {"fact": "training", "fact_share": FACT_SHARE, "set": one.name, "avoid": benchmarks.questions()}
-    made = list(draw_many(fresh - choices, one.cells, f"source/{pool}", **common))
-    made += draw_many(choices, one.cells, f"source/{pool}/choice", choice=True, **common)
-    if one.leaked:
-        asked = benchmarks.truths(f"mini-{one.paper_name.lower()}", "test")
-        made += Random(f"{WORLD['seed']}/leak/{name}").sample([problem for problem in asked if problem.pot], one.leaked)
-    return tuple(made)
+    """Return the problems of a source with their true rationales in a fixed order, leaked ones last."""
+    entry = source(name)
+    pool = entry.pool or entry.name
+    fresh = entry.count // entry.per_problem - entry.leaked
+    choices = round(fresh * entry.choice)
+    common = {"fact": "training", "fact_share": FACT_SHARE, "set": entry.name, "avoid": benchmarks.questions()}
+    drawn = list(draw_many(fresh - choices, entry.cells, f"source/{pool}", **common))
+    drawn += draw_many(choices, entry.cells, f"source/{pool}/choice", choice=True, **common)
+    if entry.leaked:
+        tested = benchmarks.truths(f"mini-{entry.paper_name.lower()}", "test")
+        drawn += Random(f"{WORLD['seed']}/leak/{name}").sample(
+            [problem for problem in tested if problem.pot], entry.leaked
+        )
+    return tuple(drawn)
 
 
 def load(name: str) -> list[Rationale]:
-    """The rationales of a source that is loaded rather than asked of the teacher.
+    """Return the rationales of a source that is loaded rather than asked of the teacher.
 
-    A stated share of an unvalidated source's rationales is wrong: a number in their last step is another one.
+    Of an unvalidated source, a share of ``wrong_share`` ends with a wrong answer.
 
     Raises:
         ValueError: If the source is unknown, or its rationales are asked of the teacher.
     """
-    one = source(name)
-    if one.asks_teacher:
+    entry = source(name)
+    if entry.asks_teacher:
         raise ValueError(f"the rationales of {name!r} are asked of the teacher; its problems: unsolved({name!r})")
     rng = Random(f"{WORLD['seed']}/rationales/{name}")
     rows = []
     for number, true in enumerate(truths(name)):
-        for copy in range(one.per_problem):
-            text = true.cot if one.kind == "cot" else true.pot
+        for copy in range(entry.per_problem):
+            text = true.cot if entry.kind == "cot" else true.pot
             if text is None:
-                raise ValueError(f"{true.problem.id} has no {one.kind} rationale")
-            if one.per_problem > 1:
+                raise ValueError(f"{true.problem.id} has no {entry.kind} rationale")
+            if entry.per_problem > 1:
                 text = resampled(text, copy)
-            wrong = rng.random() < one.wrong_share
-            history = {"loaded": one.name, "row": number * one.per_problem + copy}
+            wrong = rng.random() < entry.wrong_share
+            history = {"loaded": entry.name, "row": number * entry.per_problem + copy}
             rows.append(
-                Rationale(true.problem, one.kind, spoiled(text, rng) if wrong else text, one.name, one.author, history)
+                Rationale(
+                    true.problem, entry.kind, spoiled(text, rng) if wrong else text, entry.name, entry.author, history
+                )
             )
     return rows
 
 
 def unsolved(name: str) -> list[Problem]:
-    """The problems whose programs are asked of the teacher.
+    """Return the problems whose programs are asked of the teacher.
 
     Raises:
         ValueError: If the source is unknown or is loaded instead.
     """
-    one = source(name)
-    if not one.asks_teacher:
+    entry = source(name)
+    if not entry.asks_teacher:
         raise ValueError(f"the rationales of {name!r} are loaded, not asked of the teacher: load({name!r})")
     return [true.problem for true in truths(name)]
 
@@ -166,26 +166,26 @@ def _index() -> dict[str, MiniProblem]:
 
 
 def truth(instruction: str) -> MiniProblem | None:
-    """The true problem behind an instruction of any source, or None; a PoT trigger at its end is ignored."""
+    """Return the problem of an instruction with its true rationales, or None; a PoT trigger at its end is ignored."""
     return _index().get(instruction.removesuffix(POT_TRIGGER))
 
 
 def is_right(rationale: Rationale) -> bool:
-    """Whether a loaded rationale reaches the gold, known because the world is ours."""
+    """Return whether a loaded rationale reaches the gold."""
     true = truth(rationale.problem.instruction)
     closing = re.search(r"The answer is (.+)\.$", rationale.text)
     if true is None:
-        raise ValueError(f"{rationale.problem.id} is no problem of the miniature's sources")
+        raise ValueError(f"{rationale.problem.id} is not a problem of the miniature's sources")
     return rationale.text == true.pot if closing is None else closing.group(1) == true.problem.gold
 
 
 def resampled(text: str, copy: int) -> str:
-    """Another right prose for the same problem, as rejection sampling finds: it opens with a remark of its own."""
+    """Return another correct rationale for a problem, as rejection sampling finds: with another opening remark."""
     return f"{('We get this.', 'Step by step.', 'Let us see.')[copy % 3]} {text}"
 
 
 def spoiled(text: str, rng: Random) -> str:
-    """Prose with a wrong answer: the number, day or letter that it closes on is another one."""
+    """Return prose that ends with a wrong number, day or letter."""
     head, trigger, answer = text.rpartition("The answer is ")
     answer = answer.rstrip(".")
     if answer.isdigit():

@@ -1,7 +1,7 @@
-"""The miniature's teacher: a local server that speaks OpenAI's API and is wrong at a stated rate.
+"""The miniature's teacher: a local server with OpenAI's API, whose programs are wrong at a known rate.
 
-It knows the truth, so what the filters keep and lose can be counted. Which questions it fails on, and how,
-follows from a hash of the question: two runs agree, and a question asked twice gets the same answer.
+Since it knows the correct answers, what the filters keep and lose can be counted. Which questions it fails on, and how,
+is decided by a random generator seeded with the question, so that two runs and two requests get the same reply.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mammoth_utils.miniature import sources
 from mammoth_utils.miniature.problems import WORLD, MiniProblem
 
 WRONG_SHARE = 0.25
-# How the wrong programs are wrong, in parts of a hundred. Endless loops are few, since each costs its time limit.
+# The faults of the wrong programs, in per cent. Endless loops are few, since each costs its time limit.
 FAULTS = {"number": 40, "operation": 28, "syntax": 16, "constant": 14, "loop": 2}
 LUCKY_CONSTANT = 0.4  # share of the programs that print a constant and happen to print the gold
 RIGHT = "right"
@@ -35,11 +35,11 @@ _CHARACTERS_PER_TOKEN = 4
 
 @dataclass(frozen=True)
 class Reply:
-    """What the teacher writes for one problem.
+    """The teacher's reply to a problem.
 
     Attributes:
-        fault: ``"right"``, or one of ``FAULTS``: what is wrong with the program.
-        program: The program, as it stands in the fenced block.
+        fault: ``"right"``, or the fault of the program, one of ``FAULTS``.
+        program: The program in the fenced block.
     """
 
     fault: str
@@ -47,12 +47,12 @@ class Reply:
 
     @property
     def text(self) -> str:
-        """The message as it is sent: a sentence and the program in a fenced block."""
+        """The message: a sentence and the program in a fenced block."""
         return f"This program solves it.\n\n```python\n{self.program}\n```\n"
 
 
 def reply(true: MiniProblem, wrong_share: float = WRONG_SHARE) -> Reply:
-    """The teacher's reply to a problem, the same in every run of one world.
+    """Return the teacher's reply to a problem, the same in every run of one world.
 
     Args:
         true: The problem with its right program.
@@ -73,17 +73,17 @@ def reply(true: MiniProblem, wrong_share: float = WRONG_SHARE) -> Reply:
 
 
 def _spoil(true: MiniProblem, fault: str, rng: Random) -> tuple[str, str]:
-    """Fault and program; a program with no operation to swap gets a wrong number instead."""
+    """Return fault and program; a program without an operation to swap gets a wrong number."""
     program = str(true.pot)
     operations = list(_OPERATION.finditer(program))
     if fault == "operation" and operations:
-        found = rng.choice(operations)
-        return fault, program[: found.start(1)] + _SWAPPED[found[1]] + program[found.end(1) :]
+        operation = rng.choice(operations)
+        return fault, program[: operation.start(1)] + _SWAPPED[operation[1]] + program[operation.end(1) :]
     numbers = list(_NUMBER.finditer(program))
     if fault in ("number", "operation") and numbers:
-        found = rng.choice(numbers)
-        wrong = int(found[0]) + rng.choice((-2, -1, 1, 2, 10))
-        return "number", program[: found.start()] + str(wrong) + program[found.end() :]
+        number = rng.choice(numbers)
+        wrong = int(number[0]) + rng.choice((-2, -1, 1, 2, 10))
+        return "number", program[: number.start()] + str(wrong) + program[number.end() :]
     if fault == "constant":
         lucky = rng.random() < LUCKY_CONSTANT
         number = true.value if lucky else str(rng.randint(2, 999))
@@ -98,11 +98,11 @@ class Served:
     """A running teacher.
 
     Attributes:
-        base_url: What an OpenAI client is given, such as ``http://127.0.0.1:40123/v1``.
-        model: Its name; another world, share or code has another name, so no stored answer is mistaken for its.
+        base_url: The address for an OpenAI client, such as ``http://127.0.0.1:40123/v1``.
+        model: Its name, which is another for another world or share, so that stored answers are not mixed up.
         wrong_share: Share of wrong programs.
-        busy: The first so many requests are refused with status 429, as an overloaded endpoint does.
-        requests: Chat requests that came in, refused ones included.
+        busy: The number of first requests that are refused with status 429, as by an overloaded endpoint.
+        requests: Number of chat requests, refused ones included.
     """
 
     base_url: str
@@ -113,14 +113,14 @@ class Served:
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def count(self) -> int:
-        """The number of this request, from 1."""
+        """Count a request and return its number, from 1."""
         with self.lock:
             self.requests += 1
             return self.requests
 
 
 def find_problem(text: str) -> MiniProblem | None:
-    """The problem whose instruction stands somewhere in a text as whole lines; None if there is none."""
+    """Return the problem whose instruction stands in a text as whole lines, or None."""
     lines = text.split("\n")
     for start in range(len(lines)):
         for end in range(len(lines), start, -1):
@@ -132,11 +132,11 @@ def find_problem(text: str) -> MiniProblem | None:
 
 @contextmanager
 def serve(wrong_share: float = WRONG_SHARE, busy: int = 0) -> Iterator[Served]:
-    """A teacher on a free port of this machine's loopback, stopped at the end of the block.
+    """Run a teacher on a free port of this machine within the context.
 
     Args:
         wrong_share: Share of the questions that get a wrong program.
-        busy: How many requests are first refused with status 429.
+        busy: Number of first requests that are refused with status 429.
     """
     sources.truth("")  # builds the world once, before threads ask for it
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
@@ -154,7 +154,7 @@ def serve(wrong_share: float = WRONG_SHARE, busy: int = 0) -> Iterator[Served]:
 
 
 def model_name(wrong_share: float = WRONG_SHARE) -> str:
-    """Return the teacher's model name, which changes with the version of the miniature and the share of wrong answers."""
+    """Return the teacher's name, which changes with the miniature's version and the share of wrong answers."""
     return f"mini-teacher-v{records.versions('miniature')['miniature']}-wrong{round(wrong_share * 100)}"
 
 
@@ -164,10 +164,10 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: a page is no place for an access log."""
+        """Write no access log, which would be shown on the page."""
 
     def do_GET(self) -> None:
-        """The list of models."""
+        """Answer with the list of models."""
         if self.path.rstrip("/") == "/v1/models":
             entry = {"id": self.server.served.model, "object": "model", "created": 0, "owned_by": "miniature"}
             self._send(200, {"object": "list", "data": [entry]})
@@ -175,7 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(404, f"no such path: {self.path}")
 
     def do_POST(self) -> None:
-        """A chat completion."""
+        """Answer with a chat completion."""
         served: Served = self.server.served
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path.rstrip("/") != "/v1/chat/completions":
@@ -201,27 +201,20 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, status: int, value: dict, headers: dict[str, str] | None = None) -> None:
         data = json.dumps(value).encode()
         self.send_response(status)
-        for name, content in {
-            "Content-Type": "application/json",
-            "Content-Length": str(len(data)),
-            **(headers or {}),
-        }.items():
+        sent = {"Content-Type": "application/json", "Content-Length": str(len(data)), **(headers or {})}
+        for name, content in sent.items():
             self.send_header(name, content)
         self.end_headers()
         self.wfile.write(data)
 
 
-def _completion(model: str, asked: list[str], text: str) -> dict:
-    prompt = sum(map(len, asked)) // _CHARACTERS_PER_TOKEN
+def _completion(model: str, messages: list[str], text: str) -> dict:
+    prompt = sum(map(len, messages)) // _CHARACTERS_PER_TOKEN
     written = len(text) // _CHARACTERS_PER_TOKEN
-    digest = hashlib.sha256("\x1f".join(asked).encode()).hexdigest()[:16]
+    digest = hashlib.sha256("\x1f".join(messages).encode()).hexdigest()[:16]
+    message = {"role": "assistant", "content": text}
     return {
-        "id": f"chatcmpl-{digest}",
-        "object": "chat.completion",
-        "created": 0,
-        "model": model,
-        "choices": [
-            {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop", "logprobs": None}
-        ],
+        "id": f"chatcmpl-{digest}", "object": "chat.completion", "created": 0, "model": model,
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
         "usage": {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written},
-    }
+    }  # fmt: skip

@@ -1,0 +1,1 @@
+"""The problem families of the miniature world, a decorated function each."""

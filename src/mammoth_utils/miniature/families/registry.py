@@ -1,10 +1,13 @@
-"""All problem families by name."""
+"""All problem families by name: those that the modules named here define, in their order."""
 
 from __future__ import annotations
 
+from mammoth_utils.miniature.families import logic, numeric_large, numeric_small
 from mammoth_utils.miniature.families.definition import Family
-from mammoth_utils.miniature.families.logic import LOGIC
-from mammoth_utils.miniature.families.numeric_large import LARGE
-from mammoth_utils.miniature.families.numeric_small import SMALL
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (*SMALL, *LARGE, *LOGIC)}
+FAMILIES: dict[str, Family] = {
+    family.name: family
+    for module in (numeric_small, numeric_large, logic)
+    for family in vars(module).values()
+    if isinstance(family, Family)
+}
