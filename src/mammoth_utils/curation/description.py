@@ -178,7 +178,7 @@ def describe(
     if decontaminate not in choices:
         raise ValueError(f"unknown rule {decontaminate!r} for decontaminate; known: {', '.join(choices)}")
     if teacher == MINIATURE:
-        from mammoth_utils.miniature.teacher import model_name
+        from mammoth_utils.miniature import teacher as miniature_teacher
 
         if teacher_model:
             raise ValueError(f"the miniature's teacher names itself; got teacher_model={teacher_model!r}")
@@ -186,7 +186,7 @@ def describe(
             raise ValueError("the miniature's teacher answers once, the same each time, at its own length, and has no "
                              f"batch API; got samples={samples}, temperature={temperature}, batch={batch}, "
                              f"max_tokens={max_tokens}")  # fmt: skip
-        teacher_model = model_name() if dataset == MINIATURE else ""
+        teacher_model = miniature_teacher.model_name() if dataset == MINIATURE else ""
     if not name:
         parts = [dataset]
         parts += [] if len(chosen) == len(table_one.SOURCES) else [_slug(each) for each in chosen]
