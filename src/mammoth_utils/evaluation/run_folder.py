@@ -33,7 +33,7 @@ def inputs_of(description: Evaluation) -> Record:
     else:
         weights = weights_hash(description.model, description.adapter or None)
     if description.world == "miniature":
-        from mammoth_utils.miniature.problems import WORLD
+        from mammoth_utils.miniature import WORLD
 
         return {"weights": weights, "world": dict(WORLD), "versions": records.versions(*DECIDING, "miniature")}
     data = {name: records.sha256(sets.file(name)) for name in description.benchmarks}
