@@ -18,7 +18,7 @@ from mammoth_utils.miniature.arithmetic import add_in_steps, divide_in_steps, mu
 from mammoth_utils.miniature.families.definition import NAMES, THINGS
 from mammoth_utils.miniature.families.logic import DAYS, ORDER, ROOMS
 from mammoth_utils.miniature.families.registry import FAMILIES
-from mammoth_utils.miniature import WORLD, MiniProblem, draw
+from mammoth_utils.miniature.problems import WORLD, MiniProblem, draw
 from mammoth_utils.rationale import LETTERS, with_options
 
 

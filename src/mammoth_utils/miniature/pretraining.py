@@ -24,7 +24,7 @@ from pathlib import Path
 from mammoth_utils import paths, prompts, records
 from mammoth_utils.miniature import corpus
 from mammoth_utils.miniature.probes import copy_loss, recall_share
-from mammoth_utils.miniature import WORLD
+from mammoth_utils.miniature.problems import WORLD
 
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 VOCABULARY = 768

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from mammoth_utils.miniature import corpus
-from mammoth_utils.miniature import WORLD
+from mammoth_utils.miniature.problems import WORLD
 
 
 def copy_loss(net, tok, count: int = 64) -> float:

@@ -19,7 +19,7 @@ from typing import Any
 
 from mammoth_utils import records
 from mammoth_utils.miniature import sources
-from mammoth_utils.miniature import WORLD, MiniProblem
+from mammoth_utils.miniature.problems import WORLD, MiniProblem
 
 WRONG_SHARE = 0.25
 # The faults of the wrong programs, in per cent. Endless loops are few, since each costs its time limit.
