@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import paths, scales
-from mammoth_utils.base_models import architectures
+from mammoth_utils.base_models import ARCHITECTURES, Architecture
 from mammoth_utils.miniature import sources as world
 from mammoth_utils.prompts import POT_TRIGGER
 from mammoth_utils.training.loop import encoding
@@ -50,7 +50,7 @@ def shape(parameters: int) -> tuple[int, int]:
     return min(WIDTHS, key=lambda one: abs(_config(*one)[1].parameters - parameters))
 
 
-def _config(hidden: int, layers: int) -> tuple[Any, architectures.Architecture]:
+def _config(hidden: int, layers: int) -> tuple[Any, Architecture]:
     from transformers import LlamaConfig
 
     config = LlamaConfig(
@@ -58,7 +58,7 @@ def _config(hidden: int, layers: int) -> tuple[Any, architectures.Architecture]:
         num_attention_heads=hidden // 32, num_key_value_heads=hidden // 32, max_position_embeddings=4096,
         pad_token_id=0, bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
-    return config, architectures.Architecture.from_config(config.to_dict())
+    return config, Architecture.from_config(config.to_dict())
 
 
 def config_of(size: str, parameters: int) -> tuple[Any, Path | None]:
@@ -71,7 +71,7 @@ def config_of(size: str, parameters: int) -> tuple[Any, Path | None]:
     if scale.miniature:
         folder = paths.miniature_models() / scale.base
         return AutoConfig.from_pretrained(folder), folder
-    one = architectures.ARCHITECTURES[scale.size, scale.family]
+    one = ARCHITECTURES[scale.size, scale.family]
     if one.qkv_bias:
         raise ValueError(f"expected a Llama-shaped scale, got {size!r}")
     return LlamaConfig(

@@ -40,8 +40,8 @@ from _nets import config_of, mathinstruct_like, miniature_rationales
 from _trainers import BATCH, GROUPED, OURS, PADDED, TRL, Case, Ran, Setting, model_of, run
 
 from mammoth_utils import paths
-from mammoth_utils.base_models import architectures
-from mammoth_utils.silence_libraries import importing, quiet
+from mammoth_utils.base_models import Architecture
+from mammoth_utils.silence_libraries import silent_import, silent_training
 from mammoth_utils.training.loop import guards
 from mammoth_utils.training.loop import model as adapters
 from mammoth_utils.training.loop.attention import has_varlen
@@ -76,7 +76,7 @@ SMALL_WIDTH = {"hidden_size": 64, "intermediate_size": 176, "num_hidden_layers":
 
 def setting_of(size: str, arguments: argparse.Namespace, scratch: Path) -> Setting:
     """What the contestants of one table share."""
-    with importing():
+    with silent_import():
         from transformers import AutoTokenizer
 
     config, folder = config_of(size, arguments.parameters)
@@ -85,7 +85,7 @@ def setting_of(size: str, arguments: argparse.Namespace, scratch: Path) -> Setti
     tokenizer = adapters.prepare_tokenizer(AutoTokenizer.from_pretrained(paths.miniature_models() / "llama-1m"))
     miniature = folder is not None
     examples = miniature_rationales(tokenizer) if miniature else mathinstruct_like(arguments.pool, config.vocab_size)
-    weights = architectures.Architecture.from_config(config.to_dict()).parameters
+    weights = Architecture.from_config(config.to_dict()).parameters
     return Setting(
         name=f"{size} ({weights / 1e6:.1f}M)",
         size=size,
@@ -139,7 +139,7 @@ def model_flops(config: Any, one: Ran, method: str) -> float:
     A weight costs two forward and four backward, of which adapters spare the two for its own gradient; causal attention
     costs a document half the square of its length.
     """
-    shape = architectures.Architecture.from_config(config.to_dict())
+    shape = Architecture.from_config(config.to_dict())
     weights = shape.layers * shape.layer_matrices + shape.vocabulary * shape.hidden
     passes = 3 if method == "full" else 2
     return passes * 2 * weights * one.tokens + 3 * 2 * shape.layers * shape.queries * one.squares
@@ -252,7 +252,7 @@ def main() -> None:
     for size in (arguments.size or ("7b" if card else "1m,random")).split(","):
         with tempfile.TemporaryDirectory() as folder:
             setting = setting_of(size.strip(), arguments, Path(folder))
-            with quiet():
+            with silent_training():
                 drift = packed_drift(setting, next(case for case in cases if case.way == OURS))
                 runs = measure(setting, cases, arguments.repeats or (3 if card else 5))
         rows = rows_of(setting, cases, runs, peak)

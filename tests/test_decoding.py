@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from mammoth_utils import records
-from mammoth_utils.base_models.weights import weights_hash
+from mammoth_utils.base_models import weights_hash
 from mammoth_utils.evaluation.engines import decoders as decoding
 from mammoth_utils.evaluation.engines.llama_loop import GreedyLlama, supports
 from mammoth_utils.evaluation.engines.transformers_engine import LocalDecoder

@@ -9,7 +9,6 @@ matplotlib.use("Agg")
 import pandas
 import pytest
 
-from mammoth_utils import records
 from mammoth_utils.report import figures
 from mammoth_utils.training import hardware_tables
 from mammoth_utils.training.plan import measurements
@@ -24,14 +23,14 @@ def words(figure):
 
 
 def plans(gpu="H100", gpus=1):
-    machine = hardware_tables.Machine.of(gpu, gpus, 0, 2048, 1, True)
+    machine = hardware_tables.Hardware.of(gpu, gpus, 0, 2048, 1, True)
     return pandas.DataFrame(hardware_tables.scale_table(machine)), machine
 
 
 @pytest.mark.parametrize(("gpus", "parts"), [(1, len(PARTS) - 1), (8, len(PARTS))], ids=["nothing to load twice", "8"])
 def test_every_plan_has_a_bar_of_its_parts_and_its_total_written_on(gpus, parts):
     frame, machine = plans(gpus=gpus)
-    figure = figures.memory_by_part(frame, machine.card.gib, str(machine))
+    figure = figures.memory_by_part(frame, machine.gpu.gib, str(machine))
     axis = figure.axes[0]
     assert len(axis.patches) == len(frame) * parts
     for number, row in enumerate(frame.to_dict("records")):
@@ -41,7 +40,7 @@ def test_every_plan_has_a_bar_of_its_parts_and_its_total_written_on(gpus, parts)
 
 def test_a_bar_beyond_the_axis_carries_its_length():
     frame, machine = plans()
-    shown = words(figures.memory_by_part(frame, machine.card.gib, str(machine)))
+    shown = words(figures.memory_by_part(frame, machine.gpu.gib, str(machine)))
     assert "1,165 GiB" in shown, "a bar beyond the axis carries its length"
     assert " 75 GiB" in shown, "the card's memory"
     assert "70b llama qlora" in shown
@@ -50,11 +49,11 @@ def test_a_bar_beyond_the_axis_carries_its_length():
 
 def test_a_bar_that_is_cut_keeps_its_text_inside_the_axis():
     frame, machine = plans("T4")
-    figure = figures.memory_by_part(frame, machine.card.gib, str(machine))
+    figure = figures.memory_by_part(frame, machine.gpu.gib, str(machine))
     figure.canvas.draw()
     axis = figure.axes[0]
     right = axis.get_xlim()[1]
-    assert right >= figures.AXIS_REACH * machine.card.gib * 0.999
+    assert right >= figures.AXIS_REACH * machine.gpu.gib * 0.999
     assert all(text.get_position()[0] <= right for text in axis.texts)
 
 
@@ -64,9 +63,7 @@ def test_the_parts_of_the_figure_are_the_planners():
 
 
 def test_every_measurement_has_a_mark_and_the_band_is_the_bound():
-    frame = pandas.DataFrame(
-        hardware_tables.measured_table(records.committed(measurements.COMMITTED, measurements.COMMAND))
-    )
+    frame = pandas.DataFrame(hardware_tables.measured_table(measurements.committed_measurements()))
     figure = figures.planned_against_measured(frame, 15)
     axis = figure.axes[0]
     marks = [

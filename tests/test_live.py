@@ -10,11 +10,16 @@ import threading
 import pytest
 import tiny_base
 
-from mammoth_utils import pages, paths, prompts, records
-from mammoth_utils.training import describe, evaluation, ready, run_summary, steps, train
+from mammoth_utils import pages, paths, prompts, records, training
+from mammoth_utils.training import check_readiness, count_steps, evaluation_parameters, run_summary, train
 from mammoth_utils.training.cluster import page_progress
 from mammoth_utils.training.loop import batches
-from mammoth_utils.training.plan import advice, this_machine
+from mammoth_utils.training.plan import this_machine
+
+
+def describe(*arguments, **parameters):
+    """Describe a run for the GPUs that a test gives this machine."""
+    return training.describe(*arguments, **parameters, gpus=this_machine.find_gpus())
 
 
 def points(*seconds: float, every: int = 10, tokens: float = 1000.0) -> list[dict[str, float]]:
@@ -105,17 +110,17 @@ def test_a_run_that_only_several_nodes_can_hold_is_ready_there_and_refused_on_on
     here, monkeypatch, world, nodes, fits
 ):
     tiny_base_of_70b(here, monkeypatch)
-    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu("H100", 79.6)] * 8)
-    monkeypatch.setattr(this_machine, "torch_refuses", lambda cards: "")
+    monkeypatch.setattr(this_machine, "find_gpus", lambda: [this_machine.Gpu("H100", 79.6)] * 8)
+    monkeypatch.setattr(this_machine, "explain_torch", lambda cards: "")
     monkeypatch.setattr(this_machine, "free_memory", lambda: 500.0)
     if world:
         monkeypatch.setenv("WORLD_SIZE", world)
     description = describe("70b", method="full", nodes=nodes, sharding="fsdp2", max_length=1024)
     if fits:
-        assert any("70b full needs" in line for line in ready(description))
+        assert any("70b full needs" in line for line in check_readiness(description))
     else:
         with pytest.raises(RuntimeError, match="memory: 70b full needs .* GiB, each of these 8 cards has"):
-            ready(description)
+            check_readiness(description)
 
 
 def tiny_base_of_70b(folder, monkeypatch):
@@ -161,7 +166,7 @@ def test_a_page_waits_for_the_nodes_and_shows_their_curve_and_record(here):
 def test_the_steps_that_a_page_counts_down_are_those_that_the_run_lays_out(rows, given):
     description = describe("1m", **given)
     layout = batches.lay_out([50] * rows, 1280, description.global_batch, description.epochs, description.max_steps)
-    assert steps(description, rows) == layout.steps
+    assert count_steps(description, rows) == layout.steps
 
 
 @pytest.mark.parametrize(("name", "gib", "expected"), [
@@ -175,19 +180,18 @@ def test_the_steps_that_a_page_counts_down_are_those_that_the_run_lays_out(rows,
     ("NVIDIA GeForce GTX 1080", 8.0, None),
 ])  # fmt: skip
 def test_a_drivers_name_finds_the_card_whose_peak_is_known(name, gib, expected):
-    found = run_summary.card_like(advice.Gpu(name, gib))
+    found = run_summary.find_gpu_model(this_machine.Gpu(name, gib))
     assert (found and found.name) == expected
 
 
-def test_the_outlook_counts_tokens_and_on_a_known_card_hours_and_dollars(monkeypatch):
+def test_the_estimate_counts_tokens_and_on_a_known_card_hours_and_dollars():
     tokenizer, rows = tiny_base.tokenizer(), tiny_base.rows(500)
-    monkeypatch.setattr(advice, "gpus", list)
-    plain = run_summary.outlook(describe("7b", method="full"), rows, tokenizer)
+    plain = run_summary.estimate_duration(describe("7b", method="full"), rows, tokenizer)
     mean = int(re.search(r"^1,500 examples of (\d+) tokens, .* in 12 steps$", plain)[1])
     assert mean == pytest.approx(sum(len(tokenizer(prompts.alpaca(r["instruction"]) + r["output"]).input_ids) + 1
                                      for r in rows) / 500, rel=0.02)  # fmt: skip
-    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu("NVIDIA H100 80GB HBM3", 79.6)] * 8)
-    said = run_summary.outlook(describe("7b", method="full", max_steps=6000), rows, tokenizer)
+    gpus = [this_machine.Gpu("NVIDIA H100 80GB HBM3", 79.6)] * 8
+    said = run_summary.estimate_duration(describe("7b", method="full", max_steps=6000), rows, tokenizer, gpus)
     hours = float(re.search(r"768,000 examples .* about ([\d.]+) hours on 8 x H100 at 40% of their peak", said)[1])
     assert hours == pytest.approx(8 * 6.738e9 * mean * 768_000 / (8 * 0.4 * 989e12) / 3600, abs=0.051)
     assert "dollars at 2.69 an hour of one H100, as listed on" in said
@@ -201,7 +205,7 @@ def test_the_outlook_counts_tokens_and_on_a_known_card_hours_and_dollars(monkeyp
 ])  # fmt: skip
 def test_the_line_that_evaluates_a_run_finds_it_by_its_parameters_or_by_its_folder(monkeypatch, given, expected):
     monkeypatch.delenv("MAMMOTH_RUNS_DIR", raising=False)
-    found = evaluation(describe("1m", **given))
+    found = evaluation_parameters(describe("1m", **given))
     assert found == expected
     assert pages.resolve("evaluate", found)
     assert "papermill notebooks/evaluate.ipynb" in pages.show_command("evaluate", **found)

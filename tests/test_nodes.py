@@ -14,13 +14,18 @@ import pytest
 import test_live
 import tiny_base
 
-from mammoth_utils import records
-from mammoth_utils.training import NotReadyError, describe, ready, train
+from mammoth_utils import records, training
+from mammoth_utils.training import NotReadyError, check_readiness, train
 from mammoth_utils.training.cluster import launch, node_errors
 from mammoth_utils.training.description import FORCE_VARIABLE
-from mammoth_utils.training.plan import advice, this_machine
+from mammoth_utils.training.plan import planner, this_machine
 
-SETTINGS = (*launch.FOLDERS, *launch.WORDS, FORCE_VARIABLE, "PYTHONPATH")
+SETTINGS = (*launch.FOLDERS, *launch.SETTINGS, FORCE_VARIABLE, "PYTHONPATH")
+
+
+def describe(*arguments, **parameters):
+    """Describe a run for the GPUs that a test gives this machine."""
+    return training.describe(*arguments, **parameters, gpus=this_machine.find_gpus())
 
 
 @pytest.fixture
@@ -46,7 +51,7 @@ def here(tmp_path, monkeypatch):
 def test_each_node_starts_a_process_for_each_device_that_the_run_has_there(
     here, monkeypatch, given, cards, expected, because
 ):
-    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu("H100", 79.6)] * cards)
+    monkeypatch.setattr(this_machine, "find_gpus", lambda: [this_machine.Gpu("H100", 79.6)] * cards)
     for line in launch.cluster_lines(describe(method="full", nodes=2, **given)):
         assert f"--nproc-per-node {expected} " in line, because
 
@@ -57,18 +62,19 @@ def test_each_node_starts_a_process_for_each_device_that_the_run_has_there(
     ({"sharding": "none"}, 8, (1, 8, 40.0), "each card holds a whole run"),
     ({"devices": "2", "sharding": "none"}, 8, (1, 2, 79.0), "two cards with a whole run each"),
     ({"nodes": 4}, 8, (32, 1, 40.0), "as many on each further node"),
-    ({"devices": "4", "nodes": 2}, 0, (8, 1, advice.SMALL_CARD), "asked for on nodes that are not seen from here"),
-    ({"devices": "cpu"}, 8, (1, 1, advice.SMALL_CARD), "the cards of this machine are not the run's"),
-    ({}, 0, (1, 1, advice.SMALL_CARD), "one of 24 GB where there is none"),
+    ({"devices": "4", "nodes": 2}, 0, (8, 1, planner.SMALL_GPU_GIB), "asked for on nodes that are not seen from here"),
+    ({"devices": "cpu"}, 8, (1, 1, planner.SMALL_GPU_GIB), "the cards of this machine are not the run's"),
+    ({}, 0, (1, 1, planner.SMALL_GPU_GIB), "one of 24 GB where there is none"),
 ])  # fmt: skip
 def test_the_page_plans_the_cards_that_the_run_will_take(here, monkeypatch, given, cards, expected, because):
-    seen = [advice.Gpu("H100", 79.0 if at < 7 else 40.0) for at in range(cards)]
-    monkeypatch.setattr(advice, "gpus", lambda: seen)
-    assert launch.spread(describe("7b", method="lora", **given)) == expected, because
+    seen = [this_machine.Gpu("H100", 79.0 if at < 7 else 40.0) for at in range(cards)]
+    monkeypatch.setattr(this_machine, "find_gpus", lambda: seen)
+    setup = launch.gpu_setup(describe("7b", method="lora", **given), seen)
+    assert (setup.sharing, setup.replicas, setup.gib) == expected, because
 
 
 def test_the_lines_name_interpreter_nodes_module_and_file(here, monkeypatch):
-    monkeypatch.setattr(advice, "gpus", list)
+    monkeypatch.setattr(this_machine, "find_gpus", list)
     description = describe("70b", method="full", nodes=4, name="a")
     by_hand, slurm = launch.cluster_lines(description)
     words = shlex.split(by_hand)
@@ -130,12 +136,12 @@ def test_no_token_or_key_stands_in_a_line(here, monkeypatch):
 
 def test_a_login_node_without_cards_and_with_little_memory_lets_a_run_of_several_nodes_wait(here, monkeypatch):
     test_live.tiny_base_of_70b(here, monkeypatch)
-    monkeypatch.setattr(advice, "gpus", list)
+    monkeypatch.setattr(this_machine, "find_gpus", list)
     monkeypatch.setattr(this_machine, "free_memory", lambda: 4.0)
-    lines = ready(describe("70b", method="full", nodes=4))
+    lines = check_readiness(describe("70b", method="full", nodes=4))
     assert "the cards of 4 nodes are not seen from here; each node looks at its own" in lines
     with pytest.raises(NotReadyError, match="an NVIDIA GPU"):
-        ready(describe("70b", method="full"))
+        check_readiness(describe("70b", method="full"))
 
 
 # --- what the page sees ---------------------------------------------------------------------------------------------
@@ -172,7 +178,7 @@ def quick(monkeypatch):
     """Looks of fractions of a second."""
     monkeypatch.setattr(launch, "POLL_S", 0.05)
     monkeypatch.setattr(node_errors, "GATHER_S", 0.3)
-    monkeypatch.setattr(node_errors, "LOOK_S", 0.05)
+    monkeypatch.setattr(node_errors, "CHECK_S", 0.05)
 
 
 @pytest.fixture
@@ -185,7 +191,7 @@ def described(here):
 def fail(folder, said, monkeypatch, rank=0):
     """A worker that ends by an error."""
     monkeypatch.setenv("RANK", str(rank))
-    with pytest.raises(OSError, match=said), node_errors.leaving_errors(folder):
+    with pytest.raises(OSError, match=said), node_errors.store_errors(folder):
         raise OSError(said)
     monkeypatch.delenv("RANK")
 
@@ -207,14 +213,14 @@ def test_what_is_left_of_an_attempt_that_failed_is_not_taken_for_an_error_of_the
     rows = tiny_base.rows(8)
     page = Page(described, rows)
     monkeypatch.setenv("RANK", "1")
-    late = node_errors.leaving_errors(described.folder)
+    late = node_errors.store_errors(described.folder)
     late.__enter__()  # a worker of the first attempt, which hangs until its peers are long gone
     fail(described.folder, "of the first attempt", monkeypatch)
     page.until(lambda: not page.waits)
     again = Page(described, rows)
     monkeypatch.setenv("RANK", "1")
     assert not late.__exit__(TimeoutError, TimeoutError("of the first attempt, too late"), None), "it ends by it"
-    assert len(list((described.folder / node_errors.PLACE).glob("*-rank1.json"))) == 1
+    assert len(list((described.folder / node_errors.FOLDER).glob("*-rank1.json"))) == 1
     time.sleep(0.5)
     assert again.waits, again.error
     fail(described.folder, "of the second attempt", monkeypatch)
@@ -223,20 +229,20 @@ def test_what_is_left_of_an_attempt_that_failed_is_not_taken_for_an_error_of_the
 
 
 def test_a_page_that_is_opened_again_sees_the_errors_of_workers_that_it_left_running(quick, described, monkeypatch):
-    first = node_errors.begin(described.folder)
-    assert node_errors.begin(described.folder) == first
+    first = node_errors.begin_attempt(described.folder)
+    assert node_errors.begin_attempt(described.folder) == first
     fail(described.folder, "of a worker that runs on", monkeypatch)
-    assert node_errors.begin(described.folder) != first
+    assert node_errors.begin_attempt(described.folder) != first
 
 
 def test_points_of_an_attempt_that_failed_before_its_first_checkpoint_are_not_shown_again(described, monkeypatch):
-    node_errors.begin(described.folder)
+    node_errors.begin_attempt(described.folder)
     curve = described.folder / "curve.jsonl"
     curve.write_text('{"step": 1}\n')
-    node_errors.begin(described.folder)
+    node_errors.begin_attempt(described.folder)
     assert curve.exists(), "an attempt that may still run writes there"
     fail(described.folder, "early", monkeypatch)
-    node_errors.begin(described.folder)
+    node_errors.begin_attempt(described.folder)
     assert not curve.exists()
 
 
@@ -261,7 +267,7 @@ def test_a_page_says_aloud_that_nothing_moves_and_waits_on(quick, described, mon
 
 
 def test_what_a_run_lacks_is_said_before_the_page_waits(here, monkeypatch):
-    monkeypatch.setattr(advice, "gpus", list)
+    monkeypatch.setattr(this_machine, "find_gpus", list)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(NotReadyError, match="neither a folder here nor a hub name"):
         train(describe("70b", method="full", base="nowhere", nodes=2), tiny_base.rows(8))

@@ -12,8 +12,7 @@ from mammoth_utils import paths, scales
 from mammoth_utils.base_models import architectures
 from mammoth_utils.training import describe, hardware_tables
 from mammoth_utils.training.loop import batches
-from mammoth_utils.training.plan import advice, cost, literature, memory
-from mammoth_utils.training.plan import gpu_models as cards
+from mammoth_utils.training.plan import gpu_fit, gpu_models, literature, memory, planner, run_cost, this_machine
 
 REAL = sorted(architectures.ARCHITECTURES)
 
@@ -51,7 +50,7 @@ TABLE = [
 @pytest.mark.parametrize(("size", "family", "method", "gpus", "gib"), TABLE)
 def test_memory_agrees_with_the_table_within_4_per_cent_or_a_gib_and_a_half(size, family, method, gpus, gib):
     architecture = architectures.ARCHITECTURES[size, family]
-    total = sum(advice.memory(architecture, method, 2048, gpus, whole_first=False).values()) / advice.GIB
+    total = sum(memory.memory_by_part(architecture, method, 2048, gpus, whole_first=False).values()) / memory.GIB
     assert abs(total - gib) <= max(1.5, 0.04 * gib)
 
 
@@ -60,19 +59,19 @@ def test_memory_agrees_with_the_table_within_4_per_cent_or_a_gib_and_a_half(size
 )
 def test_qlora_with_16_bit_adapters_agrees_with_the_table(size, family, gib):
     architecture = architectures.ARCHITECTURES[size, family]
-    total = sum(advice.memory(architecture, "qlora", 2048, adapter_bytes=2).values()) / advice.GIB
+    total = sum(memory.memory_by_part(architecture, "qlora", 2048, adapter_bytes=2).values()) / memory.GIB
     assert abs(total - gib) <= 1.5
 
 
 def test_full_fine_tuning_of_70b_fits_16_cards_of_141_gb_and_not_of_80():
     architecture = architectures.ARCHITECTURES["70b", "llama"]
-    assert not advice.plan_row(architecture, "full", 2048, 16, 80e9 / advice.GIB, 64).fits
-    assert advice.plan_row(architecture, "full", 2048, 16, 141e9 / advice.GIB, 64).fits
+    assert not gpu_fit.plan_memory(architecture, "full", 2048, 16, 80e9 / memory.GIB, 64).fits
+    assert gpu_fit.plan_memory(architecture, "full", 2048, 16, 141e9 / memory.GIB, 64).fits
 
 
 def test_fewest_cards_of_80_gb_for_full_fine_tuning():
     fewest = {
-        key: advice.plan_row(architectures.ARCHITECTURES[key], "full", 2048, 1, 80e9 / advice.GIB, 64).fewest
+        key: gpu_fit.plan_memory(architectures.ARCHITECTURES[key], "full", 2048, 1, 80e9 / memory.GIB, 64).fewest
         for key in (("7b", "llama"), ("13b", "llama"), ("34b", "coder"), ("70b", "llama"))
     }
     assert list(fewest.values()) == [2, 4, 16, 32]
@@ -90,19 +89,17 @@ def test_fewest_cards_of_80_gb_for_full_fine_tuning():
         ([], "7b", "qlora"),
     ],
 )
-def test_auto_takes_the_first_method_that_fits_and_says_why(monkeypatch, cards, size, method):
-    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu(*card) for card in cards])
-    description = describe(size)
+def test_auto_takes_the_first_method_that_fits_and_says_why(cards, size, method):
+    description = describe(size, gpus=[this_machine.Gpu(*card) for card in cards])
     assert description.method == method
     assert "GiB" in description.method_reason
 
 
-def test_a_plan_has_a_row_for_each_method(monkeypatch):
-    monkeypatch.setattr(advice, "gpus", list)
-    rows = advice.plan(describe("7b"), gpus=1, gpu_gib=24e9 / advice.GIB)
+def test_a_plan_has_a_row_for_each_method():
+    rows = planner.plan_methods(describe("7b"), gpus=1, gpu_gib=24e9 / memory.GIB)
     assert [row.method for row in rows] == ["full", "lora", "qlora"]
     assert [row.fits for row in rows] == [False, True, True]
-    assert rows[0].total == pytest.approx(sum(getattr(rows[0], part) for part in advice.PARTS))
+    assert rows[0].total == pytest.approx(sum(getattr(rows[0], part) for part in memory.PARTS))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +114,7 @@ def test_a_plan_has_a_row_for_each_method(monkeypatch):
 )
 def test_what_the_planner_does_not_know_is_refused_with_the_choices(wrong, words):
     with pytest.raises(ValueError, match=words):
-        advice.memory(architectures.ARCHITECTURES["7b", "llama"], **{"method": "full", **wrong})
+        memory.memory_by_part(architectures.ARCHITECTURES["7b", "llama"], **{"method": "full", **wrong})
 
 
 SEVEN = architectures.ARCHITECTURES["7b", "llama"]
@@ -139,7 +136,7 @@ SEVEN = architectures.ARCHITECTURES["7b", "llama"]
     ],
 )
 def test_each_choice_moves_its_part(less, more, part, because):
-    small, large = (advice.memory(SEVEN, **{"method": "full", **how})[part] for how in (less, more))
+    small, large = (memory.memory_by_part(SEVEN, **{"method": "full", **how})[part] for how in (less, more))
     assert small < large, because
 
 
@@ -147,17 +144,15 @@ def test_logits_are_a_part_of_their_own_and_a_tile_at_most():
     """TRL scores 4,096 tokens and 32,768 words at a time, so that more of either costs the gradients alone."""
     wide = architectures.Architecture(4096, 32, 32, 8, 14_336, 128_256)
     tile = 2 * 4096 * 32_768
-    parts = advice.memory(wide, "lora", 16_384)
+    parts = memory.memory_by_part(wide, "lora", 16_384)
     assert parts["logits"] == tile + (4 * 4096 + 2 * 4096 + 13) * 16_384
-    assert advice.memory(wide, "lora", 16_384, labels=0.5)["logits"] < parts["logits"]
+    assert memory.memory_by_part(wide, "lora", 16_384, labels=0.5)["logits"] < parts["logits"]
 
 
 def test_nf4_counts_scales_scales_of_scales_and_tables_matrix_by_matrix():
-    from mammoth_utils.training.plan.memory import four_bit
-
     tiny = architectures.Architecture(64, 1, 1, 1, 128, 100)
     # Four matrices of 64 x 64 with 64 scales each, three of 64 x 128 with 128; tables of 1,092 bytes each.
-    assert four_bit(tiny) == 4 * (2048 + 64 + 4 + 1092) + 3 * (4096 + 128 + 4 + 1092)
+    assert memory.four_bit_bytes(tiny) == 4 * (2048 + 64 + 4 + 1092) + 3 * (4096 + 128 + 4 + 1092)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +174,7 @@ def test_nf4_counts_scales_scales_of_scales_and_tables_matrix_by_matrix():
     ],
 )  # fmt: skip
 def test_advice_says_what_would_fit(size, method, gpus, gb, more, sentence):
-    said = advice.advice(describe(size, method=method, devices="cpu", **more), gpus, gb * 1e9 / advice.GIB)
+    said = planner.advise(describe(size, method=method, devices="cpu", **more), gpus, gb * 1e9 / memory.GIB)
     assert said.sentence == sentence
     assert said.fits == (said.remedies == ())
 
@@ -187,9 +182,9 @@ def test_advice_says_what_would_fit(size, method, gpus, gb, more, sentence):
 @pytest.mark.parametrize(("size", "method"), [("7b", "full"), ("13b", "lora"), ("70b", "qlora"), ("7b", "qlora")])
 @pytest.mark.parametrize("gb", [16, 24, 40, 80, 141])
 def test_every_remedy_of_advice_does_what_it_says(size, method, gb):
-    gib = gb * 1e9 / advice.GIB
+    gib = gb * 1e9 / memory.GIB
     asked = {"method": method, "devices": "cpu", "max_length": 4096, "micro_batch": 2}
-    for remedy in advice.advice(describe(size, **asked), 1, gib).remedies:
+    for remedy in planner.advise(describe(size, **asked), 1, gib).remedies:
         words, then, cards_then, gib_then = remedy.split(), dict(asked), 1, gib
         if words[0] == "max_length":
             then |= {"max_length": int(words[1])} | ({"micro_batch": 1} if words[-1] == "1" else {})
@@ -198,89 +193,92 @@ def test_every_remedy_of_advice_does_what_it_says(size, method, gb):
         elif words[0] == "method":
             then["method"] = words[1]
         if remedy.startswith("a card of"):
-            gib_then = float(words[3]) * 1e9 / advice.GIB
+            gib_then = float(words[3]) * 1e9 / memory.GIB
         elif remedy.endswith("such cards"):
             cards_then = int(words[-3])
-        after = advice.advice(describe(size, **then), cards_then, gib_then)
+        after = planner.advise(describe(size, **then), cards_then, gib_then)
         assert after.fits, f"{remedy}: {after.sentence}"
 
 
 def test_without_checkpointing_the_advice_is_to_switch_it_on_and_how_many_cards_that_takes():
     described = describe("13b", method="full", devices="cpu")
-    said = advice.advice(described, 2, 24e9 / advice.GIB, checkpointing=False)
+    said = planner.advise(described, 2, 24e9 / memory.GIB, checkpointing=False)
     assert said.remedies[0] == "activation checkpointing on 16 such cards"
-    assert advice.advice(described, 16, 24e9 / advice.GIB).fits
-    assert not advice.advice(described, 8, 24e9 / advice.GIB).fits
+    assert planner.advise(described, 16, 24e9 / memory.GIB).fits
+    assert not planner.advise(described, 8, 24e9 / memory.GIB).fits
 
 
 def test_cards_that_each_hold_the_whole_run_need_its_gradients_twice_and_are_told_to_share():
-    one, many = (advice.memory(SEVEN, "full", replicas=replicas) for replicas in (1, 8))
+    one, many = (memory.memory_by_part(SEVEN, "full", replicas=replicas) for replicas in (1, 8))
     assert many["extra"] - one["extra"] == one["gradients"]
-    said = advice.advice(describe("7b", method="full", devices="cpu"), gib=80e9 / advice.GIB, replicas=8)
+    said = planner.advise(describe("7b", method="full", devices="cpu"), gpu_gib=80e9 / memory.GIB, replicas=8)
     assert said.sentence.startswith("7b full needs 142 GiB, each of these 8 cards has 75, of which a plan may take 95%")
     assert "method lora (18 GiB)" in said.remedies
     assert "sharding fsdp2" in said.remedies
     with pytest.raises(ValueError, match="cards that share a run or cards that each hold it, got 2 and 2"):
-        advice.memory(SEVEN, "full", gpus=2, replicas=2)
+        memory.memory_by_part(SEVEN, "full", gpus=2, replicas=2)
 
 
 def test_the_largest_micro_batch_fits_and_one_more_does_not():
-    gib = 24e9 / advice.GIB
-    largest = advice.largest_micro_batch(SEVEN, "qlora", 2048, 1, gib, 64)
-    needs = [sum(advice.memory(SEVEN, "qlora", 2048 * n).values()) / advice.GIB for n in (largest, largest + 1)]
-    assert needs[0] <= advice.FIT * gib < needs[1]
-    assert advice.largest_micro_batch(SEVEN, "full", 2048, 1, gib, 64) == 0
+    gib = 24e9 / memory.GIB
+    largest = gpu_fit.largest_micro_batch(SEVEN, "qlora", 2048, 1, gib, 64)
+    needs = [sum(memory.memory_by_part(SEVEN, "qlora", 2048 * n).values()) / memory.GIB for n in (largest, largest + 1)]
+    assert needs[0] <= memory.FIT * gib < needs[1]
+    assert gpu_fit.largest_micro_batch(SEVEN, "full", 2048, 1, gib, 64) == 0
 
 
 def test_dollars_are_card_hours_times_the_price_and_an_unknown_price_is_said():
-    listed = cost.cost(SEVEN, "full", cards.card("H100"), gpus=2)
-    assert listed.dollars == pytest.approx(listed.card_hours * cards.PRICES["H100"])
-    assert listed.hours == pytest.approx(8 * SEVEN.parameters * cost.PAPER_TOKENS / (2 * 0.4 * 989e12) / 3600)
-    assert cards.PRICES_SEEN in listed.said
-    none = cost.cost(SEVEN, "full", cards.card("T4"))
+    listed = run_cost.estimate_cost(SEVEN, "full", gpu_models.gpu_model("H100"), gpus=2)
+    assert listed.dollars == pytest.approx(listed.card_hours * gpu_models.GPU_MODELS["H100"].price.dollars_an_hour)
+    assert listed.hours == pytest.approx(8 * SEVEN.parameters * run_cost.PAPER_TOKENS / (2 * 0.4 * 989e12) / 3600)
+    assert listed.price_source == "2.69 an hour of one H100, as listed on 2026-03-21"
+    none = run_cost.estimate_cost(SEVEN, "full", gpu_models.gpu_model("T4"))
     assert none.dollars is None
     assert none.price is None
-    assert "no price of a T4 was seen" in none.said
-    assert cost.cost(SEVEN, "full", cards.card("T4"), price=0.5).said == "0.50 an hour of one T4, as given"
+    assert "no price of a T4 was seen" in none.price_source
+    assert (
+        run_cost.estimate_cost(SEVEN, "full", gpu_models.gpu_model("T4"), price=0.5).price_source
+        == "0.50 an hour of one T4, as given"
+    )
 
 
 def test_a_frozen_base_takes_three_quarters_of_the_operations_and_checkpointing_a_forward_pass_more():
-    full, lora = (cost.flops_per_token(SEVEN, method, rank=1) for method in ("full", "lora"))
+    full, lora = (run_cost.flops_per_token(SEVEN, method, rank=1) for method in ("full", "lora"))
     assert lora / full == pytest.approx(0.75, abs=0.002)
-    kept = cost.flops_per_token(SEVEN, "full", checkpointing=False)
+    kept = run_cost.flops_per_token(SEVEN, "full", checkpointing=False)
     assert full - kept == 2 * SEVEN.parameters
 
 
 def test_an_unknown_card_names_the_choices_and_short_names_count():
-    with pytest.raises(ValueError, match="unknown gpu 'P100'; known: T4, V100.*H100.*A100, 3090, 4090"):
-        cards.card("P100")
-    assert cards.card("A100") is cards.CARDS["A100 80GB"]
-    assert [name for name, one in cards.CARDS.items() if not one.bf16] == ["T4", "V100", "V100 32GB"]
+    with pytest.raises(ValueError, match="unknown gpu 'P100'; known: T4, V100.*H100.*3090, 4090, A100"):
+        gpu_models.gpu_model("P100")
+    assert gpu_models.gpu_model("A100") is gpu_models.GPU_MODELS["A100 80GB"]
+    assert [name for name, one in gpu_models.GPU_MODELS.items() if not one.bf16] == ["T4", "V100", "V100 32GB"]
 
 
 def test_the_stated_efficiency_lies_within_what_others_reached():
     """The comment beside EFFICIENCY names the range; a literature table that moves it moves the comment too."""
-    shares = [one.efficiency for one in literature.SPEED]
+    shares = [one.efficiency for one in literature.published_speed()]
     assert (len(shares), round(100 * min(shares)), round(100 * max(shares))) == (10, 33, 70)
-    assert min(shares) < cost.EFFICIENCY < max(shares)
+    assert min(shares) < run_cost.EFFICIENCY < max(shares)
 
 
-@pytest.mark.parametrize("one", literature.MEMORY, ids=lambda one: f"{one.run}, {one.source.split(',')[0]}")
+@pytest.mark.parametrize("one", literature.published_memory(), ids=lambda one: f"{one.run}, {one.source.split(',')[0]}")
 def test_the_planner_agrees_with_what_others_published(one):
     """Whether a run fits is said alike everywhere; gigabytes agree within 30 %, but for the rule of thumb named."""
     assert one.agrees is not False, f"{one.planned:.1f} GiB against {one.limit} GiB: {one.why}"
-    if one.here is False and one.fits:
+    if one.starts_here is False and one.fits:
         assert "this book" in one.why, "why it would not start here what others ran"
     assert one.why.endswith(".")
-    if one.gib is not None and not (one.method == "qlora" and one.source == literature.FACTORY):
+    if one.gib is not None and not (one.method == "qlora" and one.source.startswith("LLaMA-Factory")):
         assert abs(one.planned / one.gib - 1) < 0.31, one.why
 
 
 def test_of_eight_published_claims_all_hold_and_four_are_of_runs_that_this_book_would_not_start():
-    claims = [one for one in literature.MEMORY if one.limit is not None]
+    claims = [one for one in literature.published_memory() if one.limit is not None]
     assert len(claims) == 8
     assert all(one.agrees for one in claims)
-    refused = [(one.run.split(",")[0], one.method, one.gpus) for one in claims if one.fits and not one.here]
+    refused = [(one.run.split(",")[0], one.method, one.gpus) for one in claims if one.fits and not one.starts_here]
     assert refused == [("Yi 34B", "qlora", 2), ("Llama-2 70B", "qlora", 4), ("Llama-2 70B", "qlora", 2),
                        ("Llama-2 70B", "full", 16)]  # fmt: skip
 
@@ -294,12 +292,12 @@ WHOLE = {("34b", "coder"): 16.9, ("70b", "llama"): 33.9}  # GiB in nf4 with the 
 @pytest.mark.parametrize("gpus", [2, 4, 8, 64])
 def test_a_sharded_qlora_run_is_planned_by_its_loading_where_that_takes_more_than_a_step(size, family, gpus):
     architecture = architectures.ARCHITECTURES[size, family]
-    whole = memory.quantised(architecture, 2) / advice.GIB
+    whole = memory.quantised_bytes(architecture, 2) / memory.GIB
     assert round(whole, 1) == WHOLE[size, family]
-    row = advice.plan_row(architecture, "qlora", 2048, gpus, 80.0, 64)
+    row = gpu_fit.plan_memory(architecture, "qlora", 2048, gpus, 80.0, 64)
     assert row.loading > 0
     assert row.total > whole * (1 + 1 / gpus) + 1.5, "the whole net, the share that is cut from it, and CUDA's context"
-    assert "while each card loads the whole 4-bit net" in row.said
+    assert "while each card loads the whole 4-bit net" in row.total_text
 
 
 @pytest.mark.parametrize(("method", "gpus", "how", "because"), [
@@ -311,39 +309,39 @@ def test_a_sharded_qlora_run_is_planned_by_its_loading_where_that_takes_more_tha
     ("qlora", 2, {"tokens": 2048 * 60}, "a step of so many tokens takes more than loading"),
 ])  # fmt: skip
 def test_loading_is_no_part_of_other_plans(method, gpus, how, because):
-    assert advice.memory(SEVEN, **{"method": method, "gpus": gpus, **how})["loading"] == 0, because
+    assert memory.memory_by_part(SEVEN, **{"method": method, "gpus": gpus, **how})["loading"] == 0, because
 
 
-def test_eight_cards_of_24_gb_are_not_advised_qlora_at_70b_and_no_number_of_them_carries_it(monkeypatch):
-    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu("RTX 4090", 24.0)] * 8)
-    described = describe("70b")
+def test_eight_cards_of_24_gb_are_not_advised_qlora_at_70b_and_no_number_of_them_carries_it():
+    gpus = [this_machine.Gpu("RTX 4090", 24.0)] * 8
+    described = describe("70b", gpus=gpus)
     assert "qlora would need 42 GiB while each card loads the whole 4-bit net" in described.method_reason
     assert described.method_reason.endswith("16 such cards carry lora")
-    rows = {row.method: row for row in advice.plan(described, 8, 24.0)}
+    rows = {row.method: row for row in planner.plan_methods(described, 8, 24.0)}
     assert (rows["qlora"].fits, rows["qlora"].fewest, rows["lora"].fewest) == (False, None, 16)
-    said = advice.advice(describe("70b", method="qlora"), 16, 24.0)
+    said = planner.advise(describe("70b", method="qlora", gpus=gpus), 16, 24.0)
     assert said.remedies == ("method lora (18 GiB)", "cards of 48 GB"), "a sixteenth of 16 bit, less than 4 bit whole"
 
 
 def test_the_scales_of_a_4_bit_net_are_whole_on_every_card_that_shares_it():
-    one, two, eight = (advice.memory(SEVEN, "qlora", gpus=n, whole_first=False) for n in (1, 2, 8))
-    scales_of = memory.scales(SEVEN)
+    one, two, eight = (memory.memory_by_part(SEVEN, "qlora", gpus=n, whole_first=False) for n in (1, 2, 8))
+    scales_of = memory.quantisation_scales(SEVEN)
     assert 0.10e9 < scales_of < 0.11e9, "a byte for each 64 of 6.5 billion weights, and a little"
-    halves = memory.four_bit(SEVEN) - scales_of
+    halves = memory.four_bit_bytes(SEVEN) - scales_of
     assert halves == SEVEN.linear / 2
     assert eight["extra"] - two["extra"] == pytest.approx(scales_of * (1 / 2 - 1 / 8))
-    assert one["weights"] == memory.quantised(SEVEN, 2) + 4 * SEVEN.lora_parameters(64)
+    assert one["weights"] == memory.quantised_bytes(SEVEN, 2) + 4 * SEVEN.lora_parameters(64)
 
 
 # --- what fits, and what is advised -----------------------------------------------------------------------------------
 
 
 def test_a_plan_that_fills_a_card_to_the_edge_does_not_fit():
-    need = advice.plan_row(SEVEN, "lora", 2048, 1, 80.0, 64).total
-    assert not advice.plan_row(SEVEN, "lora", 2048, 1, need, 64).fits
-    assert advice.plan_row(SEVEN, "lora", 2048, 1, need / advice.FIT * 1.0001, 64).fits
-    assert 0.92 <= advice.FIT <= 0.95
-    edge = advice.advice(describe("7b", method="lora", devices="cpu"), 1, need)
+    need = gpu_fit.plan_memory(SEVEN, "lora", 2048, 1, 80.0, 64).total
+    assert not gpu_fit.plan_memory(SEVEN, "lora", 2048, 1, need, 64).fits
+    assert gpu_fit.plan_memory(SEVEN, "lora", 2048, 1, need / memory.FIT * 1.0001, 64).fits
+    assert 0.92 <= memory.FIT <= 0.95
+    edge = planner.advise(describe("7b", method="lora", devices="cpu"), 1, need)
     assert not edge.fits
     assert "of which a plan may take 95%" in edge.sentence
 
@@ -353,7 +351,7 @@ def test_a_plan_that_fills_a_card_to_the_edge_does_not_fit():
 def test_no_larger_micro_batch_is_advised_than_a_step_has_examples_for(method, gpus, largest):
     """With one example less than the recipe's, which the epochs' rest leaves some steps with."""
     described = describe("7b", method=method, devices="cpu", max_length=512)
-    said = advice.advice(described, gpus, 180.0)
+    said = planner.advise(described, gpus, 180.0)
     assert said.fits
     assert said.largest_micro_batch == largest
     examples = described.global_batch * 10 - 1
@@ -362,9 +360,11 @@ def test_no_larger_micro_batch_is_advised_than_a_step_has_examples_for(method, g
 
 
 def test_no_more_cards_are_advised_than_a_step_has_examples():
-    row = advice.plan_row(architectures.ARCHITECTURES["70b", "llama"], "lora", 2048, 1, 14.0, 64)
+    row = gpu_fit.plan_memory(architectures.ARCHITECTURES["70b", "llama"], "lora", 2048, 1, 14.0, 64)
     assert row.fewest == 64
-    assert advice.plan_row(architectures.ARCHITECTURES["70b", "llama"], "lora", 2048, 1, 14.0, 64, 32).fewest is None
+    assert (
+        gpu_fit.plan_memory(architectures.ARCHITECTURES["70b", "llama"], "lora", 2048, 1, 14.0, 64, 32).fewest is None
+    )
 
 
 # --- `auto` plans the run that will be started ------------------------------------------------------------------------
@@ -383,9 +383,8 @@ def test_no_more_cards_are_advised_than_a_step_has_examples():
     ("7b", {"micro_batch": 16}, "full", "eight rows of sixteen are a step's 128 examples"),
     ("7b", {"nodes": 20}, "qlora", "160 cards are more than any step's examples"),
 ])  # fmt: skip
-def test_auto_counts_with_sharding_nodes_rows_and_weights(monkeypatch, size, asked, method, because):
-    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu("H100", 79.6)] * 8)
-    described = describe(size, **asked)
+def test_auto_counts_with_sharding_nodes_rows_and_weights(size, asked, method, because):
+    described = describe(size, **asked, gpus=[this_machine.Gpu("H100", 79.6)] * 8)
     assert described.method == method, f"{because}: {described.method_reason}"
     if "nothing fits" in described.method_reason:
         assert described.method_reason.endswith("qlora has 32 examples a step for 160 rows"), "not for want of cards"
@@ -393,19 +392,18 @@ def test_auto_counts_with_sharding_nodes_rows_and_weights(monkeypatch, size, ask
 
 def test_auto_reads_the_configuration_of_the_revision_that_was_asked_for(monkeypatch):
     seen = []
-    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu("H100", 79.6)])
-    known = advice.architecture_of
-    monkeypatch.setattr(advice, "architecture_of", lambda scale, base="", revision="": (
+    known = planner.architecture_of
+    monkeypatch.setattr(planner, "architecture_of", lambda scale, base="", revision="": (
         seen.append(revision), known(scale, base))[1])  # fmt: skip
-    describe("7b", revision="abc")
+    describe("7b", revision="abc", gpus=[this_machine.Gpu("H100", 79.6)])
     assert seen[0] == "abc"
 
 
 def test_the_pages_table_has_every_scale_and_method_and_hours_only_where_cards_carry_them():
-    rows = hardware_tables.scale_table(hardware_tables.Machine.of("RTX 4090", 1, 0, 2048, 1, True))
+    rows = hardware_tables.scale_table(hardware_tables.Hardware.of("RTX 4090", 1, 0, 2048, 1, True))
     assert len(rows) == 3 * len(REAL)
     for row in rows:
-        assert row["total"] == pytest.approx(sum(row[part] for part in advice.PARTS))
+        assert row["total"] == pytest.approx(sum(row[part] for part in memory.PARTS))
         assert (row["hours"] is None) == (row["cards"] is None)
         assert row["cards"] is None or row["largest micro_batch"] >= 1
     beyond = [(row["size"], row["method"]) for row in rows if row["cards"] is None]
@@ -413,7 +411,7 @@ def test_the_pages_table_has_every_scale_and_method_and_hours_only_where_cards_c
 
 
 def test_the_page_advises_on_exactly_what_does_not_fit():
-    machine = hardware_tables.Machine.of("H100", 2, 1.5, 2048, 1, True)
+    machine = hardware_tables.Hardware.of("H100", 2, 1.5, 2048, 1, True)
     short = {(r["size"], r["family"], r["method"]) for r in hardware_tables.scale_table(machine) if not r["fits"]}
     advised = {(r["size"], r["family"], r["method"]): r["advice"] for r in hardware_tables.advice_table(machine)}
     assert set(advised) == short
@@ -421,15 +419,15 @@ def test_the_page_advises_on_exactly_what_does_not_fit():
 
 
 def test_a_card_without_bf16_is_named_as_such():
-    assert str(hardware_tables.Machine.of("T4", 1, 0, 2048, 1, True)) == "1 x T4, 14.9 GiB each, no bf16"
-    assert str(hardware_tables.Machine.of("H100", 2, 0, 2048, 1, True)) == "2 x H100, 74.5 GiB each"
+    assert str(hardware_tables.Hardware.of("T4", 1, 0, 2048, 1, True)) == "1 x T4, 14.9 GiB each, no bf16"
+    assert str(hardware_tables.Hardware.of("H100", 2, 0, 2048, 1, True)) == "2 x H100, 74.5 GiB each"
 
 
 @pytest.mark.parametrize("wrong", [{"gpus": 0}, {"max_length": 0}, {"micro_batch": 0}])
 def test_a_machine_without_cards_or_tokens_is_refused(wrong):
     given = {"gpu": "H100", "gpus": 1, "price": 0.0, "max_length": 2048, "micro_batch": 1, "checkpointing": True}
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} is 0; expected at least 1"):
-        hardware_tables.Machine.of(**{**given, **wrong})
+        hardware_tables.Hardware.of(**{**given, **wrong})
 
 
 def test_a_configuration_without_a_width_is_refused():
@@ -439,7 +437,7 @@ def test_a_configuration_without_a_width_is_refused():
 
 def test_hidden_cards_do_not_count(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert advice.gpus() == []
+    assert this_machine.find_gpus() == []
 
 
 def test_cards_are_read_from_nvidia_smi(monkeypatch, tmp_path):
@@ -449,12 +447,15 @@ def test_cards_are_read_from_nvidia_smi(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("RANK", raising=False)
-    assert [card.name for card in advice.gpus()] == ["Card A", "Card B"]
-    assert [(round(card.gib, 1), round(card.whole, 1)) for card in advice.gpus()] == [(40.0, 79.6), (24.0, 24.0)]
+    assert [card.name for card in this_machine.find_gpus()] == ["Card A", "Card B"]
+    assert [(round(card.gib, 1), round(card.whole, 1)) for card in this_machine.find_gpus()] == [
+        (40.0, 79.6),
+        (24.0, 24.0),
+    ]
     monkeypatch.setenv("RANK", "0")
-    assert round(advice.gpus()[0].gib, 1) == 79.6, "what the workers beside this one hold by now is theirs"
+    assert round(this_machine.find_gpus()[0].gib, 1) == 79.6, "what the workers beside this one hold by now is theirs"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert [card.name for card in advice.gpus()] == ["Card B"]
+    assert [card.name for card in this_machine.find_gpus()] == ["Card B"]
 
 
 def test_the_pages_table_of_costs_is_the_planners():
@@ -466,7 +467,7 @@ def test_the_pages_table_of_costs_is_the_planners():
         if line.startswith("| `")
     ]
     columns = ("size", "family", "full", "lora", "qlora", "cards for full", "hours of one card", "disk (GB)")
-    assert shown == [[str(row[column]) for column in columns] for row in advice.cost_table()]
+    assert shown == [[str(row[column]) for column in columns] for row in planner.cost_table()]
 
 
 def test_describing_and_planning_load_no_torch():

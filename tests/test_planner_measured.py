@@ -5,22 +5,28 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import random
+import sys
 
 import pytest
 
-from mammoth_utils import records
-from mammoth_utils.base_models.architectures import Architecture
+from mammoth_utils import paths, records
+from mammoth_utils.base_models import Architecture
 from mammoth_utils.training import hardware_tables
 from mammoth_utils.training.plan import measurements, memory
 
-RECORD = records.committed(measurements.COMMITTED, measurements.COMMAND)
+sys.path.insert(0, str(paths.root() / "speed"))
+import _measure_memory as measuring  # noqa: E402
+
+sys.path.pop(0)
+
+RECORD = measurements.committed_measurements()
 
 
 def within_bounds(case):
-    beside = measurements.compare(case)
-    assert beside["exact"], f"{measurements.predicted(case)} against {case['held']}"
-    assert abs(beside["saved"]) <= measurements.SAVED_WITHIN
-    assert abs(beside["peak"]) <= measurements.PEAK_WITHIN
+    beside = measurements.compare_measurement(case)
+    assert beside.exact, f"{measurements.predict_memory(case)} against {case['held']}"
+    assert abs(beside.saved) <= measurements.SAVED_WITHIN
+    assert abs(beside.peak) <= measurements.PEAK_WITHIN
 
 
 @pytest.mark.parametrize(
@@ -33,53 +39,53 @@ def test_the_committed_measurements_hold_todays_formulas_to_their_bounds(case):
 
 
 def test_the_record_has_every_case_that_the_command_measures():
-    measured_cases = [{key: case[key] for key in measurements.KEYS} for case in RECORD["cases"]]
-    assert measured_cases == measurements.cases(), f"make it again: {measurements.COMMAND}"
+    measured_cases = [{key: case[key] for key in measuring.KEYS} for case in RECORD["cases"]]
+    assert measured_cases == measuring.cases(), f"make it again: {measurements.MEASURE_COMMAND}"
 
 
 def test_the_nets_vary_in_what_decides_memory():
-    nets = [measurements.architecture(name) for name in measurements.SHAPES]
+    nets = [measurements.architecture_of_shape(name) for name in measurements.MEASURED_SHAPES]
     assert len(nets) >= 6
     assert all(10e6 <= net.parameters <= 200e6 for net in nets)
-    for name, millions in ((name, name.split("-")[1].rstrip("m")) for name in measurements.SHAPES):
-        assert round(measurements.architecture(name).parameters / 1e6) == int(millions), f"{name} says its own size"
+    for name, millions in ((name, name.split("-")[1].rstrip("m")) for name in measurements.MEASURED_SHAPES):
+        assert round(measurements.architecture_of_shape(name).parameters / 1e6) == int(millions), (
+            f"{name} says its own size"
+        )
     assert {net.tied for net in nets} == {net.qkv_bias for net in nets} == {True, False}
     assert {net.kv == net.queries for net in nets} == {True, False}
     assert min(net.layers for net in nets) <= 4 < 24 <= max(net.layers for net in nets)
     assert max(net.vocabulary for net in nets) >= 16 * min(net.vocabulary for net in nets)
-    methods = {(case["shape"], case["method"]) for case in measurements.cases()}
-    assert len(methods) == 3 * (len(measurements.SHAPES) + 1)
+    methods = {(case["shape"], case["method"]) for case in measuring.cases()}
+    assert len(methods) == 3 * (len(measurements.MEASURED_SHAPES) + 1)
 
 
 def test_an_unknown_shape_is_refused_with_the_choices(monkeypatch, capsys):
     with pytest.raises(ValueError, match="unknown shape 'gpt'; known: llama-1m, llama-14m"):
-        measurements.architecture("gpt")
+        measurements.architecture_of_shape("gpt")
     monkeypatch.setattr("sys.argv", ["measured", "--shapes", "llama-14m,gpt"])
     with pytest.raises(SystemExit):
-        measurements.main()
+        measuring.main()
     assert "unknown shape 'gpt'; known: llama-1m" in capsys.readouterr().err
 
 
 def test_a_run_that_fails_says_how_it_ended(tmp_path):
     with pytest.raises(RuntimeError, match=r"failed \(1\):(?s:.*)unexpected keyword argument 'colour'"):
-        measurements._child({"colour": "blue"}, tmp_path)
+        measuring._child({"colour": "blue"}, tmp_path)
 
 
 def test_cases_that_were_measured_before_are_kept_and_the_record_is_written_after_each(tmp_path, monkeypatch):
     kept, asked = RECORD["cases"][0], []
 
-    def measure(case, folder, allocator=measurements.ALLOCATOR):
+    def measure(case, folder, allocator=measuring.ALLOCATOR):
         asked.append((case, allocator))
         assert records.read_json(tmp_path / "r.json")["cases"], "the case before is on disk already"
         return {**RECORD["cases"][1], **case}
 
-    monkeypatch.setattr(measurements, "measure", measure)
-    wanted = measurements.cases()[:2]
-    made = measurements.record(wanted, tmp_path / "r.json", [kept], say=lambda line: None)
-    default = {key: made["allocator_default"][key] for key in measurements.KEYS}
-    assert asked == [(wanted[1], measurements.ALLOCATOR), (default, {})], (
-        "the largest is measured with the defaults too"
-    )
+    monkeypatch.setattr(measuring, "measure", measure)
+    wanted = measuring.cases()[:2]
+    made = measuring.record(wanted, tmp_path / "r.json", [kept], say=lambda line: None)
+    default = {key: made["allocator_default"][key] for key in measuring.KEYS}
+    assert asked == [(wanted[1], measuring.ALLOCATOR), (default, {})], "the largest is measured with the defaults too"
     assert records.read_json(tmp_path / "r.json")["cases"] == made["cases"]
 
 
@@ -104,8 +110,8 @@ def test_a_run_measured_now_is_within_the_same_bounds(wanted, tmp_path):
     if guards.precision("cpu").compute != "bf16":
         pytest.skip("this processor emulates 16 bit, and its libraries hold more beside it")
     names = ("shape", "method", "checkpointing")
-    case = next(one for one in measurements.cases() if tuple(one[name] for name in names) == wanted)
-    within_bounds(measurements.measure(case, tmp_path))
+    case = next(one for one in measuring.cases() if tuple(one[name] for name in names) == wanted)
+    within_bounds(measuring.measure(case, tmp_path))
 
 
 @pytest.mark.long
@@ -127,7 +133,6 @@ def test_what_a_forward_pass_saves_is_the_formula_to_the_byte_on_random_shapes(m
 
     from mammoth_utils.training.loop import output_head
     from mammoth_utils.training.loop.attention import register, row_inputs
-    from mammoth_utils.training.measuring import Watch
 
     draw, lengths, vocabulary, rank, labels = random.Random(0), [50, 47, 40], 300, 12, 61
     width = memory.BYTES[compute]
@@ -150,13 +155,13 @@ def test_what_a_forward_pass_saves_is_the_formula_to_the_byte_on_random_shapes(m
         ids = torch.randint(0, vocabulary, (1, sum(lengths)))
         row = {"input_ids": ids, "labels": ids.clone(), **row_inputs(lengths)}
         row["labels"][0, : sum(lengths) - labels] = -100
-        watch = Watch()
+        watch = measuring.Watch()
         autocast = torch.autocast("cpu", torch.bfloat16) if compute == "bf16" else contextlib.nullcontext()
         with watch.watching(), autocast:
             output_head.summed_loss(model.train(), row)
             watch._keep()
         stream = 4 if method == "full" else width
         tokens, how = sum(lengths), {"checkpointing": False, "compute": compute, "dropout": dropout, "device": "cpu"}
-        kept = memory.memory(shape, method, tokens, rank=rank, **how)["activations"]
-        scores, _ = memory.head(shape, method, tokens, width, stream, "cpu", labels / tokens)
+        kept = memory.memory_by_part(shape, method, tokens, rank=rank, **how)["activations"]
+        scores, _ = memory.head_bytes(shape, method, tokens, width, stream, "cpu", labels / tokens)
         assert watch.most["saved"] - kept - scores == 4, f"{dataclasses.asdict(shape)}: a scalar of the loss is left"

@@ -12,19 +12,24 @@ import hub_bases
 import pytest
 import tiny_base
 
-from mammoth_utils import paths, prompts, records
-from mammoth_utils.base_models import architectures, locations, weights
+from mammoth_utils import paths, prompts, records, scales, training
+from mammoth_utils.base_models import architectures, identify_base, locations, weights
 from mammoth_utils.curation import mixtures
 from mammoth_utils.curation.sources import release
-from mammoth_utils.training import NotReadyError, describe, finetune, ready
+from mammoth_utils.training import NotReadyError, check_readiness, finetune, readiness
 from mammoth_utils.training.description import RunDescription
 from mammoth_utils.training.loop import encoding, guards, model
 from mammoth_utils.training.loop.run_folder import claim
-from mammoth_utils.training.plan import advice, this_machine
-from mammoth_utils.training.readiness import _bytes_written, _loading
+from mammoth_utils.training.plan import planner, this_machine
+from mammoth_utils.training.readiness import bytes_written, loading_memory
 
 pytest.importorskip("torch")
 LLAMA = "meta-llama/Llama-2-7b-hf"
+
+
+def describe(*arguments, **parameters):
+    """Describe a run for the GPUs that a test gives this machine."""
+    return training.describe(*arguments, **parameters, gpus=this_machine.find_gpus())
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +44,8 @@ def seven(tmp_path_factory):
 def here(tmp_path, monkeypatch):
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
     monkeypatch.delenv("MAMMOTH_BASES", raising=False)
-    monkeypatch.setattr(advice, "gpus", list)
-    monkeypatch.setattr(this_machine, "torch_refuses", lambda cards: "")
+    monkeypatch.setattr(this_machine, "find_gpus", list)
+    monkeypatch.setattr(this_machine, "explain_torch", lambda cards: "")
     monkeypatch.setattr(this_machine, "free_memory", lambda: 500.0)
     for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
@@ -57,7 +62,7 @@ def seconds():
 
 def refused(description: RunDescription) -> str:
     with pytest.raises(NotReadyError) as error:
-        ready(description)
+        check_readiness(description)
     return str(error.value)
 
 
@@ -76,8 +81,8 @@ def test_a_folder_of_bases_is_named_once_for_every_size(seven, here, monkeypatch
     assert description.base == LLAMA, "what a run is does not depend on where this machine keeps it"
     assert description.base_path == str((root / layout.replace("owner/name", LLAMA).replace(
         "owner--name", LLAMA.replace("/", "--"))).resolve())  # fmt: skip
-    assert any("base model in" in line for line in ready(description))
-    assert architectures.architecture_of(advice.scales.scale("7b"), description.base).hidden == hub_bases.WIDTH
+    assert any("base model in" in line for line in check_readiness(description))
+    assert architectures.architecture_of(scales.scale("7b"), description.base).hidden == hub_bases.WIDTH
     assert describe("13b").base_path == "meta-llama/Llama-2-13b-hf", "one that the folder does not hold"
     assert weights.find_model(LLAMA) == description.base_path, "an adapter is evaluated on the same folder"
 
@@ -104,10 +109,10 @@ def test_a_folder_that_is_not_whole_is_told_what_it_lacks(seven, here, absent, s
 def test_a_base_is_known_by_its_content_and_a_hubs_by_its_commit(seven, here, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(here / "hub"))
     pinned = describe("7b")
-    assert locations.base_identity(pinned) == {"name": LLAMA, "revision": pinned.revision}
-    assert locations.base_identity(describe("7b", revision="main")) == {"name": LLAMA, "revision": None}
+    assert identify_base(*pinned.base_source) == {"name": LLAMA, "revision": pinned.revision}
+    assert identify_base(*describe("7b", revision="main").base_source) == {"name": LLAMA, "revision": None}
     monkeypatch.setenv("MAMMOTH_BASES", str(seven))
-    assert len(locations.base_identity(pinned)["sha256"]) == 64
+    assert len(identify_base(*pinned.base_source)["sha256"]) == 64
 
 
 # --- what a machine lacks -----------------------------------------------------------------------------------------
@@ -133,7 +138,7 @@ def test_a_tracker_that_is_not_installed_is_named_and_none_is_needed(seven, monk
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "wandb" else there(name, *a))
     base = str(seven / LLAMA)
     assert "`pip install wandb`, or leave it out of trackers" in refused(describe("7b", base=base, trackers="wandb"))
-    assert ready(describe("7b", base=base))
+    assert check_readiness(describe("7b", base=base))
 
 
 Usage = namedtuple("Usage", "total used free")
@@ -152,19 +157,19 @@ def test_a_disk_without_room_says_how_much_is_needed_and_free(seven, monkeypatch
 
 def test_what_a_run_writes_follows_from_its_method():
     seven = architectures.ARCHITECTURES["7b", "llama"]
-    full = _bytes_written(describe("7b", method="full"), seven)
+    full = bytes_written(describe("7b", method="full"), seven)
     assert full == (2 * seven.parameters, 3 * 12 * seven.parameters), "two checkpoints and the one being written"
-    assert _bytes_written(describe("7b", method="full", checkpoint_minutes=0), seven) == (2 * seven.parameters, 0)
-    bf16 = _bytes_written(describe("7b", method="full", master_weights="bf16"), seven)
+    assert bytes_written(describe("7b", method="full", checkpoint_minutes=0), seven) == (2 * seven.parameters, 0)
+    bf16 = bytes_written(describe("7b", method="full", master_weights="bf16"), seven)
     assert bf16 == (2 * seven.parameters, 3 * 6 * seven.parameters)
     lora = seven.lora_parameters(64)
-    assert _bytes_written(describe("7b", method="qlora"), seven) == (4 * lora, 3 * 12 * lora), "no merged model at 7B"
+    assert bytes_written(describe("7b", method="qlora"), seven) == (4 * lora, 3 * 12 * lora), "no merged model at 7B"
 
 
 def test_the_pages_table_counts_the_disk_that_readiness_asks_for_and_the_base():
     seven = architectures.ARCHITECTURES["7b", "llama"]
-    asked = sum(_bytes_written(describe("7b", method="full"), seven)) + 2 * seven.parameters
-    row = next(row for row in advice.cost_table() if (row["size"], row["family"]) == ("7b", "llama"))
+    asked = sum(bytes_written(describe("7b", method="full"), seven)) + 2 * seven.parameters
+    row = next(row for row in planner.cost_table() if (row["size"], row["family"]) == ("7b", "llama"))
     assert row["disk (GB)"] == round(asked / 1e9)
 
 
@@ -185,7 +190,7 @@ def test_a_run_that_goes_on_needs_room_for_what_its_folder_lacks(seven, monkeypa
             opened.truncate(int(size))
     monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(10**9, 0, free))
     if fits:
-        assert any("of its folder" in line for line in ready(description)), because
+        assert any("of its folder" in line for line in check_readiness(description)), because
     else:
         assert "disk: " in refused(description), because
 
@@ -210,11 +215,11 @@ WHEEL = {"torch": "2.13.0", "cuda": "13.0", "archs": ["sm_75", "sm_80", "sm_86",
     ({"cards": []}, ["sees 0 of 1 cards", "CUDA_VISIBLE_DEVICES"]),
 ])  # fmt: skip
 def test_a_card_that_torch_cannot_use_is_refused_before_anything_is_fetched(seven, monkeypatch, found, words):
-    monkeypatch.setattr(this_machine, "torch_refuses", lambda cards: this_machine.refusal({**WHEEL, **found}, cards))
-    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu("NVIDIA A10G", 22.0)])
+    monkeypatch.setattr(this_machine, "explain_torch", lambda gpus: this_machine.explain_build(WHEEL | found, gpus))
+    monkeypatch.setattr(this_machine, "find_gpus", lambda: [this_machine.Gpu("NVIDIA A10G", 22.0)])
     description = describe("7b", base=str(seven / LLAMA), method="qlora", force=True)
     if words is None:
-        assert ready(description)
+        assert check_readiness(description)
     else:
         said = refused(description)
         assert all(word in said for word in ("a card that torch can use: nvidia-smi lists NVIDIA A10G", *words)), said
@@ -242,15 +247,15 @@ def test_code_runs_on_the_cards_that_it_was_built_for(archs, capability, runs, b
 def test_torch_is_asked_in_a_process_of_its_own(monkeypatch, body, words):
     monkeypatch.undo()
     monkeypatch.setattr(this_machine, "PROBE", body)
-    assert words in this_machine.torch_refuses(1)
-    assert bool(this_machine.torch_refuses(1)) == bool(words)
+    assert words in this_machine.explain_torch(1)
+    assert bool(this_machine.explain_torch(1)) == bool(words)
 
 
 def test_the_probe_itself_says_of_this_torch_what_it_was_built_for(monkeypatch):
     import torch
 
     monkeypatch.undo()
-    said = this_machine.torch_refuses(10_000)
+    said = this_machine.explain_torch(10_000)
     assert torch.__version__ in said
     assert ("is built without CUDA" in said) == (torch.version.cuda is None)
 
@@ -267,20 +272,20 @@ def test_the_probe_itself_says_of_this_torch_what_it_was_built_for(monkeypatch):
     (8, {"nodes": 5, "method": "full"}, None),
 ])  # fmt: skip
 def test_more_rows_than_a_step_has_examples_are_refused_with_the_choices(seven, monkeypatch, cards, asked, words):
-    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu("H100", 79.6)] * cards)
+    monkeypatch.setattr(this_machine, "find_gpus", lambda: [this_machine.Gpu("H100", 79.6)] * cards)
     description = describe("7b", base=str(seven / LLAMA), **{"method": "lora", **asked})
     if words is None:
-        assert any("examples a step; a pass reads at least" in line for line in ready(description))
+        assert any("examples a step; a pass reads at least" in line for line in check_readiness(description))
     else:
         said = refused(description)
         assert all(word in said for word in words), said
 
 
 def test_as_many_rows_as_examples_are_warned_of_unless_each_step_has_them_all(seven, monkeypatch):
-    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu("H100", 79.6)] * 8)
+    monkeypatch.setattr(this_machine, "find_gpus", lambda: [this_machine.Gpu("H100", 79.6)] * 8)
     asked = {"base": str(seven / LLAMA), "method": "lora", "micro_batch": 4}
-    assert any(line.startswith("warning: a step's 32 examples") for line in ready(describe("7b", **asked)))
-    assert not any("warning" in line for line in ready(describe("7b", **asked, max_steps=9)))
+    assert any(line.startswith("warning: a step's 32 examples") for line in check_readiness(describe("7b", **asked)))
+    assert not any("warning" in line for line in check_readiness(describe("7b", **asked, max_steps=9)))
 
 
 SEVENTY = architectures.ARCHITECTURES["70b", "llama"]
@@ -296,8 +301,8 @@ SEVENTY = architectures.ARCHITECTURES["70b", "llama"]
 def test_what_loading_puts_into_the_machines_own_memory_follows_from_the_method(
     monkeypatch, method, cards, asked, gib, because
 ):
-    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu("H200", 140.0)] * cards)
-    need, _ = _loading(describe("70b", method=method, **asked), SEVENTY, cards)
+    monkeypatch.setattr(this_machine, "find_gpus", lambda: [this_machine.Gpu("H200", 140.0)] * cards)
+    need, _ = loading_memory(describe("70b", method=method, **asked), SEVENTY, cards)
     assert need == pytest.approx(gib), because
 
 
@@ -308,22 +313,21 @@ def test_what_loading_puts_into_the_machines_own_memory_follows_from_the_method(
     (None, "only Linux says so in /proc/meminfo"),
 ])  # fmt: skip
 def test_a_machine_without_room_to_load_is_refused_unless_it_is_forced(monkeypatch, free, words):
-    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu("H200", 140.0)] * 8)
+    monkeypatch.setattr(this_machine, "find_gpus", lambda: [this_machine.Gpu("H200", 140.0)] * 8)
     monkeypatch.setattr(this_machine, "free_memory", lambda: free)
-    monkeypatch.setattr(locations, "lacking", lambda place: [])
-    monkeypatch.setattr(locations, "cached", lambda name, revision="": paths.Path("snapshot"))
-    monkeypatch.setattr(locations, "config", lambda base, revision="": None)
+    monkeypatch.setattr(readiness, "missing_files", lambda place: [])
+    monkeypatch.setattr(readiness, "find_cached", lambda name, revision="": paths.Path("snapshot"))
+    monkeypatch.setattr(locations, "read_config", lambda base, revision="": None)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(10**14, 0, 10**14))
     asked = {"method": "full", "nodes": 2}
     if free == 64.0:
         assert words in refused(describe("70b", **asked))
-        assert any(
-            line.startswith("warning: memory of the machine") for line in ready(describe("70b", **asked, force=True))
-        )
+        lines = check_readiness(describe("70b", **asked, force=True))
+        assert any(line.startswith("warning: memory of the machine") for line in lines)
         monkeypatch.setenv("LOCAL_RANK", "1")
-        assert ready(describe("70b", **asked)), "a later process finds what the first one holds by then"
+        assert check_readiness(describe("70b", **asked)), "a later process finds what the first one holds by then"
     else:
-        assert any(words in line for line in ready(describe("70b", **asked)))
+        assert any(words in line for line in check_readiness(describe("70b", **asked)))
 
 
 def test_free_memory_is_linuxes_own_figure_and_nothing_elsewhere(here, monkeypatch):
@@ -349,14 +353,14 @@ def test_free_memory_is_linuxes_own_figure_and_nothing_elsewhere(here, monkeypat
 def test_a_run_that_cannot_fit_is_refused_with_what_would_and_starts_if_it_is_forced(
     seven, monkeypatch, size, method, cards, words
 ):
-    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu("RTX 4090", gib) for gib in cards])
-    monkeypatch.setattr(locations, "lacking", lambda place: [])
-    monkeypatch.setattr(locations, "cached", lambda name, revision="": paths.Path("snapshot"))
-    monkeypatch.setattr(locations, "config", lambda base, revision="": None)
+    monkeypatch.setattr(this_machine, "find_gpus", lambda: [this_machine.Gpu("RTX 4090", gib) for gib in cards])
+    monkeypatch.setattr(readiness, "missing_files", lambda place: [])
+    monkeypatch.setattr(readiness, "find_cached", lambda name, revision="": paths.Path("snapshot"))
+    monkeypatch.setattr(locations, "read_config", lambda base, revision="": None)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(10**14, 0, 10**14))
     said = refused(describe(size, method=method))
     assert all(word in said for word in words), said
-    lines = ready(describe(size, method=method, force=True))
+    lines = check_readiness(describe(size, method=method, force=True))
     assert any(line.startswith("warning: ") and "since force=true" in line for line in lines)
 
 
@@ -368,15 +372,15 @@ def test_a_run_that_cannot_fit_is_refused_with_what_would_and_starts_if_it_is_fo
 def test_cards_without_bf16_are_told_from_others(seven, monkeypatch, card, capability, sharding, words):
     program = _nvidia_smi(seven, f"{card}, {capability}")
     monkeypatch.setenv("PATH", f"{program}:/usr/bin:/bin")
-    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu(card, 15.0)])
-    lines = ready(describe("7b", base=str(seven / LLAMA), method="qlora", sharding=sharding))
+    monkeypatch.setattr(this_machine, "find_gpus", lambda: [this_machine.Gpu(card, 15.0)])
+    lines = check_readiness(describe("7b", base=str(seven / LLAMA), method="qlora", sharding=sharding))
     assert all(any(word in line for line in lines) for word in words), lines
     assert any("fp16" in line for line in lines) == (capability < 8)
 
 
 def test_cards_without_bf16_are_refused_where_weights_are_cut(seven, monkeypatch):
     monkeypatch.setenv("PATH", f"{_nvidia_smi(seven, 'Tesla V100, 7.0')}:/usr/bin:/bin")
-    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu("Tesla V100", 32.0)] * 2)
+    monkeypatch.setattr(this_machine, "find_gpus", lambda: [this_machine.Gpu("Tesla V100", 32.0)] * 2)
     said = refused(describe("7b", base=str(seven / LLAMA), method="qlora"))
     assert "bf16: Tesla V100 has none" in said
     assert "-p sharding none, or -p devices 1" in said

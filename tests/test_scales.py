@@ -7,8 +7,8 @@ import re
 import pytest
 
 from mammoth_utils import scales
-from mammoth_utils.training import describe, plan, recipe_table
-from mammoth_utils.training.plan import advice
+from mammoth_utils.training import describe, plan_methods, recipe_table
+from mammoth_utils.training.plan import memory
 
 METHODS = ("full", "lora", "qlora")
 REAL = [key for key, one in scales.SCALES.items() if not one.miniature]
@@ -78,9 +78,8 @@ def test_every_size_resolves_and_plans_without_a_network_and_without_weights(
 ):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("socket.socket.connect", lambda *address: pytest.fail(f"asked the network: {address}"))
-    monkeypatch.setattr(advice, "gpus", list)
     description = describe(size, family, method)
-    rows = {row.method: row for row in plan(description, gpus=8, gpu_gib=80e9 / advice.GIB)}
+    rows = {row.method: row for row in plan_methods(description, gpus=8, gpu_gib=80e9 / memory.GIB)}
     assert set(rows) == set(METHODS)
     full, lora, qlora = (rows[name].total - rows[name].loading for name in ("full", "lora", "qlora"))
     assert full > lora > qlora > 0, "in a step; each card loads a 4-bit net whole"

@@ -51,17 +51,16 @@ def environment(served, folder: Path, **given: str) -> dict[str, str]:
 
 FETCH = """
 import json, sys
-from mammoth_utils import training
-from mammoth_utils.base_models import locations
+from mammoth_utils import base_models, training
 base, revision = sys.argv[1:] if len(sys.argv) > 1 else ("", "")
-found = training.found("13b", "auto", base, revision)
+found = base_models.locate_base("13b", "auto", base, revision)
 description = training.describe("13b", base=base, revision=revision, method="lora")
-lines, said = training.ready(description), []
-place = training.fetch(description, said.append)
+lines, said = training.check_readiness(description), []
+place = base_models.fetch_base(*description.base_source, say=said.append)
 told = {"found": found, "ready": lines, "said": said, "files": sorted(file.name for file in place.iterdir()),
-        "identity": locations.base_identity(description), "place": str(place),
-        "evaluated": locations.base_at_revision(description.base, description.revision),
-        "share": training.trainable_share(description)}
+        "identity": base_models.identify_base(*description.base_source), "place": str(place),
+        "evaluated": base_models.base_at_revision(description.base, description.revision),
+        "share": training.trainable_share(description).weights}
 print(json.dumps(told))
 """
 

@@ -13,10 +13,10 @@ import pytest
 import tiny_base
 
 from mammoth_utils import paths, prompts, records
-from mammoth_utils.training import describe, finetune
+from mammoth_utils.training import NotReadyError, check_readiness, describe, finetune
 from mammoth_utils.training.loop import checkpoints, encoding, guards
 from mammoth_utils.training.loop import model as adapters
-from mammoth_utils.training.plan import advice
+from mammoth_utils.training.plan import this_machine
 
 torch = pytest.importorskip("torch")
 
@@ -79,11 +79,11 @@ def test_every_size_resolves_without_a_network_or_weights(size):
 
 
 def test_13b_without_a_gpu_or_weights_fails_in_seconds_and_says_how_to_get_both(here, monkeypatch):
-    monkeypatch.setattr(advice, "gpus", list)
+    monkeypatch.setattr(this_machine, "find_gpus", list)
     monkeypatch.setenv("HF_HOME", str(here / "hub"))
     description = describe("13b")
-    with pytest.raises(guards.NotReadyError) as error:
-        guards.ready(description)
+    with pytest.raises(NotReadyError) as error:
+        check_readiness(description)
     said = str(error.value)
     assert "NVIDIA GPU" in said
     assert "GiB" in said
@@ -93,18 +93,18 @@ def test_13b_without_a_gpu_or_weights_fails_in_seconds_and_says_how_to_get_both(
 
 
 def test_a_card_that_is_too_small_is_told_what_fits(here, base, monkeypatch):
-    monkeypatch.setattr(advice, "gpus", lambda: [advice.Gpu("RTX", 24.0)])
+    monkeypatch.setattr(this_machine, "find_gpus", lambda: [this_machine.Gpu("RTX", 24.0)])
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(guards.NotReadyError, match="full needs 222 GiB.*use method qlora"):
-        guards.ready(describe("13b", method="full"))
+    with pytest.raises(NotReadyError, match="full needs 222 GiB.*use method qlora"):
+        check_readiness(describe("13b", method="full"))
 
 
 def test_a_base_folder_without_weights_is_refused(here):
     (here / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="no base model"):
-        guards.ready(describe("1m", base="not-there"))
-    with pytest.raises(guards.NotReadyError, match="neither a folder here nor a hub name"):
-        guards.ready(describe("7b", base="./nowhere/x", devices="cpu"))
+        check_readiness(describe("1m", base="not-there"))
+    with pytest.raises(NotReadyError, match="neither a folder here nor a hub name"):
+        check_readiness(describe("7b", base="./nowhere/x", devices="cpu"))
 
 
 # ---- guards

@@ -35,9 +35,9 @@ def read_grid(file: Path) -> list[dict[str, Any]]:
         raise ValueError(
             f"{file}: expected a list of models such as {{size: 1m, mixture: hybrid}}, or `models:` with one"
         )
-    from mammoth_utils.training.description import describe
+    from mammoth_utils.training import describe
 
-    known = {*inspect.signature(describe).parameters, "evaluate"}
+    known = {*inspect.signature(describe).parameters, "evaluate"} - {"gpus"}
     for number, model in enumerate(models, 1):
         if unknown := sorted(set(model) - known):
             raise ValueError(f"{file}, model {number}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
@@ -57,9 +57,9 @@ def run_name(model: dict[str, Any]) -> str:
 
 def describe_training(model: dict[str, Any]) -> Any:
     """Return the training description of a model of the grid."""
-    from mammoth_utils.training.description import describe
+    from mammoth_utils.training import describe, find_gpus
 
-    return describe(**{key: value for key, value in model.items() if key != "evaluate"})
+    return describe(**{key: value for key, value in model.items() if key != "evaluate"}, gpus=find_gpus())
 
 
 def check_equal_steps(training: Any) -> None:
@@ -96,7 +96,7 @@ def train_and_evaluate(model: dict[str, Any]) -> dict[str, str]:
         evaluate(evaluation)
         return {"evaluate": evaluation.name}
     from mammoth_utils.curation import mixtures
-    from mammoth_utils.training.loop.finetune import finetune
+    from mammoth_utils.training import finetune
 
     training = describe_training(model)
     check_equal_steps(training)

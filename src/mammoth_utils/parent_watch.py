@@ -13,6 +13,7 @@ import time
 
 PERIOD_S = 0.3
 BOOK = "MAMMOTH_BOOK_PID"  # set by `make book` for its jobs
+PAGE = "MAMMOTH_PAGE_PID"  # set by a page for the workers that it starts
 
 
 def is_running(pid: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import hashlib
 import importlib
 import json
@@ -10,7 +11,7 @@ import os
 import platform
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
@@ -114,6 +115,40 @@ def read_jsonl(path: Path) -> Iterator[dict]:
             if not isinstance(row, dict):
                 raise ValueError(f"{path}, line {number}: expected an object, got {type(row).__name__}")
             yield row
+
+
+def read_facts(file: Path, columns: Mapping[str, Callable[[str], Any]]) -> list[dict[str, Any]]:
+    """Read a CSV table of facts that is kept beside the code.
+
+    Args:
+        file: The table. Lines that begin with ``#`` are comments.
+        columns: Every column with its type, such as ``int``; the table must have exactly these, in this order.
+
+    Raises:
+        ValueError: If the columns differ or a value does not parse; the message names file and row.
+    """
+    lines = (line for line in file.read_text(encoding="utf8").splitlines() if not line.startswith("#"))
+    table = csv.DictReader(lines, strict=True)
+    if table.fieldnames != list(columns):
+        raise ValueError(f"{file.name}: expected the columns {', '.join(columns)}, got {table.fieldnames}")
+    rows = []
+    for row in table:
+        try:
+            rows.append({name: parse(row[name]) for name, parse in columns.items()})
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{file.name}: {row} does not parse: {error}") from error
+    return rows
+
+
+def flag(text: str) -> bool:
+    """Return the truth value of ``true`` or ``false``.
+
+    Raises:
+        ValueError: If the text is neither.
+    """
+    if text not in ("true", "false"):
+        raise ValueError(f"expected true or false, got {text!r}")
+    return text == "true"
 
 
 def sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Architectures: the numbers that a model's weights and memory follow from, published or read from its folder."""
+"""Architectures: the numbers that decide a model's size, as published (``architectures.csv``) or from its folder."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mammoth_utils import paths, scales
+from mammoth_utils import paths, records, scales
 from mammoth_utils.base_models import locations
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """The numbers of a Llama-shaped decoder that its memory follows from."""
+    """The numbers of a Llama-shaped decoder that decide its memory."""
 
     hidden: int
     layers: int
@@ -26,66 +26,66 @@ class Architecture:
 
     @property
     def kv(self) -> int:
-        """Width of the keys of one layer."""
+        """Return the width of one layer's keys."""
         return self.kv_heads * (self.head_dim or self.hidden // self.heads)
 
     @property
     def queries(self) -> int:
-        """Width of the queries of one layer."""
+        """Return the width of one layer's queries."""
         return self.heads * (self.head_dim or self.hidden // self.heads)
 
     @property
     def matrices(self) -> tuple[tuple[int, int], ...]:
-        """Inputs and outputs of the seven matrices of one layer: queries, keys, values, output, gate, up, down."""
+        """Return inputs and outputs of a layer's seven matrices: queries, keys, values, output, gate, up, down."""
         h, q, kv, i = self.hidden, self.queries, self.kv, self.intermediate
         return (h, q), (h, kv), (h, kv), (q, h), (h, i), (h, i), (i, h)
 
     @property
     def layer_matrices(self) -> int:
-        """Weights of the seven matrices of one layer."""
+        """Count the weights of one layer's seven matrices."""
         return sum(inputs * outputs for inputs, outputs in self.matrices)
 
     @property
     def linear(self) -> int:
-        """Weights of the matrices of all layers: what 4 bits quantise and what adapters stand on."""
+        """Count the weights of all layers' matrices: those that 4 bits quantise and that have adapters."""
         return self.layers * self.layer_matrices
 
     @property
     def embeddings(self) -> int:
-        """Weights of the input embedding and the output head, one matrix where they are tied."""
+        """Count the weights of the input embedding and the output head, which are one matrix if tied."""
         return self.vocabulary * self.hidden * (1 if self.tied else 2)
 
     @property
     def norms(self) -> int:
-        """Weights of all norms and biases."""
+        """Count the weights of all norms and biases."""
         bias = self.layers * (self.queries + 2 * self.kv) if self.qkv_bias else 0
         return (2 * self.layers + 1) * self.hidden + bias
 
     @property
     def parameters(self) -> int:
-        """All weights."""
+        """Count all weights."""
         return self.linear + self.embeddings + self.norms
 
     @property
     def tensors(self) -> int:
-        """Tensors that hold the weights: matrices, norms, biases, embedding and head."""
+        """Count the tensors that hold the weights: matrices, norms, biases, embedding and head."""
         return self.layers * (9 + (3 if self.qkv_bias else 0)) + 1 + (1 if self.tied else 2)
 
     def lora_parameters(self, rank: int) -> int:
-        """Weights of adapters of that rank on all seven matrices of every layer."""
+        """Count the weights of adapters of that rank on all seven matrices of every layer."""
         return self.layers * rank * sum(inputs + outputs for inputs, outputs in self.matrices)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Architecture:
-        """The architecture that a ``config.json`` describes.
+        """Return the architecture that a ``config.json`` describes.
 
         Raises:
-            ValueError: If a number is missing, naming it.
+            ValueError: If a number is missing; the message names it.
         """
-        wanted = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
-        missing = [key for key in wanted if not isinstance(config.get(key), int)]
+        required = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
+        missing = [key for key in required if not isinstance(config.get(key), int)]
         if missing:
-            raise ValueError(f"config.json of a Llama-shaped model needs {', '.join(wanted)}; missing: {missing}")
+            raise ValueError(f"config.json of a Llama-shaped model needs {', '.join(required)}; missing: {missing}")
         return cls(
             hidden=config["hidden_size"],
             layers=config["num_hidden_layers"],
@@ -99,31 +99,30 @@ class Architecture:
         )
 
 
-# From the configurations that were published with the weights.
-ARCHITECTURES: dict[tuple[str, str], Architecture] = {
-    ("0.5b", "qwen"): Architecture(896, 24, 14, 2, 4864, 151_936, tied=True, qkv_bias=True),
-    ("1.5b", "qwen"): Architecture(1536, 28, 12, 2, 8960, 151_936, tied=True, qkv_bias=True),
-    ("7b", "llama"): Architecture(4096, 32, 32, 32, 11_008, 32_000),
-    ("13b", "llama"): Architecture(5120, 40, 40, 40, 13_824, 32_000),
-    ("70b", "llama"): Architecture(8192, 80, 64, 8, 28_672, 32_000),
-    ("7b", "coder"): Architecture(4096, 32, 32, 32, 11_008, 32_016),
-    ("13b", "coder"): Architecture(5120, 40, 40, 40, 13_824, 32_016),
-    ("34b", "coder"): Architecture(8192, 48, 64, 8, 22_016, 32_000),
-    ("7b", "mistral"): Architecture(4096, 32, 32, 8, 14_336, 32_000),
-}
+def _read_architectures() -> dict[tuple[str, str], Architecture]:
+    numbers = dict.fromkeys(("hidden", "layers", "heads", "kv_heads", "intermediate", "vocabulary"), int)
+    columns = {"size": str, "family": str, **numbers, "tied": records.flag, "qkv_bias": records.flag, "source": str}
+    rows = records.read_facts(Path(__file__).with_suffix(".csv"), columns)
+    for row in rows:
+        del row["source"]
+    return {(row.pop("size"), row.pop("family")): Architecture(**row) for row in rows}
+
+
+ARCHITECTURES = _read_architectures()  # of each real scale, by size and family
 
 
 def architecture_of(scale: scales.Scale, base: str = "", revision: str = "") -> Architecture:
-    """The architecture behind a scale: the base's own where it lies here, else the published numbers.
+    """Return the architecture of a scale's base model: from its ``config.json`` on this machine, else as published.
+
+    Folders, ``MAMMOTH_BASES`` and the hub's cache are searched; the network is not.
 
     Args:
         scale: The scale.
-        base: A folder or hub name in place of the scale's; a folder below ``MAMMOTH_BASES`` and the hub's cache are
-            looked at, the network is not.
-        revision: Of the hub's base; empty takes the one that the scale pins.
+        base: A folder or hub name in place of the scale's.
+        revision: Revision of the hub's base; empty takes the one that the scale pins.
 
     Raises:
-        FileNotFoundError: If the miniature's base is not there.
+        FileNotFoundError: If the miniature's base is missing.
     """
     folder = Path(base).expanduser() if base else None
     if scale.miniature and (folder is None or not folder.is_dir()):
@@ -135,7 +134,7 @@ def architecture_of(scale: scales.Scale, base: str = "", revision: str = "") -> 
             )
     name = base or scale.base
     pinned = scale.revision if name == scale.base else ""
-    stored = locations.config(str(folder) if scale.miniature else name, revision or pinned)
-    if stored is not None:
-        return Architecture.from_config(stored)
+    config = locations.read_config(str(folder) if scale.miniature else name, revision or pinned)
+    if config is not None:
+        return Architecture.from_config(config)
     return ARCHITECTURES[scale.size, scale.family]

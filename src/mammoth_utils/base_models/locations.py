@@ -1,6 +1,7 @@
-"""Base models on this machine: where one lies and what identifies it.
+"""Base models on this machine: where a base model's files are and what identifies it.
 
-A base is a folder, a hub's name, or a hub's name that ``MAMMOTH_BASES`` holds as ``owner/name`` or ``owner--name``.
+A base model is named by a folder, by a hub name, or by a hub name that ``MAMMOTH_BASES`` holds as ``owner/name`` or
+``owner--name``.
 """
 
 from __future__ import annotations
@@ -8,21 +9,18 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mammoth_utils import paths, records
 from mammoth_utils.silence_libraries import silent_import
 
-if TYPE_CHECKING:
-    from mammoth_utils.training.description import RunDescription
-
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
-NAME = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def folder(base: str) -> Path | None:
-    """The folder of a base on this machine, or None: the path itself, else its hub name below ``MAMMOTH_BASES``.
+def find_folder(base: str) -> Path | None:
+    """Return the folder of a base model, or None: the path itself, else its hub name below ``MAMMOTH_BASES``.
 
     Raises:
         FileNotFoundError: If ``MAMMOTH_BASES`` names no folder.
@@ -33,15 +31,15 @@ def folder(base: str) -> Path | None:
     return paths.base_folder(base)
 
 
-def cached(name: str, revision: str = "") -> Path | None:
-    """The snapshot of a hub's model in the cache on this machine, or None where its configuration is not there."""
-    if not NAME.fullmatch(name):
+def find_cached(name: str, revision: str = "") -> Path | None:
+    """Return the snapshot of a hub's model in the cache, or None if the cache lacks its configuration."""
+    if not HUB_NAME.fullmatch(name):
         return None
     with silent_import():
         from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(name, "config.json", revision=revision or None)
-    return Path(found).parent if isinstance(found, str) else None
+    config = try_to_load_from_cache(name, "config.json", revision=revision or None)
+    return Path(config).parent if isinstance(config, str) else None
 
 
 def base_at_revision(base: str, revision: str) -> str:
@@ -49,50 +47,59 @@ def base_at_revision(base: str, revision: str) -> str:
 
     By its name alone the hub would give the newest, which may have become another than the one that the run names.
     """
-    snapshot = cached(base, revision) if revision and folder(base) is None else None
+    snapshot = find_cached(base, revision) if revision and find_folder(base) is None else None
     return base if snapshot is None else str(snapshot)
 
 
-def config(base: str, revision: str = "") -> dict[str, Any] | None:
-    """The ``config.json`` of a base that lies here, in a folder or in the hub's cache; None else. Asks no network."""
-    place = folder(base) or cached(base, revision)
+def read_config(base: str, revision: str = "") -> dict[str, Any] | None:
+    """Read the ``config.json`` of a base model in a folder or in the hub's cache, else return None; use no network."""
+    place = find_folder(base) or find_cached(base, revision)
     if place is None or not (place / "config.json").is_file():
         return None
     return records.read_json(place / "config.json")
 
 
-def lacking(place: Path) -> list[str]:
-    """What a folder lacks of a model: its configuration, its tokenizer, its weights, or files that an index names."""
-    found = []
+def _weights_in(place: Path) -> list[Path]:
+    return sorted(file for pattern in WEIGHT_FILES for file in place.glob(pattern))
+
+
+def missing_files(place: Path) -> list[str]:
+    """List what a model's folder lacks: configuration, tokenizer, weights, or files that its index names."""
+    missing = []
     if not (place / "config.json").is_file():
-        found.append("config.json")
+        missing.append("config.json")
     if not any((place / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
-        found.append("tokenizer.json or tokenizer.model")
+        missing.append("tokenizer.json or tokenizer.model")
     for index in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
         if (place / index).is_file():
-            named = set(records.read_json(place / index).get("weight_map", {}).values())
-            return found + sorted(name for name in named if not (place / name).is_file())
-    if not any(file for pattern in WEIGHT_FILES for file in place.glob(pattern)):
-        found.append(" or ".join(WEIGHT_FILES))
-    return found
+            names = set(records.read_json(place / index).get("weight_map", {}).values())
+            return missing + sorted(name for name in names if not (place / name).is_file())
+    if not _weights_in(place):
+        missing.append(" or ".join(WEIGHT_FILES))
+    return missing
 
 
-def base_identity(description: RunDescription) -> dict[str, Any]:
-    """What identifies the base: its commit on the hub, else the hash of its files (of their headers beyond 1 GB).
+def identify_base(name: str, revision: str = "", path: str = "") -> dict[str, str | None]:
+    """Return what identifies a base model: its commit on the hub, or the hash of its files.
 
-    The commit is None where no commit is asked for and nothing was fetched yet.
+    Weights of more than 1 GB are identified by the first megabyte and the size of each file.
+
+    Args:
+        name: Folder or hub name.
+        revision: Commit, tag or branch on the hub. Without a commit and before a download the result has None.
+        path: Where the base model is, if ``name`` does not say so.
     """
-    place = folder(description.base_path)
+    place = find_folder(path or name)
     if place is None:
-        snapshot = cached(description.base, description.revision)
-        pinned = description.revision if _COMMIT.fullmatch(description.revision) else None
-        return {"name": description.base, "revision": snapshot.name if snapshot else pinned}
-    files = sorted(file for pattern in WEIGHT_FILES for file in place.glob(pattern))
+        snapshot = find_cached(name, revision)
+        pinned = revision if _COMMIT.fullmatch(revision) else None
+        return {"name": name, "revision": snapshot.name if snapshot else pinned}
+    files = _weights_in(place)
     whole = sum(file.stat().st_size for file in files) <= 1e9
     digest = hashlib.sha256()
-    for name in ("config.json", "tokenizer.json", "tokenizer.model"):
-        if (place / name).is_file():
-            digest.update(name.encode() + (place / name).read_bytes())
+    for beside in ("config.json", "tokenizer.json", "tokenizer.model"):
+        if (place / beside).is_file():
+            digest.update(beside.encode() + (place / beside).read_bytes())
     for file in files:
         digest.update(f"{file.name} {file.stat().st_size}".encode())
         if whole:
@@ -100,4 +107,4 @@ def base_identity(description: RunDescription) -> dict[str, Any]:
         else:
             with open(file, "rb") as opened:
                 digest.update(opened.read(1 << 20))
-    return {"name": description.base, "sha256" if whole else "sha256 of headers": digest.hexdigest()}
+    return {"name": name, "sha256" if whole else "sha256 of headers": digest.hexdigest()}

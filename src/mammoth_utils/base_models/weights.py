@@ -53,7 +53,7 @@ def weights_hash(model: str | Path, adapter: str | Path | None = None) -> str:
     elif place.is_dir():
         parts = [(file.name, records.sha256(file)) for file in weight_files(place)]
     else:
-        snapshot = locations.cached(str(place))
+        snapshot = locations.find_cached(str(place))
         parts = [(str(place), snapshot.name if snapshot else "not in the cache")]
     if adapter is not None:
         parts += [("adapter/" + file.name, records.sha256(file)) for file in weight_files(require_weights(adapter))]

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import paths, records
-from mammoth_utils.base_models.locations import base_at_revision
-from mammoth_utils.base_models.weights import find_model, require_weights, weight_files
+from mammoth_utils.base_models import base_at_revision, find_model, require_weights, weight_files
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.evaluation.engines.endpoint import is_endpoint
 from mammoth_utils.paths import public_name

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mammoth_utils import records
-from mammoth_utils.base_models.weights import weights_hash
+from mammoth_utils.base_models import weights_hash
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.evaluation.attempts import Attempt, answering_kind, counting_attempt
 from mammoth_utils.evaluation.description import Evaluation

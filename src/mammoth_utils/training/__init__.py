@@ -1,52 +1,40 @@
-"""Training: a scale, a mixture and a method to weights and a curve. Importing it loads no torch."""
+"""Training: from a scale, a mixture and a method to weights and a curve. Importing it loads no torch."""
 
-from __future__ import annotations
-
-from mammoth_utils.base_models.download import BaseModelError, fetch, found
-from mammoth_utils.training.cluster.launch import cluster_lines, prepare, spread, train
-from mammoth_utils.training.cluster.page_progress import LiveCurve, StatusLine
-from mammoth_utils.training.description import RunDescription, describe
-from mammoth_utils.training.export.merge_adapter import merge
-from mammoth_utils.training.loop.checkpoints import last_complete
-from mammoth_utils.training.loop.encoding import marked
-from mammoth_utils.training.loop.finetune import finetune
-from mammoth_utils.training.loop.finished_tokenizer import tokenizer_here
-from mammoth_utils.training.loop.model import load_tokenizer
-from mammoth_utils.training.loop.run_folder import finished
-from mammoth_utils.training.plan.advice import advice, cost_table, gpus, plan, trainable_share
-from mammoth_utils.training.readiness import NotReadyError, ready
-from mammoth_utils.training.run_summary import evaluation, outlook, recipe_table, steps
-
-__all__ = [
-    "BaseModelError",
-    "LiveCurve",
-    "NotReadyError",
-    "RunDescription",
-    "StatusLine",
-    "advice",
-    "cluster_lines",
-    "cost_table",
-    "describe",
-    "evaluation",
-    "fetch",
-    "finetune",
-    "finished",
-    "found",
-    "gpus",
-    "last_complete",
-    "load_tokenizer",
-    "marked",
-    "merge",
-    "outlook",
-    "plan",
-    "prepare",
-    "ready",
-    "recipe_table",
-    "spread",
-    "steps",
-    "tokenizer_here",
-    "train",
-    "trainable_share",
-]
+import lazy_loader
 
 VERSION = 1  # of the rows that a step reads, the update and what is saved
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["hardware_tables"],
+    submod_attrs={
+        "cluster.launch": ["cluster_lines", "gpu_setup", "prepare", "train"],
+        "cluster.page_progress": ["LiveCurve", "StatusLine"],
+        "description": ["RunDescription", "describe"],
+        "export.merge_adapter": ["merge"],
+        "loop.checkpoints": ["last_complete"],
+        "loop.encoding": ["encode_rows", "marked"],
+        "loop.finetune": ["finetune"],
+        "loop.finished_tokenizer": ["tokenizer_here"],
+        "loop.guards": ["precision"],
+        "loop.model": ["load_tokenizer"],
+        "loop.run_folder": ["finished"],
+        "plan.gpu_models": ["GPU_NAMES"],
+        "plan.literature": ["published_memory_table", "published_speed_table"],
+        "plan.measurements": [
+            "EXACT_PARTS",
+            "MEASURED_SHAPES",
+            "MEASURE_COMMAND",
+            "PEAK_WITHIN",
+            "allocator_excess",
+            "committed_measurements",
+            "compare_measurement",
+        ],
+        "plan.memory": ["METHODS", "PARTS"],
+        "plan.planner": ["advise", "cost_table", "plan_methods", "trainable_share"],
+        "plan.run_cost": ["EFFICIENCY", "PAPER_TOKENS"],
+        "plan.this_machine": ["Gpu", "find_gpus"],
+        "readiness": ["NotReadyError", "check_readiness"],
+        "run_summary": ["count_steps", "estimate_duration", "evaluation_parameters", "recipe_table"],
+    },
+)

@@ -1,4 +1,4 @@
-"""The run description: what one training run is, resolved and checked before anything heavy is loaded."""
+"""The run description: one training run with every value resolved and checked, before torch is loaded."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import dataclasses
 import math
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mammoth_utils import paths, scales
-from mammoth_utils.base_models import locations
-from mammoth_utils.training.plan import advice
+from mammoth_utils.base_models import find_folder
+from mammoth_utils.records import Record
+from mammoth_utils.training.plan import planner
+from mammoth_utils.training.plan.this_machine import Gpu
 from mammoth_utils.vocabulary import RunName
 
 MAX_SEED = 2**31 - 1
-SAID = ("force", "nodes")  # what a page is told and a run is not
-FORCE_VARIABLE = "MAMMOTH_FORCE"  # "1" tells processes that another one starts what `force` tells a page
+NOT_STORED = ("force", "nodes")  # parameters of the page that are no part of the run
+FORCE_VARIABLE = "MAMMOTH_FORCE"  # "1" hands the page's `force` on to the processes that it starts
 CHECKPOINT_MINUTES = 30.0
 MAX_LEFT_OUT = 0.05  # share of the rows that may be too long, empty or hold special tokens before a run is refused
 SHARDINGS = ("auto", "none", "fsdp2")
@@ -27,7 +29,7 @@ TRACKERS = ("tensorboard", "trackio", "wandb")
 
 @dataclass(frozen=True)
 class RunDescription:
-    """One training run, every value resolved. As JSON it is what ``run.json`` holds and ``torchrun`` is given.
+    """One training run with every value resolved. As JSON it is ``run.json``, which ``torchrun`` is given.
 
     Attributes:
         name: The run's folder below ``runs/train``; follows from the parameters unless it was given.
@@ -35,12 +37,12 @@ class RunDescription:
         size: Model scale.
         family: Family of the base model, never ``auto``.
         method: ``full``, ``lora`` or ``qlora``, never ``auto``.
-        method_reason: Why this method, in a sentence.
-        mixture: Which rationales are trained on.
+        method_reason: Why this method was chosen, in a sentence.
+        mixture: Rationales to train on.
         dataset: ``miniature``, ``release``, ``rebuild``, or the name of a ``runs/curate`` folder.
         base: Hub name or folder of the base model; the miniature's as a name below ``models/miniature``.
         revision: Commit, tag or branch of the base on its hub; empty takes the newest, and the record has its commit.
-        rope_theta: What the base's configuration must say, or None where any value is taken.
+        rope_theta: Value that the base's configuration must have, or None for any.
         seed: Seeds the order of the data and the initial adapter.
         epochs: Passes over the mixture.
         max_steps: Optimiser steps; 0 runs all epochs.
@@ -55,16 +57,16 @@ class RunDescription:
         lora_dropout: Dropout in front of the adapters.
         devices: ``auto``, ``cpu``, or how many devices as text.
         sharding: ``fsdp2`` cuts weights, gradients and optimiser states over the devices; ``none`` keeps a whole
-            copy on each. Part of the run, not of whatever launches it.
-        master_weights: In what full fine-tuning keeps its weights: ``fp32``, or ``bf16`` at half the memory and at
-            the price that most updates are lost (measured at the paper's rates: 84 % of the weights stay unchanged).
+            copy on each.
+        master_weights: Type in which full fine-tuning keeps its weights: ``fp32``, or ``bf16`` at half the memory,
+            which loses most updates (measured at the paper's rates: 84 % of the weights stay unchanged).
         max_left_out: Share of the rows that may be left out before the run is refused.
         checkpoint_minutes: Minutes between checkpoints; 0 keeps none, and a killed run starts again.
-        trackers: Where the curve goes besides ``curve.jsonl``, comma-separated; empty for nowhere.
+        trackers: Trackers that get the curve besides ``curve.jsonl``, comma-separated; may be empty.
         logging_steps: Optimiser steps between two points of the curve.
-        force: Start although the planner says that it cannot fit. Like ``nodes`` a word to the page that starts the
-            run, no part of what it is: ``run.json`` does not hold it.
-        nodes: Machines that share the run; with more than one they are started by hand or by a cluster's scheduler.
+        force: Start although the planner says that it cannot fit. Like ``nodes`` it is for the page that starts the
+            run, and ``run.json`` does not hold it.
+        nodes: Machines that share the run; more than one are started by hand or by a cluster's scheduler.
     """
 
     name: str
@@ -102,34 +104,49 @@ class RunDescription:
 
     @property
     def folder(self) -> Path:
-        """Where the run leaves its weights, curve and record."""
+        """Return the folder of the run's weights, curve and record."""
         return paths.run_dir("train", self.name)
 
     @property
     def miniature(self) -> bool:
-        """Whether the run belongs to the miniature world."""
+        """Return whether the run belongs to the miniature world."""
         return self.world == "miniature"
 
     @property
     def base_path(self) -> str:
-        """What transformers loads: a folder where there is one (``MAMMOTH_BASES`` too), else the hub name."""
+        """Return what transformers loads: a folder if there is one, also in ``MAMMOTH_BASES``, else the hub name."""
         if self.miniature and "/" not in self.base and "\\" not in self.base:
             return str(paths.miniature_models() / self.base)
-        folder = locations.folder(self.base)
+        folder = find_folder(self.base)
         return self.base if folder is None else str(folder)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Every value that makes the run what it is, by name, as JSON holds it."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in SAID}
+    @property
+    def base_source(self) -> tuple[str, str, str]:
+        """Return name, revision and path of the base model, as ``base_models.fetch_base`` takes them."""
+        return self.base, self.revision, self.base_path
+
+    @property
+    def tracker_names(self) -> tuple[str, ...]:
+        """Return the trackers, each once."""
+        return tuple(dict.fromkeys(name for part in self.trackers.split(",") if (name := part.strip())))
+
+    @property
+    def on_cpu(self) -> bool:
+        """Return whether the run takes no GPU although one may be there: asked for, or the miniature's ``auto``."""
+        return self.devices == "cpu" or (self.miniature and self.devices == "auto")
+
+    def as_dict(self) -> Record:
+        """Return every value that defines the run by name, as ``run.json`` holds it."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in NOT_STORED}
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> RunDescription:
-        """The description that ``as_dict`` or ``run.json`` holds; keys that belong to the file alone are left out.
+    def from_dict(cls, values: Record) -> RunDescription:
+        """Return the description that ``run.json`` or ``as_dict`` holds; other keys of the file are ignored.
 
         Raises:
-            ValueError: If a value is missing, naming it.
+            ValueError: If a value is missing; the message names it.
         """
-        names = [field.name for field in dataclasses.fields(cls) if field.name not in SAID]
+        names = [field.name for field in dataclasses.fields(cls) if field.name not in NOT_STORED]
         missing = [name for name in names if name not in values]
         if missing:
             raise ValueError(f"a run description needs {', '.join(names)}; missing here: {', '.join(missing)}")
@@ -158,11 +175,13 @@ def describe(
     trackers: str = "",
     force: bool = False,
     nodes: int = 1,
+    *,
+    gpus: Sequence[Gpu] = (),
 ) -> RunDescription:
-    """The resolved description of a run; zero, an empty text and ``auto`` take the scale's recipe.
+    """Resolve the description of a run; zero, an empty text and ``auto`` take the scale's recipe.
 
-    Nothing heavy is imported, nothing is fetched, and no GPU is needed: every size resolves anywhere. Whether the
-    run can start here is :func:`mammoth_utils.training.readiness.ready`'s to say.
+    The result follows from the arguments, ``MAMMOTH_BASES`` and the base's configuration if it is on this machine.
+    Every size resolves on every machine; ``readiness.check_readiness`` checks whether the run can start.
 
     Args:
         size: One of ``scales.SIZES``.
@@ -188,25 +207,27 @@ def describe(
         trackers: Any of ``tensorboard``, ``trackio`` and ``wandb``, comma-separated.
         force: Start although the planner says that it cannot fit.
         nodes: Machines that share the run; ``devices`` are those of each.
+        gpus: GPUs of the machine that will train, as ``find_gpus`` lists them; ``method`` and ``sharding`` follow from
+            them where they are ``auto``.
 
     Raises:
-        ValueError: If a value is unknown or out of range, naming what was expected and the choices.
+        ValueError: If a value is unknown or out of range; the message names what was expected and the choices.
     """
     scale = scales.scale(size, family)
     recipe = scale.recipe
-    _one_of("method", method, scales.METHODS)
-    _one_of("mixture", mixture, scales.MIXTURES)
-    _one_of("sharding", sharding, SHARDINGS)
-    _one_of("master_weights", master_weights, MASTER_WEIGHTS)
+    _check_choice("method", method, scales.METHODS)
+    _check_choice("mixture", mixture, scales.MIXTURES)
+    _check_choice("sharding", sharding, SHARDINGS)
+    _check_choice("master_weights", master_weights, MASTER_WEIGHTS)
     trackers = ",".join(part.strip() for part in trackers.split(",") if part.strip())
     for tracker in filter(None, trackers.split(",")):
-        _one_of("tracker", tracker, TRACKERS)
-    _whole("seed", seed, 0, MAX_SEED)
-    _whole("epochs", epochs, 0, 100)
-    _whole("max_steps", max_steps, 0, 10_000_000)
-    _whole("max_length", max_length, 0, 1 << 20)
-    _whole("micro_batch", micro_batch, 0, 4096)
-    _whole("nodes", nodes, 1, 4096)
+        _check_choice("tracker", tracker, TRACKERS)
+    _check_range("seed", seed, 0, MAX_SEED)
+    _check_range("epochs", epochs, 0, 100)
+    _check_range("max_steps", max_steps, 0, 10_000_000)
+    _check_range("max_length", max_length, 0, 1 << 20)
+    _check_range("micro_batch", micro_batch, 0, 4096)
+    _check_range("nodes", nodes, 1, 4096)
     if max_length and max_length < 32:
         raise ValueError(
             f"max_length is {max_length} tokens; expected at least 32, since the prompt alone needs as many"
@@ -220,10 +241,10 @@ def describe(
         raise ValueError(f"unknown devices {devices!r}; known: auto, cpu, or a number from 1")
     if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*|", name):
         raise ValueError(f"name {name!r} is no folder name; expected letters, digits and . _ + - only")
-    dataset = _dataset(dataset, scale)
+    dataset = _resolve_dataset(dataset, scale)
     source = base or scale.base
-    chosen, reason = advice.choose(
-        scale, method, base, max_length or recipe.max_length, devices, revision=revision, nodes=nodes,
+    chosen, reason = planner.choose_method(
+        scale, method, base, max_length or recipe.max_length, devices, gpus=gpus, revision=revision, nodes=nodes,
         sharding=sharding, micro_batch=micro_batch or 1, master=master_weights,
     )  # fmt: skip
     adapter = chosen != "full"
@@ -231,12 +252,12 @@ def describe(
         raise ValueError(f"master_weights={master_weights} is for method=full; {chosen} trains fp32 adapters")
     if sharding == "auto":
         several = devices not in ("cpu", "1") and not (scale.miniature and devices == "auto")
-        sharding = "fsdp2" if nodes > 1 or (several and len(advice.gpus()) > 1) else "none"
+        sharding = "fsdp2" if nodes > 1 or (several and len(gpus) > 1) else "none"
     usual = recipe.rate(chosen)
     pinned = scale.revision if source == scale.base else ""
     peak = learning_rate or usual
     departures = {
-        "dataset": dataset if dataset != _dataset("auto", scale) else "",
+        "dataset": dataset if dataset != _resolve_dataset("auto", scale) else "",
         "base": re.sub(r"[^\w.+-]+", "_", Path(base).name or base) if base and base != scale.base else "",
         "epochs": epochs if epochs != recipe.epochs else 0,
         "max_steps": max_steps,
@@ -283,8 +304,8 @@ def describe(
     )
 
 
-def _dataset(dataset: str, scale: scales.Scale) -> str:
-    """The data set's name, ``auto`` resolved."""
+def _resolve_dataset(dataset: str, scale: scales.Scale) -> str:
+    """Return the data set's name with ``auto`` resolved."""
     if dataset == "auto":
         return "miniature" if scale.miniature else "release"
     if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", dataset):
@@ -294,11 +315,11 @@ def _dataset(dataset: str, scale: scales.Scale) -> str:
     return dataset
 
 
-def _one_of(parameter: str, value: str, choices: tuple[str, ...]) -> None:
+def _check_choice(parameter: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"unknown {parameter} {value!r}; known: {', '.join(choices)}")
 
 
-def _whole(parameter: str, value: int, low: int, high: int) -> None:
+def _check_range(parameter: str, value: int, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ValueError(f"{parameter} is {value!r}; expected a whole number from {low} to {high}")

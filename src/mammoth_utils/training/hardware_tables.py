@@ -1,4 +1,4 @@
-"""What each scale costs on one kind of card: the tables behind the page, from the planner alone."""
+"""The tables of the page `hardware`: what each scale costs on one kind of GPU, and the planner against measurement."""
 
 from __future__ import annotations
 
@@ -6,27 +6,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from mammoth_utils import scales
-from mammoth_utils.base_models.architectures import ARCHITECTURES
+from mammoth_utils.base_models import ARCHITECTURES
+from mammoth_utils.records import Record
 from mammoth_utils.training.description import describe
-from mammoth_utils.training.plan import advice, cost, measurements
-from mammoth_utils.training.plan.gpu_models import Card, card
+from mammoth_utils.training.plan.gpu_fit import largest_micro_batch, plan_memory
+from mammoth_utils.training.plan.gpu_models import GpuModel, gpu_model
+from mammoth_utils.training.plan.measurements import compare_measurement
 from mammoth_utils.training.plan.memory import METHODS, PARTS
+from mammoth_utils.training.plan.planner import advise
+from mammoth_utils.training.plan.run_cost import estimate_cost, hourly_price
 
 
 @dataclass(frozen=True)
-class Machine:
-    """The cards that a page plans for, and how a run uses them.
+class Hardware:
+    """The GPUs that a page plans for, and how a run uses them.
 
     Attributes:
-        card: The kind of card.
+        gpu: Kind of GPU.
         gpus: How many share a run.
-        price: Dollars an hour of one card; None takes the dated list's.
+        price: Dollars an hour of one GPU; None takes the dated list's.
         max_length: Tokens of a packed row.
         micro_batch: Rows of one pass.
-        checkpointing: Whether activations are made again in the backward pass.
+        checkpointing: Whether activations are recomputed in the backward pass.
     """
 
-    card: Card
+    gpu: GpuModel
     gpus: int = 1
     price: float | None = None
     max_length: int = 2048
@@ -39,72 +43,77 @@ class Machine:
                 raise ValueError(f"{name} is {getattr(self, name)}; expected at least 1")
 
     @classmethod
-    def of(cls, gpu: str, gpus: int, price: float, max_length: int, micro_batch: int, checkpointing: bool) -> Machine:
-        """The machine that a page's parameters name; a price of 0 takes the dated list's.
+    def of(cls, gpu: str, gpus: int, price: float, max_length: int, micro_batch: int, checkpointing: bool) -> Hardware:
+        """Return the hardware that a page's parameters name; a price of 0 takes the dated list's.
 
         Raises:
-            ValueError: If the card is unknown or a number is too small.
+            ValueError: If the GPU is unknown or a number is too small.
         """
-        return cls(card(gpu), gpus, price or None, max_length, micro_batch, checkpointing)
+        return cls(gpu_model(gpu), gpus, price or None, max_length, micro_batch, checkpointing)
+
+    @property
+    def price_source(self) -> str:
+        """Return the price of one GPU and where it is from, in words."""
+        return hourly_price(self.gpu, self.price)[1]
 
     def __str__(self) -> str:
-        return f"{self.gpus} x {self.card.name}, {self.card.gib:.1f} GiB each" + ("" if self.card.bf16 else ", no bf16")
+        return f"{self.gpus} x {self.gpu.name}, {self.gpu.gib:.1f} GiB each" + ("" if self.gpu.bf16 else ", no bf16")
 
 
-def scale_table(machine: Machine) -> list[dict[str, Any]]:
-    """A row per real scale and method: GiB a card by part, whether it fits, and what the run takes where it does.
+def scale_table(hardware: Hardware) -> list[dict[str, Any]]:
+    """Return a row per real scale and method: GiB of a GPU by part, whether it fits, and what the run takes if it does.
 
-    ``cards`` are the machine's, or, where these do not carry the run, the fewest that do; speed, hours and dollars are
-    those of the paper's three epochs on so many. Empty where 64 do not, or fewer where a step has fewer examples.
+    ``cards`` are the hardware's or, if these do not carry the run, the fewest that do; speed, hours and dollars are
+    those of the paper's three epochs on so many. Empty if 64 do not carry it, or as many as a step has examples.
     """
     rows = []
     for (size, family), architecture in ARCHITECTURES.items():
         recipe = scales.scale(size, family).recipe
-        rank = recipe.lora_rank
+        rank, gib = recipe.lora_rank, hardware.gpu.gib
         for method in METHODS:
-            tokens, how = machine.max_length * machine.micro_batch, {"checkpointing": machine.checkpointing}
+            tokens, options = hardware.max_length * hardware.micro_batch, {"checkpointing": hardware.checkpointing}
             batch = recipe.batch(method)
-            row = advice.plan_row(architecture, method, tokens, machine.gpus, machine.card.gib, rank, batch, **how)
-            cards = machine.gpus if row.fits else row.fewest
-            spent = largest = None
-            if cards is not None:
-                spent = cost.cost(architecture, method, machine.card, cards, price=machine.price, rank=rank, **how)
-                largest = advice.largest_micro_batch(
-                    architecture, method, machine.max_length, cards, machine.card.gib, rank, batch, **how
+            plan = plan_memory(architecture, method, tokens, hardware.gpus, gib, rank, batch, **options)
+            gpus = hardware.gpus if plan.fits else plan.fewest
+            cost = largest = None
+            if gpus is not None:
+                cost = estimate_cost(
+                    architecture, method, hardware.gpu, gpus, price=hardware.price, rank=rank, **options
+                )
+                largest = largest_micro_batch(
+                    architecture, method, hardware.max_length, gpus, gib, rank, batch, **options
                 )
             rows.append({
                 "size": size, "family": family, "method": method,
-                **{part: getattr(row, part) for part in PARTS},
-                "total": row.total, "fits": row.fits, "cards": cards, "largest micro_batch": largest,
-                "tokens a second": spent and spent.tokens_per_second, "hours": spent and spent.hours,
-                "card-hours": spent and spent.card_hours, "dollars": spent and spent.dollars,
+                **{part: getattr(plan, part) for part in PARTS},
+                "total": plan.total, "fits": plan.fits, "cards": gpus, "largest micro_batch": largest,
+                "tokens a second": cost and cost.tokens_per_second, "hours": cost and cost.hours,
+                "card-hours": cost and cost.card_hours, "dollars": cost and cost.dollars,
             })  # fmt: skip
     return rows
 
 
-def advice_table(machine: Machine) -> list[dict[str, Any]]:
-    """A row per scale and method that does not fit the machine, with the sentence that says what would help."""
+def advice_table(hardware: Hardware) -> list[dict[str, Any]]:
+    """Return a row per scale and method that does not fit the hardware, with the sentence that says what would help."""
     rows = []
     for size, family in ARCHITECTURES:
         for method in METHODS:
-            described = describe(size, family=family, method=method, max_length=machine.max_length,
-                                 micro_batch=machine.micro_batch, devices="cpu")  # fmt: skip
-            said = advice.advice(described, machine.gpus, machine.card.gib, machine.checkpointing)
-            if not said.fits:
-                rows.append({"size": size, "family": family, "method": method, "advice": said.sentence})
+            description = describe(size, family=family, method=method, max_length=hardware.max_length,
+                                   micro_batch=hardware.micro_batch, devices="cpu")  # fmt: skip
+            advice = advise(description, hardware.gpus, hardware.gpu.gib, hardware.checkpointing)
+            if not advice.fits:
+                rows.append({"size": size, "family": family, "method": method, "advice": advice.sentence})
     return rows
 
 
-def measured_table(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row per measured run beside the planner of today, differences in per cent of what was measured."""
+def measured_table(record: Record) -> list[dict[str, Any]]:
+    """Return a row per measured run beside the planner of today, differences in per cent of the measured value."""
     rows = []
-    for case in record["cases"]:
-        one = measurements.compare(case)
+    for run in map(compare_measurement, record["cases"]):
         rows.append({
-            "net": one["shape"], "weights, M": one["parameters"] / 1e6, "method": one["method"],
-            "computes in": one["compute"], "activations": "made again" if one["checkpointing"] else "kept",
-            "weights, gradients, states": "to the byte" if one["exact"] else "differ",
-            "saved, %": 100 * one["saved"],
-            "planned, MB": one["planned"] / 1e6, "measured, MB": one["measured"] / 1e6, "peak, %": 100 * one["peak"],
+            "net": run.shape, "weights, M": run.parameters / 1e6, "method": run.method, "computes in": run.compute,
+            "activations": "made again" if run.checkpointing else "kept",
+            "weights, gradients, states": "to the byte" if run.exact else "differ", "saved, %": 100 * run.saved,
+            "planned, MB": run.planned / 1e6, "measured, MB": run.measured / 1e6, "peak, %": 100 * run.peak,
         })  # fmt: skip
     return rows

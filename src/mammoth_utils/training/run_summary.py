@@ -1,4 +1,4 @@
-"""What a page says of a run before and after it: whose its settings are, how long it takes, and what evaluates it."""
+"""What a page says of a run before and after it: the origin of its settings, its duration, and how to evaluate it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from mammoth_utils import paths, prompts, scales
-from mammoth_utils.base_models import architectures
+from mammoth_utils.base_models import architecture_of
 from mammoth_utils.training.description import RunDescription, describe
-from mammoth_utils.training.plan import advice, gpu_models
-from mammoth_utils.training.plan import cost as costs
+from mammoth_utils.training.plan import run_cost
+from mammoth_utils.training.plan.gpu_models import GPU_MODELS, GpuModel
+from mammoth_utils.training.plan.this_machine import Gpu
 
 SAMPLE = 300  # rows whose tokens are counted; they are in a random order
 
 
 def recipe_table(description: RunDescription) -> list[dict[str, Any]]:
-    """A row per setting of a run: its value here, and whose it is: the paper's, the authors' code's, ours or asked for.
+    """Return a row per setting of a run: its value, and whether that is the paper's, the authors', ours or asked for.
 
     A value that departs from the scale's recipe was asked for, and its row says what the recipe has.
     """
@@ -30,63 +31,64 @@ def recipe_table(description: RunDescription) -> list[dict[str, Any]]:
     return rows
 
 
-def steps(description: RunDescription, rows: int) -> int:
-    """Optimiser steps of a run over so many rows, as long as none of them is left out."""
+def count_steps(description: RunDescription, rows: int) -> int:
+    """Return the optimiser steps of a run over that many rows, if none of them is left out."""
     return description.max_steps or max(1, round(description.epochs * rows / description.global_batch))
 
 
-def evaluation(description: RunDescription) -> dict[str, Any]:
-    """The parameters by which the page `evaluate` finds this very model.
+def evaluation_parameters(description: RunDescription) -> dict[str, str | int]:
+    """Return the parameters by which the page `evaluate` finds this model.
 
-    They are the run's own where its name follows from them, else its folder.
+    They are the run's own if its name follows from them, else its folder.
     """
-    found = {"size": description.size, "family": description.family}
+    model = {"size": description.size, "family": description.family}
     usual = describe(description.size, description.family, description.method, description.mixture,
                      seed=description.seed).name  # fmt: skip
     if description.name == usual:
-        return {**found, "mixture": description.mixture, "method": description.method, "seed": description.seed}
-    place = description.folder
-    inside = place.is_relative_to(paths.root())
-    return {**found, "model": str(place.relative_to(paths.root()) if inside else place)}
+        return {**model, "mixture": description.mixture, "method": description.method, "seed": description.seed}
+    return {**model, "model": paths.relative_to_root(description.folder)}
 
 
-def outlook(description: RunDescription, rows: Sequence[dict[str, Any]], tokenizer: Any) -> str:
-    """How much a run reads and, on cards that the planner knows, how long that takes and what it costs, in a sentence.
+def estimate_duration(
+    description: RunDescription, rows: Sequence[dict[str, Any]], tokenizer: Any, gpus: Sequence[Gpu] = ()
+) -> str:
+    """Say in a sentence how many tokens a run reads and, on known GPUs, how long that takes and what it costs.
 
-    The tokens follow from a sample of the rows; hours from a stated share of the cards' peak. An estimate.
+    The tokens are estimated from a sample of the rows, the hours from a stated share of the GPUs' peak.
 
     Args:
         description: The run.
         rows: The mixture, in a random order.
         tokenizer: The base model's.
+        gpus: GPUs of each machine that trains.
     """
     texts = [prompts.alpaca(row["instruction"]) + row["output"] for row in rows[:SAMPLE]]
     mean = 1 + sum(map(len, tokenizer(texts).input_ids)) / len(texts)
-    count = steps(description, len(rows))
-    examples = count * description.global_batch if description.max_steps else description.epochs * len(rows)
+    steps = count_steps(description, len(rows))
+    examples = steps * description.global_batch if description.max_steps else description.epochs * len(rows)
     tokens = mean * examples
-    said = f"{examples:,} examples of {mean:,.0f} tokens, {tokens / 1e6:,.2f} million tokens in {count:,} steps"
-    listed = [] if description.devices == "cpu" or description.miniature else advice.gpus()
-    listed = listed if description.devices in ("auto", "cpu") else listed[: int(description.devices)]
-    known = card_like(listed[0]) if listed else None
-    if known is None:
-        return said
+    sentence = f"{examples:,} examples of {mean:,.0f} tokens, {tokens / 1e6:,.2f} million tokens in {steps:,} steps"
+    taken = [] if description.devices == "cpu" or description.miniature else gpus
+    taken = taken[: int(description.devices)] if description.devices.isdigit() else taken
+    model = find_gpu_model(taken[0]) if taken else None
+    if model is None:
+        return sentence
     scale = scales.scale(description.size, description.family)
-    architecture = architectures.architecture_of(scale, description.base, description.revision)
-    many = len(listed) * description.nodes
-    cost = costs.cost(architecture, description.method, known, many, tokens, rank=description.lora_rank)
-    money = "" if cost.dollars is None else f", {cost.dollars:,.0f} dollars at {cost.said}"
+    architecture = architecture_of(scale, description.base, description.revision)
+    count = len(taken) * description.nodes
+    cost = run_cost.estimate_cost(architecture, description.method, model, count, tokens, rank=description.lora_rank)
+    money = "" if cost.dollars is None else f", {cost.dollars:,.0f} dollars at {cost.price_source}"
     return (
-        f"{said}; about {cost.hours:,.1f} hours on {many} x {known.name} at {costs.EFFICIENCY:.0%} of their peak, an "
-        f"estimate{money}"
+        f"{sentence}; about {cost.hours:,.1f} hours on {count} x {model.name} at {run_cost.EFFICIENCY:.0%} of their "
+        f"peak, an estimate{money}"
     )
 
 
-def card_like(gpu: advice.Gpu) -> gpu_models.Card | None:
-    """The card of the planner's list that a driver's name and memory mean, or None: ``NVIDIA H100 80GB HBM3``."""
+def find_gpu_model(gpu: Gpu) -> GpuModel | None:
+    """Return the listed GPU that a driver's name and memory mean, such as ``NVIDIA H100 80GB HBM3``, or None."""
 
-    def named(card: gpu_models.Card) -> bool:
-        words = [word for word in card.name.split() if not re.fullmatch(r"\d+GB", word)]
+    def matches(model: GpuModel) -> bool:
+        words = [word for word in model.name.split() if not re.fullmatch(r"\d+GB", word)]
         return all(re.search(rf"\b{word}\b", gpu.name) for word in words)
 
-    return min(filter(named, gpu_models.CARDS.values()), key=lambda card: abs(card.gib - gpu.whole), default=None)
+    return min(filter(matches, GPU_MODELS.values()), key=lambda model: abs(model.gib - gpu.whole), default=None)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from mammoth_utils.base_models.weights import find_model, require_weights
+from mammoth_utils.base_models import find_model, require_weights
 from mammoth_utils.evaluation.engines.endpoint import EndpointDecoder, is_endpoint
 from mammoth_utils.evaluation.engines.transformers_engine import LocalDecoder
 

@@ -1,4 +1,4 @@
-"""What a page shows while its run goes on: a curve that is drawn anew and one line that says how it stands.
+"""Progress of a run on its page: a curve that is redrawn, and a status line.
 
 Both replace themselves, so an executed page holds their last state only. Papermill saves the page while a cell runs
 (every half minute, or ``--autosave-cell-every`` seconds), so the file that it writes can be looked at meanwhile.
@@ -19,11 +19,11 @@ WORKER_LINES = 3
 
 
 class StatusLine:
-    """One line on a page that the next one replaces; call it with a text.
+    """A line on a page that the next text replaces; call it with a text.
 
     Args:
-        text: Shown at first.
-        every_s: Seconds between two changes; what comes sooner is kept for :meth:`last`.
+        text: The first text.
+        every_s: Seconds between two changes; a text that comes sooner waits for :meth:`last`.
     """
 
     def __init__(self, text: str = "", every_s: float = 1.0) -> None:
@@ -38,14 +38,14 @@ class StatusLine:
             self.last()
 
     def last(self) -> None:
-        """Show the text that came last."""
+        """Show the last text."""
         if self._handle is not None:  # None outside a page
             self._handle.update(_Plain(self._text))
         self._shown = time.monotonic()
 
 
 class _Plain:
-    """A text that shows itself as it is, in a fixed-width font."""
+    """A text that is displayed as it is, in a fixed-width font."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -55,13 +55,13 @@ class _Plain:
 
 
 class LiveCurve:
-    """A picture of the points so far above a line of step, loss, speed, memory and time left.
+    """A picture of the curve so far above a line with step, loss, speed, memory and time left.
 
     Give it to ``train`` as ``on_step``, and its :meth:`line` as ``on_line``.
 
     Args:
-        draw: Makes a matplotlib figure of the points.
-        steps: Optimiser steps of the run, for the time that is left; 0 where it is not known.
+        draw: Returns a matplotlib figure of the points.
+        steps: Optimiser steps of the run, for the time left; 0 if unknown.
         every_s: Seconds between two pictures; drawing one takes about a fifth of a second from the run.
     """
 
@@ -77,27 +77,27 @@ class LiveCurve:
 
     def __call__(self, point: dict[str, float]) -> None:
         self.points.append(point)
-        self._status(self._said())
+        self._status(self._status_text())
         if time.monotonic() - self._drawn >= self.every_s:
             self._show()
 
     def line(self, text: str) -> None:
-        """Show a line of torchrun's workers below the status until others follow; ``train.log`` keeps them all."""
+        """Show a line of torchrun's workers below the status; ``train.log`` keeps them all."""
         self._lines.append(text.rstrip()[:160])
-        self._status(self._said())
+        self._status(self._status_text())
 
     def show(self, file: Path) -> None:
-        """Draw the whole curve of a run from its ``curve.jsonl``, also of one that was finished before."""
+        """Draw the whole curve of a run from its ``curve.jsonl``, also of one that finished before."""
         self.points = list(records.read_jsonl(file))
         self.steps = int(self.points[-1]["step"])
         self._lines.clear()
         self._show()
-        self._status(self._said())
+        self._status(self._status_text())
         self._status.last()
 
-    def _said(self) -> str:
-        here = status(self.points, self.steps) if self.points else "no step yet"
-        return "\n".join([here, *self._lines])
+    def _status_text(self) -> str:
+        first = status(self.points, self.steps) if self.points else "no step yet"
+        return "\n".join([first, *self._lines])
 
     def _show(self) -> None:
         from IPython.display import SVG
@@ -112,13 +112,13 @@ class LiveCurve:
 
 
 def status(points: list[dict[str, float]], steps: int = 0) -> str:
-    """How a run stands after its last point: step, loss, tokens a second, memory, and the time that is left.
+    """Return a line about a run's last point: step, loss, tokens a second, memory, and the time left.
 
     The speed is that of the last tenth of the points, and of at least two, since the first step warms caches up.
 
     Args:
         points: The curve so far.
-        steps: Steps of the whole run, or 0.
+        steps: Steps of the whole run; 0 if unknown.
     """
     last = points[-1]
     before = points[-min(len(points), max(2, 1 + len(points) // 10))]
@@ -137,7 +137,7 @@ def status(points: list[dict[str, float]], steps: int = 0) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in the unit that fits: ``42 s``, ``3.5 min``, ``7.2 h``."""
+    """Return seconds in a suitable unit: ``42 s``, ``3.5 min``, ``7.2 h``."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

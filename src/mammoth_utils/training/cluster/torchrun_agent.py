@@ -1,7 +1,7 @@
-"""``python -m mammoth_utils.training.cluster.torchrun_agent WORDS RUN.json``: torchrun on one of several nodes, with torchrun's words.
+"""Torchrun on one of several nodes: ``python -m mammoth_utils.training.cluster.torchrun_agent ARGUMENTS RUN.json``.
 
-What ends it is left in the run's folder, where the page on another machine reads it. So a worker that a signal killed,
-for want of memory or by NCCL, is heard of too: it can leave nothing itself, but torchrun sees it end.
+The error that ends it is stored in the run's folder, where the page on another machine reads it. So the page also sees
+a worker that a signal killed, by lack of memory or by NCCL: it stores nothing itself, but torchrun notices its end.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ import platform
 import sys
 from pathlib import Path
 
-from mammoth_utils.training.cluster import node_errors
+from mammoth_utils.training.cluster.node_errors import store_errors
 
 
 def main() -> None:
-    """Run torchrun with the command's words, of which the last names the run."""
+    """Run torchrun with the command's arguments, of which the last names the run."""
     if len(sys.argv) < 2 or not Path(sys.argv[-1]).is_file():
         raise SystemExit(
             "usage: python -m mammoth_utils.training.cluster.torchrun_agent TORCHRUN'S WORDS runs/train/NAME/run.json"
         )
-    with node_errors.leaving_errors(Path(sys.argv[-1]).resolve().parent, f"torchrun-{platform.node()}-{os.getpid()}"):
+    with store_errors(Path(sys.argv[-1]).resolve().parent, f"torchrun-{platform.node()}-{os.getpid()}"):
         from torch.distributed import run
 
         run.main(sys.argv[1:])
 
 
-main()
+if __name__ == "__main__":
+    main()

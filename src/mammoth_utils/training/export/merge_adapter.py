@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mammoth_utils import records
-from mammoth_utils.base_models import download
-from mammoth_utils.base_models.stored_weights import Stored
+from mammoth_utils.base_models import StoredWeights, fetch_base
 from mammoth_utils.silence_libraries import silent_training
 from mammoth_utils.training.description import RunDescription
 from mammoth_utils.training.export import model_card, verify_tensors
@@ -68,7 +67,7 @@ def needs(folder: Path, compute: str = "", shard_bytes: int = SHARD_BYTES) -> Ne
         shard_bytes: The most that one output file holds.
     """
     description, compute = _run(Path(folder), compute)
-    stored = Stored(download.fetch(description))
+    stored = StoredWeights(fetch_base(*description.base_source))
     item = 4 if kept(description, compute) == "fp32" else 2
     shards = _shards(stored.shapes, item, shard_bytes)
     largest = max(map(_count, stored.shapes.values()))
@@ -100,7 +99,7 @@ def merge(folder: Path, compute: str = "", device: str = "cpu", shard_bytes: int
 
     folder = Path(folder)
     description, compute = _run(folder, compute)
-    pairs, stored = Pairs.read(folder / "adapter"), Stored(download.fetch(description))
+    pairs, stored = Pairs.read(folder / "adapter"), StoredWeights(fetch_base(*description.base_source))
     model = _skeleton(stored, description)
     _fits(pairs, stored, model, description)
     item = 4 if kept(description, compute) == "fp32" else 2
@@ -178,14 +177,14 @@ def _drawn(pairs: Pairs, description: RunDescription) -> list[str]:
 
 
 def _rounded_once(
-    place: Path, description: RunDescription, computed: torch.dtype, pairs: Pairs, stored: Stored, device: str
+    place: Path, description: RunDescription, computed: torch.dtype, pairs: Pairs, stored: StoredWeights, device: str
 ) -> None:
     """Nothing, if the files hold every weight of the base, and the drawn ones are base + scale · B A but for rounding.
 
     Raises:
         ValueError: Naming a weight that is not.
     """
-    written = Stored(place)
+    written = StoredWeights(place)
     if written.shapes != stored.shapes:
         differ = sorted(set(written.shapes.items()) ^ set(stored.shapes.items()))
         raise ValueError(f"{place} does not hold the weights of {description.base}: {differ[:3]} are in one alone")
@@ -216,7 +215,7 @@ def _run(folder: Path, compute: str) -> tuple[RunDescription, str]:
     return description, compute
 
 
-def _skeleton(stored: Stored, description: RunDescription) -> Any:
+def _skeleton(stored: StoredWeights, description: RunDescription) -> Any:
     """The model with shapes and without weights."""
     from transformers import AutoConfig
 
@@ -226,7 +225,7 @@ def _skeleton(stored: Stored, description: RunDescription) -> Any:
     return verify_tensors.skeleton(config)
 
 
-def _fits(pairs: Pairs, stored: Stored, model: Any, description: RunDescription) -> None:
+def _fits(pairs: Pairs, stored: StoredWeights, model: Any, description: RunDescription) -> None:
     """Nothing, if the base is whole, each pair has its matrix in it and each linear layer its pair.
 
     Raises:

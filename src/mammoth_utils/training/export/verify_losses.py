@@ -16,11 +16,11 @@ from mammoth_utils.training.export import verify_tensors
 from mammoth_utils.training.loop import losses
 from mammoth_utils.training.loop import model as adapters
 from mammoth_utils.training.loop.encoding import Example
+from mammoth_utils.training.plan.run_cost import MERGED_UP_TO
 
 if TYPE_CHECKING:
     from mammoth_utils.training.description import RunDescription
 
-MERGED_UP_TO = 2_000_000_000  # adapters of bases up to this many parameters are folded in when the run ends
 CHECKED = 6  # examples whose loss is compared
 # What no comparison at the end of a run says of a base over MERGED_UP_TO, by what it left and whether it was cut.
 OPEN = {

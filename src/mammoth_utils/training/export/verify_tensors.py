@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mammoth_utils.base_models.stored_weights import Stored
+from mammoth_utils.base_models import StoredWeights
 from mammoth_utils.training.export.lora_pairs import PREFIX, SUFFIXES
 from mammoth_utils.training.loop import checkpoints
 
@@ -98,7 +98,7 @@ def check(folder: Path, description: RunDescription, memory: Mapping[str, torch.
 
     faults: dict[str, list[str]] = {}
     try:
-        stored = Stored(folder)
+        stored = StoredWeights(folder)
     except (OSError, SafetensorError) as error:
         raise _refused(folder, description, [f"its files cannot be read ({type(error).__name__}: {error})"]) from error
     wanted, optional = expected(description)

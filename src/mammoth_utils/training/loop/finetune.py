@@ -10,14 +10,15 @@ from collections.abc import Callable
 from typing import Any
 
 from mammoth_utils import paths, records
-from mammoth_utils.base_models.download import fetch
+from mammoth_utils.base_models import fetch_base, identify_base
 from mammoth_utils.silence_libraries import silent_training
 from mammoth_utils.training.description import RunDescription
 from mammoth_utils.training.export import model_card, verify_losses
 from mammoth_utils.training.loop import batches, checkpoints, curve, encoding, guards, trackers
 from mammoth_utils.training.loop import model as adapters
 from mammoth_utils.training.loop.run_folder import alone, claim, rows_hash, say
-from mammoth_utils.training.plan import advice
+from mammoth_utils.training.plan.this_machine import find_gpus
+from mammoth_utils.training.readiness import check_readiness
 
 CHECKED_EXAMPLES = 6
 SHARDING_TOLERANCE = 5e-2  # nats a token of one example: fp32 on the processor against 16 bit on the cards
@@ -55,10 +56,10 @@ def finetune(
                 return finished
         guards.template()
         trackers.check(description)
-        for line in guards.ready(description):
+        for line in check_readiness(description):
             say(folder, line)
         if not inside:
-            fetch(description, lambda line: say(folder, line))
+            fetch_base(*description.base_source, say=lambda line: say(folder, line))
         return _run(description, rows, on_step or (lambda row: None))
 
 
@@ -66,7 +67,7 @@ def device_of(description: RunDescription) -> str:
     """``cuda`` where this process has a card that the run may use, else ``cpu``."""
     if description.devices == "cpu" or (description.miniature and description.devices == "auto"):
         return "cpu"
-    return "cuda" if advice.gpus() else "cpu"
+    return "cuda" if find_gpus() else "cpu"
 
 
 def as_it_trains(device: str, compute: str) -> Any:
@@ -248,7 +249,7 @@ def _inputs(description: RunDescription, rows: list[dict], report: encoding.Enco
             "encoding": report.as_dict(),
             "files": _files(description.dataset),
         },
-        "base": guards.base_identity(description),
+        "base": identify_base(*description.base_source),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mammoth_utils.base_models import locations
+from mammoth_utils.base_models import find_cached, find_folder
 from mammoth_utils.silence_libraries import silent_import
 from mammoth_utils.training.description import RunDescription
 from mammoth_utils.training.loop import model
@@ -14,7 +14,7 @@ _TOKENIZER = ("tokenizer.json", "tokenizer.model")
 
 def tokenizer_here(description: RunDescription) -> Any:
     """The base's tokenizer, else the copy of it that the run left beside its weights; None where neither is here."""
-    base = locations.folder(description.base_path) or locations.cached(description.base, description.revision)
+    base = find_folder(description.base_path) or find_cached(description.base, description.revision)
     if base is not None and any((base / name).is_file() for name in _TOKENIZER):
         return model.load_tokenizer(description)
     for place in (description.folder / "model", description.folder / "adapter"):

@@ -7,17 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from mammoth_utils import prompts, records
-from mammoth_utils.base_models.locations import base_identity
 from mammoth_utils.training.loop import losses
 from mammoth_utils.training.loop.encoding import IGNORE_INDEX, Example
-from mammoth_utils.training.readiness import NotReadyError, ready
 
 __all__ = [
     "ALPACA_SHA256",
     "TOLERANCE",
-    "NotReadyError",
     "Precision",
-    "base_identity",
     "dtypes",
     "first_loss",
     "keep_four_bit",
@@ -25,7 +21,6 @@ __all__ = [
     "packed_equals_unpacked",
     "padding",
     "precision",
-    "ready",
     "rope",
     "rope_theta",
     "same_loss",

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import records
+from mammoth_utils.base_models import identify_base
 from mammoth_utils.training.description import RunDescription
-from mammoth_utils.training.loop import guards
 
 ROW_KEYS = ("instruction", "output", "kind", "source", "key")
 
@@ -89,7 +89,7 @@ def _wanted(description: RunDescription, rows: dict[str, Any], before: dict[str,
     Why a method was taken is a remark: ``full`` asked for and ``full`` chosen by ``auto`` are one run. So is, once it
     finished, how it was cut over its cards: ``auto`` means something else on a machine without them.
     """
-    base = guards.base_identity(description)
+    base = identify_base(*description.base_source)
     wanted = {"page": "train", **description.as_dict(), "inputs": {**rows, "base": base}}
     if description.miniature:  # a long run outlives an edit of this library, a run of a minute follows it
         wanted["inputs"]["versions"] = records.versions("prompts", "training")

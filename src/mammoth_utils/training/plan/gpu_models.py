@@ -1,25 +1,31 @@
-"""NVIDIA's cards as data: memory, what they compute in, their peak, and what an hour costs where that was seen."""
+"""NVIDIA's GPUs: memory and peak speed (``gpu_models.csv``), and what an hour costs (``gpu_prices.csv``)."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from pathlib import Path
 
+from mammoth_utils import records
 from mammoth_utils.training.plan.memory import GIB
-
-# Dollars an hour on demand, as one provider's list (RunPod, single cards) stood on this day, read on
-# https://deploybase.ai/articles/best-gpu-for-llm-training and .../runpod-gpu-pricing, which agree. Providers differ by
-# a factor of two and more (https://www.mercatus-ai.com/blog/cloud-gpu-pricing, May 2026: an H100 from 1.99 to 5.00),
-# so that `price` of the page, or of `costs.cost`, is the figure to use. A card without a line has no price here.
-PRICES_SEEN = "2026-03-21"
-PRICES = {
-    "RTX 3090": 0.22, "RTX 4090": 0.34, "L4": 0.44, "L40S": 0.79, "A100 80GB": 1.39, "H100": 2.69, "H200": 3.59,
-    "B200": 5.98,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Card:
-    """A card as its maker describes it.
+class Price:
+    """The price of one GPU.
+
+    Attributes:
+        dollars_an_hour: On demand.
+        seen: Day on which the price was read.
+    """
+
+    dollars_an_hour: float
+    seen: str
+
+
+@dataclass(frozen=True)
+class GpuModel:
+    """A GPU as its maker describes it.
 
     Attributes:
         name: As ``gpu`` of the page takes it.
@@ -27,54 +33,55 @@ class Card:
             79.6 GiB, which are 85.5 GB); the plan of a machine at hand uses what the driver lists.
         peak_flops: Operations a second in 16 bit with 32-bit sums, without sparsity.
         bf16: Whether it computes in bf16; without, runs use fp16 with loss scaling.
+        price: None where no price was seen.
     """
 
     name: str
     gb: float
     peak_flops: float
     bf16: bool = True
+    price: Price | None = None
 
     @property
     def gib(self) -> float:
-        """Memory in GiB."""
+        """Return the memory in GiB."""
         return self.gb * 1e9 / GIB
 
-    @property
-    def price(self) -> float | None:
-        """Dollars an hour on the day of ``PRICES_SEEN``; None where none was seen."""
-        return PRICES.get(self.name)
+
+def _positive(text: str) -> float:
+    if not (number := float(text)) > 0 or not math.isfinite(number):
+        raise ValueError(f"expected a number above 0, got {text}")
+    return number
 
 
-# NVIDIA's data sheets, dense figures (a sheet's starred figure is with sparsity, twice as much): T4, V100 SXM2, A100,
-# L4 (242 starred), L40S (733 starred), H100 and H200 SXM (1,979 starred), B200 (4,500 starred). RTX 3090 and 4090: the
-# white papers of GA102 and AD102, with 32-bit sums (with 16-bit sums twice as much). A10G: the sheet of that AWS card,
-# 70; lists that have 125 name the A10.
-_ALL = (
-    Card("T4", 16, 65e12, bf16=False),
-    Card("V100", 16, 125e12, bf16=False),
-    Card("V100 32GB", 32, 125e12, bf16=False),
-    Card("RTX 3090", 24, 71e12),
-    Card("RTX 4090", 24, 165.2e12),
-    Card("A10G", 24, 70e12),
-    Card("L4", 24, 121e12),
-    Card("L40S", 48, 362e12),
-    Card("A100 40GB", 40, 312e12),
-    Card("A100 80GB", 80, 312e12),
-    Card("H100", 80, 989e12),
-    Card("H200", 141, 989e12),
-    Card("B200", 180, 2250e12),
-)
-CARDS: dict[str, Card] = {card.name: card for card in _ALL}
-ALIASES = {"A100": "A100 80GB", "3090": "RTX 3090", "4090": "RTX 4090"}
+def _read_gpu_models() -> tuple[dict[str, GpuModel], dict[str, str]]:
+    folder = Path(__file__).parent
+    listed = records.read_facts(
+        folder / "gpu_prices.csv", {"gpu": str, "dollars_an_hour": _positive, "seen": str, "source": str}
+    )
+    prices = {row["gpu"]: Price(row["dollars_an_hour"], row["seen"]) for row in listed}
+    columns = {"name": str, "alias": str, "gb": _positive, "peak_tflops": _positive, "bf16": records.flag}
+    rows = records.read_facts(folder / "gpu_models.csv", {**columns, "source": str})
+    models = {
+        row["name"]: GpuModel(row["name"], row["gb"], row["peak_tflops"] * 1e12, row["bf16"], prices.get(row["name"]))
+        for row in rows
+    }
+    if unknown := set(prices) - set(models):
+        raise ValueError(f"gpu_prices.csv prices what gpu_models.csv does not list: {sorted(unknown)}")
+    return models, {row["alias"]: row["name"] for row in rows if row["alias"]}
 
 
-def card(name: str) -> Card:
-    """The card of that name.
+GPU_MODELS, ALIASES = _read_gpu_models()
+GPU_NAMES = (*GPU_MODELS, *ALIASES)
+
+
+def gpu_model(name: str) -> GpuModel:
+    """Return the GPU of that name or alias.
 
     Raises:
-        ValueError: If it is unknown, naming the choices.
+        ValueError: If it is unknown; the message names the choices.
     """
-    found = CARDS.get(ALIASES.get(name, name))
-    if found is None:
-        raise ValueError(f"unknown gpu {name!r}; known: {', '.join([*CARDS, *ALIASES])}")
-    return found
+    model = GPU_MODELS.get(ALIASES.get(name, name))
+    if model is None:
+        raise ValueError(f"unknown gpu {name!r}; known: {', '.join(GPU_NAMES)}")
+    return model

@@ -1,21 +1,21 @@
-"""The bytes that a run holds, by part, from the architecture alone, without torch.
+"""The memory that a run needs, by part, computed from the architecture alone, without torch.
 
 Weights, gradients and optimiser states are exact. What the forward pass saves was fitted to torch's own hooks, term by
-term, on random shapes: the coefficients came out whole and the residue zero, since they count tensors. All of it is
-held against measured runs by :mod:`mammoth_utils.training.plan.measurements`; what no formula sees (the allocator's slack,
-NCCL's buffers) is why a plan may take ``FIT`` of a card's memory and no more.
+term, on random shapes: the coefficients are whole numbers and the residue is zero, since they count tensors.
+:mod:`mammoth_utils.training.plan.measurements` compares all of it with measured runs. No formula counts the allocator's
+slack and NCCL's buffers, so a plan may take only ``FIT`` of a GPU's memory.
 """
 
 from __future__ import annotations
 
 import math
 
-from mammoth_utils.base_models.architectures import Architecture
+from mammoth_utils.base_models import Architecture
 
 GIB = 2**30
 METHODS = ("full", "lora", "qlora")
 PARTS = ("weights", "gradients", "optimiser", "activations", "logits", "extra", "loading")
-# The share of a card's free memory that a plan may take; the rest is the allocator's slack and NCCL's buffers, which
+# The share of a GPU's free memory that a plan may take; the rest is the allocator's slack and NCCL's buffers, which
 # were not measured here. A published run bounds it from below: QLoRA's 65B is planned at 0.945 of its 48 GB.
 FIT = 0.95
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
@@ -28,13 +28,14 @@ PROCESS = 11_000_000  # a CPU process's trainer, data set and loader: runs on a 
 TILE_TOKENS, TILE_VOCABULARY = 4096, 32_768  # TRL scores the vocabulary in tiles of at most this size
 # In torch instead of one fused kernel the gradient of a tile holds it seven times in fp32 and once as booleans.
 TILE_ON_CPU = 7 * 4 + 1
-# On a CPU the labels' scores alone are built, and whole, where those of a full row are within this (training/loop/output_head.py).
+# On a CPU the labels' scores alone are built, and whole, if those of a full row are within this
+# (training/loop/output_head.py).
 WHOLE_BYTES, WHOLE_ROOM = 10, 2**28
 # bitsandbytes: half a byte a weight; one byte for each 64, and four for each 256 of these; two tables and an offset.
 BLOCK, NESTED_BLOCK, TABLES = 64, 256, 16 * 4 + 256 * 4 + 4
 
 
-def memory(
+def memory_by_part(
     architecture: Architecture,
     method: str,
     tokens: int = 2048,
@@ -51,42 +52,42 @@ def memory(
     replicas: int = 1,
     whole_first: bool = True,
 ) -> dict[str, float]:
-    """Bytes that one device needs, by part, with AdamW, from the second pass of the second step on.
+    """Return the bytes that one device needs, by part, with AdamW, from the second pass of the second step on.
 
-    The sum takes all parts as held at once. Without checkpointing they are; with it the logits, one layer's
+    The sum assumes that all parts are held at once. Without checkpointing they are; with it the logits, one layer's
     activations and the 16-bit copies follow each other, so that the sum exceeds the peak by the smaller of them.
-    Where loading takes more than a step, ``loading`` is what it takes more, and the sum is loading's.
+    If loading takes more than a step, ``loading`` is the difference, and the sum is loading's peak.
 
     Args:
         architecture: The model's numbers.
         method: ``full``: master weights and autocast. ``lora``: a base in the compute type. ``qlora``: a base in nf4
             with double quantisation.
         tokens: Tokens of one device pass, ``micro_batch * max_length``.
-        gpus: Cards that share weights, gradients and optimiser states (FSDP2); activations are each card's own.
+        gpus: GPUs that share weights, gradients and optimiser states (FSDP2); activations are each GPU's own.
         rank: Rank of the adapters.
-        adapter_bytes: Bytes of one adapter weight: 4, or 2 for QLoRA over several cards, where TRL keeps bf16.
-        checkpointing: Whether a layer's activations are made again in the backward pass instead of kept.
+        adapter_bytes: Bytes of one adapter weight; 0 takes 4, or 2 for QLoRA over several GPUs, where TRL keeps bf16.
+        checkpointing: Whether a layer's activations are recomputed in the backward pass instead of kept.
         compute: ``bf16``, ``fp16`` or ``fp32``.
-        master: What ``full`` keeps its weights in, ``fp32`` or ``bf16``.
-        dropout: In front of the adapters; any but 0 keeps the dropped inputs and their masks.
+        master: Type in which ``full`` keeps its weights, ``fp32`` or ``bf16``.
+        dropout: Dropout in front of the adapters; any but 0 keeps the dropped inputs and their masks.
         device: ``cuda`` or ``cpu``.
         labels: Share of the tokens that the loss sees; all of them is the safe side.
-        replicas: Cards that each hold all of it (DDP, without sharding); beside others a card sums its gradients in
+        replicas: GPUs that each hold all of it (DDP, without sharding); with more than one a GPU sums its gradients in
             buckets as large as they are.
-        whole_first: Whether each card holds a 4-bit net whole before it is cut, as the libraries do here.
+        whole_first: Whether each GPU holds a 4-bit net whole before it is cut, as the libraries of this book do.
 
     Returns:
-        Each of ``PARTS``. ``activations``: what the backward pass reads, up to the head. ``logits``: the head's own,
-        its scores and their gradients. ``extra``: 16-bit copies or gathered layers, a dequantised matrix, the context.
-        ``loading``: what loading takes beyond the step, see :func:`loading`.
+        Bytes by part of ``PARTS``. ``activations``: what the backward pass reads, up to the head. ``logits``: the
+        head's own, its scores and their gradients. ``extra``: 16-bit copies or gathered layers, a dequantised matrix,
+        the context. ``loading``: what loading takes beyond the step, see :func:`loading_bytes`.
 
     Raises:
-        ValueError: If a name is unknown, naming the choices.
+        ValueError: If a name is unknown or a number out of range.
     """
-    for what, value, known in (("method", method, METHODS), ("compute", compute, tuple(BYTES)),
+    for name, value, known in (("method", method, METHODS), ("compute", compute, tuple(BYTES)),
                                ("master", master, MASTERS), ("device", device, DEVICES)):  # fmt: skip
         if value not in known:
-            raise ValueError(f"unknown {what} {value!r}; known: {', '.join(known)}")
+            raise ValueError(f"unknown {name} {value!r}; known: {', '.join(known)}")
     if tokens < 1 or gpus < 1 or rank < 1:
         raise ValueError(f"expected at least one token, GPU and rank, got {tokens}, {gpus} and {rank}")
     if replicas < 1 or (replicas > 1 and gpus > 1):
@@ -100,85 +101,86 @@ def memory(
         weights = float(each * count)
     else:
         trained, each, tensors = adapters, adapter_bytes or (2 if method == "qlora" and gpus > 1 else 4), 14 * a.layers
-        base = width * count if method == "lora" else quantised(a, width)
+        base = width * count if method == "lora" else quantised_bytes(a, width)
         weights = float(base + each * adapters)
     autocast = compute != "fp32" and (method != "full" or master == "fp32")
     # The residual stream has the embedding's type, which is the compute type where FSDP2 gathers it.
     stream = each if method == "full" and gpus == 1 else width
-    layer, kept, outside = activations(a, method, rank, width, stream, dropout > 0, device)
+    layer, kept, outside = saved_activations(a, method, rank, width, stream, dropout > 0, device)
     held = (layer + a.layers * kept if checkpointing else a.layers * layer) + outside
     if method != "full" and not checkpointing:  # nothing before the first adapter asks for a gradient
         held -= 4 * a.hidden + 4 + (3 * MASK[device] * a.hidden if dropout > 0 else 0)
+    whole = scores_whole_head(a, tokens, device)
     parts = {
         "weights": weights / gpus,
         "gradients": each * trained / gpus,
         "optimiser": (2.0 * each * trained + 4 * tensors) / gpus,
         "activations": float(held * tokens),
-        "logits": float(sum(head(a, method, tokens, width, stream, device, labels))),
-        "extra": float(extra(a, method, gpus, width, adapters, autocast, device, whole_head(a, tokens, device)))
+        "logits": float(sum(head_bytes(a, method, tokens, width, stream, device, labels))),
+        "extra": float(extra_bytes(a, method, gpus, width, adapters, autocast, device, whole))
         + (each * trained if replicas > 1 else 0.0),
     }
     cut_late = method == "qlora" and gpus > 1 and device == "cuda" and whole_first
-    beyond = loading(a, gpus, width, each * adapters) - sum(parts.values()) if cut_late else 0.0
+    beyond = loading_bytes(a, gpus, width, each * adapters) - sum(parts.values()) if cut_late else 0.0
     return parts | {"loading": max(0.0, beyond)}
 
 
-def quantised(architecture: Architecture, width: int) -> int:
-    """Bytes of a base in nf4, whole: its layers' matrices, and what stays in the compute type."""
-    return four_bit(architecture) + width * (architecture.parameters - architecture.linear)
+def quantised_bytes(architecture: Architecture, width: int) -> int:
+    """Return the bytes of a whole base in nf4: its layers' matrices, and what stays in the compute type."""
+    return four_bit_bytes(architecture) + width * (architecture.parameters - architecture.linear)
 
 
-def loading(architecture: Architecture, gpus: int, width: int, adapters: float) -> float:
-    """Bytes that each of several cards holds while it loads a 4-bit net that FSDP2 is about to cut.
+def loading_bytes(architecture: Architecture, gpus: int, width: int, adapters: float) -> float:
+    """Return the bytes that each of several GPUs holds while it loads a 4-bit net that FSDP2 will cut.
 
-    A net in 16 or 32 bit waits in the first process's own memory and reaches a card in its share. One in nf4 does not
-    (transformers 5.23, accelerate 1.15, as they read): every process quantises the whole net on its card, since 4-bit
-    tensors lose their class on torch's ``meta`` device, and accelerate keeps the whole state until the last share is
-    cut from it. So this is the whole net and its adapters, this card's share of both, a matrix being quantised, and
+    A net in 16 or 32 bit waits in the first process's own memory and reaches a GPU in its share. One in nf4 does not
+    (by the source of transformers 5.23 and accelerate 1.15): every process quantises the whole net on its GPU, since
+    4-bit tensors lose their class on torch's ``meta`` device, and accelerate keeps the whole state until the last share
+    is cut from it. So this is the whole net and its adapters, this GPU's share of both, a matrix being quantised, and
     CUDA's context.
 
     Args:
         architecture: The model's numbers.
-        gpus: Cards that will share it.
+        gpus: GPUs that will share it.
         width: Bytes of the compute type.
-        adapters: Bytes of the adapters, whole.
+        adapters: Bytes of all adapters.
     """
-    whole = quantised(architecture, width) + adapters
+    whole = quantised_bytes(architecture, width) + adapters
     return whole * (1 + 1 / gpus) + width * max(i * o for i, o in architecture.matrices) + CONTEXT
 
 
-def four_bit(architecture: Architecture) -> int:
-    """Bytes of the layers' matrices in nf4 with double quantisation, their scales and tables included."""
+def four_bit_bytes(architecture: Architecture) -> int:
+    """Return the bytes of the layers' matrices in nf4 with double quantisation, scales and tables included."""
     packed = sum(math.ceil(inputs * outputs / 2) for inputs, outputs in architecture.matrices)
-    return architecture.layers * packed + scales(architecture)
+    return architecture.layers * packed + quantisation_scales(architecture)
 
 
-def scales(architecture: Architecture) -> int:
-    """Bytes of the scales and tables of nf4 with double quantisation.
+def quantisation_scales(architecture: Architecture) -> int:
+    """Return the bytes of the scales and tables of nf4 with double quantisation.
 
-    They hang on the matrices as attributes of their own (bitsandbytes 0.50), so that FSDP2 cuts the matrices and
-    leaves these whole on every card.
+    They are attributes of the matrices (bitsandbytes 0.50), so FSDP2 cuts the matrices and leaves these whole on every
+    GPU.
     """
     blocks = [math.ceil(inputs * outputs / BLOCK) for inputs, outputs in architecture.matrices]
-    return architecture.layers * sum(one + 4 * math.ceil(one / NESTED_BLOCK) + TABLES for one in blocks)
+    return architecture.layers * sum(count + 4 * math.ceil(count / NESTED_BLOCK) + TABLES for count in blocks)
 
 
-def activations(
+def saved_activations(
     architecture: Architecture, method: str, rank: int, width: int, stream: int, dropout: bool, device: str
 ) -> tuple[int, int, int]:
-    """Bytes a token that the backward pass reads: of one layer, of its input alone, and outside the layers.
+    """Return bytes per token that the backward pass reads: of one layer, of its input alone, and outside the layers.
 
     Counted tensor by tensor as transformers' Llama saves them under autocast: two norms in fp32, the matrices' inputs,
     queries, keys and values after rotation, the attention's output and its row sums, gate, up, their product.
 
     Args:
         architecture: The model's numbers.
-        method: Whether the matrices themselves are trained, so that their inputs are kept.
+        method: ``full`` trains the matrices themselves, so that their inputs are kept.
         rank: Rank of the adapters.
         width: Bytes of the compute type.
         stream: Bytes of the residual stream's type.
-        dropout: Whether the adapters' inputs are dropped out.
-        device: On a card the mask of a dropout takes a byte a value, on a CPU four.
+        dropout: Whether there is dropout in front of the adapters.
+        device: On a GPU a dropout mask takes one byte a value, on a CPU four.
     """
     h, q, kv, i = architecture.hidden, architecture.queries, architecture.kv, architecture.intermediate
     # Two norms in fp32, what they hand on to five matrices, gate and up, the attention's row sums.
@@ -203,18 +205,18 @@ def activations(
     return layer, stream * h, outside
 
 
-def whole_head(architecture: Architecture, tokens: int, device: str) -> bool:
-    """Whether the scores of a pass are built whole (``training.head``) instead of in TRL's tiles."""
+def scores_whole_head(architecture: Architecture, tokens: int, device: str) -> bool:
+    """Return whether the scores of a pass are computed whole (``loop/output_head.py``) instead of in TRL's tiles."""
     return device == "cpu" and tokens * architecture.vocabulary * WHOLE_BYTES <= WHOLE_ROOM
 
 
-def head(
+def head_bytes(
     architecture: Architecture, method: str, tokens: int, width: int, stream: int, device: str, labels: float = 1.0
 ) -> tuple[float, float]:
-    """Bytes that the head saves for the backward pass, and those that come and go while it scores the vocabulary."""
+    """Return the bytes that the head saves for the backward pass, and those it needs while it scores the vocabulary."""
     h, words = architecture.hidden, architecture.vocabulary
     seen = labels * tokens
-    if whole_head(architecture, tokens, device):
+    if scores_whole_head(architecture, tokens, device):
         saved = seen * (4 * words + 16 + (width * h if method == "full" else 0))
         # Two more such tables in the backward pass, and the weights' gradient in the compute type and in fp32.
         passing = 8.0 * seen * words + ((4 + (width if width < 4 else 0)) * words * h if method == "full" else 0)
@@ -230,7 +232,7 @@ def head(
     return (stream * h + 13) * scored, passing
 
 
-def extra(
+def extra_bytes(
     architecture: Architecture,
     method: str,
     gpus: int,
@@ -240,11 +242,11 @@ def extra(
     device: str,
     whole: bool = False,
 ) -> float:
-    """Bytes of copies and of what stands beside the model; ``whole``: the head is copied too."""
+    """Return the bytes of copies and of what is held beside the model; ``whole``: the head is copied too."""
     a = architecture
     total = CONTEXT if device == "cuda" else float(PROCESS)
     if gpus > 1:
-        layer = four_bit(a) / a.layers if method == "qlora" else float(width * a.layer_matrices)
+        layer = four_bit_bytes(a) / a.layers if method == "qlora" else float(width * a.layer_matrices)
         total += 2 * layer + width * a.embeddings  # two layers gathered at a time; the root stays
         # A layer's gradients in the compute type, and in fp32 as they are summed over the cards.
         total += (width + 4.0) * a.layer_matrices if method == "full" else 0.0
@@ -253,7 +255,7 @@ def extra(
         total += width * (a.linear + (a.vocabulary * a.hidden if whole else 0) if method == "full" else adapters)
     if method == "qlora":
         total += width * max(inputs * outputs for inputs, outputs in a.matrices)  # dequantised one at a time
-        total += scales(a) * (1 - 1 / gpus)  # beside this card's share of them, which the weights count
+        total += quantisation_scales(a) * (1 - 1 / gpus)  # beside this card's share of them, which the weights count
         if device == "cpu":
             total += width * a.linear  # pages of the weights' file, mapped as long as the embedding reads from it
     return total

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mammoth_utils.base_models.architectures import Architecture
-from mammoth_utils.training.plan.gpu_models import PRICES_SEEN, Card
+from mammoth_utils.base_models import Architecture
+from mammoth_utils.training.plan.gpu_models import GpuModel
 from mammoth_utils.training.plan.memory import METHODS
 
 # 190 M tokens are three epochs of 262,039 examples at a mean of about 243 tokens (a synthetic mean, not yet measured
 # on the release).
 PAPER_TOKENS = 190e6
 # A cautious share of the peak: ten published runs of LoRA and QLoRA over two to eight cards, counted the same way,
-# reached 33 to 70 % (training/plan/literature.py). None was measured here.
+# reached 33 to 70 % (training/plan/literature.yaml). None was measured here.
 EFFICIENCY = 0.4
 CHECKPOINTS = 3  # the last two are kept while the next is written
+MERGED_UP_TO = 2_000_000_000  # adapters of bases up to this many parameters are folded in when the run ends
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,12 @@ class Cost:
     """Time and money of a run.
 
     Attributes:
-        tokens_per_second: Over all cards.
+        tokens_per_second: Over all GPUs.
         hours: By the clock.
-        card_hours: Hours times cards.
+        card_hours: Hours times GPUs.
         dollars: Card-hours times the price; None where no price is known.
-        price: Dollars an hour of one card, or None.
-        said: Where the price is from, in words.
+        price: Dollars an hour of one GPU, or None.
+        price_source: Where the price is from, in words.
     """
 
     tokens_per_second: float
@@ -35,11 +36,11 @@ class Cost:
     card_hours: float
     dollars: float | None
     price: float | None
-    said: str
+    price_source: str
 
 
 def flops_per_token(architecture: Architecture, method: str, rank: int = 64, checkpointing: bool = True) -> float:
-    """Operations that one trained token takes.
+    """Return the operations that one trained token takes.
 
     Two a weight forward, two backward to the activations, two more to the weights where these are trained, and the
     forward pass again under checkpointing: 8 a weight for ``full``, 6 for a frozen base. Attention itself is left
@@ -57,10 +58,10 @@ def flops_per_token(architecture: Architecture, method: str, rank: int = 64, che
     return (4.0 + again) * architecture.parameters + (6.0 + again) * architecture.lora_parameters(rank)
 
 
-def cost(
+def estimate_cost(
     architecture: Architecture,
     method: str,
-    card: Card,
+    gpu: GpuModel,
     gpus: int = 1,
     tokens: float = PAPER_TOKENS,
     price: float | None = None,
@@ -68,20 +69,20 @@ def cost(
     checkpointing: bool = True,
     efficiency: float = EFFICIENCY,
 ) -> Cost:
-    """Time and money of training on so many tokens.
+    """Estimate time and money of training on that many tokens.
 
-    Cards are taken to share the work without loss; a slow link between them is what the efficiency must hold.
+    GPUs share the work without loss; a slow link between them is part of ``efficiency``.
 
     Args:
         architecture: The model's numbers.
         method: ``full``, ``lora`` or ``qlora``.
-        card: What it runs on.
+        gpu: Kind of GPU.
         gpus: How many.
-        tokens: Tokens in all, every epoch counted.
-        price: Dollars an hour of one card; None takes the dated list's, and where that has none there are no dollars.
+        tokens: Tokens of all epochs.
+        price: Dollars an hour of one GPU; None takes the dated list's.
         rank: Rank of the adapters.
-        checkpointing: Whether activations are made again.
-        efficiency: Share of the card's peak.
+        checkpointing: Whether activations are recomputed.
+        efficiency: Share of the GPU's peak.
 
     Raises:
         ValueError: If the efficiency is no share, or the price negative.
@@ -90,44 +91,43 @@ def cost(
         raise ValueError(f"efficiency is {efficiency}; expected a share of the card's peak, above 0 and at most 1")
     if price is not None and price < 0:
         raise ValueError(f"price is {price}; expected dollars an hour of one card, or None for the list's")
-    speed = gpus * efficiency * card.peak_flops / flops_per_token(architecture, method, rank, checkpointing)
+    speed = gpus * efficiency * gpu.peak_flops / flops_per_token(architecture, method, rank, checkpointing)
     hours = tokens / speed / 3600
-    hourly, said = priced(card, price)
-    return Cost(speed, hours, hours * gpus, None if hourly is None else hours * gpus * hourly, hourly, said)
+    hourly, source = hourly_price(gpu, price)
+    return Cost(speed, hours, hours * gpus, None if hourly is None else hours * gpus * hourly, hourly, source)
 
 
-def priced(card: Card, price: float | None = None) -> tuple[float | None, str]:
-    """Dollars an hour of one card, or None where none are known, and where they are from."""
+def hourly_price(gpu: GpuModel, price: float | None = None) -> tuple[float | None, str]:
+    """Return dollars an hour of one GPU, or None if unknown, and where the price is from."""
     if price is not None:
-        return price, f"{price:.2f} an hour of one {card.name}, as given"
-    if card.price is None:
-        return None, f"no price of a {card.name} was seen, so that none is reckoned: give one"
-    return card.price, f"{card.price:.2f} an hour of one {card.name}, as listed on {PRICES_SEEN}"
+        return price, f"{price:.2f} an hour of one {gpu.name}, as given"
+    if gpu.price is None:
+        return None, f"no price of a {gpu.name} was seen, so that none is reckoned: give one"
+    dollars = gpu.price.dollars_an_hour
+    return dollars, f"{dollars:.2f} an hour of one {gpu.name}, as listed on {gpu.price.seen}"
 
 
-def written(
+def bytes_written(
     architecture: Architecture,
     method: str,
     rank: int = 64,
     master: int = 4,
     model: int = 2,
-    folded: bool = False,
     checkpoints: bool = True,
 ) -> tuple[int, int]:
-    """Bytes that a run writes at most: what it leaves, and the checkpoints that stand at once.
+    """Return the most bytes that a run writes: its results, and the checkpoints that exist at once.
 
-    A checkpoint is what is trained and AdamW's two moments of it, in the type that they are trained in.
+    A checkpoint holds the trained weights and AdamW's two moments of them, in the type in which they are trained.
 
     Args:
         architecture: The model's numbers.
-        method: ``full``, ``lora`` or ``qlora``.
+        method: ``full``, ``lora`` or ``qlora``. Adapters of small bases are also merged into a model.
         rank: Rank of the adapters.
         master: Bytes of a weight that full fine-tuning trains; adapters are trained in fp32.
-        model: Bytes of a weight of the model that is left.
-        folded: Whether an adapter is folded into a model of its own when the run ends.
+        model: Bytes of a weight of the resulting model.
         checkpoints: Whether any are kept.
     """
     count, full = architecture.parameters, method == "full"
     trained, width = (count, master) if full else (architecture.lora_parameters(rank), 4)
-    left = model * count if full else 4 * trained + (model * count if folded else 0)
-    return left, CHECKPOINTS * 3 * width * trained if checkpoints else 0
+    results = model * count if full else 4 * trained + (model * count if count <= MERGED_UP_TO else 0)
+    return results, CHECKPOINTS * 3 * width * trained if checkpoints else 0
