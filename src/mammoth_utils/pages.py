@@ -1,7 +1,7 @@
-"""A page's parameters: read from its own file, checked, coerced and shown.
+"""A page's parameters: read from its own file, checked, converted and displayed.
 
-Papermill injects whatever it is given: a mistyped ``-p siez 13b`` becomes a new variable and the page runs with its
-defaults. So the second cell of each page calls :func:`resolve`, which compares what came with what the page's file
+Papermill injects any name: a mistyped ``-p siez 13b`` becomes a new variable and the page runs with its defaults. So
+the second cell of each page calls :func:`resolve`, which compares the given names with those that the page's file
 declares, before anything heavy is imported.
 """
 
@@ -37,14 +37,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "split": SPLITS,
     "rule": RULES,
 }
-# Papermill writes this line above what it injects, and nothing else in the kernel tells those names from the page's.
+# Papermill writes this line above what it injects; nothing else in the kernel marks those names.
 INJECTED = "# Parameters"
 _TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 _IPYTHON = {"In", "Out", "get_ipython", "exit", "quit", "open"}
 
 
 class ParameterError(ValueError):
-    """A page was given a parameter that it does not have, or a value that it cannot use."""
+    """A page has no such parameter, or cannot use its value."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ class Parameter:
     """One line of a page's ``parameters`` cell.
 
     Attributes:
-        name: The variable.
+        name: Name of the variable.
         type: ``str``, ``int``, ``float`` or ``bool``, from the annotation, else from the default.
         default: The literal in the file.
-        help: The comment behind it.
+        help: The comment after it.
     """
 
     name: str
@@ -64,14 +64,14 @@ class Parameter:
     help: str
 
     @property
-    def many(self) -> bool:
-        """Whether the value is a comma-separated list, which the help text says with the word ``comma``."""
+    def is_list(self) -> bool:
+        """Whether the value is a comma-separated list, as the word ``comma`` in the help says."""
         return self.type is str and bool(re.search(r"\bcommas?\b", self.help.lower()))
 
 
 @dataclass(frozen=True, repr=False)
 class Resolved:
-    """The parameters of one run of a page; each is an attribute and an item, in the order of the page."""
+    """The parameters of a run of a page, as attributes and as items, in the order of the page."""
 
     _page: str
     _values: dict[str, Any]
@@ -88,11 +88,11 @@ class Resolved:
         return self._values[name]
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The value, or ``default`` where the page has no such parameter."""
+        """Return the value, or ``default`` if the page has no such parameter."""
         return self._values.get(name, default)
 
     def as_dict(self) -> dict[str, Any]:
-        """Name to value."""
+        """Return the values by name."""
         return dict(self._values)
 
     def __repr__(self) -> str:
@@ -103,9 +103,9 @@ class Resolved:
     def _repr_html_(self) -> str:
         rows = []
         for name, value in self._values.items():
-            one, shown = self._declared[name], html.escape(repr(value))
-            shown = f"<strong>{shown}</strong>" if value != one.default else shown
-            rows.append(f"<tr><td><code>{name}</code></td><td>{shown}</td><td>{html.escape(one.help)}</td></tr>")
+            parameter, shown = self._declared[name], html.escape(repr(value))
+            shown = f"<strong>{shown}</strong>" if value != parameter.default else shown
+            rows.append(f"<tr><td><code>{name}</code></td><td>{shown}</td><td>{html.escape(parameter.help)}</td></tr>")
         return (
             '<table class="parameters"><thead><tr><th>parameter</th><th>value</th><th>what it is</th></tr></thead>'
             f"<tbody>{''.join(rows)}</tbody></table>"
@@ -113,10 +113,10 @@ class Resolved:
 
 
 def declared(page: str) -> dict[str, Parameter]:
-    """The parameters that ``notebooks/<page>.ipynb`` declares, in order.
+    """Return the parameters that ``notebooks/<page>.ipynb`` declares, in order.
 
     Raises:
-        FileNotFoundError: If there is no such page, naming those there are.
+        FileNotFoundError: If there is no such page, naming the known ones.
         ValueError: If the page has no cell tagged ``parameters``, or that cell holds more than plain literals.
     """
     folder = paths.root() / "notebooks"
@@ -132,12 +132,12 @@ def declared(page: str) -> dict[str, Parameter]:
 
 
 def read_cell(source: str, where: str = "the cell") -> dict[str, Parameter]:
-    """The parameters that a cell's text declares: one plain literal a line, its comment the help text.
+    """Return the parameters that a cell declares: a plain literal a line, its comment the help text.
 
     Raises:
         ValueError: If a line is not ``name: type = literal  # help``.
     """
-    lines, found = source.splitlines(), {}
+    lines, parameters = source.splitlines(), {}
     for node in ast.parse(source).body:
         line = lines[node.lineno - 1].strip()
         target = node.target if isinstance(node, ast.AnnAssign) else getattr(node, "targets", [None])[0]
@@ -151,26 +151,25 @@ def read_cell(source: str, where: str = "the cell") -> dict[str, Parameter]:
         if kind not in _TYPES:
             raise ValueError(f"{where}: `{line}` has type {kind}; a parameter is one of {', '.join(_TYPES)}")
         comment = lines[node.end_lineno - 1].encode()[node.end_col_offset :].decode().strip()
-        found[target.id] = Parameter(target.id, _TYPES[kind], default, comment.lstrip("# "))
-    return found
+        parameters[target.id] = Parameter(target.id, _TYPES[kind], default, comment.lstrip("# "))
+    return parameters
 
 
 def resolve(
     page: str, namespace: Mapping[str, Any], choices: Mapping[str, tuple[str, ...] | None] | None = None
 ) -> Resolved:
-    """The page's parameters as this run has them, checked and coerced.
+    """Return the parameters of this run of a page, checked and converted.
 
     Args:
         page: The page's name, such as ``"train"``.
         namespace: The page's ``globals()``.
-        choices: Allowed values of parameters that only this page has, or None for any; :data:`CHOICES` holds those
-            shared.
+        choices: Allowed values of this page's own parameters, or None for any; :data:`CHOICES` has the shared ones.
 
     Returns:
-        Every declared parameter with its value; a list stays a comma-separated string, blanks removed.
+        Every declared parameter with its value; a list stays a comma-separated string, without blanks.
 
     Raises:
-        ParameterError: If a name is not declared or a value is none that the page can use, naming the choices.
+        ParameterError: If a name is not declared or the page cannot use a value, naming the choices.
     """
     known = declared(page)
     for name in _given(namespace, known):
@@ -180,18 +179,18 @@ def resolve(
             raise ParameterError(f"unknown parameter {name!r}{hint} known: {', '.join(known)}")
     values = {}
     for name, parameter in known.items():
-        value = _coerced(parameter, namespace.get(name, parameter.default))
+        value = _converted(parameter, namespace.get(name, parameter.default))
         allowed = {**CHOICES, **(choices or {})}.get(name)
         if allowed is not None and value != parameter.default:
-            for one in value.split(",") if parameter.many else [value]:
-                _check_choice(name, one, allowed)
+            for item in value.split(",") if parameter.is_list else [value]:
+                _check_choice(name, item, allowed)
         values[name] = value
     _check_pair(known, values)
     return Resolved(page, values, known)
 
 
 def show_command(page: str, **parameters: Any) -> str:
-    """The papermill line that runs a page with these parameters, as error messages name it.
+    """Return the papermill command that runs a page with these parameters.
 
     Raises:
         ParameterError: If the page does not declare one of them.
@@ -206,7 +205,7 @@ def show_command(page: str, **parameters: Any) -> str:
 
 
 def _given(namespace: Mapping[str, Any], known: Mapping[str, Parameter]) -> list[str]:
-    """The names that this run was given: what papermill injected, or what a reader wrote into the parameters cell."""
+    """Return the names given to this run: those that papermill injected, or in the parameters cell that was run."""
     history = namespace.get("In")
     if isinstance(history, list) and any(history):
         names: list[str] = []
@@ -215,62 +214,64 @@ def _given(namespace: Mapping[str, Any], known: Mapping[str, Parameter]) -> list
             if source.lstrip().startswith(INJECTED) or any(name in known for name in assigned):
                 names += assigned
             if "resolve(" in source:
-                break  # later cells are the page's own work, also when the second cell is run again
+                break  # later cells are the page's own, also when the second cell is run again
         return [name for name in dict.fromkeys(names) if not name.startswith("_")]
-    return [name for name, value in namespace.items() if not _ours(name, value)]
+    return [name for name, value in namespace.items() if not _is_no_parameter(name, value)]
 
 
 def _assigned(source: str) -> list[str]:
-    """The names that a cell assigns at its top level; none where it is no plain Python."""
+    """Return the names that a cell assigns at its top level; none if it is not plain Python."""
     try:
         body = ast.parse(source).body
-    except SyntaxError:  # a magic or a shell line: a parameters cell has neither
+    except SyntaxError:  # a magic or a shell line, which no parameters cell has
         return []
     targets = [target for node in body if isinstance(node, ast.Assign) for target in node.targets]
     targets += [node.target for node in body if isinstance(node, ast.AnnAssign)]
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
-def _ours(name: str, value: Any) -> bool:
-    """Whether a name in a plain namespace is no parameter: private, IPython's, a module, function or class."""
+def _is_no_parameter(name: str, value: Any) -> bool:
+    """Return whether a name is no parameter: a private name, one of IPython's, a module, function or class."""
     code = isinstance(value, types.ModuleType) or inspect.isroutine(value) or inspect.isclass(value)
     return name.startswith("_") or name in _IPYTHON or code
 
 
-def _coerced(parameter: Parameter, value: Any) -> Any:
-    """The value in the parameter's type.
+def _converted(parameter: Parameter, value: Any) -> Any:
+    """Return a value in the parameter's type.
 
     Papermill leaves ``true`` a string, makes ``1e3`` a float and ``7`` an integer, whatever the page declares.
     """
-    name, wanted = parameter.name, parameter.type
+    name, kind = parameter.name, parameter.type
     refusal = ParameterError(
-        f"parameter {name!r} is of type {wanted.__name__}, got {value!r} of type {type(value).__name__}"
+        f"parameter {name!r} is of type {kind.__name__}, got {value!r} of type {type(value).__name__}"
         + (f" ({parameter.help})" if parameter.help else "")
     )
-    if wanted is bool:
+    if kind is bool:
         if str(value).lower() not in ("true", "false", "1", "0"):
             raise refusal
         return str(value).lower() in ("true", "1")
     if isinstance(value, bool) or value is None or isinstance(value, dict):
         raise refusal
-    if wanted is str:
-        parts = value if isinstance(value, list | tuple) else str(value).split(",") if parameter.many else [str(value)]
-        if len(parts) > 1 and not parameter.many:
+    if kind is str:
+        parts = (
+            value if isinstance(value, list | tuple) else str(value).split(",") if parameter.is_list else [str(value)]
+        )
+        if len(parts) > 1 and not parameter.is_list:
             raise refusal
         return ",".join(str(part).strip() for part in parts if str(part).strip())
     try:
         number = float(value)
     except (TypeError, ValueError):
         raise refusal from None
-    if not math.isfinite(number) or (wanted is int and not number.is_integer()):
+    if not math.isfinite(number) or (kind is int and not number.is_integer()):
         raise refusal
     if number < 0 <= parameter.default:
         raise ParameterError(f"parameter {name!r} is not negative, got {value!r}")
-    return int(value) if wanted is int and isinstance(value, int) else wanted(number)
+    return int(value) if kind is int and isinstance(value, int) else kind(number)
 
 
 def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Refuse a value outside the choices, with the nearest one."""
+    """Raise ParameterError for a value outside the choices, naming the nearest one."""
     if value in allowed:
         return
     folded = {choice.lower(): choice for choice in allowed}
@@ -280,8 +281,8 @@ def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def _check_pair(known: Mapping[str, Parameter], values: Mapping[str, Any]) -> None:
-    """Refuse a size that its family does not have."""
-    if "size" in values and "family" in values and not known["size"].many and not known["family"].many:
+    """Raise ParameterError for a size that its family does not have."""
+    if "size" in values and "family" in values and not known["size"].is_list and not known["family"].is_list:
         try:
             scales.scale(values["size"], values["family"])
         except ValueError as error:
