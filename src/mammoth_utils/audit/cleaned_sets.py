@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,52 +15,24 @@ if TYPE_CHECKING:
 FILE = Path(__file__).with_suffix(".csv")
 
 
-@dataclass(frozen=True)
-class CleanedSet:
-    """A benchmark that somebody cleaned.
+def read_cleaned_sets() -> pandas.DataFrame:
+    """Return one row a cleaned set: who cleaned it and how, the problems before and after, and where that was read."""
+    import pandas
 
-    Attributes:
-        benchmark: The paper's name of the benchmark.
-        cleaned_by: Name of the cleaned edition.
-        problems: Problems that were looked at; None where the source does not say.
-        kept: Problems that stayed.
-        method: How faulty problems were found.
-        source: Where the figures were read, and when.
-    """
-
-    benchmark: str
-    cleaned_by: str
-    problems: int | None
-    kept: int
-    method: str
-    source: str
-
-
-def read_cleaned_sets() -> list[CleanedSet]:
-    """Return the rows of ``cleaned_sets.csv``."""
-    with open(FILE, encoding="utf8", newline="") as file:
-        return [
-            CleanedSet(
-                **{**row, "problems": int(row["problems"]) if row["problems"] else None, "kept": int(row["kept"])}
-            )
-            for row in csv.DictReader(file)
-        ]
+    return pandas.read_csv(FILE, dtype={"problems": "Int64"})
 
 
 def compare_with_cleaned_sets(record: Record) -> pandas.DataFrame:
-    """Return one row a cleaned set, with the number of findings of this audit in the same benchmark by severity."""
+    """Return the cleaned sets, with the findings of this audit in the same benchmark by severity."""
     import pandas
 
+    frame = read_cleaned_sets()
     entries = {entry["paper_name"]: entry for entry in record["benchmarks"].values()}
+    frame = frame[frame["benchmark"].isin(list(entries))].reset_index(drop=True)
     rows = []
-    for cleaned in read_cleaned_sets():
-        if cleaned.benchmark in entries:
-            entry = entries[cleaned.benchmark]
-            counts = Counter(golds.FLAGS[flag][0] for _, flag, _ in entry["findings"])
-            here = {f"here: {severity}": counts[severity] for severity in golds.SEVERITIES}
-            rows.append({"benchmark": cleaned.benchmark, "cleaned by": cleaned.cleaned_by,
-                         "problems": cleaned.problems, "kept": cleaned.kept, **here, "here: of": entry["n"],
-                         "method": cleaned.method, "source": cleaned.source})  # fmt: skip
-    here = [f"here: {severity}" for severity in golds.SEVERITIES]
-    columns = ["benchmark", "cleaned by", "problems", "kept", *here, "here: of", "method", "source"]
-    return pandas.DataFrame(rows, columns=columns).astype({"problems": "Int64"})
+    for benchmark in frame["benchmark"]:
+        counts = Counter(golds.FLAGS[flag][0] for _, flag, _ in entries[benchmark]["findings"])
+        here = {f"here: {severity}": counts[severity] for severity in golds.SEVERITIES}
+        rows.append({**here, "here: of": entries[benchmark]["n"]})
+    joined = frame.join(pandas.DataFrame(rows)).rename(columns={"cleaned_by": "cleaned by"})
+    return joined[[name for name in joined if name not in ("method", "source")] + ["method", "source"]]

@@ -14,12 +14,7 @@ if TYPE_CHECKING:
     import pandas
 
 FILE = Path("tests") / "cases" / "grading_disagreements.jsonl"
-SIDES = {
-    "ours": "corrected rule",
-    "theirs": "Math-Verify",
-    "neither": "neither",
-    "ambiguous": "either, depending on the reading",
-}
+SIDES = {"ours": "corrected rule", "theirs": "Math-Verify", "neither": "neither", "ambiguous": "depends on the reading"}
 
 
 @dataclass(frozen=True)
@@ -54,18 +49,10 @@ class JudgedDisagreements:
 
     def listed(self) -> list[dict[str, Any]]:
         """Return the rows as a table for readers."""
-        return [
-            {
-                "outputs": row["file"],
-                "id": row["id"].rpartition("/")[2],
-                "gold": row["gold"],
-                "corrected reads": row["answer"],
-                "Math-Verify reads": row["they_read"],
-                "right is": SIDES[row["right"]],
-                "because": row["because"],
-            }
-            for row in self.rows
-        ]
+        names = {"file": "outputs", "id": "id", "gold": "gold", "answer": "corrected reads",
+                 "they_read": "Math-Verify reads", "right": "right is", "because": "because"}  # fmt: skip
+        shown = [{**row, "id": row["id"].rpartition("/")[2], "right": SIDES[row["right"]]} for row in self.rows]
+        return [{name: row[key] for key, name in names.items()} for row in shown]
 
 
 def read_judged_disagreements(file: Path | None = None) -> JudgedDisagreements:
