@@ -15,7 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from mammoth_utils import records
 from mammoth_utils.base_models import weights_hash
 from mammoth_utils.evaluation.engines import decoders as decoding
-from mammoth_utils.evaluation.engines.llama_loop import GreedyLlama, supports
+from mammoth_utils.evaluation.engines.llama_loop import GreedyLlama, unsupported_reason
 from mammoth_utils.evaluation.engines.transformers_engine import LocalDecoder
 
 RESPONSE = "\n\n### Response:"
@@ -123,8 +123,8 @@ def test_a_prompt_longer_than_the_context_is_refused(tmp_path):
 
 def test_a_model_that_our_loop_cannot_run_says_why():
     net = tiny_llama(tiny_tokenizer())
-    assert supports(net) == ""
-    assert "bfloat16" in supports(net.to(torch.bfloat16))
+    assert unsupported_reason(net) == ""
+    assert "bfloat16" in unsupported_reason(net.to(torch.bfloat16))
     with pytest.raises(ValueError, match="needs Hugging Face's generate"):
         GreedyLlama(net)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import os
@@ -22,6 +23,11 @@ from mammoth_utils.prompts import POT_TRIGGER
 TWO = "mini-gsm8k,mini-aqua"
 
 
+@functools.cache
+def true_rationales():
+    return {one.problem.instruction: one for name in miniature.BENCHMARKS for one in miniature.truths(name)}
+
+
 class Truth:
     """A decoder that writes each problem's true rationale: a program where there is one, else prose.
 
@@ -29,7 +35,7 @@ class Truth:
     """
 
     def __init__(self, wrong=(), dies_at=None) -> None:
-        self.known = {one.problem.instruction: one for name in miniature.BENCHMARKS for one in miniature.truths(name)}
+        self.known = true_rationales()
         self.wrong, self.dies_at, self.passes = wrong, dies_at, 0
 
     def complete(self, prompts, max_new_tokens, on_progress=None):
@@ -126,16 +132,9 @@ def test_a_model_with_other_weights_is_evaluated_again_and_the_old_record_is_kep
     assert aside["benchmarks"]["mini-gsm8k"]["published"]["correct"] == 4
 
 
-class Unasked:
-    """A decoder that nobody may ask."""
-
-    def complete(self, prompts, max_new_tokens, on_progress=None):
-        raise AssertionError(f"{len(prompts)} prompts were decoded again")
-
-
 @pytest.fixture(params=["miniature", "real"])
 def finished(request, model, tmp_path, monkeypatch):
-    """A finished evaluation in either world: its description, its record, and the decoder that wrote it."""
+    """A finished evaluation in either world, of weights that no decoder can load: whatever decodes has to be given."""
     decoder = Truth(wrong=("pot",))
     if request.param == "miniature":
         description = describe_evaluation(model=str(model), benchmarks="mini-gsm8k", limit=4)
@@ -159,7 +158,7 @@ def test_another_version_of_what_decides_grades_stored_completions_again_and_dec
     description, first, _ = finished
     assert first["decoded"] == first["completions"] > 0
     monkeypatch.setattr(importlib.import_module(f"mammoth_utils.{package}"), "VERSION", 99)
-    again = evaluate(description, decoder=Unasked())
+    again = evaluate(description)
     assert again["inputs"]["versions"][package] == 99
     assert {**again["inputs"], "versions": 0} == {**first["inputs"], "versions": 0}
     assert (again["decoded"], again["completions"]) == (0, first["completions"])
@@ -167,7 +166,7 @@ def test_another_version_of_what_decides_grades_stored_completions_again_and_dec
     assert again["decoder"] == first["decoder"], "the record says which decoder wrote the completions"
     aside = description.folder.with_name(f"{description.folder.name}.old-1")
     assert records.read_json(aside / "record.json") == first
-    assert evaluate(description, decoder=Unasked()) == again, "and is read from then on"
+    assert evaluate(description) == again, "and is read from then on"
 
 
 def test_a_fallback_that_the_new_grading_needs_is_asked_for_and_nothing_else(model, monkeypatch):
@@ -193,9 +192,9 @@ def test_a_regrading_that_was_cut_off_still_decodes_nothing(finished, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(pipeline, "write_record", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            evaluate(description, decoder=Unasked())
+            evaluate(description)
     monkeypatch.setattr(grading, "VERSION", 100)
-    assert marks(evaluate(description, decoder=Unasked())) == marks(first)
+    assert marks(evaluate(description)) == marks(first)
 
 
 def test_other_weights_are_decoded_again_whatever_was_stored(finished, model):
@@ -213,7 +212,7 @@ def test_a_record_of_an_older_project_is_graded_again_from_its_completions(finis
     old = {key: value for key, value in first.items() if key != "decoded"}
     old["inputs"] = {key: value for key, value in first["inputs"].items() if key != "versions"} | {"code": "0" * 16}
     records.write_json(file, old)
-    again = evaluate(description, decoder=Unasked())
+    again = evaluate(description)
     assert again["inputs"] == first["inputs"]
     assert marks(again) == marks(first)
 

@@ -110,18 +110,18 @@ def paper_name(name: str) -> str:
     return f"{MINI}{known.paper_name}" if known.world == "miniature" else known.paper_name
 
 
-def resolve(wanted: str | Sequence[str], world: str) -> tuple[str, ...]:
+def resolve(listed: str | Sequence[str], world: str) -> tuple[str, ...]:
     """Return the benchmarks that a page's parameter names, in the paper's order and each once.
 
     Args:
-        wanted: ``"all"`` (the world's nine) or names joined by commas, or a sequence of names.
+        listed: ``"all"`` (the world's nine) or names joined by commas, or a sequence of names.
         world: ``"miniature"`` or ``"real"``.
 
     Raises:
         ValueError: If a name is unknown, belongs to the other world, or none is given.
     """
     known = names(world)
-    listed = wanted.split(",") if isinstance(wanted, str) else wanted
+    listed = listed.split(",") if isinstance(listed, str) else listed
     listed = [name.strip() for name in listed if name.strip()]
     if listed == ["all"]:
         return tuple(name for name in known if name != "theoremqa")
@@ -269,8 +269,8 @@ def _with_embedded_options(text: str) -> dict[str, Any]:
     The parts put together again by ``Problem.instruction`` are the text, byte for byte: a text for which they
     would not be stays whole, since the prompt must be the one that the authors' loader makes.
     """
-    question, found, listed = text.rpartition("\nAnswer Choices: ")
-    marks = list(_in_order(listed)) if found else []
+    question, separator, listed = text.rpartition("\nAnswer Choices: ")
+    marks = list(_in_order(listed)) if separator else []
     if len(marks) < 2 or marks[0].start():
         return {"question": text, "options": None}
     ends = [mark.start() for mark in marks[1:]] + [len(listed)]
@@ -295,10 +295,10 @@ def boxed(solution: str) -> str:
     Raises:
         KeyError: If there is none.
     """
-    found = list(re.finditer(r"\\(?:fbox|boxed)(?![A-Za-z])", solution))
-    if not found:
+    boxes = list(re.finditer(r"\\(?:fbox|boxed)(?![A-Za-z])", solution))
+    if not boxes:
         raise KeyError(f"no \\boxed in {solution[-80:]!r}")
-    rest = solution[found[-1].end() :].lstrip()
+    rest = solution[boxes[-1].end() :].lstrip()
     if not rest.startswith("{"):
         return re.split(r"\$|\\\)|\\\]|\n", rest, maxsplit=1)[0].strip().rstrip(".")
     depth = 0

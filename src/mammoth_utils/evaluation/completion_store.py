@@ -12,7 +12,7 @@ from mammoth_utils.records import Record
 
 
 class CompletionStore:
-    """A decoder that gives what the same weights wrote before, and loads a decoder for prompts that they never read.
+    """A decoder that repeats what the same weights wrote before, and loads another for prompts that they never read.
 
     Attributes:
         decoded: How many completions the loaded decoder wrote.

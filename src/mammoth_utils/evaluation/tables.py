@@ -57,7 +57,7 @@ def table(record: Record, decoding: str = "", averages: bool = True) -> pandas.D
                 "choice": entry["choice"],
                 "n": entry["n"],
                 **{rule: entry[rule]["correct"] / entry["n"] for rule in RULES},
-                "differ": sum((one == "1") != (other == "1") for one, other in pairs),
+                "differ": sum((published == "1") != (corrected == "1") for published, corrected in pairs),
                 "no_answer": entry["corrected"]["no_answer"],
                 "prose": items["kinds"].count("c") / entry["n"],
             }

@@ -19,8 +19,8 @@ DROP_SHARE = 0.3
 STATIC_ROPE = ("default", "linear", "llama3")  # position tables that do not depend on the length seen so far
 
 
-def supports(model: Any) -> str:
-    """Why this loop cannot run a model, or an empty text if it can.
+def unsupported_reason(model: Any) -> str:
+    """Return why this loop cannot run a model, or an empty text if it can.
 
     Args:
         model: A Hugging Face causal language model.
@@ -40,17 +40,17 @@ def supports(model: Any) -> str:
 
 
 class GreedyLlama:
-    """The loop over one model's weights.
+    """Greedy decoding over one model's weights.
 
     Args:
         model: A ``LlamaForCausalLM`` in float32 on the CPU; its weights are read, some are joined into copies.
 
     Raises:
-        ValueError: If the model is none that the loop can run, with the reason.
+        ValueError: If the loop cannot run the model, with the reason.
     """
 
     def __init__(self, model: Any) -> None:
-        if reason := supports(model):
+        if reason := unsupported_reason(model):
             raise ValueError(f"this model needs Hugging Face's generate: {reason}")
         config, inner = model.config, model.model
         self.heads = config.num_attention_heads
@@ -73,7 +73,7 @@ class GreedyLlama:
 
     @torch.inference_mode()
     def complete(self, rows: Sequence[Sequence[int]], max_new_tokens: int, stop: Collection[int]) -> list[list[int]]:
-        """The greedy continuation of every row, without the token that ended it.
+        """Return the greedy continuation of every row, without the token that ended it.
 
         Args:
             rows: Token ids of the prompts, each at least one long; together they are one batch.
@@ -87,9 +87,9 @@ class GreedyLlama:
         longest = max(len(row) for row in rows)
         pads = torch.tensor([longest - len(row) for row in rows])
         ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in rows])
-        room = longest + max_new_tokens
-        shape = (len(self.layers), 2, len(rows), self.kv_heads, room, self.width)
-        cache, (cos, sin) = torch.empty(shape), self._rotations(room)
+        columns = longest + max_new_tokens
+        shape = (len(self.layers), 2, len(rows), self.kv_heads, columns, self.width)
+        cache, (cos, sin) = torch.empty(shape), self._rotations(columns)
         logits, used = self._first(ids, pads, cache, cos, sin), longest
         alive, ended = list(range(len(rows))), set()
         for step in range(max_new_tokens):
@@ -116,12 +116,12 @@ class GreedyLlama:
         return finished
 
     def _rotations(self, length: int) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of the first half of a head, each of shape (length, 1, width / 2)."""
+        """Return cosines and sines of the first half of a head, each of shape (length, 1, width / 2)."""
         cos, sin = self.rotary(self.embedding[:1][None], torch.arange(length)[None])
         return cos[0, :, None, : self.width // 2], sin[0, :, None, : self.width // 2]
 
     def _first(self, ids: Tensor, pads: Tensor, cache: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Logits after the prompts, shape (rows, vocabulary); fills the cache's first columns."""
+        """Return logits after the prompts, shape (rows, vocabulary); fills the cache's first columns."""
         rows, length = ids.shape
         column = torch.arange(length)
         position = (column - pads[:, None]).clamp_min(0)
@@ -140,7 +140,7 @@ class GreedyLlama:
         return self._logits(hidden[:, -1])
 
     def _next(self, tokens: Tensor, pads: Tensor, used: int, cache: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Logits after one more token in every row, shape (rows, vocabulary); fills the cache's column ``used``."""
+        """Return logits after one more token, shape (rows, vocabulary); fills the cache's column ``used``."""
         rows, position = len(tokens), used - pads
         cosine, sine = cos[position], sin[position]
         hidden_columns = torch.arange(used + 1) < pads[:, None]
@@ -158,7 +158,7 @@ class GreedyLlama:
         return self._logits(hidden)
 
     def _projected(self, layer: dict, hidden: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries and keys, rotated, and values; each (..., heads, width)."""
+        """Return queries and keys, rotated, and values; each (..., heads, width)."""
         normed = functional.rms_norm(hidden, hidden.shape[-1:], layer["attention_norm"], self.eps)
         joined = functional.linear(normed, *layer["qkv"]).unflatten(-1, (-1, self.width))
         turning, value = joined.split((self.heads + self.kv_heads, self.kv_heads), dim=-2)
@@ -178,7 +178,7 @@ class GreedyLlama:
 
 
 def _joined(*linears: Any) -> tuple[Tensor, Tensor | None]:
-    """Weight and bias of several linear maps of one input as a single map."""
+    """Return weight and bias of several linear maps of one input as a single map."""
     weight = torch.cat([linear.weight.detach() for linear in linears])
     if linears[0].bias is None:
         return weight, None

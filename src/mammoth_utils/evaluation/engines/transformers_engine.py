@@ -51,9 +51,9 @@ class LocalDecoder:
             raise ValueError(f"unknown engine {engine!r}; known: auto, own loop, generate")
         small = device == "cpu" and self.parameters < OWN_LOOP_PARAMETERS
         if engine == "own loop" or (engine == "auto" and small):
-            from mammoth_utils.evaluation.engines.llama_loop import GreedyLlama, supports
+            from mammoth_utils.evaluation.engines.llama_loop import GreedyLlama, unsupported_reason
 
-            if engine == "own loop" or not supports(self.model):
+            if engine == "own loop" or not unsupported_reason(self.model):
                 self._loop = GreedyLlama(self.model)
         self.engine = "own loop" if self._loop else "generate"
         self.batch = batch or (64 if self._loop or device != "cpu" else 16)
