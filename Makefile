@@ -30,10 +30,13 @@ try: setup  ## one problem, from its prompt to both verdicts
 	@$(PYTHON) workflow/try.py
 
 test: setup  ## the tests that take seconds each
-	@$(PYTHON) -m pytest -q -n $(CORES)
+	@$(PYTHON) -m pytest -q -n $(CORES) --dist worksteal
 
+# Files side by side, then one at a time the tests that use every core or measure time.
 test-long: setup  ## the tests that take minutes: kills, fresh environments, many processes
-	@$(PYTHON) -m pytest -q -m "long and not gpu and not network"
+	@status=0; \
+	  $(PYTHON) -m pytest -q -n $(CORES) --dist loadfile -m "long and not alone and not gpu and not network" || status=1; \
+	  $(PYTHON) -m pytest -q -m "long and alone and not gpu and not network" || status=1; exit $$status
 
 check: setup  ## lint and format, without changing anything
 	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .

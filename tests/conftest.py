@@ -30,7 +30,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """The markers, for a run that does not read pyproject.toml."""
-    for marker in ("long: minutes or many processes", "gpu: needs an NVIDIA card", "network: fetches from outside"):
+    for marker in (
+        "long: minutes or many processes", "alone: uses every core", "gpu: needs an NVIDIA card",
+        "network: fetches from outside",
+    ):  # fmt: skip
         config.addinivalue_line("markers", marker)
 
 

@@ -415,6 +415,7 @@ def test_two_thousand_programs_with_hostile_ones_and_killed_workers_are_all_righ
     _check(_stress(2000), 2000, kills=1)
 
 
+@pytest.mark.alone
 @pytest.mark.long
 def test_twenty_thousand_programs_with_hostile_ones_and_killed_workers_are_all_right():
     _check(_stress(20_000), 20_000, kills=10)

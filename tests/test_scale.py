@@ -333,6 +333,7 @@ sys.path.insert(0, str(ROOT / "speed"))
 MINUTES, MEMORY_MB = 5, 4_096
 
 
+@pytest.mark.alone
 @pytest.mark.long
 def test_the_whole_release_is_audited_in_five_minutes_and_four_gigabytes(tmp_path):
     import curation as speed

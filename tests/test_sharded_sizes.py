@@ -18,6 +18,7 @@ from mammoth_utils.training.cluster import launch
 from mammoth_utils.training.loop import checkpoints, guards
 
 torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.alone
 
 TESTS = Path(__file__).parent
 SHARDED = "fsdp_on_cpu"

@@ -515,6 +515,7 @@ def test_programs_share_at_every_level(level):
 # --- real programs ---
 
 
+@pytest.mark.alone
 @pytest.mark.long
 def test_all_real_programs_say_the_same_in_a_shared_interpreter_and_alone(data_dir):
     programs = real_programs(data_dir)

@@ -85,6 +85,7 @@ def outputs(page: Path) -> str:
     return "\n".join(shown)
 
 
+@pytest.mark.alone
 @pytest.mark.long
 @pytest.mark.parametrize(("size", "method"), CASES)
 def test_the_page_runs_unchanged_for_every_size_and_method(runs, monkeypatch, size, method):
@@ -115,6 +116,7 @@ def test_the_page_runs_unchanged_for_every_size_and_method(runs, monkeypatch, si
     assert shown.count("step ") < 12, "and holds the last state only"
 
 
+@pytest.mark.alone
 @pytest.mark.long
 def test_the_line_that_ends_the_page_evaluates_this_very_model(runs, monkeypatch):
     runs.futures["7b", "qlora"].result(timeout=1800)
@@ -185,6 +187,7 @@ def test_a_finished_run_is_read_to_the_pages_end_where_neither_its_base_nor_a_ca
 @pytest.mark.parametrize(("given", "words"), [
     ({"size": "14b"}, ["parameter 'size' cannot be '14b'; did you mean", "known: 1m, 3m, 0.5b"]),
     ({"siez": "13b"}, ["unknown parameter 'siez'; did you mean 'size'?"]),
+    ({"size": "34b", "family": "llama"}, ["has no size '34b'", "7b, 13b, 70b"]),
     ({"size": "7b", "base": "nowhere"}, ["'nowhere' is neither a folder here nor a hub name"]),
     ({"size": "7b", "sharding": "zero3"}, ["unknown sharding 'zero3'; known: auto, none, fsdp2"]),
     ({"size": "7b", "method": "lora", "master_weights": "bf16"}, ["master_weights=bf16 is for method=full"]),
@@ -205,3 +208,7 @@ def test_a_page_that_cannot_run_says_so_within_seconds_and_what_to_do(tmp_path, 
     cells = json.loads((tmp_path / "out.ipynb").read_text(encoding="utf8"))["cells"]
     took = sum(cell["metadata"].get("papermill", {}).get("duration") or 0 for cell in cells)
     assert took < 30, "the cells themselves, without the kernel's start"
+    ran = sum(bool(cell.get("execution_count")) for cell in cells)
+    assert ran <= 3 or set(given) & {"base", "sharding", "master_weights", "trackers"} or given == {"size": "13b"}, (
+        "a parameter that cannot be used stops the page in the cell that resolves them"
+    )
