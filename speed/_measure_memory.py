@@ -36,7 +36,7 @@ from mammoth_utils.training import (
     describe,
     encode_rows,
     finetune,
-    precision,
+    choose_precision,
 )
 
 MINIATURE = "llama-1m"
@@ -311,8 +311,8 @@ def measure_case(file: Path) -> None:
     """Measure the case that a JSON file describes and print the result as one line of JSON."""
     case = Case(**records.read_json(file))
     # The precision of a run follows from the processor; here both are measured on one.
-    guards = sys.modules[precision.__module__]
-    guards.precision = lambda device: guards.Precision(case.compute, "as the measurement asks")
+    guards = sys.modules[choose_precision.__module__]
+    guards.choose_precision = lambda device: guards.Precision(case.compute, "as the measurement asks")
     tiny = write_base(file.parent / "tiny", {
         "vocab_size": 768, "hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_hidden_layers": 2,
         "num_attention_heads": 2, "num_key_value_heads": 1, "tie_word_embeddings": True,

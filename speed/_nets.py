@@ -10,14 +10,14 @@ from mammoth_utils import paths, scales
 from mammoth_utils.base_models import ARCHITECTURES, Architecture
 from mammoth_utils.miniature import sources as world
 from mammoth_utils.prompts import POT_TRIGGER
-from mammoth_utils.training.loop import encoding
+from mammoth_utils.training import Example, encode_rows
 
 # Of one Llama-shaped net for runs without a model at hand: hidden size and layers.
 WIDTHS = ((64, 2), (128, 4), (192, 5), (256, 6), (320, 7), (384, 8), (512, 10), (640, 12))
 VOCABULARY = 2048
 
 
-def mathinstruct_like(count: int, vocabulary: int, seed: int = 0) -> list[encoding.Example]:
+def mathinstruct_like(count: int, vocabulary: int, seed: int = 0) -> list[Example]:
     """Examples of random tokens as long as MathInstruct's: mean 243, 5/50/95 % of them below 99/205/511, at most 1,120.
 
     Between 30 and 60 % of an example are its prompt; 28 % are programs.
@@ -29,11 +29,11 @@ def mathinstruct_like(count: int, vocabulary: int, seed: int = 0) -> list[encodi
         prompt = int(length * draw.uniform(0.3, 0.6))
         tokens = [draw.randrange(3, vocabulary) for _ in range(length)]
         kind = "pot" if draw.random() < 0.28 else "cot"
-        made.append(encoding.Example(tuple(tokens[:prompt]), tuple(tokens[prompt:]), kind))
+        made.append(Example(tuple(tokens[:prompt]), tuple(tokens[prompt:]), kind))
     return made
 
 
-def miniature_rationales(tokenizer: Any, seed: int = 0) -> list[encoding.Example]:
+def miniature_rationales(tokenizer: Any, seed: int = 0) -> list[Example]:
     """The true rationales of all sources of the miniature, in the template, in an order of its own."""
     rows = []
     for name, source in world.SOURCES.items():
@@ -42,7 +42,7 @@ def miniature_rationales(tokenizer: Any, seed: int = 0) -> list[encoding.Example
             text = true.pot if source.kind == "pot" else true.cot
             rows.append({"instruction": asked, "output": text, "kind": source.kind, "source": name})
     random.Random(seed).shuffle(rows)
-    return encoding.encode_rows(rows, tokenizer, 2048)[0]
+    return encode_rows(rows, tokenizer, 2048)[0]
 
 
 def shape(parameters: int) -> tuple[int, int]:

@@ -11,11 +11,21 @@ from typing import Any
 
 import torch
 
-from mammoth_utils.training.description import RunDescription, describe
-from mammoth_utils.training.loop import batches, encoding, guards
-from mammoth_utils.training.loop import model as adapters
-from mammoth_utils.training.loop import trainer as trainers
-from mammoth_utils.training.loop.attention import register
+from mammoth_utils.training import (
+    IGNORE_INDEX,
+    Example,
+    RunDescription,
+    build_trainer,
+    cast_trained_to_fp32,
+    describe,
+    keep_four_bit,
+    lay_out,
+    lora_config,
+    quantisation_config,
+    register_packed_attention,
+    torch_dtype,
+    trainer_arguments,
+)
 
 OURS, PADDED, GROUPED, TRL = "ours", "padded", "grouped", "trl"
 BATCH = 8  # sequences of a padded device pass
@@ -71,7 +81,7 @@ class Setting:
     config: Any
     folder: Path | None
     tokenizer: Any
-    examples: list[encoding.Example]
+    examples: list[Example]
     step: int
     steps: int
     warming: int
@@ -84,17 +94,17 @@ def model_of(setting: Setting, case: Case) -> Any:
     """The net as a contestant starts with it."""
     from transformers import AutoModelForCausalLM
 
-    attention = register() if case.way == OURS else "sdpa"
-    dtype = adapters.dtype_of(case.weights if case.method == "full" else setting.compute)
+    attention = register_packed_attention() if case.way == OURS else "sdpa"
+    dtype = torch_dtype(case.weights if case.method == "full" else setting.compute)
     torch.manual_seed(0)
     folder = setting.folder
     if case.method == "qlora":  # only a loader quantises
         folder = folder or _saved(setting)
-        options = {"quantization_config": adapters.quantisation(setting.compute, sharded=False)}
+        options = {"quantization_config": quantisation_config(setting.compute, sharded=False)}
         if setting.device == "cuda":
             options["device_map"] = {"": 0}
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=attention, **options)
-        guards.keep_four_bit(model)
+        keep_four_bit(model)
         return model
     if folder is not None:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=attention)
@@ -134,21 +144,21 @@ def _description(setting: Setting, case: Case, seed: int) -> RunDescription:
     return dataclasses.replace(described, global_batch=setting.step, master_weights=weights)
 
 
-def _ours(setting: Setting, case: Case, model: Any, examples: list[encoding.Example], seed: int) -> Any:
+def _ours(setting: Setting, case: Case, model: Any, examples: list[Example], seed: int) -> Any:
     """The trainer as ``finetune`` builds it."""
     description = _description(setting, case, seed)
     steps = setting.warming + setting.steps
-    layout = batches.lay_out(
+    layout = lay_out(
         [len(example) for example in examples], case.max_length, setting.step, max_steps=steps,
         micro_batch=case.micro_batch, seed=seed,
     )  # fmt: skip
-    options = trainers.arguments(description, setting.device, setting.compute, layout)
+    options = trainer_arguments(description, setting.device, setting.compute, layout)
     options.output_dir = str(setting.scratch)
     if case.checkpointing is not None:
         options.activation_checkpointing = options.gradient_checkpointing = case.checkpointing
     if case.optimiser:
         options.optim = case.optimiser
-    return trainers.build(description, model, setting.tokenizer, examples, layout, options, [], lambda line: None)
+    return build_trainer(description, model, setting.tokenizer, examples, layout, options, [], lambda line: None)
 
 
 def _shared(setting: Setting, case: Case, seed: int, accumulation: int) -> dict[str, Any]:
@@ -197,7 +207,7 @@ def _plain(setting: Setting, case: Case, model: Any, drawn: list[int], seed: int
         whole = len(order) // case.micro_batch * case.micro_batch
         each = [order[start : start + case.micro_batch] for start in range(0, whole, case.micro_batch)]
         random.Random(seed).shuffle(each)
-        drawn = [index for one in each for index in one]
+        drawn = [index for members in each for index in members]
     count = (setting.warming + setting.steps) * setting.step
     drawn = (drawn * (1 + count // len(drawn)))[:count]
     rows = [{"input_ids": e.input_ids, "labels": e.labels} for e in map(setting.examples.__getitem__, drawn)]
@@ -211,15 +221,15 @@ def _plain(setting: Setting, case: Case, model: Any, drawn: list[int], seed: int
         lengths = torch.tensor([len(one["input_ids"]) for one in some])
         ids = padded("input_ids", padding)
         mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
-        return {"input_ids": ids, "labels": padded("labels", encoding.IGNORE_INDEX), "attention_mask": mask}
+        return {"input_ids": ids, "labels": padded("labels", IGNORE_INDEX), "attention_mask": mask}
 
     arguments = TrainingArguments(train_sampling_strategy="sequential", **_shared(setting, case, seed, passes))
     if case.method == "qlora":
         from peft import get_peft_model
 
         model.enable_input_require_grads()
-        model = get_peft_model(model, adapters.lora_config(_description(setting, case, seed)))
-        adapters.to_float(model)
+        model = get_peft_model(model, lora_config(_description(setting, case, seed)))
+        cast_trained_to_fp32(model)
     return Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collate)
 
 
@@ -236,7 +246,7 @@ def _trl(setting: Setting, case: Case, model: Any, drawn: list[int], seed: int) 
     data = datasets.Dataset.from_dict({"input_ids": [e.input_ids for e in some], "labels": [e.labels for e in some]})
     arguments = SFTConfig(packing=True, packing_strategy="bfd", max_length=case.max_length,
                           **_shared(setting, case, seed, passes))  # fmt: skip
-    peft = adapters.lora_config(_description(setting, case, seed))
+    peft = lora_config(_description(setting, case, seed))
     return SFTTrainer(model=model, args=arguments, train_dataset=data, processing_class=setting.tokenizer,
                       peft_config=peft)  # fmt: skip
 

@@ -42,9 +42,14 @@ from _trainers import BATCH, GROUPED, OURS, PADDED, TRL, Case, Ran, Setting, mod
 from mammoth_utils import paths
 from mammoth_utils.base_models import Architecture
 from mammoth_utils.silence_libraries import silent_import, silent_training
-from mammoth_utils.training.loop import guards
-from mammoth_utils.training.loop import model as adapters
-from mammoth_utils.training.loop.attention import has_varlen
+from mammoth_utils.training import (
+    LOSS_TOLERANCE,
+    check_packing,
+    choose_precision,
+    has_varlen_kernel,
+    prepare_tokenizer,
+    torch_dtype,
+)
 
 CPU_CASES = (
     Case("ours", OURS),
@@ -82,7 +87,7 @@ def setting_of(size: str, arguments: argparse.Namespace, scratch: Path) -> Setti
     config, folder = config_of(size, arguments.parameters)
     if arguments.rehearse:
         config.update(SMALL_WIDTH)
-    tokenizer = adapters.prepare_tokenizer(AutoTokenizer.from_pretrained(paths.miniature_models() / "llama-1m"))
+    tokenizer = prepare_tokenizer(AutoTokenizer.from_pretrained(paths.miniature_models() / "llama-1m"))
     miniature = folder is not None
     examples = miniature_rationales(tokenizer) if miniature else mathinstruct_like(arguments.pool, config.vocab_size)
     weights = Architecture.from_config(config.to_dict()).parameters
@@ -98,7 +103,7 @@ def setting_of(size: str, arguments: argparse.Namespace, scratch: Path) -> Setti
         steps=arguments.steps * (8 if miniature else 1),
         warming=arguments.warming * (2 if miniature else 1),
         device=arguments.device,
-        compute=arguments.compute or guards.precision(arguments.device).compute,
+        compute=arguments.compute or choose_precision(arguments.device).compute,
         scratch=scratch,
     )
 
@@ -125,10 +130,10 @@ def packed_drift(setting: Setting, case: Case) -> dict[str, Any]:
         ValueError: If that is more than rounding: there is nothing to compare then.
     """
     model = model_of(setting, case)
-    kernel = has_varlen(model.device) and setting.compute != "fp32"
-    autocast = torch.autocast(setting.device, adapters.dtype_of(setting.compute), enabled=setting.compute != "fp32")
+    kernel = has_varlen_kernel(model.device) and setting.compute != "fp32"
+    autocast = torch.autocast(setting.device, torch_dtype(setting.compute), enabled=setting.compute != "fp32")
     with autocast:
-        drift = guards.packed_equals_unpacked(model, setting.examples[:6], guards.TOLERANCE[setting.compute])
+        drift = check_packing(model, setting.examples[:6], LOSS_TOLERANCE[setting.compute])
     return {"name": "training", "scale": setting.name, "contestant": "packed minus unpacked", "nats": round(drift, 7),
             "kernel": "varlen" if kernel else "by document", "device": setting.device, "peers": {}}  # fmt: skip
 

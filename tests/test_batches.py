@@ -99,7 +99,7 @@ def test_a_layout_that_cannot_be_is_refused(options, said):
 def test_the_data_set_gives_the_rows_in_order_with_their_borders():
     examples = [encoding.Example([1, 2, 3 + n], [7 + n, 9]) for n in range(6)]
     layout = batches.lay_out([5] * 6, 10, 3, epochs=1)
-    data = batches.dataset(layout, examples)
+    data = batches.make_dataset(layout, examples)
     assert len(data) == len(layout.rows) == 4
     for row, members in zip(data, layout.rows, strict=True):
         assert row["input_ids"] == [token for index in members for token in examples[index].input_ids]

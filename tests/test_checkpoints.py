@@ -62,7 +62,7 @@ def test_shards_that_lack_a_trained_weight_are_passed_over_aloud_for_the_checkpo
     checkpoints.commit(sharded(tmp_path, 2), tmp_path, 2)
     listed(sharded(tmp_path, 3, **how), tmp_path)
     lines = []
-    assert checkpoints.last_complete(tmp_path, lines.append).name == "checkpoint-2"
+    assert checkpoints.find_checkpoint(tmp_path, lines.append).name == "checkpoint-2"
     assert "checkpoint-3 is passed over" in lines[0]
     assert said in lines[0]
 
@@ -74,7 +74,7 @@ def test_shards_that_lack_a_trained_weight_take_no_good_checkpoints_place(tmp_pa
         checkpoints.commit(sharded(tmp_path, step), tmp_path, 2)
     with pytest.raises(RuntimeError, match=f"checkpoint-3 was not written whole.*{said}"):
         checkpoints.commit(sharded(tmp_path, 3, **how), tmp_path, 2)
-    assert [folder.name for folder in checkpoints.numbered(tmp_path)] == ["checkpoint-2", "checkpoint-1"]
+    assert [folder.name for folder in checkpoints.list_checkpoints(tmp_path)] == ["checkpoint-2", "checkpoint-1"]
 
 
 @pytest.mark.parametrize("part", checkpoints.SHARDS)

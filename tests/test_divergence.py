@@ -76,7 +76,7 @@ def test_a_loss_or_gradient_that_is_no_number_stops_the_run_at_its_step_with_its
     step = int(re.match(r"step (\d+) has no finite loss", message).group(1))
     assert 2 < step < STEPS
     assert f"The last good checkpoint is checkpoint-{step - 1}" in message
-    kept = checkpoints.numbered(description.folder / "checkpoints")
+    kept = checkpoints.list_checkpoints(description.folder / "checkpoints")
     assert [folder.name for folder in kept] == [f"checkpoint-{step - 1}", f"checkpoint-{step - 2}"]
     for folder in kept:
         assert not checkpoints.faults(folder)
@@ -95,7 +95,7 @@ def test_a_loss_that_is_no_number_in_one_process_stops_all(here, base, monkeypat
     raised = [line for line in lines if "FloatingPointError: step" in line]
     assert raised, "and none is left to wait for the other"
     step = int(re.search(r"step (\d+) has no finite loss", raised[0]).group(1))
-    last = checkpoints.last_complete(description.folder / "checkpoints")
+    last = checkpoints.find_checkpoint(description.folder / "checkpoints")
     assert last.name == f"checkpoint-{step - 1}"
     assert not (description.folder / "record.json").exists()
 

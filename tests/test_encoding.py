@@ -132,7 +132,7 @@ def test_columns_say_where_each_document_ends(tokenizer):
 
 def test_a_marked_row_shows_what_the_loss_sees(tokenizer):
     row = tiny_base.rows(2)[1]
-    shown = encoding.marked(row, tokenizer)
+    shown = encoding.mark_rationale(row, tokenizer)
     assert shown.prompt == "<s>" + prompts.alpaca(row["instruction"])
     assert shown.trained == row["output"] + "</s>"
     assert "<mark># add the numbers" in shown._repr_html_()

@@ -9,7 +9,7 @@ import tiny_base
 
 from mammoth_utils.training import describe, finetune
 from mammoth_utils.training.loop import batches, encoding, guards
-from mammoth_utils.training.loop import model as adapters
+from mammoth_utils.training.loop import model as models
 
 torch = pytest.importorskip("torch")
 
@@ -81,9 +81,9 @@ def test_a_loss_on_another_scale_is_stopped_at_its_first_step(base, monkeypatch)
 
 @pytest.mark.parametrize(("found", "expected"), [(float("nan"), 2.0), (2.0, float("inf")), (2.0, 2.1)])
 def test_a_first_loss_that_is_no_number_or_too_far_off_is_stopped(found, expected):
-    assert guards.first_loss(2.0, 2.00001, 1e-3) == pytest.approx(1e-5)
+    assert guards.check_first_loss(2.0, 2.00001, 1e-3) == pytest.approx(1e-5)
     with pytest.raises(ValueError, match="labels, another template, another scale of the loss or another type"):
-        guards.first_loss(found, expected, 1e-3)
+        guards.check_first_loss(found, expected, 1e-3)
 
 
 # --- shards ---------------------------------------------------------------------------------------------------------
@@ -92,30 +92,30 @@ def test_a_first_loss_that_is_no_number_or_too_far_off_is_stopped(found, expecte
 def test_shards_that_are_not_the_model_are_stopped(base):
     from mammoth_utils.training.loop import losses
 
-    model = adapters.load_model(run(base), "fp32")
+    model = models.load_model(run(base), "fp32")
     examples, _ = encoding.encode_rows(tiny_base.rows(2), tiny_base.tokenizer(), 1000)
     before = losses.mean_loss(model, examples)
-    assert guards.same_loss(before, losses.mean_loss(model, examples), 1e-6) == 0
+    assert guards.check_sharded_loss(before, losses.mean_loss(model, examples), 1e-6) == 0
     with torch.no_grad():  # a layer that stayed as another process had initialised it
         torch.nn.init.normal_(model.model.layers[1].mlp.down_proj.weight, std=0.5)
     with pytest.raises(ValueError, match="the shards are not the model that was loaded; -p sharding none"):
-        guards.same_loss(before, losses.mean_loss(model, examples), 1e-3)
+        guards.check_sharded_loss(before, losses.mean_loss(model, examples), 1e-3)
     with pytest.raises(ValueError, match="is nan now"):
-        guards.same_loss(before, float("nan"), 1e-3)
+        guards.check_sharded_loss(before, float("nan"), 1e-3)
 
 
 # --- types ----------------------------------------------------------------------------------------------------------
 
 
 def test_weights_that_are_trained_in_16_bit_are_stopped_unless_they_were_asked_for(base):
-    model = adapters.load_model(run(base), "bf16")
-    guards.dtypes(model, "full", "bf16")
+    model = models.load_model(run(base), "bf16")
+    guards.check_dtypes(model, "full", "bf16")
     model.to(torch.bfloat16)
     with pytest.raises(
         ValueError, match="is trained in torch.bfloat16, expected torch.float32.*-p master_weights bf16"
     ):
-        guards.dtypes(model, "full", "bf16")
-    guards.dtypes(model, "full", "bf16", master_weights="bf16")
+        guards.check_dtypes(model, "full", "bf16")
+    guards.check_dtypes(model, "full", "bf16", master_weights="bf16")
 
 
 @pytest.mark.parametrize("method", ["lora", "qlora"])
@@ -123,22 +123,22 @@ def test_adapters_in_16_bit_and_a_base_in_another_type_than_the_run_computes_in_
     from peft import get_peft_model
 
     description = dataclasses.replace(describe("1m", base=str(base), method=method), lora_rank=4)
-    model = get_peft_model(adapters.load_model(description, "bf16"), adapters.lora_config(description))
-    adapters.to_float(model)
-    guards.dtypes(model, method, "bf16")
+    model = get_peft_model(models.load_model(description, "bf16"), models.lora_config(description))
+    models.cast_trained_to_fp32(model)
+    guards.check_dtypes(model, method, "bf16")
     name, adapter = next((name, one) for name, one in model.named_parameters() if one.requires_grad)
     adapter.data = adapter.data.bfloat16()
     with pytest.raises(ValueError, match=f"{name} is trained in torch.bfloat16"):
-        guards.dtypes(model, method, "bf16")
+        guards.check_dtypes(model, method, "bf16")
     if method == "qlora":
         for one in model.parameters():
             one.data = one.data.bfloat16() if one.requires_grad else one.data
-        guards.dtypes(model, method, "bf16", sharded=True)
-    adapters.to_float(model)
+        guards.check_dtypes(model, method, "bf16", sharded=True)
+    models.cast_trained_to_fp32(model)
     norm = next(one for name, one in model.named_parameters() if name.endswith("norm.weight"))
     norm.data = norm.data.float()
     with pytest.raises(ValueError, match="of the frozen base is torch.float32, expected torch.bfloat16"):
-        guards.dtypes(model, method, "bf16")
+        guards.check_dtypes(model, method, "bf16")
 
 
 # --- padding --------------------------------------------------------------------------------------------------------
@@ -148,13 +148,13 @@ def test_labels_on_padding_are_stopped():
     ids = torch.tensor([[5, 6, 7, 2], [5, 7, 2, 2]])
     mask = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
     hidden = ids.masked_fill(mask == 0, encoding.IGNORE_INDEX)
-    guards.padding({"labels": hidden, "attention_mask": mask})
+    guards.check_padding({"labels": hidden, "attention_mask": mask})
     with pytest.raises(
         ValueError, match="1 labels stand on padding: the model would learn to write it and not to stop"
     ):
-        guards.padding({"labels": ids, "attention_mask": mask})
+        guards.check_padding({"labels": ids, "attention_mask": mask})
     with pytest.raises(ValueError, match="no label at all"):
-        guards.padding({"labels": torch.full_like(ids, encoding.IGNORE_INDEX), "attention_mask": mask})
+        guards.check_padding({"labels": torch.full_like(ids, encoding.IGNORE_INDEX), "attention_mask": mask})
 
 
 def test_padding_that_no_document_owns_is_stopped_in_a_flattened_row(base):
@@ -164,10 +164,10 @@ def test_padding_that_no_document_owns_is_stopped_in_a_flattened_row(base):
     row = {key: values[0] for key, values in encoding.columns([examples]).items()}
     collate = DataCollatorForLanguageModeling(pad_token_id=2, padding_free=True)
     inputs = collate([row])
-    guards.padding(inputs)
+    guards.check_padding(inputs)
     longer = {key: torch.nn.functional.pad(inputs[key], (0, 3), value=2) for key in ("input_ids", "labels")}
     with pytest.raises(ValueError, match=r"3 tokens of a row of \d+ belong to no document: padding read as text"):
-        guards.padding(inputs | longer)
+        guards.check_padding(inputs | longer)
     del inputs["cu_seq_lens_q"]
     with pytest.raises(ValueError, match="does not say what is padding"):
-        guards.padding(inputs)
+        guards.check_padding(inputs)

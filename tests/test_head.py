@@ -9,8 +9,9 @@ import pytest
 import tiny_base
 
 from mammoth_utils.training import describe
-from mammoth_utils.training.loop import attention, batches, curve, encoding, output_head
-from mammoth_utils.training.loop import model as adapters
+from mammoth_utils.training.loop import batches, curve, encoding, output_head, tokenizer
+from mammoth_utils.training.loop import model as models
+from mammoth_utils.training.loop import packed_attention as attention
 
 torch = pytest.importorskip("torch")
 from mammoth_utils.training.loop import trainer as trainers  # noqa: E402
@@ -31,14 +32,14 @@ def made(base, examples, tmp_path, monkeypatch):
             describe("1m", base=str(base), method=method, max_length=400, learning_rate=5e-3), global_batch=6
         )
         layout = batches.lay_out([len(example) for example in examples], 400, 6, max_steps=2)
-        options = trainers.arguments(description, "cpu", compute, layout)
+        options = trainers.trainer_arguments(description, "cpu", compute, layout)
         options.logging_steps = 1
         torch.manual_seed(0)
-        model = adapters.load_model(description, compute)
+        model = models.load_model(description, compute)
         log = curve.Curve(tmp_path / f"{len(os.listdir(tmp_path))}.jsonl", lambda row: None)
         recorder = curve.recorder(log, 0)
-        trainer = trainers.build(description, model, adapters.load_tokenizer(description), examples, layout, options,
-                                 [recorder], print)  # fmt: skip
+        tokens = tokenizer.load_tokenizer(description)
+        trainer = trainers.build_trainer(description, model, tokens, examples, layout, options, [recorder], print)
         return trainer, log
 
     return build
@@ -102,7 +103,7 @@ def test_one_optimiser_step_equals_the_one_over_documents_one_at_a_time(made, ex
     before = weights(trainer).clone()
     trainer.optimizer = torch.optim.SGD(trainer.model.parameters(), lr=1.0)
     trainer.train()
-    plain = adapters.load_model(describe("1m", base=str(base)), "fp32")
+    plain = models.load_model(describe("1m", base=str(base)), "fp32")
     plain.set_attn_implementation("eager")
     optimiser = torch.optim.SGD(plain.parameters(), lr=1.0)
     layout = batches.lay_out([len(example) for example in examples], 400, 6, max_steps=2)
@@ -161,11 +162,11 @@ def test_a_model_that_scores_other_positions_is_refused(examples):
 def test_the_variable_length_kernel_is_for_cards_from_ampere_on(kind, capability, expected, monkeypatch):
     asked = []
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: asked.append(device) or capability)
-    attention.has_varlen.cache_clear()
+    attention.has_varlen_kernel.cache_clear()
     device = torch.device(kind, 0) if kind == "cuda" else torch.device(kind)
-    assert [attention.has_varlen(device) for _ in range(3)] == [expected] * 3
+    assert [attention.has_varlen_kernel(device) for _ in range(3)] == [expected] * 3
     assert len(asked) == (kind == "cuda"), "decided once"
-    attention.has_varlen.cache_clear()
+    attention.has_varlen_kernel.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -180,7 +181,7 @@ def test_the_kernel_is_chosen_by_the_type_of_the_values(has, dtype, expected, mo
     def varlen(query, *rest):
         taken.append(("varlen", query.dtype))
 
-    monkeypatch.setattr(attention, "has_varlen", lambda device: has)
+    monkeypatch.setattr(attention, "has_varlen_kernel", lambda device: has)
     monkeypatch.setattr(attention, "_varlen", varlen)
     monkeypatch.setattr(attention, "_by_document", lambda *rest: taken.append(("document", rest[2].dtype)))
     wide = torch.zeros(1, 2, 6, 4)

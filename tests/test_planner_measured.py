@@ -107,7 +107,7 @@ def test_a_run_measured_now_is_within_the_same_bounds(wanted, tmp_path):
     """Weights, gradients and states to the byte, saved activations within 5 %, the process's peak within 15 %."""
     from mammoth_utils.training.loop import guards
 
-    if guards.precision("cpu").compute != "bf16":
+    if guards.choose_precision("cpu").compute != "bf16":
         pytest.skip("this processor emulates 16 bit, and its libraries hold more beside it")
     names = ("shape", "method", "checkpointing")
     case = next(one for one in measuring.cases() if tuple(one[name] for name in names) == wanted)
@@ -132,7 +132,7 @@ def test_what_a_forward_pass_saves_is_the_formula_to_the_byte_on_random_shapes(m
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from mammoth_utils.training.loop import output_head
-    from mammoth_utils.training.loop.attention import register, row_inputs
+    from mammoth_utils.training.loop.packed_attention import register_packed_attention, row_inputs
 
     draw, lengths, vocabulary, rank, labels = random.Random(0), [50, 47, 40], 300, 12, 61
     width = memory.BYTES[compute]
@@ -146,7 +146,7 @@ def test_what_a_forward_pass_saves_is_the_formula_to_the_byte_on_random_shapes(m
             num_hidden_layers=shape.layers, num_attention_heads=heads, num_key_value_heads=kv, head_dim=head_dim,
         )  # fmt: skip
         stored = torch.float32 if method == "full" or compute == "fp32" else torch.bfloat16
-        model = AutoModelForCausalLM.from_config(config, dtype=stored, attn_implementation=register())
+        model = AutoModelForCausalLM.from_config(config, dtype=stored, attn_implementation=register_packed_attention())
         if method == "lora":
             lora = LoraConfig(r=rank, lora_dropout=dropout, target_modules="all-linear", task_type="CAUSAL_LM")
             model = get_peft_model(model, lora)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
 import json
 import re
 import shutil
@@ -19,7 +18,7 @@ from test_hub import python
 
 from mammoth_utils import hub, licences, prompts, records, scales
 from mammoth_utils.curation.sources import release
-from mammoth_utils.training import describe, finetune
+from mammoth_utils.training import describe, finetune, training_run
 from mammoth_utils.training.export import merge_adapter, model_card, publish
 
 BASE, OURS = "meta-llama/Llama-2-7b-hf", "someone/mammoth-test"
@@ -48,9 +47,8 @@ def served(runs):
 
 
 def command(served, folder: Path, *arguments: str, token: str = ""):
-    code = (
-        f"import sys\nfrom mammoth_utils.training import publish\nsys.exit(publish.main({list(map(str, arguments))!r}))"
-    )
+    words = list(map(str, arguments))
+    code = f"import sys\nfrom mammoth_utils.training.export import publish\nsys.exit(publish.main({words!r}))"
     return python(served, folder, code, **({"HF_TOKEN": token} if token else {}))
 
 
@@ -111,7 +109,8 @@ BY_NAME = """
 import sys
 sys.path.insert(0, {tests!r})
 import dataclasses, tiny_base
-from mammoth_utils.training import describe, finetune, publish
+from mammoth_utils.training import describe, finetune
+from mammoth_utils.training.export import publish
 description = describe("7b", method="lora", devices="cpu", max_length=320, max_steps=2, name="by-name")
 finetune(dataclasses.replace(description, global_batch=4), tiny_base.rows(8))
 sys.exit(publish.main([str(description.folder), {name!r}, "--adapter"]))
@@ -181,7 +180,7 @@ def _merged_past_the_command(folder):
 def _merged_later(folder):
     """A large base's run: what it recorded when it ended, then merged by the command, then changed."""
     record = records.read_json(folder / "record.json")
-    record["merging"] = {"command": merge_adapter.command(folder, "cpu"), "needs": "5 GB"}
+    record["merging"] = {"command": merge_adapter.merge_command(folder, "cpu"), "needs": "5 GB"}
     record["model"]["folders"] = ["adapter"]
     records.write_json(folder / "record.json", record)
     shutil.rmtree(folder / "model")
@@ -396,9 +395,8 @@ def test_a_run_records_the_files_that_its_data_set_was_read_from(runs_dir):
     place.mkdir(parents=True)
     sources = [{"name": "GSM8K (CoT)", "files": {"train/gsm8k_train.jsonl.gz": "0" * 64}}, {"name": "MATH (CoT)"}]
     (place / "record.json").write_text(json.dumps({"sources": sources}))
-    finetune = importlib.import_module("mammoth_utils.training.loop.finetune")  # the package hands on the function
-    assert finetune._files("mine") == {"GSM8K (CoT)": ["train/gsm8k_train.jsonl.gz"]}
-    assert finetune._files("elsewhere") == {}
+    assert training_run._files("mine") == {"GSM8K (CoT)": ["train/gsm8k_train.jsonl.gz"]}
+    assert training_run._files("elsewhere") == {}
 
 
 def test_every_run_leaves_its_card_beside_its_weights(runs):

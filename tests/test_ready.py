@@ -18,8 +18,9 @@ from mammoth_utils.curation import mixtures
 from mammoth_utils.curation.sources import release
 from mammoth_utils.training import NotReadyError, check_readiness, finetune, readiness
 from mammoth_utils.training.description import RunDescription
-from mammoth_utils.training.loop import encoding, guards, model
-from mammoth_utils.training.loop.run_folder import claim
+from mammoth_utils.training.loop import encoding, guards
+from mammoth_utils.training.loop.run_folder import claim_folder
+from mammoth_utils.training.loop.tokenizer import load_tokenizer
 from mammoth_utils.training.plan import planner, this_machine
 from mammoth_utils.training.readiness import bytes_written, loading_memory
 
@@ -401,8 +402,8 @@ def test_force_is_no_part_of_what_a_run_is(seven, monkeypatch):
     base = str(seven / LLAMA)
     forced, plain = describe("7b", base=base, force=True), describe("7b", base=base)
     assert forced.as_dict() == plain.as_dict()
-    assert claim(plain, tiny_base.rows(4)) is None
-    assert claim(forced, tiny_base.rows(4)) is None, "the same folder, the same run"
+    assert claim_folder(plain, tiny_base.rows(4)) is None
+    assert claim_folder(forced, tiny_base.rows(4)) is None, "the same folder, the same run"
     stored = records.read_json(plain.folder / "run.json")
     assert not RunDescription.from_dict(stored).force
     monkeypatch.setenv("MAMMOTH_FORCE", "1")
@@ -463,16 +464,16 @@ def test_a_tokenizer_without_a_padding_token_gets_one_that_adds_no_row(seven):
 
     bare = AutoTokenizer.from_pretrained(seven / LLAMA)
     assert bare.pad_token_id is None, "as Llama 2's"
-    with pytest.raises(ValueError, match="no padding token; adapters.prepare_tokenizer gives it one"):
-        guards.tokenizer_fits(bare, hub_bases.VOCABULARY)
-    tokenizer = model.load_tokenizer(describe("7b", base=str(seven / LLAMA)))
+    with pytest.raises(ValueError, match="no padding token; tokenizer.prepare_tokenizer gives it one"):
+        guards.check_tokenizer(bare, hub_bases.VOCABULARY)
+    tokenizer = load_tokenizer(describe("7b", base=str(seven / LLAMA)))
     assert tokenizer.pad_token == "<unk>"
     assert len(tokenizer) == hub_bases.VOCABULARY, "no row is added, as the authors did"
-    guards.tokenizer_fits(tokenizer, hub_bases.VOCABULARY)
+    guards.check_tokenizer(tokenizer, hub_bases.VOCABULARY)
 
 
 def test_rationales_round_trip_behind_their_prompts_under_a_sentencepiece_like_tokenizer(seven):
-    tokenizer = model.load_tokenizer(describe("7b", base=str(seven / LLAMA)))
+    tokenizer = load_tokenizer(describe("7b", base=str(seven / LLAMA)))
     for row in tiny_base.rows(6):
         prompt, answer = encoding.encode(prompts.alpaca(row["instruction"]), row["output"], tokenizer)
         assert prompt == tokenizer(prompts.alpaca(row["instruction"])).input_ids

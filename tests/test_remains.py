@@ -9,7 +9,7 @@ import pytest
 import tiny_base
 
 from mammoth_utils import records
-from mammoth_utils.training import describe, finished, tokenizer_here
+from mammoth_utils.training import describe, find_record, find_tokenizer
 from mammoth_utils.training.loop import run_folder
 
 pytest.importorskip("torch")
@@ -25,7 +25,9 @@ def there(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     tiny_base.base(tmp_path / "bases" / NAME)
     description = describe("7b", method="lora", name="a")
-    run_folder.claim(dataclasses.replace(description, sharding="fsdp2", method_reason="it fits"), tiny_base.rows(4))
+    run_folder.claim_folder(
+        dataclasses.replace(description, sharding="fsdp2", method_reason="it fits"), tiny_base.rows(4)
+    )
     records.write_record(description.folder, {"name": "a"})
     return description
 
@@ -38,35 +40,35 @@ def bases(there):
 def test_a_finished_run_is_found_with_its_base_and_without(there, gone):
     if gone:
         shutil.rmtree(bases(there) / "meta-llama")
-    assert finished(there)["name"] == "a"
-    assert run_folder.claim(there, tiny_base.rows(4))["name"] == "a", "and read when the rows are the same"
-    assert finished(there, resume=False) is None
+    assert find_record(there)["name"] == "a"
+    assert run_folder.claim_folder(there, tiny_base.rows(4))["name"] == "a", "and read when the rows are the same"
+    assert find_record(there, resume=False) is None
 
 
 def test_an_unfinished_run_and_none_at_all_have_something_to_train(there):
     (there.folder / "record.json").unlink()
-    assert finished(there) is None
+    assert find_record(there) is None
     shutil.rmtree(there.folder)
-    assert finished(there) is None
+    assert find_record(there) is None
 
 
 def test_a_finished_run_on_a_base_that_has_changed_here_is_made_again(there):
     config = bases(there) / NAME / "config.json"
     config.write_text(config.read_text() + "\n")
-    assert finished(there) is None
-    assert run_folder.claim(there, tiny_base.rows(4)) is None
+    assert find_record(there) is None
+    assert run_folder.claim_folder(there, tiny_base.rows(4)) is None
     assert there.folder.with_name("a.old-1").is_dir()
 
 
 def test_another_run_under_the_same_name_is_refused_before_anything_is_asked_of_the_machine(there):
     with pytest.raises(records.RunMismatchError, match="seed: there 0, asked 7"):
-        finished(dataclasses.replace(there, seed=7))
+        find_record(dataclasses.replace(there, seed=7))
 
 
 @pytest.mark.parametrize("rows", [4, 6])
 def test_a_run_that_is_made_again_is_cut_as_it_is_now(there, rows):
     """What a finished run was cut by is a remark of that run alone."""
-    assert run_folder.claim(there, tiny_base.rows(rows), resume=False) is None
+    assert run_folder.claim_folder(there, tiny_base.rows(rows), resume=False) is None
     assert records.read_json(there.folder / "run.json")["sharding"] == there.sharding == "none"
     assert there.folder.with_name("a.old-1").is_dir()
 
@@ -74,17 +76,17 @@ def test_a_run_that_is_made_again_is_cut_as_it_is_now(there, rows):
 def test_an_unfinished_run_does_not_go_on_cut_in_another_way(there):
     (there.folder / "record.json").unlink()
     with pytest.raises(records.RunMismatchError, match="sharding: there 'fsdp2', asked 'none'"):
-        run_folder.claim(there, tiny_base.rows(4))
+        run_folder.claim_folder(there, tiny_base.rows(4))
 
 
 @pytest.mark.parametrize(("left", "found"), [("model", True), ("adapter", True), (None, False)])
 def test_the_tokenizer_is_the_bases_or_the_copy_that_the_run_left(there, left, found):
     text = "What is 7 plus 5?"
-    ids = tokenizer_here(there)(text).input_ids
+    ids = find_tokenizer(there)(text).input_ids
     if left:
         shutil.copytree(bases(there) / NAME, there.folder / left)
     shutil.rmtree(bases(there) / "meta-llama")
-    here = tokenizer_here(there)
+    here = find_tokenizer(there)
     assert (here is not None) == found
     if found:
         assert here(text).input_ids == ids

@@ -14,10 +14,10 @@ import tiny_base
 
 from mammoth_utils import paths, prompts, records
 from mammoth_utils.training import describe, finetune
-from mammoth_utils.training.export import merge_adapter, verify_losses
-from mammoth_utils.training.export import verify_tensors as whole
+from mammoth_utils.training.export import merge_adapter, model_folder, saved_run, verify_losses, verify_tensors
 from mammoth_utils.training.loop import checkpoints, encoding, guards, losses
-from mammoth_utils.training.loop import model as adapters
+from mammoth_utils.training.loop import model as models
+from mammoth_utils.training.loop.tokenizer import load_tokenizer
 
 torch = pytest.importorskip("torch")
 REPACKS = "avx512_bf16" in records.processor() or "amx_bf16" in records.processor()
@@ -41,13 +41,13 @@ def adapted(description, compute: str = "bf16", strength: float = 0.05):
     from peft import get_peft_model
 
     torch.manual_seed(1)
-    model = adapters.load_model(description, compute)
-    model = get_peft_model(model, adapters.lora_config(description))
+    model = models.load_model(description, compute)
+    model = get_peft_model(model, models.lora_config(description))
     for name, parameter in model.named_parameters():
         if "lora_" in name:
             parameter.data = strength * torch.randn(parameter.shape)
-    target = adapters.save(description.folder / "adapter", model, adapters.load_tokenizer(description), description)
-    adapters.point_to_base(target, description.base_path)
+    target = model_folder.save(description.folder / "adapter", model, load_tokenizer(description), description)
+    model_folder.point_to_base(target, description.base_path)
     records.write_json(description.folder / "run.json", description.as_dict())
     records.write_json(description.folder / "record.json", {"environment": {"dtype": compute}})
     return model.eval()
@@ -71,10 +71,10 @@ def test_merging_one_matrix_at_a_time_gives_what_peft_gives_with_all_in_memory(r
 
     description = described(base, method, size)
     adapted(description, compute)
-    place = merge_adapter.merge(description.folder)
-    options = {"dtype": adapters.dtype_of(compute)}
+    place = merge_adapter.merge_adapter(description.folder)
+    options = {"dtype": models.torch_dtype(compute)}
     if method == "qlora":
-        options["quantization_config"] = adapters.quantisation(compute, sharded=False)
+        options["quantization_config"] = models.quantisation_config(compute, sharded=False)
     whole = AutoModelForCausalLM.from_pretrained(base, **options)
     whole = (whole.dequantize() if method == "qlora" else whole).float()
     whole = PeftModel.from_pretrained(whole, description.folder / "adapter").merge_and_unload().state_dict()
@@ -91,10 +91,10 @@ def test_a_qlora_adapter_is_folded_into_the_dequantised_base_and_not_into_the_ba
     for method in ("lora", "qlora"):
         description = described(base, method)
         adapted(description)
-        folded[method] = tensors(merge_adapter.merge(description.folder))["model.layers.0.mlp.up_proj.weight"]
+        folded[method] = tensors(merge_adapter.merge_adapter(description.folder))["model.layers.0.mlp.up_proj.weight"]
     stored = tensors(base)["model.layers.0.mlp.up_proj.weight"].bfloat16()
     assert not torch.allclose(folded["lora"], folded["qlora"], atol=1e-3)
-    rounded = merge_adapter.there_and_back(stored).float() - stored.float()
+    rounded = merge_adapter.quantise_and_dequantise(stored).float() - stored.float()
     assert torch.allclose(folded["qlora"] - folded["lora"], rounded, atol=1e-6)
 
 
@@ -107,7 +107,7 @@ def test_a_merged_model_is_what_any_server_loads(runs_dir, base, tmp_path):
     records.write_json(pieces / "tokenizer_config.json", settings | {"chat_template": "{{ 'the base asks so' }}"})
     description = described(pieces, "qlora", "7b")
     adapted(description)
-    place = merge_adapter.merge(description.folder)
+    place = merge_adapter.merge_adapter(description.folder)
     assert sorted(file.name for file in place.iterdir()) == [
         "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer.model",
         "tokenizer_config.json",
@@ -137,7 +137,7 @@ def test_a_servers_chat_gives_the_prompt_that_was_trained_on(runs_dir, base, tmp
         records.write_json(there / "tokenizer.json", tokenizer | {"post_processor": None})
     description = described(there, "lora")
     adapted(description)
-    tokenizer = AutoTokenizer.from_pretrained(merge_adapter.merge(description.folder))
+    tokenizer = AutoTokenizer.from_pretrained(merge_adapter.merge_adapter(description.folder))
     question = "What is 7 plus 5?\n{{ 1 }}" + prompts.POT_TRIGGER
     asked = tokenizer.apply_chat_template([{"role": "user", "content": question}], return_dict=False)
     assert asked == tokenizer(prompts.alpaca(question)).input_ids
@@ -151,8 +151,8 @@ def test_a_large_model_is_written_in_shards_with_their_index(runs_dir, base):
 
     description = described(base, "lora", "7b")
     adapted(description)
-    one = tensors(merge_adapter.merge(description.folder))
-    place = merge_adapter.merge(description.folder, shard_bytes=40_000)
+    one = tensors(merge_adapter.merge_adapter(description.folder))
+    place = merge_adapter.merge_adapter(description.folder, shard_bytes=40_000)
     index = records.read_json(place / "model.safetensors.index.json")
     files = sorted(file.name for file in place.glob("*.safetensors"))
     assert len(files) > 3
@@ -189,7 +189,7 @@ def test_every_form_of_a_base_is_read(runs_dir, base, tmp_path, form):
         assert len(list(there.glob("*.safetensors"))) > 1
     description = described(there, "lora")
     adapted(description)
-    merged = tensors(merge_adapter.merge(description.folder))
+    merged = tensors(merge_adapter.merge_adapter(description.folder))
     assert set(merged) == set(held)
     assert torch.equal(merged["model.embed_tokens.weight"], held["model.embed_tokens.weight"].bfloat16().float())
     if form == "an untied head":
@@ -254,7 +254,7 @@ def test_what_cannot_be_merged_is_refused_and_leaves_no_model(runs_dir, base, da
     adapted(description)
     damage(description)
     with pytest.raises((ValueError, FileNotFoundError)) as error:
-        merge_adapter.merge(description.folder)
+        merge_adapter.merge_adapter(description.folder)
     assert said in str(error.value)
     assert not (description.folder / "model").exists()
 
@@ -264,12 +264,12 @@ def test_a_disk_without_room_is_said_before_anything_is_written(runs_dir, base, 
     adapted(description)
     monkeypatch.setattr(merge_adapter.shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(1, 1, 1000))
     with pytest.raises(OSError, match=r"takes 0\.00 GB, the disk has 0\.00 GB left"):
-        merge_adapter.merge(description.folder)
+        merge_adapter.merge_adapter(description.folder)
     assert not list(description.folder.glob("model*"))
 
 
 def test_the_command_says_what_it_needs_and_merges(runs_dir, base, monkeypatch, capsys):
-    monkeypatch.setattr(verify_losses, "MERGED_UP_TO", 1000)
+    monkeypatch.setattr(saved_run, "MERGED_UP_TO", 1000)
     description = described(base, "qlora", "7b", max_steps=2, global_batch=4)
     finetune(description, tiny_base.rows(8))
     assert merge_adapter.main([str(description.folder), "--dry-run"]) == 0
@@ -284,13 +284,13 @@ def test_the_command_says_what_it_needs_and_merges(runs_dir, base, monkeypatch, 
 
 PEAK = """
 import resource, sys, pathlib
-from mammoth_utils.training import merging
+from mammoth_utils.training.export import merge_adapter as merging
 from transformers import AutoTokenizer, AutoModelForCausalLM
 import torch, bitsandbytes, peft
 folder = pathlib.Path(sys.argv[1])
-merging.there_and_back(torch.ones(64, 64))  # what the libraries hold once they have worked
+merging.quantise_and_dequantise(torch.ones(64, 64))  # what the libraries hold once they have worked
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-merging.merge(folder, shard_bytes=int(sys.argv[2]))
+merging.merge_adapter(folder, shard_bytes=int(sys.argv[2]))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
 """
 
@@ -302,7 +302,7 @@ def test_merging_takes_the_memory_that_it_says_and_far_less_than_the_model(runs_
     description = described(big, method, "7b")
     adapted(description)
     shard = 30_000_000
-    said = merge_adapter.needs(description.folder, shard_bytes=shard)
+    said = merge_adapter.estimate_needs(description.folder, shard_bytes=shard)
     command = [sys.executable, "-c", PEAK, str(description.folder), str(shard)]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=600, env=os.environ | {"OMP_NUM_THREADS": "1"}
@@ -320,7 +320,7 @@ def test_merging_takes_the_memory_that_it_says_and_far_less_than_the_model(runs_
 @pytest.fixture(scope="module")
 def learnt(tmp_path_factory):
     """A QLoRA run of the shipped base that learnt something: its folder and the losses of the trained net itself."""
-    measured, measure = [], verify_losses._trained
+    measured, measure = [], verify_losses.trained_losses
 
     def kept(*given):
         measured[:] = measure(*given)
@@ -328,7 +328,7 @@ def learnt(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path_factory.mktemp("runs")))
-        patch.setattr(verify_losses, "_trained", kept)
+        patch.setattr(verify_losses, "trained_losses", kept)
         description = describe("1m", method="qlora", max_steps=12, learning_rate=1e-2, name="a")
         record = finetune(description, tiny_base.rows(16))
         assert record["losses"]["last"] < record["losses"]["first"] - 1
@@ -342,25 +342,25 @@ def left(learnt, runs_dir):
     shutil.copytree(folder, runs_dir / "train" / "a")
     description = describe("1m", method="qlora", max_steps=12, learning_rate=1e-2, name="a")
     return description, trained, encoding.encode_rows(
-        tiny_base.rows(16), adapters.load_tokenizer(description), 1000
+        tiny_base.rows(16), load_tokenizer(description), 1000
     )[0]  # fmt: skip
 
 
 def test_what_a_run_leaves_gives_the_losses_of_the_net_that_was_trained(left):
     description, trained, examples = left
-    told = verify_losses.drift(description, trained, examples, records.read_json(description.folder / "record.json")
-                         ["environment"]["dtype"])  # fmt: skip
-    assert told["examples"] == 6
-    assert told["adapter_nats"] == 0, "the same arithmetic"
-    assert 0 < told["model_nats"] < told["tolerance_nats"] / 4
-    assert told | {"tensors": 28 * 2} == records.read_json(description.folder / "record.json")["drift"]
+    record = records.read_json(description.folder / "record.json")
+    drift = verify_losses.compare_reloaded(description, trained, examples, record["environment"]["dtype"])
+    assert drift.examples == 6
+    assert drift.adapter_nats == 0, "the same arithmetic"
+    assert 0 < drift.model_nats < drift.tolerance_nats / 4
+    assert drift.as_dict() | {"tensors": 28 * 2} == record["drift"]
 
 
 def test_adapter_and_merged_model_write_the_same_answers(left):
     description, _, _ = left
     computed = records.read_json(description.folder / "record.json")["environment"]["dtype"]
-    tokenizer, written = adapters.load_tokenizer(description), {}
-    for load in (verify_losses._reloaded_adapter, verify_losses._reloaded_model):
+    tokenizer, written = load_tokenizer(description), {}
+    for load in (verify_losses._reload_adapter, verify_losses._reload_model):
         model = load(description, computed, "cpu")
         model.set_attn_implementation("sdpa")
         written[load.__name__] = [
@@ -397,7 +397,7 @@ def test_a_model_that_is_not_the_trained_net_is_refused_with_the_mistakes_that_l
     description, trained, examples = left
     mistake(description)
     with pytest.raises(verify_losses.DriftError) as error:
-        verify_losses.drift(description, trained, examples, "bf16")
+        verify_losses.compare_reloaded(description, trained, examples, "bf16")
     said = str(error.value)
     assert f"{description.folder / 'model'} gives a loss of" in said, because
     assert "more than the 0.02 of rounding" in said
@@ -417,15 +417,15 @@ def test_an_adapter_folded_into_repacked_4_bit_layers_is_refused(runs_dir, base,
     trained = verify_losses.mean_losses(adapted(description), examples)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(guards, "keep_four_bit", lambda model: 0)
-        model = adapters.load_model(description, "bf16")
+        model = models.load_model(description, "bf16")
     model = PeftModel.from_pretrained(model, description.folder / "adapter")
     losses.mean_loss(model, examples[:2])  # the pass in evaluation mode
     merged = model.merge_and_unload().dequantize().float()
-    adapters.save(description.folder / "model", merged, adapters.load_tokenizer(description), description)
+    model_folder.save(description.folder / "model", merged, load_tokenizer(description), description)
     with pytest.raises(verify_losses.DriftError, match="never into 4-bit layers, which hold repacked weights"):
-        verify_losses.drift(description, trained, examples, "bf16")
-    merge_adapter.merge(description.folder)
-    assert verify_losses.drift(description, trained, examples, "bf16")["model_nats"] < 0.02
+        verify_losses.compare_reloaded(description, trained, examples, "bf16")
+    merge_adapter.merge_adapter(description.folder)
+    assert verify_losses.compare_reloaded(description, trained, examples, "bf16").model_nats < 0.02
 
 
 def test_an_adapter_that_was_not_saved_whole_is_refused(left):
@@ -434,13 +434,13 @@ def test_an_adapter_that_was_not_saved_whole_is_refused(left):
     with pytest.raises(
         verify_losses.DriftError, match=r"adapter gives a loss of .* not saved whole, or is loaded on another"
     ):
-        verify_losses.drift(description, trained, examples, "bf16")
+        verify_losses.compare_reloaded(description, trained, examples, "bf16")
 
 
 def test_an_adapter_on_another_base_than_its_own_is_refused(left):
     description, trained, examples = left
     with pytest.raises(verify_losses.DriftError, match="loaded on another base than it was trained on"):
-        verify_losses.drift(dataclasses.replace(description, base="coder-1m"), trained, examples, "bf16")
+        verify_losses.compare_reloaded(dataclasses.replace(description, base="coder-1m"), trained, examples, "bf16")
 
 
 @pytest.mark.parametrize("method", ["full", "lora", "qlora"])
@@ -464,7 +464,7 @@ def test_a_run_ends_with_the_proof_in_its_record(runs_dir, base, method, size):
 
 @pytest.mark.parametrize("method", ["full", "lora", "qlora"])
 def test_a_large_base_is_compared_in_memory_and_the_record_says_what_was_not_done(runs_dir, base, monkeypatch, method):
-    monkeypatch.setattr(verify_losses, "MERGED_UP_TO", 1000)
+    monkeypatch.setattr(saved_run, "MERGED_UP_TO", 1000)
     description = described(base, method, max_steps=2, learning_rate=5e-3)
     record = finetune(description, tiny_base.rows(8))
     kind, drift = "model" if method == "full" else "adapter", record["drift"]
@@ -479,22 +479,22 @@ def test_a_large_base_is_compared_in_memory_and_the_record_says_what_was_not_don
 
 
 def test_an_adapter_that_answers_otherwise_than_the_net_in_memory_is_refused(runs_dir, base, monkeypatch):
-    save = adapters.save
+    write = model_folder.save
 
     def with_another_alpha(*given):
-        place = save(*given)
+        place = write(*given)
         file = place / "adapter_config.json"
         records.write_json(file, records.read_json(file) | {"lora_alpha": 8000.0})
         return place
 
-    monkeypatch.setattr(verify_losses, "MERGED_UP_TO", 1000)
-    monkeypatch.setattr(adapters, "save", with_another_alpha)
+    monkeypatch.setattr(saved_run, "MERGED_UP_TO", 1000)
+    monkeypatch.setattr(model_folder, "save", with_another_alpha)
     with pytest.raises(verify_losses.DriftError, match="adapter gives a loss of"):
         finetune(described(base, "lora", max_steps=8, learning_rate=5e-3), tiny_base.rows(8))
 
 
 def test_a_large_base_is_left_unmerged_and_merged_later_with_record_and_card(runs_dir, base, monkeypatch, capsys):
-    monkeypatch.setattr(verify_losses, "MERGED_UP_TO", 1000)
+    monkeypatch.setattr(saved_run, "MERGED_UP_TO", 1000)
     record = finetune(described(base, "lora", max_steps=2, learning_rate=5e-3), tiny_base.rows(8))
     folder = runs_dir / "train" / "a"
     assert record["merging"]["command"] == f"python -m mammoth_utils.training.export.merge_adapter {folder}"
@@ -502,7 +502,7 @@ def test_a_large_base_is_left_unmerged_and_merged_later_with_record_and_card(run
     assert merge_adapter.main([str(folder)]) == 0
     later = records.read_json(folder / "record.json")
     told = later["merging"]
-    assert told["hash"] == checkpoints.weights_hash(folder / "model")
+    assert told["hash"] == model_folder.weights_hash(folder / "model")
     assert later["model"] == record["model"] | {"folders": ["adapter", "model"]}
     names = set(tensors(folder / "model"))
     assert len(set(told["checked"])) == merge_adapter.CHECKED
@@ -519,7 +519,7 @@ def test_a_large_base_is_left_unmerged_and_merged_later_with_record_and_card(run
 
 @pytest.mark.parametrize(("device", "end"), [("cpu", "runs/train/a"), ("cuda", "runs/train/a --device cuda")])
 def test_a_run_on_a_card_is_merged_on_a_card(device, end):
-    assert merge_adapter.command("runs/train/a", device).endswith(end)
+    assert merge_adapter.merge_command("runs/train/a", device).endswith(end)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a card")
@@ -550,7 +550,7 @@ def test_a_merged_matrix_that_is_not_its_base_plus_the_product_is_refused(
     product = merge_adapter.Pairs.product
     monkeypatch.setattr(merge_adapter.Pairs, "product", lambda self, *given: mistake(None, product(self, *given)))
     with pytest.raises(ValueError, match=r"times the rounding of its type from base \+ scale · B A"):
-        merge_adapter.merge(description.folder)
+        merge_adapter.merge_adapter(description.folder)
     assert not (description.folder / "model").exists(), because
 
 
@@ -618,18 +618,18 @@ def test_a_result_that_is_not_whole_is_refused_at_every_size(wholes, runs_dir, m
     if which not in ("both", "model" if method == "full" else "adapter"):
         pytest.skip("no fault of this kind of result")
     description, trainer, tokenizer = wholes(method)
-    save = adapters.save
+    write = model_folder.save
 
     def damaged(*given):
-        place = save(*given)
+        place = write(*given)
         harm(place)
         return place
 
-    monkeypatch.setattr(adapters, "save", damaged)
-    monkeypatch.setattr(adapters, "point_to_base", lambda *given: None)
-    monkeypatch.setattr(verify_losses, "MERGED_UP_TO", 0 if large else 10**9)
-    with pytest.raises(whole.NotWholeError) as error:
-        verify_losses.finish(description, trainer, tokenizer, False, 0, 1000, "fp32", [])
+    monkeypatch.setattr(model_folder, "save", damaged)
+    monkeypatch.setattr(model_folder, "point_to_base", lambda *given: None)
+    monkeypatch.setattr(saved_run, "MERGED_UP_TO", 0 if large else 10**9)
+    with pytest.raises(verify_tensors.IncompleteModelError) as error:
+        save(description, trainer, tokenizer, total=1000)
     assert said in str(error.value)
     assert "The run is not finished; no checkpoint lies in" in str(error.value)
     assert not (description.folder / "record.json").exists()
@@ -642,17 +642,26 @@ def test_a_result_that_is_not_whole_is_refused_at_every_size(wholes, runs_dir, m
 def test_an_adapter_that_is_all_zero_after_a_step_is_refused(wholes, runs_dir, method, steps, rate, refused):
     description, trainer, tokenizer = wholes(method, steps, rate)
     if not refused:  # the first step of a warm-up is taken at a rate of 0
-        assert (
-            verify_losses.finish(description, trainer, tokenizer, False, 0, 10**10, "fp32", []).drift["tensors"] == 28
-        )
+        assert save(description, trainer, tokenizer).checks["tensors"] == 28
         return
-    with pytest.raises(whole.NotWholeError, match="all zero, as before the first step: the adapter was not trained"):
-        verify_losses.finish(description, trainer, tokenizer, False, 0, 10**10, "fp32", [])
+    with pytest.raises(
+        verify_tensors.IncompleteModelError, match="all zero, as before the first step: the adapter was not trained"
+    ):
+        save(description, trainer, tokenizer)
+
+
+def save(description, trainer, tokenizer, sharded=False, total=10**10, compute="fp32"):
+    """What the export makes of a trainer, without losses to compare."""
+    run = types.SimpleNamespace(
+        trainer=trainer, tokenizer=tokenizer, sharded=sharded, rank=0, total=total, compute=compute, examples=[],
+        device="cpu",
+    )  # fmt: skip
+    return saved_run.save_and_verify(description, run)
 
 
 @pytest.fixture
 def wholes(base):
-    """Makes a run's description, what ``finish`` asks of a trainer, and a tokenizer; adapters have learnt nothing."""
+    """Makes a run's description, what the export asks of a trainer, and a tokenizer; adapters have learnt nothing."""
     from accelerate import Accelerator
     from peft import get_peft_model
     from transformers import get_scheduler
@@ -660,16 +669,16 @@ def wholes(base):
     def made(method: str, steps: int = 0, rate: float = 1e-3, size: str = "1m"):
         description = described(base, method, size)
         records.write_json(description.folder / "run.json", description.as_dict())
-        model = adapters.load_model(description, "fp32")
+        model = models.load_model(description, "fp32")
         if method != "full":
-            model = get_peft_model(model, adapters.lora_config(description))
+            model = get_peft_model(model, models.lora_config(description))
         optimiser = torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))], lr=rate)
         schedule = get_scheduler("cosine", optimiser, num_warmup_steps=1, num_training_steps=10)
         trainer = types.SimpleNamespace(
             model=model, accelerator=Accelerator(cpu=True), lr_scheduler=schedule,
             state=types.SimpleNamespace(global_step=steps),
         )  # fmt: skip
-        return description, trainer, adapters.load_tokenizer(description)
+        return description, trainer, load_tokenizer(description)
 
     return made
 
@@ -685,14 +694,14 @@ def test_what_was_gathered_from_all_processes_is_compared_and_the_rest_said(whol
     description, trainer, tokenizer = wholes(method, size="7b")
     trainer.model_wrapped = trainer.model
     trainer.accelerator.get_state_dict = _gathered
-    left = verify_losses.finish(description, trainer, tokenizer, True, 0, 10**10, "bf16", [])
+    left = save(description, trainer, tokenizer, sharded=True, compute="bf16")
     kind = "model" if method == "full" else "adapter"
     assert left.folders == [kind]
-    assert left.drift == {
+    assert left.checks == {
         "tensors": len(tensors(description.folder / kind)),
-        "not_done": verify_losses.OPEN[kind, True],
+        "not_done": saved_run.NOT_COMPARED[kind, True],
     }
-    assert left.drift["not_done"].startswith("no losses were compared")
+    assert left.checks["not_done"].startswith("no losses were compared")
     if method == "full":
         assert {value.dtype for value in tensors(description.folder / "model").values()} == {torch.bfloat16}
 
@@ -710,24 +719,24 @@ def test_an_adapter_that_was_not_gathered_whole_is_refused(wholes, runs_dir, gat
     description, trainer, tokenizer = wholes("lora", size="7b")
     trainer.model_wrapped = trainer.model
     trainer.accelerator.get_state_dict = lambda model: gather(_gathered(model))
-    with pytest.raises(whole.NotWholeError, match=r"28 tensors expected, .* missing: base_model"):
-        verify_losses.finish(description, trainer, tokenizer, True, 0, 10**10, "bf16", [])
+    with pytest.raises(verify_tensors.IncompleteModelError, match=r"28 tensors expected, .* missing: base_model"):
+        save(description, trainer, tokenizer, sharded=True, compute="bf16")
 
 
 def test_a_refusal_names_the_last_checkpoint(runs_dir, base, monkeypatch):
-    save = adapters.save
+    write = model_folder.save
 
     def emptied(*given):
-        place = save(*given)
+        place = write(*given)
         if place.parent.name == "a":
             _with(place, lambda held: held.clear())
         return place
 
-    monkeypatch.setattr(adapters, "save", emptied)
+    monkeypatch.setattr(model_folder, "save", emptied)
     description = described(base, "lora", max_steps=3, checkpoint_minutes=1e-9, learning_rate=5e-3, logging_steps=1)
-    with pytest.raises(whole.NotWholeError) as error:
+    with pytest.raises(verify_tensors.IncompleteModelError) as error:
         finetune(description, tiny_base.rows(8))
-    last = checkpoints.last_complete(description.folder / "checkpoints")
+    last = checkpoints.find_checkpoint(description.folder / "checkpoints")
     assert last is not None
     assert f"the last checkpoint is {last}" in str(error.value)
     assert not (description.folder / "record.json").exists()
@@ -741,14 +750,16 @@ def test_an_adapter_of_a_70b_has_fourteen_tensors_a_layer_and_is_expected_withou
     description = dataclasses.replace(
         describe("70b", method="qlora", base=str(tmp_path / "70b"), name="a"), lora_rank=64
     )
-    wanted, optional = whole.expected(description)
+    wanted, optional = verify_tensors.expected_tensors(description)
     assert (len(wanted), optional) == (14 * 80, set())
     layer = "base_model.model.model.layers.79."
     assert wanted[layer + "mlp.down_proj.lora_A.weight"] == (64, 28672)
     assert wanted[layer + "mlp.down_proj.lora_B.weight"] == (8192, 64)
     assert wanted[layer + "self_attn.k_proj.lora_B.weight"] == (1024, 64)
     assert not any("lm_head" in name or "embed" in name for name in wanted)
-    full, _ = whole.expected(dataclasses.replace(description, method="full", lora_rank=0, lora_alpha=0.0))
+    full, _ = verify_tensors.expected_tensors(
+        dataclasses.replace(description, method="full", lora_rank=0, lora_alpha=0.0)
+    )
     assert (len(full), full["lm_head.weight"]) == (9 * 80 + 3, (32000, 8192))
 
 
@@ -758,7 +769,7 @@ def test_names_that_a_net_has_while_it_trains_are_those_of_its_files():
         "base_model.model.model.layers.0._checkpoint_wrapped_module.mlp.up_proj.lora_A.default.weight": one,
         "_orig_mod.model.norm.weight": two,
     }
-    named = whole.in_memory(None, state)
+    named = verify_tensors.named_tensors(None, state)
     assert named["base_model.model.model.layers.0.mlp.up_proj.lora_A.weight"] is one
     assert named["model.norm.weight"] is two
 
@@ -766,7 +777,7 @@ def test_names_that_a_net_has_while_it_trains_are_those_of_its_files():
 def test_tied_weights_stay_tied_when_they_are_cast():
     state = {"head": torch.ones(2, 3), "other": torch.ones(2, 3)}
     state["embedding"] = state["head"]
-    verify_losses.cast(state, torch.bfloat16)
+    saved_run.cast_in_place(state, torch.bfloat16)
     assert {value.dtype for value in state.values()} == {torch.bfloat16}
     assert state["head"].data_ptr() == state["embedding"].data_ptr() != state["other"].data_ptr()
     assert list(state) == ["head", "other", "embedding"]
@@ -774,11 +785,11 @@ def test_tied_weights_stay_tied_when_they_are_cast():
 
 CAST = """
 import resource, torch
-from mammoth_utils.training import results
+from mammoth_utils.training.export import saved_run
 state = {str(number): torch.ones(8_000_000) for number in range(12)}
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before = peak()
-results.cast(state, torch.bfloat16)
+saved_run.cast_in_place(state, torch.bfloat16)
 print(peak() - before)
 """
 
@@ -797,7 +808,7 @@ def qlora_run(base, name: str, evaluations: bool) -> dict:
     """The record of a QLoRA run with passes in evaluation mode before and during it, or with none until its end."""
     loaded, passes = [], []
     sample = encoding.encode_rows(tiny_base.rows(2), tiny_base.tokenizer(), 1000)[0]
-    load = adapters.load_model
+    load = models.load_model
 
     def keep(*given, **more):
         loaded.append(load(*given, **more))
@@ -809,9 +820,9 @@ def qlora_run(base, name: str, evaluations: bool) -> dict:
 
     description = described(base, "qlora", max_steps=12, learning_rate=2e-2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(adapters, "load_model", keep)
+        patch.setattr(models, "load_model", keep)
         if not evaluations:
-            patch.setattr(guards, "packed_equals_unpacked", lambda *given: 0.0)
+            patch.setattr(guards, "check_packing", lambda *given: 0.0)
         record = finetune(dataclasses.replace(description, name=name), tiny_base.rows(16), pass_in_evaluation)
     assert len(passes) == (3 if evaluations else 0)
     return record

@@ -82,7 +82,9 @@ def test_five_sigkills_at_random_steps_leave_the_weights_of_an_undisturbed_run_t
         process.wait()
         assert process.returncode == -signal.SIGKILL
         assert not (killed.folder / "record.json").exists()
-        assert len(checkpoints.numbered(killed.folder / "checkpoints")) <= 3, "two, and one that was just renamed"
+        assert len(checkpoints.list_checkpoints(killed.folder / "checkpoints")) <= 3, (
+            "two, and one that was just renamed"
+        )
     process = start(here, killed, rows)
     last = [int(line) for line in process.stdout]
     assert process.wait() == 0
@@ -135,7 +137,7 @@ def test_a_full_disk_costs_one_checkpoint_and_not_the_run(here, monkeypatch):
 
 
 def last_of(description) -> str | None:
-    last = checkpoints.last_complete(description.folder / "checkpoints")
+    last = checkpoints.find_checkpoint(description.folder / "checkpoints")
     return last and last.name
 
 
@@ -150,7 +152,7 @@ def test_an_error_that_is_not_the_disks_ends_the_run(here, monkeypatch):
     monkeypatch.setattr(torch, "save", broken)
     with pytest.raises(RuntimeError, match="cannot be pickled"):
         finetune(run("a", base=str(base), max_steps=4), tiny_base.rows(24))
-    assert not checkpoints.numbered(run("a", base=str(base), max_steps=4).folder / "checkpoints")
+    assert not checkpoints.list_checkpoints(run("a", base=str(base), max_steps=4).folder / "checkpoints")
 
 
 def stopped(here):
@@ -168,7 +170,7 @@ def stopped(here):
 
 def test_checkpoints_hold_weights_as_safetensors_only(here):
     description = stopped(here)
-    kept = checkpoints.numbered(description.folder / "checkpoints")
+    kept = checkpoints.list_checkpoints(description.folder / "checkpoints")
     assert [folder.name for folder in kept] == ["checkpoint-4", "checkpoint-3"]
     for folder in kept:
         listed = set(records.read_json(folder / checkpoints.MANIFEST)["files"])

@@ -54,7 +54,8 @@ def alone(base, tmp_path_factory):
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path_factory.mktemp("alone")))
                 if precision:
-                    patch.setattr(guards, "precision", lambda device: guards.Precision(precision, "asked by a test"))
+                    asked = guards.Precision(precision, "asked by a test")
+                    patch.setattr(guards, "choose_precision", lambda device, asked=asked: asked)
                 description = run(base, "one", method=method)
                 finetune(description, tiny_base.rows(64))
                 found[method, precision] = losses(description)
@@ -222,9 +223,9 @@ def test_a_killed_worker_ends_the_run_and_the_next_start_goes_on_with_the_same_l
     with pytest.raises(RuntimeError, match="training failed"):
         launch.train(killed, rows, kill, module=SHARDED)
     assert not workers(0, SHARDED), "the other workers end with the killed one"
-    last = checkpoints.last_complete(killed.folder / "checkpoints")
+    last = checkpoints.find_checkpoint(killed.folder / "checkpoints")
     assert last is not None
-    assert len(checkpoints.numbered(killed.folder / "checkpoints")) <= 3, "two, and one that was just renamed"
+    assert len(checkpoints.list_checkpoints(killed.folder / "checkpoints")) <= 3, "two, and one that was just renamed"
     record = launch.train(killed, rows, module=SHARDED)
     assert f"goes on from {last.name}" in (killed.folder / "train.log").read_text()
     assert losses(killed) == losses(undisturbed)
@@ -243,16 +244,16 @@ def test_a_sharded_checkpoint_with_a_shard_missing_or_cut_is_passed_over(here, b
     with pytest.raises(KeyboardInterrupt):
         launch.train(description, tiny_base.rows(64), stop, module=SHARDED)
     place = description.folder / "checkpoints"
-    latest, before = checkpoints.numbered(place)[:2]
+    latest, before = checkpoints.list_checkpoints(place)[:2]
     for part in ("pytorch_model_fsdp_0/__1_0.distcp", "optimizer_0/__0_0.distcp", "rng_state_1.pth"):
         kept = shutil.copytree(place, here / "copy" / part.replace("/", "-"))
         file = kept / latest.name / part
         assert file.is_file()
         file.write_bytes(file.read_bytes()[:-7])
-        assert checkpoints.last_complete(kept).name == before.name
+        assert checkpoints.find_checkpoint(kept).name == before.name
         file.unlink()
-        assert checkpoints.last_complete(kept).name == before.name
-    assert checkpoints.last_complete(place) == latest
+        assert checkpoints.find_checkpoint(kept).name == before.name
+    assert checkpoints.find_checkpoint(place) == latest
 
 
 @pytest.mark.long
@@ -268,7 +269,7 @@ def test_workers_end_with_a_page_that_was_killed(here, base):
     description = run(base, "orphans", devices="2", max_steps=100_000)
     records.write_json(here / "asked.json", description.as_dict())
     code = (
-        "import sys, tiny_base; from mammoth_utils import records; from mammoth_utils.training import launch\n"
+        "import sys, tiny_base; from mammoth_utils import records; from mammoth_utils.training.cluster import launch\n"
         "from mammoth_utils.training.description import RunDescription\n"
         "description = RunDescription.from_dict(records.read_json(sys.argv[1]))\n"
         "launch.train(description, tiny_base.rows(64), lambda point: print('step', flush=True))\n"

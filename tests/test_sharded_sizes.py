@@ -80,7 +80,7 @@ def test_a_real_size_sharded_has_the_losses_of_one_process_and_leaves_all_that_i
     options = {"size": size, "lora_dropout": 0.0, "family": "qwen" if size == "0.5b" else "auto"}
     several = run(bases, "several", method, **options)
     one = run(bases, "one", method, **options | {"devices": "cpu", "sharding": "none"})
-    monkeypatch.setattr(guards, "precision", lambda device: guards.Precision("fp32", "asked by a test"))
+    monkeypatch.setattr(guards, "choose_precision", lambda device: guards.Precision("fp32", "asked by a test"))
     record, alone = sharded(several), finetune(one, tiny_base.rows(64))
     assert losses(several) == pytest.approx(losses(one), abs=1e-3)
     assert record["packing"]["sharded_minus_whole_nats"] < 0.01
@@ -106,7 +106,7 @@ def test_a_real_size_sharded_goes_on_from_a_checkpoint_as_if_it_had_not_been_kil
         patch.setenv("MAMMOTH_TEST_DIES_AFTER", "4")
         with pytest.raises(RuntimeError, match="training failed"):
             sharded(killed)
-    last = checkpoints.last_complete(killed.folder / "checkpoints")
+    last = checkpoints.find_checkpoint(killed.folder / "checkpoints")
     assert last is not None
     record = sharded(killed)
     assert f"goes on from {last.name}" in (killed.folder / "train.log").read_text()

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 from types import SimpleNamespace
 
 import pytest
 import tiny_base
 
 from mammoth_utils.training import describe, finetune
-from mammoth_utils.training.loop import batches, encoding, guards, losses
-from mammoth_utils.training.loop import model as adapters
+from mammoth_utils.training.loop import batches, encoding, guards, losses, training_loop
+from mammoth_utils.training.loop import model as models
 
 torch = pytest.importorskip("torch")
-
-FINETUNE = importlib.import_module("mammoth_utils.training.loop.finetune")  # the package hands on the function
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +22,7 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture
 def model(base):
-    return adapters.load_model(describe("1m", base=str(base)), "fp32")
+    return models.load_model(describe("1m", base=str(base)), "fp32")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +52,7 @@ def leak(model):
     """Rationales of a row that read each other."""
     from transformers import AttentionInterface
 
-    from mammoth_utils.training.loop.attention import packed_attention
+    from mammoth_utils.training.loop.packed_attention import packed_attention
 
     def leaking(module, query, key, value, mask, cu_seq_lens_q=None, **rest):
         return packed_attention(module, query, key, value, mask, cu_seq_lens_q=cu_seq_lens_q[[0, -1]], **rest)
@@ -66,13 +63,13 @@ def leak(model):
 
 @pytest.mark.parametrize("step", [0, 5])
 def test_rationales_that_see_each_other_after_the_cut_are_noticed_at_the_start_and_on_going_on(model, examples, step):
-    from mammoth_utils.training.loop.shard_checks import ShardsAgree
+    from mammoth_utils.training.loop.shard_checks import ShardLossCheck
 
     entered = []
-    callback = ShardsAgree(model, examples, 5e-2, 1e-5)
+    callback = ShardLossCheck(model, examples, 5e-2, 1e-5)
     callback.trainer = trainer(model, entered)
     begin(callback, step)
-    assert 0 <= callback.drift < 1e-5
+    assert 0 <= callback.packing_nats < 1e-5
     assert entered, "as the run computes"
     assert (callback.difference is None) == (step > 0)
     leak(model)
@@ -81,9 +78,9 @@ def test_rationales_that_see_each_other_after_the_cut_are_noticed_at_the_start_a
 
 
 def test_weights_that_a_cut_has_changed_are_noticed(model, examples):
-    from mammoth_utils.training.loop.shard_checks import ShardsAgree
+    from mammoth_utils.training.loop.shard_checks import ShardLossCheck
 
-    callback = ShardsAgree(model, examples, 5e-2, 1e-5)
+    callback = ShardLossCheck(model, examples, 5e-2, 1e-5)
     callback.trainer = trainer(model)
     begin(callback)
     assert callback.difference == 0
@@ -98,15 +95,15 @@ def test_the_shards_expect_of_the_first_step_what_the_whole_base_does(model, exa
 
     layout = batches.lay_out([len(example) for example in examples], 320, 16, 1, 4, 1, 2, 0)
     rows = [[examples[index] for index in row] for row in layout.rows[: layout.rows_per_step]]
-    whole = shard_checks.StartsAsTheBase(rows, 1e-4, model)
+    whole = shard_checks.FirstLossCheck(rows, 1e-4, model)
     parts = [sum(losses.row_loss(model, row) for row in rows[rank::2]) for rank in (0, 1)]
     assert all(parts)
     for rank in (0, 1):
         seen = []
         monkeypatch.setattr(
-            shard_checks, "gathered", lambda mine, seen=seen: (seen.append(mine), [{"nats": nats} for nats in parts])[1]
+            shard_checks, "gather", lambda mine, seen=seen: (seen.append(mine), [{"nats": nats} for nats in parts])[1]
         )
-        cut = shard_checks.StartsAsTheBase(rows, 1e-4)
+        cut = shard_checks.FirstLossCheck(rows, 1e-4)
         cut.trainer = trainer(model)
         begin(cut, rank=rank, world=2)
         assert seen == [{"nats": parts[rank]}]
@@ -118,7 +115,7 @@ def test_the_shards_expect_of_the_first_step_what_the_whole_base_does(model, exa
 
 def test_a_run_reads_its_packed_row_in_the_autocast_that_trains(base, monkeypatch):
     inside, read = [], []
-    original = guards.packed_equals_unpacked
+    original = guards.check_packing
 
     @contextlib.contextmanager
     def noted(device, compute):
@@ -130,11 +127,11 @@ def test_a_run_reads_its_packed_row_in_the_autocast_that_trains(base, monkeypatc
         read.extend(inside)
         return original(*arguments)
 
-    monkeypatch.setattr(FINETUNE, "as_it_trains", noted)
-    monkeypatch.setattr(guards, "packed_equals_unpacked", guard)
+    monkeypatch.setattr(training_loop, "training_autocast", noted)
+    monkeypatch.setattr(guards, "check_packing", guard)
     description = describe("1m", base=str(base), max_length=320, max_steps=1, name="a")
     finetune(description, tiny_base.rows(8))
-    assert read == [("cpu", guards.precision("cpu").compute)]
+    assert read == [("cpu", guards.choose_precision("cpu").compute)]
 
 
 @pytest.mark.parametrize(
@@ -150,8 +147,8 @@ def test_a_run_reads_its_packed_row_in_the_autocast_that_trains(base, monkeypatc
 def test_that_autocast_is_on_where_types_decide_on_the_kernel(monkeypatch, device, compute, on):
     asked = []
     monkeypatch.setattr(torch, "autocast", lambda *arguments, **options: asked.append((*arguments, options)))
-    FINETUNE.as_it_trains(device, compute)
-    assert asked == [(device, adapters.dtype_of(compute), {"enabled": on})]
+    training_loop.training_autocast(device, compute)
+    assert asked == [(device, models.torch_dtype(compute), {"enabled": on})]
 
 
 def test_processes_wait_longer_than_a_slow_disk_reads_the_largest_base(base):
@@ -159,6 +156,6 @@ def test_processes_wait_longer_than_a_slow_disk_reads_the_largest_base(base):
 
     description = describe("1m", base=str(base))
     layout = batches.lay_out([100] * 16, 320, 16, 1, 1, 1, 1, 0)
-    options = trainers.arguments(description, "cpu", "fp32", layout)
+    options = trainers.trainer_arguments(description, "cpu", "fp32", layout)
     largest, slow = 140e9, 20e6  # bytes of 70B in 16 bit, bytes a second
     assert options.ddp_timeout_delta.total_seconds() > largest / slow

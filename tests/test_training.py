@@ -14,8 +14,9 @@ import tiny_base
 
 from mammoth_utils import paths, prompts, records
 from mammoth_utils.training import NotReadyError, check_readiness, describe, finetune
+from mammoth_utils.training.export import model_folder
 from mammoth_utils.training.loop import checkpoints, encoding, guards
-from mammoth_utils.training.loop import model as adapters
+from mammoth_utils.training.loop import model as models
 from mammoth_utils.training.plan import this_machine
 
 torch = pytest.importorskip("torch")
@@ -111,10 +112,10 @@ def test_a_base_folder_without_weights_is_refused(here):
 
 
 def test_the_template_is_the_authors(monkeypatch):
-    guards.template()
+    guards.check_template()
     monkeypatch.setattr(prompts, "ALPACA", prompts.ALPACA + " ")
     with pytest.raises(ValueError, match="template has changed"):
-        guards.template()
+        guards.check_template()
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_rope_theta_is_read_where_each_version_keeps_it(config, found):
     assert guards.rope_theta(config) == found
     if found != 1e6:
         with pytest.raises(ValueError, match="rope_theta is .*needs 1e\\+06"):
-            guards.rope(config, 1e6)
+            guards.check_rope(config, 1e6)
 
 
 def test_a_base_with_another_rope_theta_is_not_trained(here, base):
@@ -140,19 +141,19 @@ def test_a_base_with_another_rope_theta_is_not_trained(here, base):
 
 def test_a_rationale_without_its_end_is_refused():
     good = encoding.Example((1, 5), (7, 2))
-    guards.labels([[good]], eos=2)
+    guards.check_labels([[good]], eos=2)
     with pytest.raises(ValueError, match="lost its end"):
-        guards.labels([[good, encoding.Example((1, 5), (7, 8))]], eos=2)
+        guards.check_labels([[good, encoding.Example((1, 5), (7, 8))]], eos=2)
 
 
 def test_a_tokenizer_larger_than_the_model_is_refused():
     with pytest.raises(ValueError, match="rows for 10 only"):
-        guards.tokenizer_fits(tiny_base.tokenizer(), 10)
+        guards.check_tokenizer(tiny_base.tokenizer(), 10)
 
 
 @pytest.fixture(scope="module")
 def packed_model(base):
-    return adapters.load_model(describe("1m", base=str(base)), "fp32")
+    return models.load_model(describe("1m", base=str(base)), "fp32")
 
 
 @pytest.fixture(scope="module")
@@ -161,11 +162,11 @@ def examples(base):
 
 
 def test_packed_loss_equals_unpacked_loss(packed_model, examples):
-    assert guards.packed_equals_unpacked(packed_model, examples, 1e-5) < 1e-5
+    assert guards.check_packing(packed_model, examples, 1e-5) < 1e-5
 
 
 def test_packed_gradient_equals_unpacked_gradient(packed_model, examples):
-    from mammoth_utils.training.loop.attention import row_inputs
+    from mammoth_utils.training.loop.packed_attention import row_inputs
 
     def gradient(rows):
         packed_model.zero_grad()
@@ -183,17 +184,17 @@ def test_packed_gradient_equals_unpacked_gradient(packed_model, examples):
 def test_documents_that_see_each_other_are_noticed(base, examples):
     from transformers import AttentionInterface
 
-    from mammoth_utils.training.loop.attention import packed_attention
+    from mammoth_utils.training.loop.packed_attention import packed_attention
 
     def leaking(module, query, key, value, mask, cu_seq_lens_q=None, **rest):
         borders = cu_seq_lens_q[[0, -1]]
         return packed_attention(module, query, key, value, mask, cu_seq_lens_q=borders, **rest)
 
-    model = adapters.load_model(describe("1m", base=str(base)), "fp32")
+    model = models.load_model(describe("1m", base=str(base)), "fp32")
     AttentionInterface.register("leaking", leaking)
     model.set_attn_implementation("leaking")
     with pytest.raises(ValueError, match="see each other"):
-        guards.packed_equals_unpacked(model, examples, 1e-5)
+        guards.check_packing(model, examples, 1e-5)
 
 
 def test_packed_attention_refuses_a_padded_batch(packed_model):
@@ -233,7 +234,7 @@ def test_the_record_says_what_the_run_was(here, base):
     assert record["dataset"]["rows"] == 8
     assert record["dataset"]["encoding"]["kinds"] == {"cot": 4, "pot": 4}
     assert record["model"]["trainable_share"] == 1.0
-    assert record["model"]["hash"] == checkpoints.weights_hash(description.folder / "model")
+    assert record["model"]["hash"] == model_folder.weights_hash(description.folder / "model")
     assert record["environment"]["threads"] == 1
     assert record["tokens"]["supervised"] < record["tokens"]["mixture"]
     assert 0 < record["packing"]["fill"] <= 1
@@ -292,7 +293,7 @@ def test_adapters_train_and_reload_and_the_merged_model_agrees(here, base, metho
     assert config["base_model_name_or_path"] == str(base)
     options = {}
     if method == "qlora":
-        options["quantization_config"] = adapters.quantisation(record["environment"]["dtype"], sharded=False)
+        options["quantization_config"] = models.quantisation_config(record["environment"]["dtype"], sharded=False)
     adapted = AutoPeftModelForCausalLM.from_pretrained(folder / "adapter", **options)
     guards.keep_four_bit(adapted)
     merged = AutoModelForCausalLM.from_pretrained(folder / "model")
@@ -311,7 +312,7 @@ def test_adapters_train_and_reload_and_the_merged_model_agrees(here, base, metho
 
 def test_4_bit_weights_survive_a_pass_in_evaluation_mode(base):
     description = describe("1m", base=str(base), method="qlora")
-    model = adapters.load_model(description, guards.precision("cpu").compute)
+    model = models.load_model(description, guards.choose_precision("cpu").compute)
     held = [module for module in model.modules() if hasattr(module, "support_avx512bf16_for_cpu")]
     assert len(held) == 14
     assert not any(module.support_avx512bf16_for_cpu for module in held)
@@ -340,7 +341,7 @@ def test_a_run_with_checkpoints_resumes_to_the_same_weights_and_curve(here, base
     whole = finetune(one("whole"), tiny_base.rows(24))
     with pytest.raises(KeyboardInterrupt):
         finetune(one("a"), tiny_base.rows(24), die)
-    assert checkpoints.last_complete(one("a").folder / "checkpoints").name == "checkpoint-4"
+    assert checkpoints.find_checkpoint(one("a").folder / "checkpoints").name == "checkpoint-4"
     again = finetune(one("a"), tiny_base.rows(24))
     assert "goes on from checkpoint-4" in (one("a").folder / "train.log").read_text()
     assert again["model"]["hash"] == whole["model"]["hash"]
@@ -378,7 +379,7 @@ DAMAGES = [
 @pytest.mark.parametrize(("file", "damage"), DAMAGES)
 def test_a_damaged_checkpoint_is_passed_over_aloud_for_the_one_before(two_checkpoints, tmp_path, file, damage):
     folder = shutil.copytree(two_checkpoints, tmp_path / "checkpoints")
-    assert checkpoints.last_complete(folder).name == "checkpoint-3"
+    assert checkpoints.find_checkpoint(folder).name == "checkpoint-3"
     target = folder / "checkpoint-3" / file
     content = target.read_bytes()
     if damage == "delete":
@@ -386,15 +387,15 @@ def test_a_damaged_checkpoint_is_passed_over_aloud_for_the_one_before(two_checkp
     else:
         target.write_bytes(content[: len(content) // 2] if damage == "half" else b"")
     said = []
-    assert checkpoints.last_complete(folder, said.append).name == "checkpoint-2"
+    assert checkpoints.find_checkpoint(folder, said.append).name == "checkpoint-2"
     assert "checkpoint-3 is passed over" in said[0]
     assert file.split(".")[0] in said[0]
 
 
 def test_an_empty_folder_has_no_checkpoint(tmp_path):
     (tmp_path / "checkpoint-7").mkdir()
-    assert checkpoints.last_complete(tmp_path) is None
-    assert checkpoints.last_complete(tmp_path / "nowhere") is None
+    assert checkpoints.find_checkpoint(tmp_path) is None
+    assert checkpoints.find_checkpoint(tmp_path / "nowhere") is None
 
 
 # ---- the folder and the file
@@ -402,21 +403,21 @@ def test_an_empty_folder_has_no_checkpoint(tmp_path):
 
 @pytest.mark.long
 def test_the_module_trains_the_run_of_a_file(here, base):
-    from mammoth_utils.training.loop.run_folder import claim
+    from mammoth_utils.training.loop.run_folder import claim_folder
 
     description = run(base)
-    claim(description, tiny_base.rows(8))
+    claim_folder(description, tiny_base.rows(8))
     command = [sys.executable, "-m", "mammoth_utils.training", str(description.folder / "run.json")]
     subprocess.run(command, check=True, timeout=300)
     assert records.read_json(description.folder / "record.json")["steps"] == 6
 
 
 def test_a_second_process_waits_for_the_folder(tmp_path):
-    from mammoth_utils.training.loop.run_folder import alone
+    from mammoth_utils.training.loop.run_folder import lock_folder
 
     code = (
-        "import sys, time, pathlib; from mammoth_utils.training.loop.run_folder import alone\n"
-        "with alone(pathlib.Path(sys.argv[1])):\n    print('in', flush=True); sys.stdin.read()\n"
+        "import sys, time, pathlib; from mammoth_utils.training.loop.run_folder import lock_folder\n"
+        "with lock_folder(pathlib.Path(sys.argv[1])):\n    print('in', flush=True); sys.stdin.read()\n"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / "a")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -426,7 +427,7 @@ def test_a_second_process_waits_for_the_folder(tmp_path):
     import threading
 
     threading.Timer(0.3, lambda: (release.append(time.monotonic()), other.stdin.close())).start()
-    with alone(tmp_path / "a"):
+    with lock_folder(tmp_path / "a"):
         entered = time.monotonic()
     other.wait(30)
     assert began < release[0] <= entered
@@ -434,33 +435,33 @@ def test_a_second_process_waits_for_the_folder(tmp_path):
 
 def test_a_method_that_auto_chose_and_the_same_one_asked_for_are_one_run(tmp_path, monkeypatch):
     from mammoth_utils.training import describe
-    from mammoth_utils.training.loop.run_folder import claim
+    from mammoth_utils.training.loop.run_folder import claim_folder
 
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path))
     rows = [{"instruction": "q", "output": "a", "kind": "cot", "source": "x", "key": "1"}]
     chosen, asked = describe(size="1m"), describe(size="1m", method="full")
     assert chosen.folder == asked.folder
     assert chosen.method_reason != asked.method_reason
-    assert claim(chosen, rows) is None
+    assert claim_folder(chosen, rows) is None
     (chosen.folder / "record.json").write_text('{"steps": 1}')
-    assert claim(asked, rows) == {"steps": 1}
+    assert claim_folder(asked, rows) == {"steps": 1}
 
 
 def test_a_run_of_an_older_project_is_made_again_and_its_log_says_why(tmp_path, monkeypatch):
     """The miniature's runs were once bound to a hash of the code, in place of the packages' versions."""
     from mammoth_utils.training import describe
-    from mammoth_utils.training.loop.run_folder import claim, finished
+    from mammoth_utils.training.loop.run_folder import claim_folder, finished
 
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path))
     rows = [{"instruction": "q", "output": "a", "kind": "cot", "source": "x", "key": "1"}]
     description = describe(size="1m")
-    assert claim(description, rows) is None
+    assert claim_folder(description, rows) is None
     run = records.read_json(description.folder / "run.json")
     inputs = {key: value for key, value in run["inputs"].items() if key != "versions"} | {"code": "0" * 16}
     records.write_json(description.folder / "run.json", {**run, "inputs": inputs})
     records.write_record(description.folder, {"steps": 1})
     assert finished(description) is None
-    assert claim(description, rows) is None
+    assert claim_folder(description, rows) is None
     assert (
         "made again, since its inputs changed: inputs.code"
         in (description.folder.with_name(f"{description.folder.name}.old-1") / "train.log").read_text()

@@ -10,7 +10,7 @@ from torch.distributed.elastic.multiprocessing.errors import record
 from mammoth_utils import parent_watch, records
 from mammoth_utils.training.cluster.node_errors import store_errors
 from mammoth_utils.training.description import RunDescription
-from mammoth_utils.training.loop.finetune import finetune
+from mammoth_utils.training.training_run import finetune
 
 
 # Without this decorator torchrun reports that a child failed, and not why.

@@ -17,15 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import parent_watch, paths, records
-from mammoth_utils.base_models import fetch_base
 from mammoth_utils.records import Record
 from mammoth_utils.training.cluster import node_errors
 from mammoth_utils.training.description import FORCE_VARIABLE, RunDescription
-from mammoth_utils.training.loop.finetune import finetune
-from mammoth_utils.training.loop.run_folder import alone, claim, say
+from mammoth_utils.training.loop.run_folder import claim_folder, lock_folder, log_line
 from mammoth_utils.training.plan import planner, this_machine
 from mammoth_utils.training.plan.this_machine import Gpu
-from mammoth_utils.training.readiness import check_readiness
+from mammoth_utils.training.training_run import finetune, prepare_folder
 
 TAIL = 60  # last lines of a failed run that its error holds
 MODULE = "mammoth_utils.training"
@@ -68,13 +66,9 @@ def train(
     # A process that sees several GPUs must be one of torchrun's, even alone: trainers refuse it otherwise.
     if count == 1 and len(gpus) <= 1:
         return finetune(description, rows, on_step, resume)
-    with alone(description.folder):
-        finished = claim(description, rows, resume)
-        if finished is not None:
-            return finished
-        for line in check_readiness(description):
-            say(description.folder, line)
-        fetch_base(*description.base_source, say=lambda line: say(description.folder, line))
+    with lock_folder(description.folder):
+        if (record := prepare_folder(description, rows, resume)) is not None:
+            return record
         _torchrun(description.folder / "run.json", count, on_step, on_line, module, description.force)
         return records.read_json(description.folder / "record.json")
 
@@ -90,17 +84,13 @@ def _follow_nodes(
     folder = description.folder
 
     def report(line: str) -> None:
-        say(folder, line)
+        log_line(folder, line)
         if on_line is not None:
             on_line(line)
 
-    with alone(folder):
-        finished = claim(description, rows, resume)
-        if finished is not None:
-            return finished
-        for line in check_readiness(description):
-            say(folder, line)
-        fetch_base(*description.base_source, say=lambda line: say(folder, line))
+    with lock_folder(folder):
+        if (record := prepare_folder(description, rows, resume)) is not None:
+            return record
         attempt = node_errors.begin_attempt(folder)
     report(f"prepared for {description.nodes} nodes; what they do shows here once their lines are started")
     watch, seen, ended = node_errors.ProgressWatch(folder, report), 0, False
@@ -121,8 +111,8 @@ def prepare(description: RunDescription, rows: list[dict[str, Any]], resume: boo
     Raises:
         RunMismatchError: If the folder holds a run of another description.
     """
-    with alone(description.folder):
-        claim(description, rows, resume)
+    with lock_folder(description.folder):
+        claim_folder(description, rows, resume)
     return description.folder / "run.json"
 
 

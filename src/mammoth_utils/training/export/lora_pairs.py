@@ -1,4 +1,4 @@
-"""An adapter's pairs of matrices, and whether a merged matrix is its base plus their product."""
+"""An adapter's pairs of matrices, and how far a merged matrix is from its base plus their product."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Pairs:
     scale: float
 
     def product(self, name: str, device: str) -> torch.Tensor:
-        """What is added to a weight, in fp32."""
+        """Return what is added to a weight, in fp32."""
         return self.scale * (self.b[name].to(device).float() @ self.a[name].to(device).float())
 
-    def off(self, name: str, base: torch.Tensor, merged: torch.Tensor) -> float:
-        """How far a merged matrix is from base + scale · B A in fp64, in roundings: 1 is the most that rounding gives.
+    def rounding_error(self, name: str, base: torch.Tensor, merged: torch.Tensor) -> float:
+        """Return how far a merged matrix is from base + scale · B A in fp64, in roundings; 1 is the most allowed.
 
         One rounding is half a step of the merged type, with what a sum of rank terms loses in fp32 on the way.
 
@@ -39,13 +39,13 @@ class Pairs:
         """
         import torch
 
-        told, worst = torch.finfo(merged.dtype), 0.0
+        info, worst = torch.finfo(merged.dtype), 0.0
         a, b = self.a[name].double().cpu(), self.scale * self.b[name].double().cpu()
         in_fp32 = (len(a) + 2) * torch.finfo(torch.float32).eps
         for rows in (slice(start, start + ROWS) for start in range(0, len(merged), ROWS)):
             part = base[rows].cpu().double()
             exact = part + b[rows] @ a
-            allowed = exact.abs() * (told.eps / 2) + told.smallest_normal * told.eps
+            allowed = exact.abs() * (info.eps / 2) + info.smallest_normal * info.eps
             allowed += in_fp32 * (part.abs() + b[rows].abs() @ a.abs())
             off = (merged[rows].cpu().double() - exact).abs() / allowed
             worst = max(worst, off.nan_to_num(nan=float("inf")).max().item())  # max() passes over what is no number
@@ -53,17 +53,17 @@ class Pairs:
 
     @classmethod
     def read(cls, adapter: Path) -> Pairs:
-        """The pairs of an adapter folder, by the name of the weight in the base.
+        """Read the pairs of an adapter folder, by the name of the weight in the base.
 
         Raises:
             FileNotFoundError: If it is no adapter.
-            ValueError: If it holds something that this does not fold in, naming it.
+            ValueError: If it holds something that is not merged here, naming it.
         """
         from safetensors.torch import load_file
 
         if not (adapter / "adapter_config.json").is_file():
             raise FileNotFoundError(
-                f"{adapter.parent} holds no adapter/ to fold in; full fine-tuning leaves model/ itself"
+                f"{adapter.parent} holds no adapter/ to merge; full fine-tuning leaves model/ itself"
             )
         config = records.read_json(adapter / "adapter_config.json")
         plain = {"peft_type": "LORA", "use_dora": False, "bias": "none", "fan_in_fan_out": False}

@@ -1,20 +1,22 @@
-"""An adapter folded into its base, one matrix at a time, so that a 70B is merged on a machine that cannot load it.
+"""Merge an adapter into its base, one matrix at a time, so that a 70B is merged on a machine that cannot load it.
 
-``python -m mammoth_utils.training.export.merge_adapter runs/train/NAME`` says what it needs, then does it. A QLoRA adapter is folded
-into the *dequantised* 4-bit base, since that is the net which was trained: each matrix is quantised and dequantised as
-the run's layers did it, read from disk, never from layers that have computed. On processors with AVX512-BF16 those hold
-repacked weights after their first evaluation pass, and an adapter folded into them gives noise (measured: 7.5 nats).
+``python -m mammoth_utils.training.export.merge_adapter runs/train/NAME`` says what it needs, then does it. A QLoRA
+adapter is merged into the *dequantised* 4-bit base, since that is the net which was trained: each matrix is quantised
+and dequantised as the run's layers did it, read from disk, never from layers that have computed. On processors with
+AVX512-BF16 those hold repacked weights after their first evaluation pass, and an adapter merged into them gives noise
+(measured: 7.5 nats).
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import shutil
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +24,9 @@ from mammoth_utils import records
 from mammoth_utils.base_models import StoredWeights, fetch_base
 from mammoth_utils.silence_libraries import silent_training
 from mammoth_utils.training.description import RunDescription
-from mammoth_utils.training.export import model_card, verify_tensors
+from mammoth_utils.training.export import model_card, model_folder, verify_tensors
 from mammoth_utils.training.export.lora_pairs import Pairs
-from mammoth_utils.training.loop import checkpoints
-from mammoth_utils.training.loop import model as adapters
+from mammoth_utils.training.loop.model import torch_dtype
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +37,7 @@ CHECKED = 4  # matrices of a merged model, drawn by the run's seed, that are com
 
 
 @dataclass(frozen=True)
-class Needs:
+class MergeNeeds:
     """What merging takes: bytes of memory beyond the libraries' own, bytes of disk, and files."""
 
     memory: int
@@ -50,13 +51,25 @@ class Needs:
         )
 
 
-def kept(description: RunDescription, compute: str) -> str:
-    """In what a run's model is kept: fp32 for the miniature, else the 16 bits it computed in, or bf16."""
+def stored_dtype(description: RunDescription, compute: str) -> str:
+    """Return in what a run's model is stored: fp32 for the miniature, else the 16 bits it computed in, or bf16."""
     return "fp32" if description.miniature else "fp16" if compute == "fp16" else "bf16"
 
 
-def needs(folder: Path, compute: str = "", shard_bytes: int = SHARD_BYTES) -> Needs:
-    """What merging a run takes, from the headers of its files alone.
+@dataclass(frozen=True)
+class MergeReport:
+    """A merge as the record keeps it: what it took, the merged weights' hash, and the matrices computed once more."""
+
+    seconds: float
+    memory_bytes: int
+    disk_bytes: int
+    device: str
+    hash: str
+    checked: list[str]
+
+
+def estimate_needs(folder: Path, compute: str = "", shard_bytes: int = SHARD_BYTES) -> MergeNeeds:
+    """Estimate what merging a run takes, from the headers of its files alone.
 
     Memory is one output file, the largest matrix as it is stored, in fp32 twice (itself and what is added) and in the
     output's type, and the adapter.
@@ -68,20 +81,20 @@ def needs(folder: Path, compute: str = "", shard_bytes: int = SHARD_BYTES) -> Ne
     """
     description, compute = _run(Path(folder), compute)
     stored = StoredWeights(fetch_base(*description.base_source))
-    item = 4 if kept(description, compute) == "fp32" else 2
+    item = 4 if stored_dtype(description, compute) == "fp32" else 2
     shards = _shards(stored.shapes, item, shard_bytes)
-    largest = max(map(_count, stored.shapes.values()))
+    largest = max(map(math.prod, stored.shapes.values()))
     adapter = sum(file.stat().st_size for file in (Path(folder) / "adapter").glob("*.safetensors"))
-    held = max(sum(_count(stored.shapes[name]) for name in shard) for shard in shards) * item
-    total = sum(map(_count, stored.shapes.values())) * item
-    return Needs(held + largest * (stored.item_bytes + 8 + item) + adapter, total, len(shards))
+    held = max(sum(math.prod(stored.shapes[name]) for name in shard) for shard in shards) * item
+    total = sum(map(math.prod, stored.shapes.values())) * item
+    return MergeNeeds(held + largest * (stored.item_bytes + 8 + item) + adapter, total, len(shards))
 
 
-def merge(folder: Path, compute: str = "", device: str = "cpu", shard_bytes: int = SHARD_BYTES) -> Path:
-    """The folder ``model/`` of a run whose adapter was folded into its base, which any server loads.
+def merge_adapter(folder: Path, compute: str = "", device: str = "cpu", shard_bytes: int = SHARD_BYTES) -> Path:
+    """Merge a run's adapter into its base and return the folder ``model/``, which any server loads.
 
     In 16 bit (fp32 for the miniature), without a quantisation, in safetensors of at most ``shard_bytes`` with their
-    index. Each weight is computed in fp32 and rounded once. What memory this takes says :func:`needs`.
+    index. Each weight is computed in fp32 and rounded once. :func:`estimate_needs` says what memory this takes.
 
     Args:
         folder: The run's folder, with ``run.json`` and ``adapter/``.
@@ -100,15 +113,15 @@ def merge(folder: Path, compute: str = "", device: str = "cpu", shard_bytes: int
     folder = Path(folder)
     description, compute = _run(folder, compute)
     pairs, stored = Pairs.read(folder / "adapter"), StoredWeights(fetch_base(*description.base_source))
-    model = _skeleton(stored, description)
-    _fits(pairs, stored, model, description)
-    item = 4 if kept(description, compute) == "fp32" else 2
+    model = _empty_model(stored, description)
+    _check_pairs(pairs, stored, model, description)
+    item = 4 if stored_dtype(description, compute) == "fp32" else 2
     shards = _shards(stored.shapes, item, shard_bytes)
-    free, total = shutil.disk_usage(folder).free, sum(map(_count, stored.shapes.values())) * item
+    free, total = shutil.disk_usage(folder).free, sum(map(math.prod, stored.shapes.values())) * item
     if free < total:
         raise OSError(f"{folder / 'model'} takes {total / 1e9:.2f} GB, the disk has {free / 1e9:.2f} GB left")
-    part = adapters.fresh_part(folder / "model")
-    stays, computed = adapters.dtype_of(kept(description, compute)), adapters.dtype_of(compute)
+    part = model_folder.fresh_part(folder / "model")
+    stored_as, computed = torch_dtype(stored_dtype(description, compute)), torch_dtype(compute)
     index: dict[str, str] = {}
     for number, shard in enumerate(shards, 1):
         file = "model.safetensors" if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
@@ -117,11 +130,11 @@ def merge(folder: Path, compute: str = "", device: str = "cpu", shard_bytes: int
             weight = stored.tensor(name).to(computed)
             if name in pairs.a:
                 if description.method == "qlora":
-                    weight = there_and_back(weight.to(device))
+                    weight = quantise_and_dequantise(weight.to(device))
                 weight = weight.to(device).float() + pairs.product(name, device)
             if not torch.isfinite(weight).all():
                 raise ValueError(f"{name} is not finite after merging: the adapter or the base is damaged")
-            tensors[name] = weight.to(stays).to("cpu", copy=True).contiguous()
+            tensors[name] = weight.to(stored_as).to("cpu", copy=True).contiguous()
             index[name] = file
         save_file(tensors, part / file, metadata={"format": "pt"})
     if len(shards) > 1:
@@ -131,59 +144,45 @@ def merge(folder: Path, compute: str = "", device: str = "cpu", shard_bytes: int
     from transformers import AutoTokenizer
 
     config, tokenizer = model.config, AutoTokenizer.from_pretrained(folder / "adapter")
-    config.dtype, config.use_cache, config.architectures = stays, True, [type(model).__name__]
+    config.dtype, config.use_cache, config.architectures = stored_as, True, [type(model).__name__]
     config.save_pretrained(part)
-    adapters.add_tokenizer(part, tokenizer, description)
-    adapters.generation_config(tokenizer).save_pretrained(part)
+    model_folder.add_tokenizer(part, tokenizer, description)
+    model_folder.generation_config(tokenizer).save_pretrained(part)
     tensors.clear()
-    _rounded_once(part, description, computed, pairs, stored, device)
-    return adapters.put_in_place(part, folder / "model")
+    _check_merged(part, description, computed, pairs, stored, device)
+    return model_folder.put_in_place(part, folder / "model")
 
 
-def fold(folder: Path, compute: str = "", device: str = "cpu") -> dict[str, Any]:
-    """What merging a run took, the fingerprint of what came of it, and which of its matrices were computed once more.
-
-    Args:
-        folder: The run's folder.
-        compute: In what the run computed; read from its record where it is not given.
-        device: As of :func:`merge`, whose errors are raised.
-    """
-    began, wanted = time.monotonic(), needs(folder, compute)
-    place = merge(folder, compute, device)
+def merge_and_report(folder: Path, compute: str = "", device: str = "cpu") -> MergeReport:
+    """Merge a run's adapter, as :func:`merge_adapter` does, and return what that took and what came of it."""
+    began, needs = time.monotonic(), estimate_needs(folder, compute)
+    model = merge_adapter(folder, compute, device)
     seconds = time.monotonic() - began
     pairs, description = Pairs.read(Path(folder) / "adapter"), _run(Path(folder), compute)[0]
-    return {"seconds": seconds, "memory_bytes": wanted.memory, "disk_bytes": wanted.disk, "device": device,
-            "hash": checkpoints.weights_hash(place), "checked": _drawn(pairs, description)}  # fmt: skip
+    return MergeReport(
+        seconds, needs.memory, needs.disk, device, model_folder.weights_hash(model), _drawn(pairs, description)
+    )
 
 
-def record_fold(folder: Path, told: dict[str, Any]) -> None:
-    """Write a model that was merged after its run into the run's record, and its card beside it.
-
-    Args:
-        folder: The folder of a finished run.
-        told: What :func:`fold` returned.
-    """
+def record_merge(folder: Path, report: MergeReport) -> None:
+    """Write a merge that came after its run into the run's record, and the model's card."""
     record = records.read_json(folder / "record.json")
-    record["merging"] = told
+    record["merging"] = asdict(report)
     record["model"]["folders"] = list(dict.fromkeys([*record["model"]["folders"], "model"]))
-    model_card.write(folder, record)
+    model_card.write_card(folder, record)
     records.write_record(folder, record)
 
 
 def _drawn(pairs: Pairs, description: RunDescription) -> list[str]:
-    """The matrices of a merged model that are computed once more."""
+    """Return the matrices of a merged model that are computed once more."""
     names = sorted(pairs.a)
     return random.Random(description.seed).sample(names, min(CHECKED, len(names)))
 
 
-def _rounded_once(
+def _check_merged(
     place: Path, description: RunDescription, computed: torch.dtype, pairs: Pairs, stored: StoredWeights, device: str
 ) -> None:
-    """Nothing, if the files hold every weight of the base, and the drawn ones are base + scale · B A but for rounding.
-
-    Raises:
-        ValueError: Naming a weight that is not.
-    """
+    """Raise ValueError unless the files hold every weight, and the drawn ones are base + scale · B A, rounded."""
     written = StoredWeights(place)
     if written.shapes != stored.shapes:
         differ = sorted(set(written.shapes.items()) ^ set(stored.shapes.items()))
@@ -191,15 +190,15 @@ def _rounded_once(
     for name in _drawn(pairs, description):
         weight = stored.tensor(name).to(computed)
         if description.method == "qlora":
-            weight = there_and_back(weight.to(device))
-        off = pairs.off(name, weight, written.tensor(name))
-        if not off <= 1:
-            raise ValueError(f"{name}, merged, is {off:.3g} times the rounding of its type from base + scale · B A: "
+            weight = quantise_and_dequantise(weight.to(device))
+        error = pairs.rounding_error(name, weight, written.tensor(name))
+        if not error <= 1:
+            raise ValueError(f"{name}, merged, is {error:.3g} times the rounding of its type from base + scale · B A: "
                              f"{place} is not the net that was trained")  # fmt: skip
 
 
-def there_and_back(weight: torch.Tensor) -> torch.Tensor:
-    """A matrix quantised to nf4 with double quantisation and dequantised again: what a QLoRA layer multiplies by."""
+def quantise_and_dequantise(weight: torch.Tensor) -> torch.Tensor:
+    """Return what a QLoRA layer multiplies by: the matrix quantised to nf4 with double quantisation, and back."""
     from bitsandbytes import functional
 
     stored, state = functional.quantize_4bit(weight.contiguous(), compress_statistics=True, quant_type="nf4")
@@ -215,26 +214,22 @@ def _run(folder: Path, compute: str) -> tuple[RunDescription, str]:
     return description, compute
 
 
-def _skeleton(stored: StoredWeights, description: RunDescription) -> Any:
-    """The model with shapes and without weights."""
+def _empty_model(stored: StoredWeights, description: RunDescription) -> Any:
+    """Return the base with shapes and without weights."""
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(stored.folder)
     if getattr(config, "quantization_config", None) is not None:
-        raise ValueError(f"{description.base} is stored quantised; an adapter is folded into a base of 16 or 32 bits")
-    return verify_tensors.skeleton(config)
+        raise ValueError(f"{description.base} is stored quantised; an adapter is merged into a base of 16 or 32 bits")
+    return verify_tensors.empty_model(config)
 
 
-def _fits(pairs: Pairs, stored: StoredWeights, model: Any, description: RunDescription) -> None:
-    """Nothing, if the base is whole, each pair has its matrix in it and each linear layer its pair.
-
-    Raises:
-        ValueError: Naming the first that differ.
-    """
-    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    tied = verify_tensors.tied(model)
-    absent = sorted(name for name in wanted if name not in stored.shapes and name not in tied)
-    foreign = sorted(name for name in stored.shapes if name not in wanted)
+def _check_pairs(pairs: Pairs, stored: StoredWeights, model: Any, description: RunDescription) -> None:
+    """Raise ValueError unless the base is complete, each pair has its matrix in it and each linear layer its pair."""
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    tied = verify_tensors.tied_names(model)
+    absent = sorted(name for name in expected if name not in stored.shapes and name not in tied)
+    foreign = sorted(name for name in stored.shapes if name not in expected)
     if absent or foreign:
         raise ValueError(f"the weights of {description.base} are not those of its config.json: "
                          f"missing {absent[:3]}, unknown {foreign[:3]}")  # fmt: skip
@@ -243,23 +238,16 @@ def _fits(pairs: Pairs, stored: StoredWeights, model: Any, description: RunDescr
         if stored.shapes.get(name) != shape:
             raise ValueError(f"the adapter changes {name} of shape {shape}, {description.base} holds "
                              f"{stored.shapes.get(name, 'none')}: it was trained on another base")  # fmt: skip
-    if bare := sorted(set(verify_tensors.linear(model)) - set(pairs.a)):
+    if bare := sorted(set(verify_tensors.linear_layers(model)) - set(pairs.a)):
         raise ValueError(f"a {description.method} run adapts all linear layers; without a pair: {bare[:3]}")
 
 
-def _count(shape: tuple[int, ...]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total
-
-
 def _shards(shapes: dict[str, tuple[int, ...]], item: int, limit: int) -> list[list[str]]:
-    """Names by output file, in their order; a tensor larger than a file has one of its own."""
+    """Return the names of each output file, in order; a tensor larger than a file has one of its own."""
     shards: list[list[str]] = [[]]
     used = 0
     for name, shape in shapes.items():
-        size = _count(shape) * item
+        size = math.prod(shape) * item
         if shards[-1] and used + size > limit:
             shards.append([])
             used = 0
@@ -268,15 +256,14 @@ def _shards(shapes: dict[str, tuple[int, ...]], item: int, limit: int) -> list[l
     return shards
 
 
-def command(folder: Path, device: str) -> str:
-    """The line that merges a run; on a card where it computed on one, which quantised its base."""
-    return f"python -m mammoth_utils.training.export.merge_adapter {folder}" + (
-        " --device cuda" if device == "cuda" else ""
-    )
+def merge_command(folder: Path, device: str = "cpu") -> str:
+    """Return the line that merges a run; on a card where it computed on one, which quantised its base."""
+    on_card = " --device cuda" if device == "cuda" else ""
+    return f"python -m mammoth_utils.training.export.merge_adapter {folder}{on_card}"
 
 
-def _there(device: str) -> None:
-    """Nothing, if this machine has such a device."""
+def _check_device(device: str) -> None:
+    """Raise ValueError if this machine has no such device."""
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
@@ -285,8 +272,8 @@ def _there(device: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Merge the adapter of a finished run; 0 if that went well."""
-    parser = argparse.ArgumentParser(description="Fold a run's adapter into its base, one matrix at a time.")
+    """Merge the adapter of a finished run; return 0 if that went well."""
+    parser = argparse.ArgumentParser(description="Merge a run's adapter into its base, one matrix at a time.")
     parser.add_argument("folder", type=Path, help="a finished LoRA or QLoRA run, such as runs/train/NAME")
     parser.add_argument(
         "--device", default="cpu", choices=("cpu", "cuda"), help="cuda where the run computed on a card"
@@ -296,17 +283,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with silent_training():
             Pairs.read(chosen.folder / "adapter")
-            _there(chosen.device)
-            print(f"merging {chosen.folder} needs {needs(chosen.folder)}", flush=True)
+            _check_device(chosen.device)
+            print(f"merging {chosen.folder} needs {estimate_needs(chosen.folder)}", flush=True)
             if chosen.dry_run:
                 return 0
-            told = fold(chosen.folder, device=chosen.device)
-            record_fold(chosen.folder, told)
+            report = merge_and_report(chosen.folder, device=chosen.device)
+            record_merge(chosen.folder, report)
     except (FileNotFoundError, ValueError, OSError) as error:
         print(f"not merged: {error}", file=sys.stderr)
         return 1
-    print(f"{chosen.folder / 'model'}: {told['disk_bytes'] / 1e9:.2f} GB, merged in {told['seconds']:.0f} s; "
-          f"{len(told['checked'])} matrices computed once more, record and card written")  # fmt: skip
+    print(f"{chosen.folder / 'model'}: {report.disk_bytes / 1e9:.2f} GB, merged in {report.seconds:.0f} s; "
+          f"{len(report.checked)} matrices computed once more, record and card written")  # fmt: skip
     return 0
 
 

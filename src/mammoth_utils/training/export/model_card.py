@@ -21,22 +21,22 @@ _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def hub_base(record: dict[str, Any]) -> str:
-    """The hub name of the base that a run trained; empty where it was a folder or the miniature's."""
+    """Return the hub name of the base that a run trained; empty where it was a folder or the miniature's."""
     name = record["parameters"]["base"]
     return name if _NAME.fullmatch(name) and record["world"] != "miniature" and not Path(name).is_dir() else ""
 
 
-def write(folder: Path, record: dict[str, Any]) -> list[Path]:
-    """Write the card and what it says of licences into each folder that a run left; the files."""
+def write_card(folder: Path, record: dict[str, Any]) -> list[Path]:
+    """Write the card and the licences into each folder that a run saved, and return the files."""
     written = []
     for kind in record["model"]["folders"]:
-        for name, text in texts(record, kind).items():
+        for name, text in card_files(record, kind).items():
             written.append(records.write_text(Path(folder) / kind / name, text))
     return written
 
 
-def texts(record: dict[str, Any], kind: str, name: str = "", base: str = "") -> dict[str, str]:
-    """The card, the licences and the record as they go with a model.
+def card_files(record: dict[str, Any], kind: str, name: str = "", base: str = "") -> dict[str, str]:
+    """Return the card, the licences and the record as they go with a model, by file name.
 
     Args:
         record: The run's record.
@@ -50,16 +50,16 @@ def texts(record: dict[str, Any], kind: str, name: str = "", base: str = "") -> 
     if kind not in KINDS:
         raise ValueError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
     base = base or hub_base(record)
-    told = public(record, base)
+    shown = public_record(record, base)
     return {
-        CARD: _card(told, kind, name or f"runs/train/{record['name']}/{kind}", base),
-        LICENCE: _licences(told, base),
-        RECORD: json.dumps(told, indent=1, ensure_ascii=False) + "\n",
+        CARD: _card(shown, kind, name or f"runs/train/{record['name']}/{kind}", base),
+        LICENCE: _licences(shown, base),
+        RECORD: json.dumps(shown, indent=1, ensure_ascii=False) + "\n",
     }
 
 
-def public(record: dict[str, Any], base: str = "") -> dict[str, Any]:
-    """A record without what belongs to one machine: the base by its name, and no path of a folder."""
+def public_record(record: dict[str, Any], base: str = "") -> dict[str, Any]:
+    """Return a record without what belongs to one machine: the base by its name, and no path of a folder."""
     shown = base or Path(record["parameters"]["base"]).name
     return {
         "schema": records.SCHEMA,
@@ -82,7 +82,7 @@ def _card(record: dict[str, Any], kind: str, name: str, base: str) -> str:
         f"# {name.split('/')[-1] if name.count('/') == 1 else record['name']}",
         "",
         f"`{parameters['base']}` fine-tuned on rationales in prose (CoT) and in programs (PoT), after {PAPER}. "
-        + _what_it_is(record, kind),
+        + _summary(record, kind),
         "",
     ]
     if mini:
@@ -116,26 +116,26 @@ def _card(record: dict[str, Any], kind: str, name: str, base: str) -> str:
 
 
 def _proof(record: dict[str, Any], kind: str) -> dict[str, str]:
-    """What says that the files are the net that was trained, as far as it was looked at."""
-    told, merging, rows = record.get("drift") or {}, record.get("merging") or {}, {}
+    """Return the rows that say how the files were compared with the model that was trained."""
+    checks, merging, rows = record.get("drift") or {}, record.get("merging") or {}, {}
     if kind == "model" and merging.get("hash"):
         rows["merged weights' SHA-256"] = f"`{merging['hash']}`"
         if merging.get("checked"):
             rows["merged"] = (f"{len(merging['checked'])} matrices, drawn by seed, computed once more: each is base + "
                               "scale · B A but for the rounding of its type")  # fmt: skip
-    if told.get("tensors"):
-        rows["saved"] = f"each of the {told['tensors']:,} trained tensors read back and equal to the net's in memory"
-        rows["saved"] += f"; {told['not_done']}" if told.get("not_done") else ""
-    if f"{kind}_nats" in told:
-        how = "losses in memory | differ from those of" if told.get("not_done") else "loaded again | differs from"
+    if checks.get("tensors"):
+        rows["saved"] = f"each of the {checks['tensors']:,} trained tensors read back and equal to the net's in memory"
+        rows["saved"] += f"; {checks['not_done']}" if checks.get("not_done") else ""
+    if f"{kind}_nats" in checks:
+        how = "losses in memory | differ from those of" if checks.get("not_done") else "loaded again | differs from"
         key, differs = how.split(" | ")
-        rows[key] = (f"{differs} the net that was trained by {told[f'{kind}_nats']:.1e} nats a token on "
-                     f"{told['examples']} training examples")  # fmt: skip
+        rows[key] = (f"{differs} the net that was trained by {checks[f'{kind}_nats']:.1e} nats a token on "
+                     f"{checks['examples']} training examples")  # fmt: skip
     return rows
 
 
 def _front(record: dict[str, Any], kind: str, base: str) -> dict[str, Any]:
-    """The block that the hub reads."""
+    """Return the block that the hub reads."""
     tag = licence_tag(record, base)
     front: dict[str, Any] = {"language": ["en"]}
     front |= {"license": tag} if tag != "other" else {
@@ -152,13 +152,13 @@ def _front(record: dict[str, Any], kind: str, base: str) -> dict[str, Any]:
 
 
 def _of_data(record: dict[str, Any]) -> dict[str, int]:
-    """Rows under each licence: those of the files that a rebuilt source was read from go before Table 1's."""
+    """Count the rows under each licence: those of the files that a rebuilt source was read from go before Table 1's."""
     data = record["dataset"]
     return licences.of_rows(data["encoding"]["sources"], data.get("files"))
 
 
 def licence_tag(record: dict[str, Any], base: str) -> str:
-    """The hub's tag for what binds the model: that of the one licence that asks for more than a notice, else ``other``.
+    """Return the hub's tag of the one licence that asks for more than a notice, else ``other``.
 
     The miniature's base and text are the project's own.
     """
@@ -173,24 +173,24 @@ def licence_tag(record: dict[str, Any], base: str) -> str:
 
 
 def _licences(record: dict[str, Any], base: str) -> str:
-    """What binds who passes the model on, from its base and from its data."""
+    """Return what binds those who pass the model on, from its base and from its data."""
     lines = ["# Licences", ""]
     if record["world"] == "miniature":
         lines += [f"Base model and training text are made by the project's own code and stand under {licences.OURS}: "
                   "none of the licences of the sources whose names they carry binds this model."]  # fmt: skip
         return "\n".join([*lines, ""])
-    found = _of_data(record)
+    data = _of_data(record)
     lines += ["| from | licence | rows | to pass a model on |", "|---|---|---|---|"]
     terms = licences.of_base(base)
     lines += [f"| the base, {record['parameters']['base']} | {terms.tag} | | {terms.model} |"]
-    lines += [f"| the data | {name} | {count:,} | {licences.TERMS[name].model} |" for name, count in found.items()]
+    lines += [f"| the data | {name} | {count:,} | {licences.TERMS[name].model} |" for name, count in data.items()]
     lines += ["", "Rationales that a commercial model wrote carry the terms of who served it besides; the paper's "
               "Table 1 says whose each source is.", ""]  # fmt: skip
     lines += ["This is a list of what base and sources say, not legal advice.", ""]
     return "\n".join(lines)
 
 
-def _what_it_is(record: dict[str, Any], kind: str) -> str:
+def _summary(record: dict[str, Any], kind: str) -> str:
     method = record["parameters"]["method"]
     if kind == "adapter":
         on = " on the base in nf4, and belongs there or into that base dequantised" if method == "qlora" else ""
@@ -198,7 +198,7 @@ def _what_it_is(record: dict[str, Any], kind: str) -> str:
     if method == "full":
         return "All weights were trained."
     into = "the dequantised 4-bit base, the net that was trained" if method == "qlora" else "the base"
-    return f"This is a {method} adapter folded into {into}, in 16 bit."
+    return f"This is a {method} adapter merged into {into}, in 16 bit."
 
 
 def _adapter(parameters: dict[str, Any]) -> str:
@@ -210,7 +210,7 @@ def _adapter(parameters: dict[str, Any]) -> str:
 
 
 def _asking(record: dict[str, Any], kind: str, name: str, base: str) -> list[str]:
-    """The template to the byte, the trigger, and lines that run as they stand."""
+    """Return the template to the byte, the trigger, and lines that run as they stand."""
     loads = [
         "from transformers import AutoModelForCausalLM, AutoTokenizer",
         "",
@@ -261,15 +261,15 @@ def _asking(record: dict[str, Any], kind: str, name: str, base: str) -> list[str
 
 def _evaluating(record: dict[str, Any], kind: str, name: str) -> list[str]:
     parameters = record["parameters"]
-    said, place = "The project's page asks the benchmarks' questions, program first, and grades under two rules:", name
+    how, place = "The project's page asks the benchmarks' questions, program first, and grades under two rules:", name
     if kind == "adapter":
         into = "its base, quantised to nf4 and dequantised again" if parameters["method"] == "qlora" else "its base"
-        said = (f"Fold it into {into} (`python -m mammoth_utils.training.export.merge_adapter` does so for a run's folder) and "
-                "give the project's page that model, which is then graded under two rules:")  # fmt: skip
+        how = (f"Merge it into {into} (`python -m mammoth_utils.training.export.merge_adapter` does so for a run's "
+               "folder) and give the project's page that model, which is then graded under two rules:")  # fmt: skip
         place = f"runs/train/{record['name']}/model"
     line = (f"papermill notebooks/evaluate.ipynb runs/evaluate-{record['name']}.ipynb -p size {parameters['size']} "
             f"-p family {parameters['family']} -p model {place}")  # fmt: skip
-    return [said, "", "```", line, "```"]
+    return [how, "", "```", line, "```"]
 
 
 def _limits(record: dict[str, Any]) -> list[str]:

@@ -1,6 +1,6 @@
-"""A trained model on the hub, which nothing does unless it is told to.
+"""Upload of a trained model to the hub, which happens on request only.
 
-``python -m mammoth_utils.training.export.publish runs/train/NAME OWNER/NAME`` sends what a finished run left as one
+``python -m mammoth_utils.training.export.publish runs/train/NAME OWNER/NAME`` sends what a finished run saved as one
 commit, compares it there with what was sent, and loads its settings back by name.
 """
 
@@ -16,8 +16,8 @@ from typing import Any
 from mammoth_utils import paths, prompts, records
 from mammoth_utils.hub import HubError, Upload, run_command, upload_files
 from mammoth_utils.silence_libraries import silent_training
-from mammoth_utils.training.export import model_card
-from mammoth_utils.training.loop import checkpoints
+from mammoth_utils.training.export import model_card, model_folder
+from mammoth_utils.training.export.merge_adapter import merge_command
 
 TEXT = (".json", ".md", ".jinja", ".txt")
 
@@ -48,25 +48,25 @@ def publish(
         raise FileNotFoundError(f"{folder} holds no record.json: the run has not finished, or is none")
     record = records.read_json(folder / "record.json")
     kind = _kind(folder, kind)
-    _unchanged(folder, kind, record)
-    files = contents(folder, kind, record, name, base)
-    _no_place_of_this_machine(files, folder, record)
+    _check_unchanged(folder, kind, record)
+    files = hub_files(folder, kind, record, name, base)
+    _check_no_local_path(files, folder, record)
     upload = upload_files(name, files, "model", f"{record['name']}: {kind}", private, dry_run)
     if not dry_run:
         with silent_training():
-            _load_back(name, upload.commit, folder / kind, files)
+            _check_loads_back(name, upload.commit, folder / kind, files)
     return upload
 
 
-def contents(folder: Path, kind: str, record: dict[str, Any], name: str, base: str = "") -> dict[str, Path | bytes]:
-    """What is sent under each name: the folder's files, and instead of this machine's own texts those for the hub.
+def hub_files(folder: Path, kind: str, record: dict[str, Any], name: str, base: str = "") -> dict[str, Path | bytes]:
+    """Return what is sent under each name: the folder's files, with the texts for the hub in place of this machine's.
 
     Raises:
         ValueError: If an adapter's base has no name on the hub.
     """
     base = base or model_card.hub_base(record)
     files: dict[str, Path | bytes] = {file.name: file for file in sorted((folder / kind).iterdir()) if file.is_file()}
-    files |= {one: text.encode() for one, text in model_card.texts(record, kind, name, base).items()}
+    files |= {one: text.encode() for one, text in model_card.card_files(record, kind, name, base).items()}
     if kind == "adapter":
         if not base:
             raise ValueError(
@@ -80,36 +80,32 @@ def contents(folder: Path, kind: str, record: dict[str, Any], name: str, base: s
 
 
 def _kind(folder: Path, kind: str) -> str:
-    there = [one for one in model_card.KINDS if any((folder / one).glob("*.safetensors"))]
-    if not there:
+    saved = [name for name in model_card.KINDS if any((folder / name).glob("*.safetensors"))]
+    if not saved:
         raise FileNotFoundError(f"{folder} holds neither model/ nor adapter/ with safetensors")
     if kind == "auto":
-        return there[0]
-    if kind not in there:
-        merge = (
-            f"; `python -m mammoth_utils.training.export.merge_adapter {folder}` makes model/"
-            if kind == "model"
-            else ""
-        )
-        raise FileNotFoundError(f"{folder} holds no {kind}/, only {' and '.join(there)}{merge}")
+        return saved[0]
+    if kind not in saved:
+        merge = f"; `{merge_command(folder)}` makes model/" if kind == "model" else ""
+        raise FileNotFoundError(f"{folder} holds no {kind}/, only {' and '.join(saved)}{merge}")
     return kind
 
 
-def _unchanged(folder: Path, kind: str, record: dict[str, Any]) -> None:
-    """Nothing, if the weights are those that the record was written for."""
+def _check_unchanged(folder: Path, kind: str, record: dict[str, Any]) -> None:
+    """Raise ValueError unless the weights are those that the record was written for."""
     known = {"model": (record.get("merging") or {}).get("hash"), record["model"]["folder"]: record["model"]["hash"]}
     if not known.get(kind):
         raise ValueError(
             f"the record of {folder} knows no hash of {kind}/, so nothing says that it is what was trained; "
-            f"`python -m mammoth_utils.training.export.merge_adapter {folder}` makes it, checks it and records it"
+            f"`{merge_command(folder)}` makes it, checks it and records it"
         )
-    if (found := checkpoints.weights_hash(folder / kind)) != known[kind]:
-        raise ValueError(f"the weights in {folder / kind} have SHA-256 {found}, the record is of {known[kind]}: they "
+    if (digest := model_folder.weights_hash(folder / kind)) != known[kind]:
+        raise ValueError(f"the weights in {folder / kind} have SHA-256 {digest}, the record is of {known[kind]}: they "
                          "were changed after the run")  # fmt: skip
 
 
-def _no_place_of_this_machine(files: dict[str, Path | bytes], folder: Path, record: dict[str, Any]) -> None:
-    """Nothing, if no text that is sent names a folder here."""
+def _check_no_local_path(files: dict[str, Path | bytes], folder: Path, record: dict[str, Any]) -> None:
+    """Raise ValueError if a text that is sent names a folder of this machine."""
     base = record["parameters"]["base"]
     places = {str(folder), str(paths.runs()), str(Path.home()), *([base] if Path(base).is_absolute() else [])}
     for name, content in files.items():
@@ -121,8 +117,8 @@ def _no_place_of_this_machine(files: dict[str, Path | bytes], folder: Path, reco
                 raise ValueError(f"{name} names {place}, a place on this machine; nothing was sent")
 
 
-def _load_back(name: str, commit: str, here: Path, files: dict[str, Path | bytes]) -> None:
-    """Nothing, if transformers or PEFT find by name and commit what was sent: settings and tokenizer.
+def _check_loads_back(name: str, commit: str, here: Path, files: dict[str, Path | bytes]) -> None:
+    """Raise HubError unless transformers or PEFT find by name and commit what was sent: settings and tokenizer.
 
     The weights were compared by their SHA-256; loading them again would fetch all of them.
     """
@@ -136,17 +132,17 @@ def _load_back(name: str, commit: str, here: Path, files: dict[str, Path | bytes
     if "adapter_config.json" in files:
         from peft import PeftConfig
 
-        wanted = json.loads(files["adapter_config.json"])["base_model_name_or_path"]
-        found = PeftConfig.from_pretrained(name, revision=commit).base_model_name_or_path
+        sent = json.loads(files["adapter_config.json"])["base_model_name_or_path"]
+        loaded = PeftConfig.from_pretrained(name, revision=commit).base_model_name_or_path
     else:
-        wanted = AutoConfig.from_pretrained(here).to_diff_dict()
-        found = AutoConfig.from_pretrained(name, revision=commit).to_diff_dict()
-    if found != wanted:
-        raise HubError(f"{name} at {commit}: loaded back as {found}, sent was {wanted}")
+        sent = AutoConfig.from_pretrained(here).to_diff_dict()
+        loaded = AutoConfig.from_pretrained(name, revision=commit).to_diff_dict()
+    if loaded != sent:
+        raise HubError(f"{name} at {commit}: loaded back as {loaded}, sent was {sent}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Publish what a run left, or say what would be; 0 if that went well."""
+    """Publish what a run saved, or say what would be; return 0 if that went well."""
     parser = argparse.ArgumentParser(description="Publish a trained model on the hub.")
     parser.add_argument("folder", type=Path, help="a finished run, such as runs/train/NAME")
     parser.add_argument("name", help="OWNER/NAME on the hub")

@@ -1,4 +1,4 @@
-"""Whether what a run saved is whole, read one tensor at a time: every name, every number, an adapter that learnt.
+"""Check of what a run saved, one tensor at a time: every name, every number, and that an adapter has learnt.
 
 What is expected comes from the base's config alone and not from the saved folder or the net, so that a library which
 saves nothing, or under other names, does not agree with itself.
@@ -23,12 +23,12 @@ SHOWN = 3  # names that an error gives of each fault
 WRAPPINGS = ("_checkpoint_wrapped_module.", "_orig_mod.", "_fsdp_wrapped_module.")  # in names while a net trains
 
 
-class NotWholeError(ValueError):
+class IncompleteModelError(ValueError):
     """What a run saved lacks tensors, or holds some that were not trained; the message names them."""
 
 
-def skeleton(config: Any) -> Any:
-    """A causal language model with shapes and without weights."""
+def empty_model(config: Any) -> Any:
+    """Return a causal language model with shapes and without weights."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -36,13 +36,13 @@ def skeleton(config: Any) -> Any:
         return AutoModelForCausalLM.from_config(config)
 
 
-def tied(model: Any) -> set[str]:
-    """Names whose tensor is another's too, which files may leave out."""
+def tied_names(model: Any) -> set[str]:
+    """Return the names whose tensor is another's too, which files may leave out."""
     return set(getattr(model, "all_tied_weights_keys", None) or {})
 
 
-def linear(model: Any) -> dict[str, tuple[int, ...]]:
-    """Name and shape of each matrix that is adapted and, for QLoRA, quantised: all linear layers' but the head's."""
+def linear_layers(model: Any) -> dict[str, tuple[int, ...]]:
+    """Return name and shape of each matrix that is adapted (and quantised, for QLoRA): of all layers but the head."""
     from torch import nn
 
     head = model.get_output_embeddings()
@@ -50,8 +50,8 @@ def linear(model: Any) -> dict[str, tuple[int, ...]]:
             if isinstance(module, nn.Linear) and module is not head}  # fmt: skip
 
 
-def expected(description: RunDescription) -> tuple[dict[str, tuple[int, ...]], set[str]]:
-    """The shape of each tensor that a run leaves, by its name in the file, and the names that may be left out.
+def expected_tensors(description: RunDescription) -> tuple[dict[str, tuple[int, ...]], set[str]]:
+    """Return the shape of each tensor that a run saves, by its name in the file, and the names that may be left out.
 
     For an adapter an A of (rank, in) and a B of (out, rank) for each linear layer of each decoder layer: 14 tensors a
     layer of a Llama.
@@ -59,18 +59,18 @@ def expected(description: RunDescription) -> tuple[dict[str, tuple[int, ...]], s
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(description.base_path, revision=description.revision or "main")
-    model = skeleton(config)
+    model = empty_model(config)
     if description.method == "full":
-        return {name: tuple(value.shape) for name, value in model.state_dict().items()}, tied(model)
+        return {name: tuple(value.shape) for name, value in model.state_dict().items()}, tied_names(model)
     shapes, rank = {}, description.lora_rank
-    for name, (rows, columns) in linear(model).items():
+    for name, (rows, columns) in linear_layers(model).items():
         layer = PREFIX + name.removesuffix(".weight")
         shapes |= {layer + SUFFIXES[0]: (rank, columns), layer + SUFFIXES[1]: (rows, rank)}
     return shapes, set()
 
 
-def in_memory(model: Any, state: Mapping[str, torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
-    """The tensors that were saved, by the names that they have in files: the net's own, or those gathered from all."""
+def named_tensors(model: Any, state: Mapping[str, torch.Tensor] | None = None) -> dict[str, torch.Tensor]:
+    """Return the tensors that were saved, by their names in files: the model's own, or those gathered from all."""
     if state is None:
         state = dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers())
     named = {}
@@ -81,18 +81,18 @@ def in_memory(model: Any, state: Mapping[str, torch.Tensor] | None = None) -> di
     return named
 
 
-def check(folder: Path, description: RunDescription, memory: Mapping[str, torch.Tensor], moved: bool) -> int:
-    """The number of tensors in a saved folder, each of which is expected, finite, and that of the net in memory.
+def verify_tensors(folder: Path, description: RunDescription, memory: Mapping[str, torch.Tensor], stepped: bool) -> int:
+    """Return the number of tensors in a saved folder; each is expected, finite, and equal to the one in memory.
 
     Args:
         folder: ``model/`` or ``adapter/`` of a run.
         description: The run.
         memory: What was saved, by the name in the file; compared after the cast to the file's type.
-        moved: Whether training took a step at a rate above 0, which an adapter's B, zero at first, must show.
+        stepped: Whether training took a step at a rate above 0, which an adapter's B, zero at first, must show.
 
     Raises:
-        NotWholeError: If a tensor is missing, unknown, of another shape, not finite, or another than in memory, or if
-            a B is all zero after a step; with the last checkpoint, from which the run can be gone on with.
+        IncompleteModelError: If a tensor is missing, unknown, of another shape, not finite, or another than in memory,
+            or if a B is all zero after a step; with the last checkpoint, from which the run can go on.
     """
     from safetensors import SafetensorError
 
@@ -101,27 +101,27 @@ def check(folder: Path, description: RunDescription, memory: Mapping[str, torch.
         stored = StoredWeights(folder)
     except (OSError, SafetensorError) as error:
         raise _refused(folder, description, [f"its files cannot be read ({type(error).__name__}: {error})"]) from error
-    wanted, optional = expected(description)
-    faults["missing"] = [name for name in wanted if name not in stored.shapes and name not in optional]
-    faults["unknown"] = [name for name in stored.shapes if name not in wanted]
+    expected, optional = expected_tensors(description)
+    faults["missing"] = [name for name in expected if name not in stored.shapes and name not in optional]
+    faults["unknown"] = [name for name in stored.shapes if name not in expected]
     for name, shape in stored.shapes.items():
-        if name in wanted and shape != wanted[name]:
+        if name in expected and shape != expected[name]:
             faults.setdefault("of another shape than the base's config gives", []).append(f"{name} {shape}")
-        elif name in wanted and (fault := _fault(name, stored.tensor(name), memory.get(name), moved)):
+        elif name in expected and (fault := _fault(name, stored.tensor(name), memory.get(name), stepped)):
             faults.setdefault(fault, []).append(name)
-    said = [f"{fault}: {_first(names)}" for fault, names in faults.items() if names]
-    if said:
-        raise _refused(folder, description, [f"{len(wanted)} tensors expected, {len(stored.shapes)} there", *said])
+    reasons = [f"{fault}: {_first(names)}" for fault, names in faults.items() if names]
+    if reasons:
+        raise _refused(folder, description, [f"{len(expected)} tensors expected, {len(stored.shapes)} there", *reasons])
     return len(stored.shapes)
 
 
-def _fault(name: str, saved: torch.Tensor, memory: torch.Tensor | None, moved: bool) -> str:
-    """What is wrong with one tensor; empty if nothing is."""
+def _fault(name: str, saved: torch.Tensor, memory: torch.Tensor | None, stepped: bool) -> str:
+    """Return what is wrong with one tensor; empty if nothing is."""
     import torch
 
     if not torch.isfinite(saved).all():
         return "with values that are not finite"
-    if moved and name.endswith(SUFFIXES[1]) and not saved.any():
+    if stepped and name.endswith(SUFFIXES[1]) and not saved.any():
         return "all zero, as before the first step: the adapter was not trained"
     if memory is None:
         return "in the file and not in the net that was trained"
@@ -135,9 +135,11 @@ def _first(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
-def _refused(folder: Path, description: RunDescription, said: list[str]) -> NotWholeError:
-    last = checkpoints.last_complete(description.folder / "checkpoints")
+def _refused(folder: Path, description: RunDescription, reasons: list[str]) -> IncompleteModelError:
+    last = checkpoints.find_checkpoint(description.folder / "checkpoints")
     where = f"the last checkpoint is {last}" if last else (
         f"no checkpoint lies in {description.folder / 'checkpoints'}, so it would start again"
     )  # fmt: skip
-    return NotWholeError(f"{folder} is not what was trained: {'; '.join(said)}. The run is not finished; {where}")
+    return IncompleteModelError(
+        f"{folder} is not what was trained: {'; '.join(reasons)}. The run is not finished; {where}"
+    )

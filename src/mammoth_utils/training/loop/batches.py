@@ -41,15 +41,15 @@ class Layout:
 
     @property
     def examples_per_step(self) -> float:
-        """Examples of a step, on the average."""
+        """Return the mean number of examples of a step."""
         return self.examples / self.steps
 
     def fill(self, max_length: int) -> float:
-        """Share of ``rows * max_length`` that is used; what is not used is not computed either."""
+        """Return the share of ``rows * max_length`` that is used; what is not used is not computed either."""
         return self.tokens / (len(self.rows) * max_length)
 
     def batch(self, step: int) -> list[int]:
-        """The examples of a step, counted from 0, in the order of its rows."""
+        """Return the examples of a step, counted from 0, in the order of its rows."""
         return [
             index for row in self.rows[step * self.rows_per_step : (step + 1) * self.rows_per_step] for index in row
         ]
@@ -65,7 +65,7 @@ def lay_out(
     processes: int = 1,
     seed: int = 0,
 ) -> Layout:
-    """The layout of a run. The same examples meet in the same step whatever the devices and the rows' length.
+    """Return the layout of a run. The same examples meet in the same step whatever the devices and the rows' length.
 
     Every epoch has an order of its own; an epoch's rest shares a step with the next one's first, and only a run's
     total is dealt evenly: without ``max_steps`` each example is read ``epochs`` times and step sizes differ by one at
@@ -106,8 +106,8 @@ def lay_out(
     return Layout(rows, steps, per_step, per_step // unit, total, sum(used), max(used))
 
 
-def dataset(layout: Layout, examples: Sequence[Example]) -> Any:
-    """The layout as the data set that the trainer reads in order; a row's tokens are put together when it is read."""
+def make_dataset(layout: Layout, examples: Sequence[Example]) -> Any:
+    """Return the layout as a data set that the trainer reads in order; a row's tokens are joined when it is read."""
     import datasets
 
     def read(batch: dict[str, list[list[int]]]) -> dict[str, list[list[int]]]:
@@ -117,7 +117,7 @@ def dataset(layout: Layout, examples: Sequence[Example]) -> Any:
 
 
 def _order(count: int, seed: int) -> Iterator[int]:
-    """The examples' numbers, epoch after epoch, each in its own order."""
+    """Yield the examples' numbers, epoch after epoch, each in its own order."""
     draw = random.Random(seed)
     while True:
         order = list(range(count))
@@ -131,26 +131,26 @@ def _bounds(total: int, steps: int) -> list[tuple[int, int]]:
 
 
 def _first_fit(members: Sequence[int], lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Rows by first fit, longest example first: within a fifth of the fewest that can be."""
+    """Return rows by first fit, longest example first: within a fifth of the fewest that can be."""
     rows: list[list[int]] = []
-    room: list[int] = []
-    for index in sorted(members, key=lambda one: -lengths[one]):
-        for place, free in enumerate(room):
-            if lengths[index] <= free:
+    free: list[int] = []
+    for index in sorted(members, key=lambda number: -lengths[number]):
+        for place, space in enumerate(free):
+            if lengths[index] <= space:
                 rows[place].append(index)
-                room[place] -= lengths[index]
+                free[place] -= lengths[index]
                 break
         else:
             rows.append([index])
-            room.append(capacity - lengths[index])
+            free.append(capacity - lengths[index])
     return rows
 
 
 def _spread(members: Sequence[int], lengths: Sequence[int], capacity: int, count: int) -> list[list[int]]:
-    """Exactly ``count`` rows, about equally long, so that no process waits for another; longest row first."""
+    """Return exactly ``count`` rows, about equally long, so that no process waits for another; longest row first."""
     rows: list[list[int]] = [[] for _ in range(count)]
     heap = [(0, place) for place in range(count)]
-    for index in sorted(members, key=lambda one: -lengths[one]):
+    for index in sorted(members, key=lambda number: -lengths[number]):
         used, place = heapq.heappop(heap)
         rows[place].append(index)
         heapq.heappush(heap, (used + lengths[index], place))

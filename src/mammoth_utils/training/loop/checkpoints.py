@@ -1,8 +1,7 @@
-"""Checkpoints: which one a killed run goes on from, and the fingerprint of what a run leaves."""
+"""Checkpoints: which one a killed run goes on from, and what makes one complete."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -46,57 +45,57 @@ def commit(written: Path, place: Path, processes: int) -> Path:
     shutil.rmtree(target, ignore_errors=True)
     written.rename(target)
     shutil.rmtree(place / PART, ignore_errors=True)
-    for old in numbered(place)[KEPT:]:
+    for old in list_checkpoints(place)[KEPT:]:
         shutil.rmtree(old)
     return target
 
 
 def faults(checkpoint: Path) -> list[str]:
-    """What a checkpoint lacks for an exact resume; empty if it is complete.
+    """Return what a checkpoint lacks for an exact resume; empty if it is complete.
 
     Without its optimiser or scheduler a run resumes without a word, with fresh ones; without its random state it
     draws other data and dropout. So each file must be there and be whole.
     """
-    checkpoint, found = Path(checkpoint), _unlisted(Path(checkpoint))
+    checkpoint, reasons = Path(checkpoint), _unlisted(Path(checkpoint))
     if not _json(checkpoint / "trainer_state.json"):
-        found.append("trainer_state.json is missing or damaged")
+        reasons.append("trainer_state.json is missing or damaged")
     if not _zip(checkpoint / "scheduler.pt"):
-        found.append("scheduler.pt is missing or damaged")
+        reasons.append("scheduler.pt is missing or damaged")
     states = list(checkpoint.glob("rng_state*.pth"))
     if not states or not all(map(_zip, states)):
-        found.append("rng_state*.pth is missing or damaged")
+        reasons.append("rng_state*.pth is missing or damaged")
     if (checkpoint / SHARDS[0]).is_dir():
-        return found + _shards(checkpoint)
+        return reasons + _shards(checkpoint)
     if not any(_zip(checkpoint / name) for name in ("optimizer.pt", "optimizer.bin")):
-        found.append("optimizer.pt is missing or damaged")
+        reasons.append("optimizer.pt is missing or damaged")
     weights = [*checkpoint.glob("model*.safetensors"), *checkpoint.glob("adapter_model.safetensors")]
     weights += list(checkpoint.glob("pytorch_model_fsdp.bin"))
     index = checkpoint / "model.safetensors.index.json"
     if index.is_file():
         named = set(json.loads(index.read_text(encoding="utf8")).get("weight_map", {}).values())
-        found += [f"{name} is missing" for name in sorted(named - {file.name for file in weights})]
+        reasons += [f"{name} is missing" for name in sorted(named - {file.name for file in weights})]
     if not weights:
-        found.append("model.safetensors or adapter_model.safetensors is missing")
-    found += [f"{file.name} is damaged" for file in weights if file.suffix == ".safetensors" and not _safe(file)]
-    return found
+        reasons.append("model.safetensors or adapter_model.safetensors is missing")
+    reasons += [f"{file.name} is damaged" for file in weights if file.suffix == ".safetensors" and not _safe(file)]
+    return reasons
 
 
 def _shards(checkpoint: Path) -> list[str]:
-    """What a sharded checkpoint lacks by its own tables of contents.
+    """Return what a sharded checkpoint lacks by its own tables of contents.
 
     Each weight that the optimiser has averages for must be among the weights, in its shape. A run resumes without a
     word from weights of which some, or all, are missing: with the base's, or with an adapter that was never trained.
     """
-    held, found = [], []
+    held, reasons = [], []
     for part in SHARDS:
         try:
             held.append(_contents(checkpoint / part))
         except FileNotFoundError:
-            found.append(f"{part}/.metadata is missing")
+            reasons.append(f"{part}/.metadata is missing")
         except Exception as error:  # it is a pickle: damaged, it may raise anything
-            found.append(f"{part}/.metadata is damaged ({type(error).__name__}: {error})")
-    if found:
-        return found
+            reasons.append(f"{part}/.metadata is damaged ({type(error).__name__}: {error})")
+    if reasons:
+        return reasons
     weights, states = held
     # PEFT leaves the adapter's name out of what it saves.
     trained = {
@@ -106,13 +105,13 @@ def _shards(checkpoint: Path) -> list[str]:
     }
     lacking = [name.removeprefix("model.") for name, shape in trained.items() if weights.get(name) != shape]
     if not trained:
-        found.append(f"{SHARDS[1]} holds no averages of any weight")
+        reasons.append(f"{SHARDS[1]} holds no averages of any weight")
     if lacking:
-        found.append(
+        reasons.append(
             f"{SHARDS[0]} holds {len(trained) - len(lacking)} of the {len(trained)} weights that are trained; "
             f"{lacking[0]} is missing or has another shape"
         )
-    return found
+    return reasons
 
 
 def _contents(folder: Path) -> dict[str, tuple[int, ...]]:
@@ -124,59 +123,44 @@ def _contents(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _unlisted(checkpoint: Path) -> list[str]:
-    """What the checkpoint's own list of files does not find."""
+    """Return what the checkpoint's own list of files misses."""
     if not _json(checkpoint / MANIFEST):
         return [f"{MANIFEST} is missing or damaged"]
-    listed, found = records.read_json(checkpoint / MANIFEST)["files"], []
+    listed, reasons = records.read_json(checkpoint / MANIFEST)["files"], []
     for name, size in listed.items():
         file = checkpoint / name
         if not file.is_file():
-            found.append(f"{name} is missing")
+            reasons.append(f"{name} is missing")
         elif file.stat().st_size != size:
-            found.append(f"{name} has {file.stat().st_size} of its {size} bytes")
-    return found
+            reasons.append(f"{name} has {file.stat().st_size} of its {size} bytes")
+    return reasons
 
 
-def processes(checkpoint: Path) -> int:
-    """How many processes wrote a complete checkpoint."""
+def process_count(checkpoint: Path) -> int:
+    """Return how many processes wrote a complete checkpoint."""
     return records.read_json(checkpoint / MANIFEST)["processes"]
 
 
-def numbered(folder: Path) -> list[Path]:
-    """The ``checkpoint-<step>`` folders below a folder, latest first."""
-    found = [path for path in Path(folder).glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
-    return sorted(found, key=lambda path: int(path.name.split("-")[1]), reverse=True)
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Return the ``checkpoint-<step>`` folders below a folder, latest first."""
+    folders = [path for path in Path(folder).glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    return sorted(folders, key=lambda path: int(path.name.split("-")[1]), reverse=True)
 
 
-def last_complete(folder: Path, say: object = None) -> Path | None:
-    """The latest checkpoint below a folder that a run can go on from exactly, or None.
+def find_checkpoint(folder: Path, say: object = None) -> Path | None:
+    """Return the latest checkpoint below a folder that a run can go on from exactly, or None.
 
     Args:
         folder: Holds ``checkpoint-<step>`` folders.
         say: Called with a line for each checkpoint that is passed over.
     """
-    for checkpoint in numbered(folder):
+    for checkpoint in list_checkpoints(folder):
         lacking = faults(checkpoint)
         if not lacking:
             return checkpoint
         if callable(say):
             say(f"{checkpoint.name} is passed over: {'; '.join(lacking)}")
     return None
-
-
-def weights_hash(folder: Path) -> str:
-    """The SHA-256 over the safetensors of a model or adapter folder, by file name.
-
-    Raises:
-        FileNotFoundError: If it holds none.
-    """
-    files = sorted(Path(folder).glob("*.safetensors"))
-    if not files:
-        raise FileNotFoundError(f"{folder} holds no safetensors")
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.name} {records.sha256(file)}\n".encode())
-    return digest.hexdigest()
 
 
 def _json(file: Path) -> bool:
@@ -187,12 +171,12 @@ def _json(file: Path) -> bool:
 
 
 def _zip(file: Path) -> bool:
-    """Whether a file of torch is whole: it is a zip whose directory, written last, must be there."""
+    """Return whether a file of torch is complete: it is a zip whose directory, written last, must be there."""
     return file.is_file() and zipfile.is_zipfile(file)
 
 
 def _safe(file: Path) -> bool:
-    """Whether a safetensors file holds a tensor and is as long as its header says."""
+    """Return whether a safetensors file holds a tensor and is as long as its header says."""
     try:
         with open(file, "rb") as opened:
             length = int.from_bytes(opened.read(8), "little")

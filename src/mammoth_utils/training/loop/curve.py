@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -29,7 +30,7 @@ class Curve:
     def start(self, step: int) -> None:
         """Keep the points up to the step that the run goes on from, and drop what a killed run did beyond it."""
         there = records.read_jsonl(self.file) if step and self.file.is_file() else ()
-        self.rows = [row for row in _whole(there) if row["step"] <= step]
+        self.rows = [row for row in _complete(there) if row["step"] <= step]
         if self.rows:
             self._tokens, self._seconds = self.rows[-1]["tokens"], self.rows[-1]["seconds"]
         self._began = time.monotonic()
@@ -38,8 +39,8 @@ class Curve:
             for row in self.rows:
                 self.on_step(row)
 
-    def add(self, step: int, loss: float, lr: float, tokens: float) -> None:
-        """Take a point; ``tokens`` are those since this process began.
+    def add(self, step: int, loss: float, lr: float, tokens: float) -> dict[str, float]:
+        """Add a point and return it; ``tokens`` are those since this process began.
 
         Raises:
             FloatingPointError: If the loss is no finite number: the weights are lost, and going on would hide it.
@@ -59,10 +60,11 @@ class Curve:
             with open(self.file, "a", encoding="utf8") as file:
                 file.write(json.dumps(row) + "\n")
             self.on_step(row)
+        return row
 
 
 def peak_memory_gib() -> float:
-    """The most memory that this process held: what torch allocated on its card, else its resident set."""
+    """Return the most memory that this process held: what torch allocated on its card, else its resident set."""
     import torch
 
     if torch.cuda.is_available() and torch.cuda.is_initialized():
@@ -73,32 +75,30 @@ def peak_memory_gib() -> float:
     return peak / (2**30 if sys.platform == "darwin" else 2**20)  # bytes there, kibibytes elsewhere
 
 
-def _whole(rows: Any) -> list[dict[str, float]]:
-    """The rows up to the first that a kill left half written."""
-    found = []
-    try:
+def _complete(rows: Any) -> list[dict[str, float]]:
+    """Return the rows up to the first that a kill left half written."""
+    complete = []
+    with contextlib.suppress(ValueError):
         for row in rows:
-            found.append(row)
-    except ValueError:
-        return found
-    return found
+            complete.append(row)
+    return complete
 
 
 def mean(points: list[dict[str, float]]) -> float:
-    """The mean loss over all steps, each point weighted by the steps it stands for."""
+    """Return the mean loss over all steps, each point weighted by the steps it stands for."""
     steps = [points[0]["step"], *(b["step"] - a["step"] for a, b in zip(points, points[1:], strict=False))]
     return sum(p["loss"] * n for p, n in zip(points, steps, strict=True)) / sum(steps)
 
 
 def tail(points: list[dict[str, float]]) -> float:
-    """The mean loss over the last tenth of the steps, at least one point."""
+    """Return the mean loss over the last tenth of the steps, at least one point."""
     last = points[-1]["step"]
-    kept = [point for point in points if point["step"] > 0.9 * last] or points[-1:]
-    return sum(point["loss"] for point in kept) / len(kept)
+    end = [point for point in points if point["step"] > 0.9 * last] or points[-1:]
+    return sum(point["loss"] for point in end) / len(end)
 
 
 def recorder(curve: Curve, checkpoint_minutes: float) -> Any:
-    """A callback of the trainer that feeds the curve and asks for a checkpoint by the clock.
+    """Return a callback of the trainer that feeds the curve and asks for a checkpoint by the clock.
 
     Each checkpoint is also a point of the curve, so that a resumed run counts tokens and seconds from there.
     """
@@ -123,13 +123,15 @@ def recorder(curve: Curve, checkpoint_minutes: float) -> Any:
 
         def on_log(self, args: Any, state: Any, control: Any, logs: dict | None = None, **rest: Any) -> None:
             if logs and "loss" in logs:
-                curve.add(state.global_step, float(logs["loss"]), float(logs["learning_rate"]), logs["num_tokens"])
+                rate, tokens = float(logs["learning_rate"]), logs["num_tokens"]
+                point = curve.add(state.global_step, float(logs["loss"]), rate, tokens)
+                logs.update({key: point[key] for key in ("tokens", "seconds", "memory_gib")})  # for the trackers
 
     return Recorder()
 
 
 def _together(due: bool) -> bool:
-    """The first process's answer, in every process: clocks differ, and a checkpoint needs all of them."""
+    """Return the first process's answer in every process: clocks differ, and a checkpoint needs all of them."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return due
     import torch

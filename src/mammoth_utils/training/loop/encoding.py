@@ -37,18 +37,18 @@ class Example:
 
     @property
     def input_ids(self) -> list[int]:
-        """Prompt and answer."""
+        """Return prompt and answer."""
         return [*self.prompt, *self.answer]
 
     @property
     def labels(self) -> list[int]:
-        """The ids with ``IGNORE_INDEX`` on the prompt."""
+        """Return the ids with ``IGNORE_INDEX`` on the prompt."""
         return [IGNORE_INDEX] * len(self.prompt) + list(self.answer)
 
 
 @dataclass
 class EncodingReport:
-    """What became of the rows.
+    """Counts of what became of the rows.
 
     Attributes:
         rows: Rows that came in.
@@ -76,17 +76,17 @@ class EncodingReport:
 
     @property
     def dropped(self) -> int:
-        """Rows left out for any reason."""
+        """Return the number of rows that were left out for any reason."""
         return self.too_long + self.special + self.empty
 
     def as_dict(self) -> dict[str, Any]:
-        """The counts by name, as a record keeps them."""
+        """Return the counts by name, as a record keeps them."""
         counts = {key: value for key, value in vars(self).items() if not isinstance(value, Counter)}
         return counts | {"kinds": dict(self.kinds), "sources": dict(self.sources)}
 
 
 def encode(prompt: str, answer: str, tokenizer: Any) -> tuple[list[int], list[int]]:
-    """The prompt's ids as ``generate`` will be given them, and the answer's, which end in the end of sequence.
+    """Return the prompt's ids as ``generate`` is given them, and the answer's, which end in the end of sequence.
 
     Encoded jointly a byte-level tokenizer merges ``:#`` across the border, so that the model is trained on a prompt
     that decoding never shows; encoded apart a SentencePiece tokenizer puts a space in front of the answer. So the
@@ -98,14 +98,14 @@ def encode(prompt: str, answer: str, tokenizer: Any) -> tuple[list[int], list[in
     """
     if not prompt or not answer:
         raise ValueError("a prompt and a rationale are needed; one of them is empty")
-    found = special_text(prompt + answer, tokenizer)
-    if found:
-        raise ValueError(f"the text holds the special token {found!r}, which would become its id")
+    special = special_text(prompt + answer, tokenizer)
+    if special:
+        raise ValueError(f"the text holds the special token {special!r}, which would become its id")
     return _join(prompt, answer, tokenizer(prompt).input_ids, tokenizer(prompt + answer).input_ids, tokenizer)
 
 
 def _join(prompt: str, answer: str, head: list[int], joint: list[int], tokenizer: Any) -> tuple[list[int], list[int]]:
-    """The two sides, from the prompt's ids and those of the whole."""
+    """Split the whole's ids after those of the prompt."""
     end = tokenizer.eos_token_id
     if end is None or (head and head[-1] == end):
         raise ValueError(
@@ -129,7 +129,7 @@ def _join(prompt: str, answer: str, head: list[int], joint: list[int], tokenizer
 
 
 def special_text(text: str, tokenizer: Any) -> str | None:
-    """The first special token that stands in a text, or None; the template's own parts are none.
+    """Return the first special token in a text, or None; the template's own parts are none.
 
     The miniature's tokenizer holds the header, the response marker and the triggers as tokens of their own.
     """
@@ -138,7 +138,7 @@ def special_text(text: str, tokenizer: Any) -> str | None:
 
 
 def encode_rows(rows: list[dict[str, Any]], tokenizer: Any, max_length: int) -> tuple[list[Example], EncodingReport]:
-    """The examples of a mixture in the rows' order, and what was left out.
+    """Encode a mixture in the rows' order, and count what was left out.
 
     Args:
         rows: Each with ``instruction`` (a PoT row's ends in its trigger), ``output``, ``kind`` and ``source``.
@@ -189,7 +189,7 @@ def encode_rows(rows: list[dict[str, Any]], tokenizer: Any, max_length: int) -> 
 
 
 def columns(packed: list[list[Example]]) -> dict[str, list[list[int]]]:
-    """Packed rows as the columns that TRL's padding-free collator reads."""
+    """Return packed rows as the columns that TRL's padding-free collator reads."""
     return {
         "input_ids": [[token for example in row for token in example.input_ids] for row in packed],
         "labels": [[label for example in row for label in example.labels] for row in packed],
@@ -197,7 +197,7 @@ def columns(packed: list[list[Example]]) -> dict[str, list[list[int]]]:
     }
 
 
-class Marked:
+class MarkedRow:
     """One row as the model sees it, with the part that the loss sees marked; shows itself on a page."""
 
     def __init__(self, prompt: str, trained: str, example: Example) -> None:
@@ -215,8 +215,8 @@ class Marked:
         )
 
 
-def marked(row: dict[str, Any], tokenizer: Any) -> Marked:
-    """A row decoded from its token ids, the trained part marked, its end of sequence written out."""
+def mark_rationale(row: dict[str, Any], tokenizer: Any) -> MarkedRow:
+    """Decode a row from its token ids, the trained part marked, its end of sequence written out."""
     prompt, answer = encode(prompts.alpaca(row["instruction"]), row["output"], tokenizer)
     example = Example(tuple(prompt), tuple(answer), row["kind"], row.get("source", ""))
-    return Marked(tokenizer.decode(prompt), tokenizer.decode(answer), example)
+    return MarkedRow(tokenizer.decode(prompt), tokenizer.decode(answer), example)

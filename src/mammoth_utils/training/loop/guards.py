@@ -10,27 +10,9 @@ from mammoth_utils import prompts, records
 from mammoth_utils.training.loop import losses
 from mammoth_utils.training.loop.encoding import IGNORE_INDEX, Example
 
-__all__ = [
-    "ALPACA_SHA256",
-    "TOLERANCE",
-    "Precision",
-    "dtypes",
-    "first_loss",
-    "keep_four_bit",
-    "labels",
-    "packed_equals_unpacked",
-    "padding",
-    "precision",
-    "rope",
-    "rope_theta",
-    "same_loss",
-    "template",
-    "tokenizer_fits",
-]
-
 # What the authors trained on, as in their released `prompt_utils.py`; a test pins the same bytes.
 ALPACA_SHA256 = "35101bc36d10997c7d926d8f21f7d173aec6523f3a57d78821b944a89925cdca"
-TOLERANCE = {"fp32": 1e-4, "bf16": 3e-2, "fp16": 1e-2}
+LOSS_TOLERANCE = {"fp32": 1e-4, "bf16": 3e-2, "fp16": 1e-2}
 
 
 @dataclass(frozen=True)
@@ -41,8 +23,8 @@ class Precision:
     reason: str
 
 
-def precision(device: str) -> Precision:
-    """What the processor or card computes fast and exactly enough in; weights that are trained stay fp32 beside it."""
+def choose_precision(device: str) -> Precision:
+    """Return what the device computes fast and exactly enough in; weights that are trained stay fp32 beside it."""
     if device == "cuda":
         import torch
 
@@ -56,37 +38,32 @@ def precision(device: str) -> Precision:
     return Precision("fp32", f"{processor} has no bf16 instructions, which it would emulate")
 
 
-def template() -> None:
-    """Nothing, if the prompt template is the authors' to the byte.
+def check_template() -> None:
+    """Raise ValueError unless the prompt template is the authors' to the byte.
 
-    Raises:
-        ValueError: If it is not: a model would be asked in other words than it was trained on.
+    Otherwise a model would be asked in other words than it was trained on.
     """
-    found = hashlib.sha256(prompts.ALPACA.encode()).hexdigest()
-    if found != ALPACA_SHA256:
-        raise ValueError(f"the Alpaca template has changed: expected sha256 {ALPACA_SHA256}, got {found}")
+    digest = hashlib.sha256(prompts.ALPACA.encode()).hexdigest()
+    if digest != ALPACA_SHA256:
+        raise ValueError(f"the Alpaca template has changed: expected sha256 {ALPACA_SHA256}, got {digest}")
 
 
-def tokenizer_fits(tokenizer: Any, embedding_rows: int) -> None:
-    """Nothing, if the tokenizer can end, pad and write back the prompt, and the model has a row for each of its ids.
-
-    Raises:
-        ValueError: Naming what is wrong.
-    """
+def check_tokenizer(tokenizer: Any, embedding_rows: int) -> None:
+    """Raise ValueError unless the tokenizer can end, pad and give back the prompt, and the model has all its ids."""
     if tokenizer.eos_token_id is None:
         raise ValueError("the tokenizer has no end-of-sequence token, so a model could not learn to stop")
     if tokenizer.pad_token_id is None:
-        raise ValueError("the tokenizer has no padding token; adapters.prepare_tokenizer gives it one")
+        raise ValueError("the tokenizer has no padding token; tokenizer.prepare_tokenizer gives it one")
     if len(tokenizer) > embedding_rows:
         raise ValueError(f"the tokenizer has {len(tokenizer)} tokens, the model rows for {embedding_rows} only")
     text = prompts.alpaca("What is 7 plus 5?" + prompts.POT_TRIGGER)
-    back = tokenizer.decode(tokenizer(text, add_special_tokens=False).input_ids, skip_special_tokens=False)
-    if back.strip() != text.strip():
-        raise ValueError(f"the tokenizer does not give the prompt back: {text!r} became {back!r}")
+    decoded = tokenizer.decode(tokenizer(text, add_special_tokens=False).input_ids, skip_special_tokens=False)
+    if decoded.strip() != text.strip():
+        raise ValueError(f"the tokenizer does not give the prompt back: {text!r} became {decoded!r}")
 
 
 def rope_theta(config: Any) -> float | None:
-    """The base of the rotary embedding that a configuration holds, wherever its version of transformers keeps it."""
+    """Return the base of the rotary embedding, wherever the configuration's version of transformers keeps it."""
     values = config if isinstance(config, dict) else config.to_dict()
     for place in (values.get("rope_parameters") or {}, values.get("rope_scaling") or {}, values):
         if isinstance(place, dict) and place.get("rope_theta") is not None:
@@ -94,29 +71,22 @@ def rope_theta(config: Any) -> float | None:
     return None
 
 
-def rope(config: Any, expected: float | None) -> None:
-    """Nothing, if the rotary embedding's base is what the family needs.
+def check_rope(config: Any, expected: float | None) -> None:
+    """Raise ValueError unless the rotary embedding's base is what the family needs.
 
     Code Llama's is 1e6: MAmmoTH-Coder-7B read 19.8 on MATH until its configuration said so. transformers 5 keeps the
     value in ``rope_parameters`` and reads the older ``rope_theta`` into it.
-
-    Raises:
-        ValueError: Naming both values and the line to put into ``config.json``.
     """
-    found = rope_theta(config)
-    if expected is not None and found != expected:
+    theta = rope_theta(config)
+    if expected is not None and theta != expected:
         raise ValueError(
-            f'rope_theta is {found}, this base model needs {expected:g}: put "rope_theta": {expected:g} into its '
+            f'rope_theta is {theta}, this base model needs {expected:g}: put "rope_theta": {expected:g} into its '
             'config.json (transformers 5: inside "rope_parameters"), or every position is read wrongly'
         )
 
 
-def labels(packed: list[list[Example]], eos: int) -> None:
-    """Nothing, if every row has something to learn, every rationale its end, and no prompt a label.
-
-    Raises:
-        ValueError: Naming the first row at fault.
-    """
+def check_labels(packed: list[list[Example]], eos: int) -> None:
+    """Raise ValueError unless every row has something to learn, every rationale its end, and no prompt a label."""
     for number, row in enumerate(packed):
         for example in row:
             if not example.answer or example.answer[-1] != eos:
@@ -127,8 +97,8 @@ def labels(packed: list[list[Example]], eos: int) -> None:
             raise ValueError(f"packed row {number} has no label: nothing to learn")
 
 
-def packed_equals_unpacked(model: Any, examples: list[Example], tolerance: float) -> float:
-    """The difference between the mean loss of a packed row and that of its documents one at a time, in nats.
+def check_packing(model: Any, examples: list[Example], tolerance: float) -> float:
+    """Return by how many nats the mean loss of a packed row differs from that of its documents one at a time.
 
     Raises:
         ValueError: If it exceeds the tolerance: documents see each other, and the run would train something else.
@@ -145,40 +115,38 @@ def packed_equals_unpacked(model: Any, examples: list[Example], tolerance: float
 
 
 def keep_four_bit(model: Any) -> int:
-    """The number of 4-bit layers on a CPU that were told not to repack their weights.
+    """Stop the 4-bit layers of a model on a CPU from repacking their weights, and return their number.
 
     On processors with AVX512-BF16 bitsandbytes repacks them in place at the first pass in evaluation mode; what the
     backward pass then reads is noise, while the loss looks right (measured: training diverges).
     """
-    held = 0
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
-            held += 1
-    return held
+    layers = [module for module in model.modules() if hasattr(module, "support_avx512bf16_for_cpu")]
+    for layer in layers:
+        layer.support_avx512bf16_for_cpu = False
+    return len(layers)
 
 
-def first_loss(found: float, expected: float, tolerance: float) -> float:
-    """The difference, in nats, between the trainer's loss before its first update and the base's own on those examples.
+def check_first_loss(loss: float, expected: float, tolerance: float) -> float:
+    """Return by how many nats the trainer's loss before its first update differs from the base's own.
 
     Stops a trainer that learns something else than the base is asked: labels moved by a token or left on the prompt,
     another template, another scale of the loss, weights in another type.
 
     Raises:
-        ValueError: If it exceeds the tolerance, or the trainer's loss is no number.
+        ValueError: If the difference exceeds the tolerance, or the trainer's loss is no number.
     """
-    difference = abs(found - expected)
+    difference = abs(loss - expected)
     if not difference <= tolerance:
         raise ValueError(
-            f"the first step's loss is {found:.4f} nats a token, a plain pass of the base model over the same examples "
+            f"the first step's loss is {loss:.4f} nats a token, a plain pass of the base model over the same examples "
             f"gives {expected:.4f}, {difference:.4f} apart where {tolerance:g} is allowed: the trainer sees other "
             "labels, another template, another scale of the loss or another type than decoding will"
         )
     return difference
 
 
-def same_loss(before: float, after: float, tolerance: float) -> float:
-    """The difference, in nats, between the loss of one batch before and after the model was cut over processes.
+def check_sharded_loss(before: float, after: float, tolerance: float) -> float:
+    """Return by how many nats the loss of one batch changed when the model was cut over processes.
 
     Stops shards that do not make the model: weights that stayed as they were initialised on all but one process,
     4-bit bytes that a cut has changed, a layer that was gathered twice or not at all.
@@ -196,8 +164,8 @@ def same_loss(before: float, after: float, tolerance: float) -> float:
     return difference
 
 
-def dtypes(model: Any, method: str, compute: str, master_weights: str = "fp32", sharded: bool = False) -> None:
-    """Nothing, if what is trained is kept in fp32 and the frozen base of adapters in the type that it computes in.
+def check_dtypes(model: Any, method: str, compute: str, master_weights: str = "fp32", sharded: bool = False) -> None:
+    """Raise ValueError unless trained weights are in fp32 and the frozen base of adapters in the compute type.
 
     Stops two mistakes that train without a word: weights in 16 bit, of which most updates are lost at the paper's
     rates, and a base in fp32 beside adapters, which takes twice the memory that the planner counted.
@@ -208,29 +176,26 @@ def dtypes(model: Any, method: str, compute: str, master_weights: str = "fp32", 
         compute: ``bf16``, ``fp16`` or ``fp32``.
         master_weights: ``bf16`` where 16 bit was asked for.
         sharded: Whether FSDP2 cuts the model; adapters of a 4-bit base then stay in bf16, as the trainer makes them.
-
-    Raises:
-        ValueError: Naming the first weight at fault, its type and the one expected.
     """
     names = {"fp32": "torch.float32", "bf16": "torch.bfloat16", "fp16": "torch.float16"}
     trained = names[master_weights]
     for name, parameter in model.named_parameters():
-        kind = str(parameter.dtype)
+        dtype = str(parameter.dtype)
         if parameter.requires_grad:
-            if kind != trained and not (sharded and method == "qlora" and kind == names["bf16"]):
+            if dtype != trained and not (sharded and method == "qlora" and dtype == names["bf16"]):
                 raise ValueError(
-                    f"{name} is trained in {kind}, expected {trained}: in 16 bit most updates of these rates are lost; "
-                    "-p master_weights bf16 asks for that"
+                    f"{name} is trained in {dtype}, expected {trained}: in 16 bit most updates of these rates are "
+                    "lost; -p master_weights bf16 asks for that"
                 )
-        elif method != "full" and getattr(parameter, "quant_state", None) is None and kind != names[compute]:
+        elif method != "full" and getattr(parameter, "quant_state", None) is None and dtype != names[compute]:
             raise ValueError(
-                f"{name} of the frozen base is {kind}, expected {names[compute]}: the base was loaded in another type "
+                f"{name} of the frozen base is {dtype}, expected {names[compute]}: the base was loaded in another type "
                 "than the run computes in, and takes other memory than was planned"
             )
 
 
-def padding(inputs: dict[str, Any]) -> None:
-    """Nothing, if a collated batch has labels, and none on padding.
+def check_padding(inputs: dict[str, Any]) -> None:
+    """Raise ValueError unless a collated batch has labels, and none on padding.
 
     Stops a model that learns to write padding, or is shown padding as if it were text: right after the end of
     sequence, where decoding then never stops.
@@ -238,9 +203,6 @@ def padding(inputs: dict[str, Any]) -> None:
     Args:
         inputs: What the collator makes: ``labels`` of shape (batch, tokens), and either ``attention_mask`` (1 on
             tokens) or, for flattened rows, ``cu_seq_lens_q``, the borders of its documents.
-
-    Raises:
-        ValueError: Saying how many labels are at fault.
     """
     labelled = inputs["labels"] != IGNORE_INDEX
     if not labelled.any():

@@ -8,7 +8,7 @@ from mammoth_utils.training.loop.encoding import IGNORE_INDEX, Example, columns
 
 
 def row_loss(model: Any, row: list[Example]) -> float:
-    """The summed loss of a packed row's rationales in nats, without gradients and in evaluation mode.
+    """Return the summed loss of a packed row's rationales in nats, without gradients and in evaluation mode.
 
     Args:
         model: A causal language model with attention ``packed``; under FSDP every process must call.
@@ -16,7 +16,7 @@ def row_loss(model: Any, row: list[Example]) -> float:
     """
     import torch
 
-    from mammoth_utils.training.loop.attention import row_inputs
+    from mammoth_utils.training.loop.packed_attention import row_inputs
 
     data = {key: values[0] for key, values in columns([row]).items()}
     device = next(model.parameters()).device
@@ -36,5 +36,5 @@ def row_loss(model: Any, row: list[Example]) -> float:
 
 
 def mean_loss(model: Any, examples: list[Example]) -> float:
-    """The mean loss of a rationale's tokens over examples that are read one at a time, in nats."""
-    return sum(row_loss(model, [example]) for example in examples) / sum(len(one.answer) for one in examples)
+    """Return the mean loss of a rationale's tokens over examples that are read one at a time, in nats."""
+    return sum(row_loss(model, [example]) for example in examples) / sum(len(example.answer) for example in examples)

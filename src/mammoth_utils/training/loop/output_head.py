@@ -19,7 +19,7 @@ ROOM = 2**28  # bytes; beyond it, TRL's head works in tiles of about this size, 
 
 
 def fits(device: str, tokens: int, vocabulary: int) -> bool:
-    """Whether the labels' scores are built whole: on a CPU, and if those of so many tokens are within ``ROOM``.
+    """Return whether the labels' scores are built whole: on a CPU, and if those of so many tokens are within ``ROOM``.
 
     It follows from the run, not from a row: processes that differed here would wait for each other's counts.
     """
@@ -27,7 +27,7 @@ def fits(device: str, tokens: int, vocabulary: int) -> bool:
 
 
 def summed_loss(model: Any, inputs: dict[str, Any]) -> Tensor:
-    """The loss of a flattened row, summed over its labels, in nats.
+    """Return the loss of a flattened row, summed over its labels, in nats.
 
     The model's own forward is called, with whatever wraps it, so adapters, 4-bit weights, data parallelism and shards
     stay as they are.
@@ -39,12 +39,12 @@ def summed_loss(model: Any, inputs: dict[str, Any]) -> Tensor:
     Raises:
         RuntimeError: If the model scores other positions.
     """
-    kept = (inputs["labels"][0, 1:] != IGNORE_INDEX).nonzero().flatten()
+    scored = (inputs["labels"][0, 1:] != IGNORE_INDEX).nonzero().flatten()
     rest = {key: value for key, value in inputs.items() if key not in ("labels", "use_cache")}
-    logits = model(**rest, use_cache=False, logits_to_keep=kept).logits
-    if logits.shape[1] != len(kept):
+    logits = model(**rest, use_cache=False, logits_to_keep=scored).logits
+    if logits.shape[1] != len(scored):
         raise RuntimeError(
-            f"expected scores of {len(kept)} positions, got {logits.shape[1]}: this model's forward takes no "
+            f"expected scores of {len(scored)} positions, got {logits.shape[1]}: this model's forward takes no "
             "logits_to_keep, which transformers 5 gives every causal language model"
         )
-    return torch.nn.functional.cross_entropy(logits[0].float(), inputs["labels"][0, kept + 1], reduction="sum")
+    return torch.nn.functional.cross_entropy(logits[0].float(), inputs["labels"][0, scored + 1], reduction="sum")

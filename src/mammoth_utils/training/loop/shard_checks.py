@@ -1,4 +1,4 @@
-"""Shards: proof that they are the net that was loaded and train as it would, and what each process holds of it."""
+"""Checks that a model cut over processes is the one that was loaded, and what each process holds of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mammoth_utils.training.loop.encoding import Example
 PACKED = 6  # examples that are read in one row and apart
 
 
-class ShardsAgree(TrainerCallback):
+class ShardLossCheck(TrainerCallback):
     """Compares the loss of one short example before and after the model was cut over the processes.
 
     The whole model is on the first process only before that, so it alone reads the example; afterwards all do. All
@@ -33,26 +33,26 @@ class ShardsAgree(TrainerCallback):
         self.examples, self.tolerance, self.packing = sorted(examples, key=len)[:PACKED], tolerance, packing
         self.before = losses.mean_loss(model, self.examples[:1]) if int(os.environ.get("RANK", 0)) == 0 else None
         self.after: float | None = None
-        self.drift: float | None = None  # nats by which packing changed the loss
+        self.packing_nats: float | None = None  # by which packing changed the loss
         self.trainer: Any = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
         model = self.trainer.model_wrapped
         with self.trainer.accelerator.autocast():
-            self.drift = guards.packed_equals_unpacked(model, self.examples, self.packing)
+            self.packing_nats = guards.check_packing(model, self.examples, self.packing)
             if state.global_step:
                 return  # a resumed run has other weights than the base
             self.after = losses.mean_loss(model, self.examples[:1])
         if self.before is not None:
-            guards.same_loss(self.before, self.after, self.tolerance)
+            guards.check_sharded_loss(self.before, self.after, self.tolerance)
 
     @property
     def difference(self) -> float | None:
-        """Nats by which cutting the model changed the loss; None where the run was resumed."""
+        """Return the nats by which cutting the model changed the loss; None where the run was resumed."""
         return None if self.after is None or self.before is None else abs(self.after - self.before)
 
 
-class StartsAsTheBase(TrainerCallback):
+class FirstLossCheck(TrainerCallback):
     """Compares the trainer's loss of its first step, which is taken before any update, with the base model's own.
 
     Args:
@@ -60,7 +60,7 @@ class StartsAsTheBase(TrainerCallback):
         tolerance: Nats a token by which the two may differ.
         model: The base, which reads them at once. None where it will be cut: no process could read them in good time
             before that (a step of 70B takes a processor hours), so the shards do, each process its part of the rows,
-            once :class:`ShardsAgree` found that they are the base.
+            once :class:`ShardLossCheck` found that they are the base.
     """
 
     def __init__(self, rows: list[list[Example]], tolerance: float, model: Any = None) -> None:
@@ -77,15 +77,15 @@ class StartsAsTheBase(TrainerCallback):
         mine = self.rows[args.process_index :: args.world_size]  # as many in each process, which wait for each other
         with self.trainer.accelerator.autocast():
             nats = sum(losses.row_loss(self.trainer.model_wrapped, row) for row in mine)
-        self.expected = self._mean(sum(one["nats"] for one in gathered({"nats": nats})))
+        self.expected = self._mean(sum(part["nats"] for part in gather({"nats": nats})))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict | None = None, **rest: Any) -> None:
         if state.global_step == 1 and logs and "loss" in logs:
-            guards.first_loss(float(logs["loss"]), self.expected, self.tolerance)
+            guards.check_first_loss(float(logs["loss"]), self.expected, self.tolerance)
 
 
 def shard_sizes(trainer: Any) -> dict[str, int]:
-    """Bytes that this process holds: of the weights and of the optimiser's states, and both if nothing were cut."""
+    """Return the bytes of weights and of optimiser states that this process holds, and that it would hold uncut."""
 
     def held(value: Any) -> int:
         local = value.to_local() if hasattr(value, "to_local") else value
@@ -106,10 +106,10 @@ def shard_sizes(trainer: Any) -> dict[str, int]:
     }
 
 
-def gathered(value: dict[str, Any]) -> list[dict[str, Any]]:
-    """What each process has, by rank."""
+def gather(value: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return each process's value, by rank."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return [value]
-    found: list[Any] = [None] * distributed.get_world_size()
-    distributed.all_gather_object(found, value)
-    return found
+    values: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(values, value)
+    return values

@@ -17,9 +17,10 @@ from trl import SFTConfig, SFTTrainer
 
 from mammoth_utils.training.description import RunDescription
 from mammoth_utils.training.loop import batches, checkpoints, guards, output_head
-from mammoth_utils.training.loop import model as adapters
-from mammoth_utils.training.loop.attention import NAME
+from mammoth_utils.training.loop import model as models
 from mammoth_utils.training.loop.encoding import Example
+from mammoth_utils.training.loop.packed_attention import NAME
+from mammoth_utils.training.loop.trackers import PROJECT
 
 
 class PackedTrainer(SFTTrainer):
@@ -33,7 +34,7 @@ class PackedTrainer(SFTTrainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """TRL's loss; on a CPU without the scores of positions that have no label (see ``head``)."""
+        """Return TRL's loss; on a CPU without the scores of positions that have no label (see ``output_head``)."""
         row = self.args.per_device_train_batch_size * self.args.max_length
         fits = output_head.fits(self.args.device.type, row, self.model.config.vocab_size)
         if return_outputs or num_items_in_batch is None or not (fits and self.model.training):
@@ -48,30 +49,29 @@ class PackedTrainer(SFTTrainer):
         return loss
 
     def _clip_grad_norm(self, model: Any) -> Any:
-        """The gradient's norm before it was clipped; called once a step, after the losses and before the update."""
+        """Return the gradient's norm before it was clipped; called once a step, before the update."""
         norm = super()._clip_grad_norm(model)
         whole = norm.full_tensor() if hasattr(norm, "full_tensor") else norm
         self._stop_if_diverged(float(self._tr_loss), float(whole))
         return norm
 
     def _stop_if_diverged(self, loss: float, norm: float) -> None:
-        """Nothing, if the losses so far and the gradient are finite in every process.
+        """Raise FloatingPointError in every process unless losses and gradient are finite in all of them.
 
-        Raises:
-            FloatingPointError: If not, in every process: weights and checkpoints are still those of the step before.
-                With loss scaling an infinite gradient is part of the search for the scale, and its step is left out.
+        Weights and checkpoints are then still those of the step before. With loss scaling an infinite gradient is part
+        of the search for the scale, and its step is left out.
         """
         wrong = {"loss": loss} if self.args.fp16 else {"loss": loss, "gradient's norm": norm}
         wrong = {what: value for what, value in wrong.items() if not math.isfinite(value)}
         if everywhere(not wrong):
             return
-        last = checkpoints.last_complete(Path(self.args.output_dir))
-        found = ", ".join(f"its {what} is {value}" for what, value in wrong.items()) or "in another process of the run"
+        last = checkpoints.find_checkpoint(Path(self.args.output_dir))
+        values = ", ".join(f"its {what} is {value}" for what, value in wrong.items()) or "in another process of the run"
         advice = [f"with a learning_rate below {self.args.learning_rate:g}"]
         if self.args.fp16:
             advice.append("on a card that computes in bf16 (this one takes fp16)")
         raise FloatingPointError(
-            f"step {self.state.global_step + 1} has no finite loss or gradient ({found}): the run has diverged and "
+            f"step {self.state.global_step + 1} has no finite loss or gradient ({values}): the run has diverged and "
             "stops before this update, so no weights or checkpoint hold it. Train " + " or ".join(advice)
             + (f". The last good checkpoint is {last.name}: started again as it is, the run goes on from there and "
             "most likely ends here again" if last else "; there is no checkpoint yet")
@@ -95,9 +95,9 @@ class PackedTrainer(SFTTrainer):
         if not everywhere(failure is None):
             if self.args.should_save:
                 shutil.rmtree(part, ignore_errors=True)
-            if failure is not None and not _no_room(failure):
+            if failure is not None and not _disk_full(failure):
                 raise failure
-            last = next(iter(checkpoints.numbered(place)), None)
+            last = next(iter(checkpoints.list_checkpoints(place)), None)
             self.say(
                 f"the checkpoint of step {self.state.global_step} was not written, the disk has no room "
                 f"({type(failure).__name__}: {failure}); the run goes on, "
@@ -109,8 +109,8 @@ class PackedTrainer(SFTTrainer):
         self.accelerator.wait_for_everyone()
 
 
-def _no_room(error: BaseException) -> bool:
-    """Whether a failure to write was a full disk, by its number or, where a library hides that, by its words."""
+def _disk_full(error: BaseException) -> bool:
+    """Return whether a failure to write was a full disk, by its number or, where a library hides that, by its text."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -122,7 +122,7 @@ def _no_room(error: BaseException) -> bool:
 
 
 def everywhere(fact: bool) -> bool:
-    """Whether something holds in every process of the run."""
+    """Return whether something holds in every process of the run."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return fact
     flag = torch.tensor([int(fact)], device="cuda" if distributed.get_backend() == "nccl" else "cpu")
@@ -130,8 +130,8 @@ def everywhere(fact: bool) -> bool:
     return bool(flag.item())
 
 
-def arguments(description: RunDescription, device: str, compute: str, layout: batches.Layout) -> SFTConfig:
-    """TRL's arguments for a layout whose rows are read in order; one epoch of them is the whole run."""
+def trainer_arguments(description: RunDescription, device: str, compute: str, layout: batches.Layout) -> SFTConfig:
+    """Return TRL's arguments for a layout whose rows are read in order; one epoch of them is the whole run."""
     large = not description.miniature
     sharded = description.sharding == "fsdp2" and int(os.environ.get("WORLD_SIZE", 1)) > 1
     options: dict[str, Any] = {}
@@ -184,6 +184,7 @@ def arguments(description: RunDescription, device: str, compute: str, layout: ba
         seed=description.seed,
         data_seed=description.seed,
         report_to="none",
+        project=PROJECT,
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=device == "cuda",
@@ -196,7 +197,7 @@ def arguments(description: RunDescription, device: str, compute: str, layout: ba
     )
 
 
-def build(
+def build_trainer(
     description: RunDescription,
     model: Any,
     tokenizer: Any,
@@ -206,7 +207,7 @@ def build(
     callbacks: list[TrainerCallback],
     say: Callable[[str], None] = print,
 ) -> PackedTrainer:
-    """The trainer of a run, asserted to be what the description says.
+    """Return the trainer of a run, asserted to be what the description says.
 
     Raises:
         RuntimeError: If the attention is another one, or FSDP2 is asked for and accelerate runs something else: on a
@@ -215,17 +216,17 @@ def build(
     trainer = PackedTrainer(
         model=model,
         args=options,
-        train_dataset=batches.dataset(layout, examples),
+        train_dataset=batches.make_dataset(layout, examples),
         processing_class=tokenizer,
-        peft_config=adapters.lora_config(description),
+        peft_config=models.lora_config(description),
         callbacks=callbacks,
     )
     compute = "bf16" if options.bf16 else "fp16" if options.fp16 else "fp32"
     trainer.say = say
     trainer.remove_callback(PrinterCallback)
-    found = trainer.model.config._attn_implementation
-    if found != NAME:
-        raise RuntimeError(f"expected attention {NAME!r} in the trainer, got {found!r}")
+    attention = trainer.model.config._attn_implementation
+    if attention != NAME:
+        raise RuntimeError(f"expected attention {NAME!r} in the trainer, got {attention!r}")
     if options.fsdp and not trainer.accelerator.is_fsdp2:
         raise RuntimeError(
             f"the run is to be sharded by FSDP2 over {options.world_size} processes, accelerate runs "
@@ -238,12 +239,12 @@ def build(
         # log-probabilities, and with them the loss, become multiples of 1/256 of themselves (measured: full, LoRA and
         # QLoRA then print the same loss to the last digit).
         trainer.accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy(
-            param_dtype=adapters.dtype_of(compute),
+            param_dtype=models.torch_dtype(compute),
             reduce_dtype=torch.float32,
             output_dtype=torch.float32,
         )
     if not options.fsdp and description.master_weights == "fp32":
-        adapters.to_float(trainer.model)
-    guards.dtypes(trainer.model, description.method, compute, description.master_weights, bool(options.fsdp))
-    guards.padding(trainer.data_collator([trainer.train_dataset[0]]))
+        models.cast_trained_to_fp32(trainer.model)
+    guards.check_dtypes(trainer.model, description.method, compute, description.master_weights, bool(options.fsdp))
+    guards.check_padding(trainer.data_collator([trainer.train_dataset[0]]))
     return trainer

@@ -26,13 +26,13 @@ def packed_attention(
     max_length_q: int | None = None,
     **other: Any,
 ) -> tuple[Tensor, None]:
-    """Causal attention within each document of one flattened row.
+    """Compute causal attention within each document of one flattened row.
 
     On a card of compute capability 8.0 or more, in 16 bit, this is torch's own variable-length kernel. Elsewhere it is
     one call of SDPA per document: on older cards (T4, V100), which that kernel does not know, and on a CPU, where it is
     over twice as fast as one call with a block mask, since the mask's empty blocks are computed too, and computes in
     fp32, whose backward pass takes a CPU less than half the time of 16 bit. Which one is decided once for each device;
-    ``guards.packed_equals_unpacked`` runs whichever it is before a run begins.
+    ``guards.check_packing`` runs whichever it is before a run begins.
 
     Args:
         module: The attention layer that calls.
@@ -63,21 +63,21 @@ def packed_attention(
     groups = query.shape[1] // key.shape[1]
     # Beside fp32 weights autocast gives 16-bit values, but the rotary embedding turns queries and keys to fp32.
     query, key = query.to(value.dtype), key.to(value.dtype)
-    if value.dtype in (torch.float16, torch.bfloat16) and has_varlen(value.device):
+    if value.dtype in (torch.float16, torch.bfloat16) and has_varlen_kernel(value.device):
         return _varlen(query, key, value, cu_seq_lens_q, max_length_q, scaling, groups), None
     return _by_document(query, key, value, cu_seq_lens_q.diff().tolist(), scaling, groups), None
 
 
 @cache
-def has_varlen(device: torch.device) -> bool:
-    """Whether a device has the variable-length kernel: cards from Ampere on (compute capability 8.0), no CPU."""
+def has_varlen_kernel(device: torch.device) -> bool:
+    """Return whether a device has the variable-length kernel: cards from Ampere on (compute capability 8.0), no CPU."""
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= VARLEN_CAPABILITY
 
 
 def _by_document(
     query: Tensor, key: Tensor, value: Tensor, lengths: list[int], scaling: float | None, groups: int
 ) -> Tensor:
-    """One call of SDPA per document."""
+    """Call SDPA once per document."""
     dtype, device = value.dtype, value.device.type
     if device == "cpu":
         query, key, value = query.float(), key.float(), value.float()
@@ -95,7 +95,7 @@ def _by_document(
 def _varlen(
     query: Tensor, key: Tensor, value: Tensor, borders: Tensor, longest: int | None, scaling: float | None, groups: int
 ) -> Tensor:
-    """The CUDA form; keys are repeated where several query heads share one."""
+    """Call torch's CUDA kernel; keys are repeated where several query heads share one."""
     from torch.nn.attention.varlen import varlen_attn
 
     if groups > 1:
@@ -104,16 +104,16 @@ def _varlen(
     longest = int(borders.diff().max()) if longest is None else longest
     # torch 2.10 named causality `is_causal`; later versions give a window instead.
     parameters = inspect.signature(varlen_attn).parameters
-    how: dict[str, Any] = {"is_causal": True} if "is_causal" in parameters else {"window_size": (-1, 0)}
+    options: dict[str, Any] = {"is_causal": True} if "is_causal" in parameters else {"window_size": (-1, 0)}
     if "scale" in parameters:
-        how["scale"] = scaling
+        options["scale"] = scaling
     elif scaling is not None and abs(scaling - q.shape[-1] ** -0.5) > 1e-6:
         raise ValueError(f"this torch's varlen_attn takes no scale, and the model asks for {scaling}")
-    return varlen_attn(q, k, v, borders, borders, longest, longest, **how)[None]
+    return varlen_attn(q, k, v, borders, borders, longest, longest, **options)[None]
 
 
-def register() -> str:
-    """The name under which transformers finds :func:`packed_attention`; call before a model is loaded."""
+def register_packed_attention() -> str:
+    """Make :func:`packed_attention` known to transformers and return its name; call before a model is loaded."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(NAME, packed_attention)
@@ -121,7 +121,7 @@ def register() -> str:
 
 
 def row_inputs(lengths: list[int], device: torch.device | str = "cpu") -> dict[str, Any]:
-    """What a model needs besides ids to read a flattened row of documents with these lengths."""
+    """Return what a model needs besides ids to read a flattened row of documents with these lengths."""
     borders = torch.tensor([0, *torch.tensor(lengths).cumsum(0).tolist()], dtype=torch.int32, device=device)
     positions = torch.cat([torch.arange(length) for length in lengths]).to(device)
     return {

@@ -1,0 +1,196 @@
+"""The training loop: a run description and its rows to a trained model in memory and a curve on disk."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from mammoth_utils.training.description import RunDescription
+from mammoth_utils.training.loop import batches, checkpoints, curve, encoding, guards
+from mammoth_utils.training.loop import model as models
+from mammoth_utils.training.loop.run_folder import log_line
+from mammoth_utils.training.loop.tokenizer import load_tokenizer
+from mammoth_utils.training.loop.trackers import Trackers
+from mammoth_utils.training.plan import this_machine
+
+CHECKED_EXAMPLES = 6
+SHARDING_TOLERANCE = 5e-2  # nats a token of one example: fp32 on the processor against 16 bit on the cards
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run after its last step, in this process.
+
+    Attributes:
+        trainer: Holds the trained model, or this process's share of it.
+        tokenizer: The run's.
+        examples: What was trained on.
+        encoding: What became of the rows.
+        layout: Which examples each step read.
+        points: The curve.
+        device: ``cpu`` or ``cuda``.
+        compute: ``bf16``, ``fp16`` or ``fp32``.
+        rank: This process.
+        processes: How many share the run.
+        sharded: Whether the model is cut over them.
+        packing_nats: By how much packing changed the loss before the first step.
+        sharding_nats: By how much cutting the model changed it; None where it was not cut, or the run was resumed.
+        trained: Weights that were trained.
+        total: All weights.
+        shards: Bytes that each process held, by rank.
+        seconds: From the load of the tokenizer to the last step.
+    """
+
+    trainer: Any
+    tokenizer: Any
+    examples: list[encoding.Example]
+    encoding: encoding.EncodingReport
+    layout: batches.Layout
+    points: list[dict[str, float]]
+    device: str
+    compute: str
+    rank: int
+    processes: int
+    sharded: bool
+    packing_nats: float
+    sharding_nats: float | None
+    trained: int
+    total: int
+    shards: list[dict[str, int]]
+    seconds: float
+
+
+def choose_device(description: RunDescription) -> str:
+    """Return ``cuda`` where this process has a card that the run may use, else ``cpu``."""
+    return "cuda" if not description.on_cpu and this_machine.find_gpus() else "cpu"
+
+
+def training_autocast(device: str, compute: str) -> Any:
+    """Return the autocast in which a run's model is read for a check, so that a card takes the kernel that will train.
+
+    Beside fp32 weights the attention of a card in fp32 is another one. A processor has one for both, which computes in
+    fp32, and is checked to more digits without.
+    """
+    import torch
+
+    return torch.autocast(device, models.torch_dtype(compute), enabled=device == "cuda" and compute != "fp32")
+
+
+def run_loop(
+    description: RunDescription, rows: list[dict[str, Any]], on_step: Callable[[dict], None], tracked: Trackers
+) -> TrainedRun:
+    """Train a run from its last checkpoint, or from the start, to its last step; every process calls.
+
+    Args:
+        description: The run.
+        rows: The mixture in its order.
+        on_step: Called with each point of the curve.
+        tracked: The run's trackers.
+
+    Raises:
+        ValueError: If a row or the base model fails a guard.
+        FloatingPointError: If the run diverges.
+    """
+    import torch
+
+    from mammoth_utils.training.loop import shard_checks
+    from mammoth_utils.training.loop import trainer as trainers
+
+    started, folder, device = time.monotonic(), description.folder, choose_device(description)
+    precision = guards.choose_precision(device)
+    compute, tolerance = precision.compute, guards.LOSS_TOLERANCE[precision.compute]
+    rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    sharded = processes > 1 and description.sharding == "fsdp2"
+
+    def log(line: str) -> None:
+        log_line(folder, line)
+
+    log(f"{description.name}: {description.method} ({description.method_reason}); {precision.reason}")
+    if description.master_weights != "fp32":
+        log(f"warning: weights are kept in {description.master_weights}; at these rates most updates are "
+            "smaller than its steps and are lost (measured: 84 % of the weights unchanged after 60 steps)")  # fmt: skip
+    tokenizer = load_tokenizer(description)
+    examples, report = _examples(description, rows, tokenizer, log)
+    layout = batches.lay_out(
+        [len(example) for example in examples], description.max_length, description.global_batch, description.epochs,
+        description.max_steps, description.micro_batch, processes, description.seed,
+    )  # fmt: skip
+    log(f"{layout.steps} steps of {layout.examples_per_step:.2f} examples where {description.global_batch} are "
+        f"asked, in {layout.rows_per_step} rows of at most {layout.longest_row} tokens; {processes} processes, "
+        f"{layout.passes} passes each")  # fmt: skip
+
+    # Before the model: the arguments tell transformers that FSDP will cut it, so that one rank alone loads it whole.
+    options = trainers.trainer_arguments(description, device, compute, layout)
+    options.report_to, options.run_name = tracked.names, tracked.run_name
+    torch.manual_seed(description.seed)
+    model = models.load_model(description, compute, device, sharded)
+    guards.check_tokenizer(tokenizer, model.get_input_embeddings().num_embeddings)
+    last = checkpoints.find_checkpoint(folder / "checkpoints", log)
+    points = curve.Curve(folder / "curve.jsonl", on_step, write=rank == 0)
+    callbacks = [curve.recorder(points, description.checkpoint_minutes)]
+    packing_nats, shard_check, first_check = 0.0, None, None
+    if sharded:
+        shard_check = shard_checks.ShardLossCheck(model, examples[:1000], SHARDING_TOLERANCE, tolerance)
+        callbacks.append(shard_check)
+    else:
+        with training_autocast(device, compute):
+            packing_nats = guards.check_packing(model, examples[:CHECKED_EXAMPLES], tolerance)
+    if last is None:
+        first = [[examples[index] for index in row] for row in layout.rows[: layout.rows_per_step]]
+        first_check = shard_checks.FirstLossCheck(first, tolerance, None if sharded else model)
+        callbacks.append(first_check)
+    trainer = trainers.build_trainer(description, model, tokenizer, examples, layout, options, callbacks, log)
+    tracked.attach(trainer)
+    for callback in filter(None, (shard_check, first_check)):
+        callback.trainer = trainer
+    trained, total = models.count_weights(trainer.model)
+
+    points.start(0 if last is None else int(last.name.split("-")[1]))
+    if last is not None:
+        before = checkpoints.process_count(last)
+        other = f", which {before} processes wrote where {processes} go on" if before != processes else ""
+        log(f"goes on from {last.name}{other}")
+    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    return TrainedRun(
+        trainer=trainer,
+        tokenizer=tokenizer,
+        examples=examples,
+        encoding=report,
+        layout=layout,
+        points=points.rows,
+        device=device,
+        compute=compute,
+        rank=rank,
+        processes=processes,
+        sharded=sharded,
+        packing_nats=shard_check.packing_nats if shard_check else packing_nats,
+        sharding_nats=shard_check.difference if shard_check else None,
+        trained=trained,
+        total=total,
+        shards=shard_checks.gather(shard_checks.shard_sizes(trainer)),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _examples(
+    description: RunDescription, rows: list[dict], tokenizer: Any, log: Callable[[str], None]
+) -> tuple[list[encoding.Example], encoding.EncodingReport]:
+    """Encode the rows.
+
+    Raises:
+        ValueError: If more than ``max_left_out`` of them are too long, empty or hold special tokens.
+    """
+    examples, report = encoding.encode_rows(rows, tokenizer, description.max_length)
+    guards.check_labels([[example] for example in examples], tokenizer.eos_token_id)
+    log(f"{report.rows} rows, {report.kept} kept, {report.too_long} over {description.max_length} tokens, "
+        f"{report.special} with special tokens, {report.empty} empty")  # fmt: skip
+    if report.dropped > description.max_left_out * report.rows:
+        raise ValueError(
+            f"{report.dropped} of {report.rows} rows would be left out ({report.too_long} over max_length "
+            f"{description.max_length}, the longest has {report.longest}; {report.special} with special tokens; "
+            f"{report.empty} empty), more than max_left_out = {description.max_left_out:.0%}; take a larger max_length"
+        )
+    return examples, report
