@@ -236,7 +236,7 @@ def test_a_model_that_was_merged_after_its_run_is_published_with_its_hash(runs, 
     assert (folder / "model" / "model.safetensors").read_bytes() == before, "what the run itself merges"
     record = records.read_json(folder / "record.json")
     upload = publish.publish(folder, OURS, base=BASE, dry_run=True)
-    sent = publish.contents(folder, "model", record, OURS, BASE)
+    sent = publish.hub_files(folder, "model", record, OURS, BASE)
     assert set(upload.files) == set(sent) >= {"model.safetensors", "README.md"}
     assert record["merging"]["hash"].encode() in sent["README.md"]
     assert json.loads(sent["record.json"])["merging"]["checked"] == record["merging"]["checked"]
@@ -292,7 +292,7 @@ def front(text: str) -> dict:
 def test_the_card_is_what_the_hub_reads(record):
     from huggingface_hub import ModelCard
 
-    text = model_card.texts(record, "adapter", OURS, BASE)["README.md"]
+    text = model_card.card_files(record, "adapter", OURS, BASE)["README.md"]
     told = ModelCard(text)
     assert told.data.base_model == BASE
     assert told.data.library_name == "peft"
@@ -307,7 +307,7 @@ def test_the_card_is_what_the_hub_reads(record):
 
 
 def test_the_card_says_what_was_trained_and_how_it_went(record):
-    text = model_card.texts(record, "model", OURS, BASE)["README.md"]
+    text = model_card.card_files(record, "model", OURS, BASE)["README.md"]
     for said in (
         f"{record['losses']['first']:.3f} at first, {record['losses']['last']:.3f} over the last tenth",
         f"{record['model']['trained']:,} of {record['model']['parameters']:,}",
@@ -370,7 +370,7 @@ def sourced(record: dict, *names: str, world: str = "real", base: str = BASE) ->
     ],
 )
 def test_a_model_inherits_the_licences_of_its_base_and_of_its_data(record, sources, base, world, tag, because):
-    told = model_card.texts(sourced(record, *sources, world=world, base=base), "model", OURS)
+    told = model_card.card_files(sourced(record, *sources, world=world, base=base), "model", OURS)
     assert front(told["README.md"])["license"] == tag, because
     if world == "real":
         assert licences.of_base(base).model in told["LICENSE.md"]
@@ -384,7 +384,7 @@ def test_a_model_inherits_the_licences_of_its_base_and_of_its_data(record, sourc
 def test_a_model_of_a_rebuilt_set_inherits_the_licences_of_the_files_that_were_read(record):
     changed = sourced(record, "MathQA (PoT)", "GSM8K (CoT)", base="Qwen/Qwen2.5-0.5B")
     changed["dataset"]["files"] = {"MathQA (PoT)": ["train/lila_mathqa_gain_train.jsonl.gz"]}
-    told = model_card.texts(changed, "model", OURS)
+    told = model_card.card_files(changed, "model", OURS)
     assert "| the data | CC-BY-4.0 | 10 |" in told["LICENSE.md"], "Lila's own, beside the set's Apache-2.0"
     assert "| the data | Apache-2.0 | 10 |" in told["LICENSE.md"]
     assert "| the data | MIT | 10 |" in told["LICENSE.md"], "a source whose files are not named has Table 1's"

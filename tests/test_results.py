@@ -239,7 +239,7 @@ def _not_finite(description):
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (_no_adapter, "holds no adapter/ to fold in; full fine-tuning leaves model/ itself"),
+        (_no_adapter, "holds no adapter/ to merge; full fine-tuning leaves model/ itself"),
         (_unfinished, "holds no record.json: the run has not finished"),
         (_dora, "expected pairs of plain LoRA matrices, found use_dora=True"),
         (_half_a_pair, "expected pairs of plain LoRA matrices, found halves"),

@@ -186,9 +186,13 @@ def test_another_run_in_another_folder_is_another_one_to_a_tracker(fakes):
 
 
 def test_a_run_that_dies_is_closed_as_failed_and_one_that_ends_as_finished(fakes):
-    with pytest.raises(KeyboardInterrupt), tracking("wandb") as (_, report):
-        report(1)
-        raise KeyboardInterrupt
+    def die() -> None:
+        with tracking("wandb") as (_, report):
+            report(1)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        die()
     assert fakes["wandb"][-1] == ("closed", 1)
     with tracking("wandb") as (tracked, _):
         tracked.send_record(RECORD)
