@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=["tables"],
     submod_attrs={
         "audit_page": ["AuditPage", "open_audit"],
+        "audit_record": ["read_audit_record"],
         "cleaned_sets": ["compare_with_cleaned_sets", "read_cleaned_sets"],
         "golds": ["Finding", "check_gold"],
         "judged_disagreements": ["JudgedDisagreements", "read_judged_disagreements"],

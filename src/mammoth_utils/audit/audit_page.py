@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mammoth_utils import paths, records
-from mammoth_utils.audit.audit_record import COMMAND, COMMITTED, DECIDING, measure_audit
+from mammoth_utils.audit.audit_record import COMMAND, COMMITTED, DECIDING, measure_audit, read_audit_record
 from mammoth_utils.audit.grader_comparison import compare_graders
 from mammoth_utils.audit.math_verify_client import open_math_verify
 from mammoth_utils.audit.tables import select_benchmarks
@@ -135,7 +135,7 @@ def _real_record(data_dir: Path | None, again: bool, say: Callable[[str], None])
                     return record, [], origin
     # A folder that holds some of the files only cannot give the figures of all.
     if not again and not (data_dir is not None and committed.is_file() and _has_every_file(committed, data_dir)):
-        record = records.committed(COMMITTED, COMMAND)
+        record = read_audit_record()
         return record, records.stale_reasons(record, DECIDING, data_dir), shipped
     record = measure_audit("real", data_dir=data_dir, say=say)
     records.write_items(earlier, record)

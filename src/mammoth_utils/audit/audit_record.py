@@ -42,6 +42,11 @@ TRAINING_FILES: dict[str, tuple[tuple[str, str], ...]] = {
 Say = Callable[[str], None]
 
 
+def read_audit_record() -> Record:
+    """Return the committed record of the real benchmarks."""
+    return records.committed(COMMITTED, COMMAND)
+
+
 def measure_audit(
     world: str,
     benchmarks: str | Sequence[str] = "all",

@@ -201,6 +201,23 @@ def grader_disagreements(record: Record) -> pandas.DataFrame:
     return frame
 
 
+def author_agreement(record: Record) -> pandas.DataFrame:
+    """Return accuracies and rows judged alike, in per cent, for the outputs whose authors published verdicts."""
+    import pandas
+
+    rows = []
+    for file in record["outputs"]:
+        if authors := file["marks"].get("authors"):
+            pairs = zip(file["marks"]["corrected"], authors, strict=True)
+            alike = sum((ours == RIGHT) == (theirs == RIGHT) for ours, theirs in pairs)
+            percent = {
+                name: 100 * file["correct"][name] / file["rows"] for name in ("published", "corrected", "authors")
+            }
+            name = {"outputs": file["file"].split(".")[0], "benchmark": paper_name(file["benchmarks"][0])}
+            rows.append({**name, "rows": file["rows"], **percent, "judged alike": 100 * alike / file["rows"]})
+    return pandas.DataFrame(rows)
+
+
 BY_OPTIONS = "decided by the options, which stand with the question"
 _SHORT_NAMES = {
     "published": "published", "corrected": "corrected", "math_verify": "Math-Verify", "math_verify_alone": "M-V alone",

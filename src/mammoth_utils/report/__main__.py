@@ -1,4 +1,4 @@
-"""Writes from committed records: the blocks of the README and of the page on the miniature, and the main figure."""
+"""Write from committed records: blocks of the README and of pages, and the main figure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mammoth_utils.report import generated_text
 def main(arguments: list[str] | None = None) -> int:
     """Return the exit status: 1 where ``--check`` finds a block out of date."""
     parser = argparse.ArgumentParser(prog="python -m mammoth_utils.report", description=__doc__)
-    parser.add_argument("target", choices=[*generated_text.BLOCKS, "figure"], help="what to write")
+    parser.add_argument("target", choices=[*generated_text.FILES, "figure"], help="what to write")
     parser.add_argument("--file", type=Path, help="another file than the project's own")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the block is out of date")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""Blocks of the README and of a page that are written from committed records: the claims, and the development split."""
+"""Blocks of the README and of pages that are written from committed records, between two markers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mammoth_utils import paths, records
+from mammoth_utils import audit, paths, records
+from mammoth_utils.records import Record
 from mammoth_utils.report import claims, measured_models
 from mammoth_utils.report.claim_definitions import HYBRID, LOGIC
 from mammoth_utils.report.measured_models import EvaluationRecord
 
-BLOCKS = {"README": ("README.md", "results"), "miniature": ("book/miniature.md", "development")}
+FILES = {"README": "README.md", "miniature": "book/miniature.md", "grading": "book/grading.md"}
 
 
 def committed_evaluations() -> list[EvaluationRecord]:
@@ -95,8 +96,6 @@ def development_block(evaluations: Iterable[EvaluationRecord]) -> str:
     lowest, highest = min(d.by_benchmark.values()), max(d.by_benchmark.values())
     logic = f"{100 * d.logic:.1f} ± {100 * d.logic_half_width:.1f} % of {d.logic_questions}"
     rows = [
-        ("measured", "required", "result"),
-        ("---", "---", "---"),
         ("programs on in-domain open questions", "at least 80 %", f"{100 * d.programs:.1f} % of {d.questions}"),
         ("prose on the same questions", "20 to 60 %", f"{100 * d.prose:.1f} %"),
         ("prose on logic and abstract algebra, five options", "above 20 % by more than its interval", logic),
@@ -104,7 +103,50 @@ def development_block(evaluations: Iterable[EvaluationRecord]) -> str:
         ("average out of domain compared with in domain", "at least half",
          f"{100 * d.out_of_domain:.1f} and {100 * d.in_domain:.1f} %"),
     ]  # fmt: skip
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+    return _table(("measured", "required", "result"), rows)
+
+
+def unmatched_block(record: Record) -> str:
+    """Return the benchmarks with golds that no prediction can match, as a Markdown table."""
+    counts = audit.tables.unmatched_counts(record).set_index("benchmark")
+    rules = ["published rule", "corrected rule"]
+    rows = [(name, f"{row['problems']:,}", *(str(row[rule]) for rule in rules)) for name, row in counts.iterrows()]
+    return _table(["benchmark", "golds", *rules], [row for row in rows if row[2:] != ("0", "0")])
+
+
+def agreement_block(record: Record) -> str:
+    """Return how often the corrected rule and the authors of stored outputs agree, as a Markdown table."""
+    rows = [
+        (f"`{row['outputs']}`", row["benchmark"], f"{row['rows']:,}",
+         *(f"{row[name]:.2f} %" for name in ("published", "corrected", "authors")), f"{row['judged alike']:.1f} %")
+        for row in audit.tables.author_agreement(record).to_dict("records")
+    ]  # fmt: skip
+    names = ["outputs", "benchmark", "rows", "published rule", "corrected rule", "their authors", "rows judged alike"]
+    return _table(names, rows)
+
+
+def disagreements_block(judged: audit.JudgedDisagreements) -> str:
+    """Return who is right where the corrected rule and Math-Verify disagree, as a Markdown table."""
+    counts = judged.counts()
+    return _table(counts.columns, counts.astype(str).itertuples(index=False))
+
+
+def _table(names: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    names = list(names)
+    return "".join(f"| {' | '.join(row)} |\n" for row in (names, ["---"] * len(names), *rows))
+
+
+def generated_blocks(target: str) -> dict[str, str]:
+    """Return the blocks of one of ``FILES`` by the name of their markers."""
+    if target == "grading":
+        record = audit.read_audit_record()
+        judged = audit.read_judged_disagreements()
+        return {"unmatched": unmatched_block(record), "agreement": agreement_block(record),
+                "disagreements": disagreements_block(judged)}  # fmt: skip
+    evaluations = committed_evaluations()
+    if target == "README":
+        return {"results": results_block(evaluations)}
+    return {"development": development_block(evaluations)}
 
 
 def replace_block(text: str, name: str, block: str) -> str:
@@ -122,18 +164,17 @@ def replace_block(text: str, name: str, block: str) -> str:
 
 
 def update(target: str, file: Path | None = None, check: bool = False) -> bool:
-    """Return whether a generated block agrees with the committed records; write it if not, unless ``check`` is set.
+    """Return whether the blocks of a file agree with the committed records; write them if not, unless ``check`` is set.
 
     Args:
-        target: One of ``BLOCKS``.
+        target: One of ``FILES``.
         file: Another file than the project's.
         check: Write nothing.
     """
-    default, name = BLOCKS[target]
-    file = Path(file or paths.root() / default)
-    text, evaluations = file.read_text(encoding="utf8"), committed_evaluations()
-    block = results_block(evaluations) if target == "README" else development_block(evaluations)
-    new = replace_block(text, name, block)
+    file = Path(file or paths.root() / FILES[target])
+    text = new = file.read_text(encoding="utf8")
+    for name, block in generated_blocks(target).items():
+        new = replace_block(new, name, block)
     if new != text and not check:
         records.write_text(file, new)
     return new == text
