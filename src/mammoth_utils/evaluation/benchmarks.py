@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mammoth_utils import paths, records
 from mammoth_utils.rationale import LETTERS, Problem
+from mammoth_utils.records import Record
 from mammoth_utils.vocabulary import MINI, check_known
 
 SPLITS = {"miniature": ("test", "dev"), "real": ("test",)}  # on "dev" alone anything is chosen
@@ -201,17 +201,17 @@ def _thinned(problems: list[Problem], limit: int) -> list[Problem]:
 # --- one reader a file: a row to the fields of a Problem -------------------------------------------------------------
 
 
-def _gsm8k(row: dict[str, Any]) -> dict[str, Any]:
+def _gsm8k(row: Record) -> Record:
     # The authors' loader drops the commas of "2,125" too.
     return {"question": row["question"].strip(), "gold": row["answer"].rsplit("#### ", 1)[1].replace(",", "").strip()}
 
 
-def _math(row: dict[str, Any]) -> dict[str, Any]:
+def _math(row: Record) -> Record:
     subject = row["type"].lower()
     return {"question": row["problem"], "gold": boxed(row["solution"]), "field": subject, "family": subject}
 
 
-def _aqua(row: dict[str, Any]) -> dict[str, Any]:
+def _aqua(row: Record) -> Record:
     options = []
     for letter, text in zip(LETTERS, row["options"], strict=False):
         if not text.startswith(f"{letter})"):
@@ -221,41 +221,41 @@ def _aqua(row: dict[str, Any]) -> dict[str, Any]:
     return {"question": row["question"].strip(), "gold": row["correct"], "options": tuple(options)}
 
 
-def _numglue(row: dict[str, Any]) -> dict[str, Any]:
+def _numglue(row: Record) -> Record:
     kind = row["type"].lower().replace("_", " ")
     return {**_with_embedded_options(row["question"]), "gold": str(row["answer"]), "family": kind}
 
 
-def _svamp(row: dict[str, Any]) -> dict[str, Any]:
+def _svamp(row: Record) -> Record:
     gold = str(row["Answer"])
     kind = row["Type"].lower().replace("divison", "division")  # one row of the release is spelt so
     question = f"{row['Body'].strip()} {row['Question'].strip()}"
     return {"question": question, "gold": gold.removesuffix(".0"), "field": "arithmetic", "family": kind}
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
+def _plain(row: Record) -> Record:
     return {"question": row["question"], "gold": str(row["answer"])}
 
 
-def _sat(row: dict[str, Any]) -> dict[str, Any]:
+def _sat(row: Record) -> Record:
     fields = _with_embedded_options(row["question"])
     if fields["options"] is None:
         raise KeyError(f"no options in {row['question'][-80:]!r}")
     return {**fields, "gold": row["answer"]}
 
 
-def _mmlu(row: dict[str, Any]) -> dict[str, Any]:
+def _mmlu(row: Record) -> Record:
     subject = row["subject"].replace("_", " ")
     fields = {"question": row["question"], "options": tuple(map(str, row["choices"]))}
     return {**fields, "gold": LETTERS[row["answer"]], "field": subject, "family": subject}
 
 
-def _theoremqa(row: dict[str, Any]) -> dict[str, Any]:
+def _theoremqa(row: Record) -> Record:
     about = {"field": row["field"].lower(), "family": row["subfield"].lower()}
     return {"question": row["Question"], "gold": str(row["Answer"]), **about}
 
 
-_READERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+_READERS: dict[str, Callable[[Record], Record]] = {
     "gsm8k": _gsm8k, "math": _math, "aqua": _aqua, "numglue": _numglue, "svamp": _svamp, "mathematics": _plain,
     "simuleq": _plain, "sat": _sat, "mmlu_math": _mmlu, "theoremqa": _theoremqa,
 }  # fmt: skip
@@ -263,7 +263,7 @@ _READERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 _MARKER = re.compile(r"\(([A-J])\) ?")
 
 
-def _with_embedded_options(text: str) -> dict[str, Any]:
+def _with_embedded_options(text: str) -> Record:
     """Return question and options of a text that ends in ``Answer Choices: (A) ... (B) ...``, else options None.
 
     The parts put together again by ``Problem.instruction`` are the text, byte for byte: a text for which they

@@ -6,13 +6,13 @@ import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mammoth_utils import paths, records
 from mammoth_utils.base_models import base_at_revision, find_model, require_weights, weight_files
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.evaluation.engines.endpoint import is_endpoint
 from mammoth_utils.paths import public_name
+from mammoth_utils.records import Record
 from mammoth_utils.scales import METHODS, MIXTURES, Scale, scale
 from mammoth_utils.vocabulary import DECODINGS, MINI, STORED, UNTUNED, RunName, check_known, evaluation_name
 
@@ -22,23 +22,16 @@ NEW_TOKENS = {"miniature": 200, "real": 1500}
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation, checked; ``describe_evaluation`` returns it.
+    """One evaluation, checked and resolved by ``describe_evaluation``, whose arguments its fields are but for these.
 
     Attributes:
-        name: Of the run's folder below ``runs/evaluate``.
         world: ``"miniature"`` or ``"real"``.
-        size: Scale, with ``family``, ``mixture``, ``method`` and ``seed`` as ``train`` has them; ``mixture`` is
-            ``"none"`` for an untuned base, and all but ``method`` are empty where ``model`` was given.
-        model: What is loaded: a folder (relative to the project where it is inside), a hub name or an endpoint.
+        size: With ``family``, ``mixture`` and ``seed`` empty where ``model`` was given.
+        model: What is loaded: a folder, a hub name or an endpoint.
         adapter: Folder of an adapter merged into it, or empty.
         base: The base model's name.
-        decoding: The way that ``benchmarks`` of the record are scored by.
-        also: Further ways scored from the same completions.
+        decoding: The way that ``benchmarks`` of the record are scored by; ``STORED`` for a completions file.
         benchmarks: Names, in the paper's order.
-        split: ``"test"`` or, in the miniature, ``"dev"``.
-        limit: Problems a benchmark at most; 0 for all.
-        completions: A stored file that is graded in place of decoding, or empty.
-        max_new_tokens: Most tokens of a completion.
     """
 
     name: str
@@ -69,7 +62,7 @@ class Evaluation:
         """Whether the adapter was trained on the 4-bit base."""
         return bool(self.adapter) and self.method == "qlora"
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Record:
         """Return the description as JSON holds it, without this machine's folders outside the project."""
         shown = {key: public_name(getattr(self, key)) for key in ("model", "adapter", "base", "completions")}
         lists = {"also": list(self.also), "benchmarks": list(self.benchmarks)}
@@ -85,11 +78,6 @@ class FoundModel:
     adapter: str = ""
     base: str = ""
     method: str = ""
-
-    @property
-    def loaded(self) -> dict[str, str]:
-        """The fields that an ``Evaluation`` takes over."""
-        return {key: value for key, value in self.__dict__.items() if key != "name"}
 
 
 def describe_evaluation(
@@ -155,7 +143,7 @@ def describe_evaluation(
         name=name or evaluation_name(found.name, decoding, split, some, limit),
         world=world,
         **trained,
-        **found.loaded,
+        **{key: getattr(found, key) for key in ("model", "adapter", "base", "method")},
         decoding=decoding,
         also=tuple(other for other in also if other != decoding),
         benchmarks=chosen,

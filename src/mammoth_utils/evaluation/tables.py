@@ -94,7 +94,7 @@ def by_decoding(record: Record) -> pandas.DataFrame:
     return pandas.DataFrame(rows)
 
 
-def summary(record: Record) -> Record:
+def summary(record: Record) -> dict[str, float]:
     """Return a record in numbers for prose: problems, benchmarks, averages in per cent, differing items, minutes."""
     frame = table(record, averages=False)
     return {

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from mammoth_utils.base_models import find_model, require_weights
 from mammoth_utils.evaluation.engines.endpoint import EndpointDecoder, is_endpoint
 from mammoth_utils.evaluation.engines.transformers_engine import LocalDecoder
+from mammoth_utils.records import Record
 
 
 class Decoder(Protocol):
@@ -19,7 +20,7 @@ class Decoder(Protocol):
     ) -> list[str]:
         """Return the completion of every prompt, in their order."""
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Record:
         """Return model, engine and settings as a record keeps them."""
 
 

@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
+
+from mammoth_utils.records import Record
 
 # The published rule cuts a completion there, so what would follow is never read.
 STOP = ("### Instruction",)
@@ -56,7 +57,7 @@ class EndpointDecoder:
                 f"{self.base_url} {problem}; its models: {', '.join(served)}; name one as {self.base_url}#NAME"
             )
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Record:
         """Return address, model and settings, as a record keeps them; never the key."""
         return {
             "model": self.model,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils.paths import public_name
+from mammoth_utils.records import Record
 from mammoth_utils.silence_libraries import import_transformers
 
 # Below this many parameters a Llama on a CPU goes through our own loop, above through Hugging Face's generate.
@@ -58,7 +59,7 @@ class LocalDecoder:
         self.engine = "own loop" if self._loop else "generate"
         self.batch = batch or (64 if self._loop or device != "cpu" else 16)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Record:
         """Return model, dtype, device, threads, engine and batch, as a record keeps them."""
         return {
             "model": public_name(self.name),
