@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 
 import pytest
 
-from mammoth_utils import paths, scales
+from mammoth_utils import scales
 from mammoth_utils.base_models import architectures
 from mammoth_utils.training import describe, hardware_tables
 from mammoth_utils.training.loop import batches
@@ -456,18 +455,6 @@ def test_cards_are_read_from_nvidia_smi(monkeypatch, tmp_path):
     assert round(this_machine.find_gpus()[0].gib, 1) == 79.6, "what the workers beside this one hold by now is theirs"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     assert [card.name for card in this_machine.find_gpus()] == ["Card B"]
-
-
-def test_the_pages_table_of_costs_is_the_planners():
-    notebook = json.loads((paths.root() / "notebooks" / "train.ipynb").read_text(encoding="utf8"))
-    text = "".join("".join(cell["source"]) + "\n" for cell in notebook["cells"] if cell["cell_type"] == "markdown")
-    shown = [
-        [part.strip(" `") for part in line.strip("|").split("|")]
-        for line in text.splitlines()
-        if line.startswith("| `")
-    ]
-    columns = ("size", "family", "full", "lora", "qlora", "cards for full", "hours of one card", "disk (GB)")
-    assert shown == [[str(row[column]) for column in columns] for row in planner.cost_table()]
 
 
 def test_describing_and_planning_load_no_torch():
