@@ -382,7 +382,7 @@ def test_the_marks_of_the_record_say_what_its_counts_say(record):
         assert [one[0] for one in file["differing"]] == differing
 
 
-def test_what_the_plan_says_of_the_golds_and_overlaps_is_in_the_record(record):
+def test_the_record_has_these_unmatched_golds_overlaps_and_wrong_golds(record):
     never = {
         name: entry["n"] - entry["accepts"]["published"]["accepts"] for name, entry in record["benchmarks"].items()
     }

@@ -276,7 +276,6 @@ class AuditSummary:
     """An audit in numbers, TheoremQA left out; a gold is unmatched if no prediction can match it."""
 
     problems: int
-    benchmarks: int
     unmatched_published: int
     unmatched_mathematics: int  # under the published rule, as the next
     unmatched_numglue: int
@@ -323,7 +322,6 @@ def summarize(record: Record) -> AuditSummary:
         severities[golds.FLAGS[flag][0]] += count
     return AuditSummary(
         problems=sum(entry["n"] for entry in entries.values()),
-        benchmarks=len(entries),
         unmatched_published=sum(unmatched["published"].values()),
         unmatched_mathematics=unmatched["published"].get("mathematics", 0),
         unmatched_numglue=unmatched["published"].get("numglue", 0),
