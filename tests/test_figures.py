@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -29,6 +31,17 @@ def closed():
     plt.close("all")
 
 
+@cache
+def main_figure():
+    """The main figure of `RECORDS`, drawn once: its intervals take half a second."""
+    return figures.main_figure(RECORDS)
+
+
+@cache
+def results():
+    return claims.evaluate_claims(RECORDS)
+
+
 def words(figure) -> str:
     figure.canvas.draw()
     texts = [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
@@ -40,7 +53,7 @@ def markers(figure) -> list:
 
 
 def test_the_main_figure_parts_the_domains_and_says_n_seeds_and_interval():
-    figure = figures.main_figure(RECORDS)
+    figure = main_figure()
     shown = words(figure)
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["in domain", "out of domain"]
     for one in ("n = 60 problems a set", "1 seed", "95 % intervals", "correct, %", "hybrid", "PoT only", "CoT only"):
@@ -55,7 +68,7 @@ def test_the_main_figure_counts_the_seeds_of_what_was_trained():
 
 
 def test_no_miniature_accuracy_shares_an_axis_with_a_published_one():
-    ours = words(figures.main_figure(RECORDS)) + words(figures.growing_mixtures(figures.mixtures_frame(RECORDS)))
+    ours = words(main_figure()) + words(figures.growing_mixtures(figures.mixtures_frame(RECORDS)))
     theirs = words(figures.decodings(published.decodings())) + words(figures.published_main(published.main_results()))
     assert "mini-" in ours
     assert "published" not in ours
@@ -65,15 +78,13 @@ def test_no_miniature_accuracy_shares_an_axis_with_a_published_one():
 
 
 def test_ours_is_filled_and_published_hollow():
-    ours, theirs = markers(figures.main_figure(RECORDS)), markers(figures.decodings(published.decodings()))
+    ours, theirs = markers(main_figure()), markers(figures.decodings(published.decodings()))
     assert {line.get_markerfacecolor() for line in theirs} == {"white"}
     assert "white" not in {line.get_markerfacecolor() for line in ours}
 
 
 def test_a_method_has_one_colour_and_one_marker_in_every_figure():
-    main = {
-        line.get_label(): line for line in markers(figures.main_figure(RECORDS)) if not line.get_label().startswith("_")
-    }
+    main = {line.get_label(): line for line in markers(main_figure()) if not line.get_label().startswith("_")}
     seven = {line.get_label(): line for line in markers(figures.decodings(published.decodings()))}
     for ours, theirs in (("hybrid", "Hybrid decoding"), ("PoT only", "PoT decoding"), ("CoT only", "CoT decoding")):
         assert main[ours].get_color() == seven[theirs].get_color()
@@ -87,9 +98,8 @@ def test_a_method_has_one_colour_and_one_marker_in_every_figure():
 
 
 def test_the_claims_figure_shows_every_part_with_its_verdict():
-    results = claims.evaluate_claims(RECORDS)
-    figure = figures.claims_figure(results)
-    parts = [part for one in results for part in one.parts]
+    figure = figures.claims_figure(results())
+    parts = [part for one in results() for part in one.parts]
     assert len(figure.axes[0].get_yticks()) == len(parts) >= 8
     shown = words(figure).replace("\n", " ")
     assert "difference, points" in shown
@@ -177,19 +187,18 @@ def test_ours_on_real_benchmarks_is_shown_only_where_measured():
 
 
 def test_claims_tables_tell_every_claim_and_what_the_world_builds_in():
-    results = claims.evaluate_claims(RECORDS)
-    assert len(tables.claims_table(results).frame) == 9
-    reasons = tables.claim_reasons(results).frame
+    assert len(tables.claims_table(results()).frame) == 9
+    reasons = tables.claim_reasons(results()).frame
     assert (reasons["what the world builds in"] != "").all()
-    parts = tables.claim_parts(results).frame
+    parts = tables.claim_parts(results()).frame
     assert set(parts["role"]) == {"decides", "reported"}
-    assert claims.count_verdicts(results).startswith("Of 9 claims: ")
-    for one in results:
+    assert claims.count_verdicts(results()).startswith("Of 9 claims: ")
+    for one in results():
         assert claims.outcome(one).startswith(f"{one.id} is ")
 
 
 def test_the_style_does_not_leak_into_the_page():
     before = dict(matplotlib.rcParams)
-    figures.main_figure(RECORDS)
+    figures.main_figure(RECORDS[:1])
     assert dict(matplotlib.rcParams) == before
     assert measured_models.MINI_BENCHMARKS[0] == "mini-gsm8k"

@@ -12,6 +12,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -56,8 +57,15 @@ def imported(tree: ast.AST) -> list[tuple[str, bool]]:
     return found
 
 
+@cache
 def sources() -> list[Path]:
     return sorted(LIBRARY.rglob("*.py"))
+
+
+@cache
+def tree(file: Path) -> ast.Module:
+    """A file of the library, parsed once for all tests."""
+    return ast.parse(file.read_text(encoding="utf8"))
 
 
 def test_imports_run_one_way():
@@ -68,7 +76,7 @@ def test_imports_run_one_way():
         if room not in FLOORS:
             assert room == "__init__", f"{name}: a room that the plan does not have"
             continue
-        for module, _ in imported(ast.parse(file.read_text(encoding="utf8"))):
+        for module, _ in imported(tree(file)):
             parts = module.split(".")
             if parts[0] != "mammoth_utils" or len(parts) < 2 or parts[1] == room or parts[1] not in FLOORS:
                 continue
@@ -110,23 +118,22 @@ def test_no_folder_imports_itself_through_others():
     assert library_imports.circles(folders) == []
 
 
-def outside(package: str) -> list[tuple[str, str]]:
-    """File and dotted name of each import of a package's insides from outside of it; pages and scripts count."""
-    lines = []
-    files = [file for file in sources() if LIBRARY / package not in file.parents]
-    files += [file for folder in ("workflow", "speed") for file in sorted((ROOT / folder).glob("*.py"))]
+@cache
+def imports_by_file() -> dict[str, list[str]]:
+    """The dotted names that each file of the library, each script and each page imports; parsed once."""
+    files = [*sources(), *(file for folder in ("workflow", "speed") for file in sorted((ROOT / folder).glob("*.py")))]
     texts = {file.relative_to(ROOT).as_posix(): file.read_text(encoding="utf8") for file in files}
     for page in NOTEBOOKS:
         cells = json.loads(page.read_text(encoding="utf8"))["cells"]
         texts[f"notebooks/{page.name}"] = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
-    face = f"mammoth_utils.{package}"
-    for name, text in texts.items():
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.ImportFrom) and node.module and f"{node.module}.".startswith(f"{face}."):
-                lines += [(name, f"{node.module}.{alias.name}") for alias in node.names]
-            elif isinstance(node, ast.Import):
-                lines += [(name, alias.name) for alias in node.names if alias.name.startswith(f"{face}.")]
-    return lines
+    return {name: library_imports.imported(text) for name, text in texts.items()}
+
+
+def outside(package: str) -> list[tuple[str, str]]:
+    """File and dotted name of each import of a package's insides from outside of it; pages and scripts count."""
+    inside, face = f"src/mammoth_utils/{package}/", f"mammoth_utils.{package}."
+    return [(file, name) for file, names in imports_by_file().items() if not file.startswith(inside)
+            for name in names if name.startswith(face)]  # fmt: skip
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -164,7 +171,7 @@ def test_no_folder_is_crowded_and_no_two_names_of_a_package_are_alike():
 def test_shared_nouns_import_nothing_heavy():
     heavy = {"torch", "transformers", "pandas", "numpy", "datasets", "matplotlib", "sympy"}
     for noun in SHARED:
-        names = imported(ast.parse((LIBRARY / f"{noun}.py").read_text(encoding="utf8")))
+        names = imported(tree(LIBRARY / f"{noun}.py"))
         assert not heavy & {module.split(".")[0] for module, at_once in names if at_once}, noun
 
 
@@ -195,7 +202,7 @@ def test_every_package_that_the_library_imports_is_declared():
     provides = importlib.metadata.packages_distributions()
     missing = set()
     for file in sources():
-        for module, _ in imported(ast.parse(file.read_text(encoding="utf8"))):
+        for module, _ in imported(tree(file)):
             top = module.split(".")[0]
             if top in sys.stdlib_module_names or top == "mammoth_utils" or top.startswith("_"):
                 continue
@@ -256,6 +263,19 @@ def test_documented_commands_name_real_pages_and_parameters():
         assert out.endswith(".ipynb"), f"{where}: `{line}` lacks the output path, and fails at a terminal"
         given = {words[i + 1]: words[i + 2] for i, word in enumerate(words) if word in ("-p", "-r")}
         pages.resolve(Path(page).stem, given)
+
+
+def test_documented_commands_name_modules_that_exist():
+    modules, named = library_imports.modules(), set()
+    for file in (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "book").glob("*.md"))):
+        for module in re.findall(r"python -m (mammoth_utils[\w.]*)", file.read_text(encoding="utf8")):
+            named.add(module)
+            assert module in modules, f"{file.name}: there is no {module}"
+    runnable = [
+        module for module in named if f"{module}.__main__" in modules or "__main__" in modules[module].read_text()
+    ]
+    assert sorted(named) == sorted(runnable), "a command without a main"
+    assert len(named) >= 8
 
 
 # The sum of the others; the peers of speed runs and the trackers of a curve, which no page and no test needs.

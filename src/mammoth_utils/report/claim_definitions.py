@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -203,6 +204,7 @@ CLAIMS: tuple[Claim, ...] = (
 )  # fmt: skip
 
 
+@cache
 def paper_figures() -> dict[str, str]:
     """Return the paper's own figures for each claim in a sentence, from :mod:`published`; v3 unless stated."""
     figure = published.figure
