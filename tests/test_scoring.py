@@ -151,22 +151,20 @@ def marks(record):
     return {name: entry["items"] for name, entry in record["benchmarks"].items()}
 
 
-@pytest.mark.parametrize("package", ["grading", "programs", "evaluation", "prompts"])
-def test_another_version_of_what_decides_grades_stored_completions_again_and_decodes_nothing(
-    finished, package, monkeypatch
-):
+def test_another_version_of_what_decides_grades_stored_completions_again_and_decodes_nothing(finished, monkeypatch):
     description, first, _ = finished
     assert first["decoded"] == first["completions"] > 0
-    monkeypatch.setattr(importlib.import_module(f"mammoth_utils.{package}"), "VERSION", 99)
-    again = evaluate(description)
-    assert again["inputs"]["versions"][package] == 99
-    assert {**again["inputs"], "versions": 0} == {**first["inputs"], "versions": 0}
-    assert (again["decoded"], again["completions"]) == (0, first["completions"])
-    assert marks(again) == marks(first)
-    assert again["decoder"] == first["decoder"], "the record says which decoder wrote the completions"
+    for package in ("grading", "programs", "evaluation", "prompts"):
+        monkeypatch.setattr(importlib.import_module(f"mammoth_utils.{package}"), "VERSION", 99)
+        again = evaluate(description)
+        assert again["inputs"]["versions"][package] == 99
+        assert {**again["inputs"], "versions": 0} == {**first["inputs"], "versions": 0}
+        assert (again["decoded"], again["completions"]) == (0, first["completions"])
+        assert marks(again) == marks(first)
+        assert again["decoder"] == first["decoder"], "the record says which decoder wrote the completions"
+        assert evaluate(description) == again, "and is read from then on"
     aside = description.folder.with_name(f"{description.folder.name}.old-1")
     assert records.read_json(aside / "record.json") == first
-    assert evaluate(description) == again, "and is read from then on"
 
 
 def test_a_fallback_that_the_new_grading_needs_is_asked_for_and_nothing_else(model, monkeypatch):

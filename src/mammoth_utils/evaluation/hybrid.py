@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 from mammoth_utils import prompts
 from mammoth_utils.evaluation.attempts import Attempt, output_of_runner, read_answers, run_attempts, start_attempt
-from mammoth_utils.evaluation.benchmarks import ALIASES, BENCHMARKS, info
+from mammoth_utils.evaluation.benchmarks import Benchmark, info
 from mammoth_utils.evaluation.engines.decoders import Decoder
 from mammoth_utils.programs import Execution
 from mammoth_utils.rationale import Problem
-from mammoth_utils.vocabulary import DECODINGS, MINI, check_known
+from mammoth_utils.vocabulary import DECODINGS, check_known
 
 MATCH_NEW_TOKENS = 300  # the default of the runner's helper, which its second call leaves as it is
 OPTION_LETTERS = frozenset("ABCDE")
@@ -147,10 +147,8 @@ def match_prompt(problem: Problem, answer: str) -> str:
 
 def rules_of(problem: Problem) -> str:
     """Return the benchmark whose grading rules a problem falls under; an unknown set keeps its own name."""
-    name = problem.set.split("/")[0]
-    plain = name.removeprefix(MINI)
-    plain = ALIASES.get(plain, plain)
-    return plain if plain in BENCHMARKS else name
+    benchmark = _benchmark(problem)
+    return benchmark.rules if benchmark else problem.set.split("/")[0]
 
 
 def asked_as_choice(problem: Problem) -> bool:
@@ -158,6 +156,12 @@ def asked_as_choice(problem: Problem) -> bool:
 
     NumGLUE holds questions with two options, and the paper asks all of it as open questions.
     """
-    name = problem.set.split("/")[0]
-    known = name in BENCHMARKS or name in ALIASES or name.startswith(MINI)
-    return info(name).choice if known else problem.options is not None
+    benchmark = _benchmark(problem)
+    return benchmark.choice if benchmark else problem.options is not None
+
+
+def _benchmark(problem: Problem) -> Benchmark | None:
+    try:
+        return info(problem.set.split("/")[0])
+    except ValueError:
+        return None
