@@ -32,11 +32,11 @@ from mammoth_utils.training import (
     MEASURE_COMMAND,
     MEASURED_SHAPES,
     METHODS,
+    choose_precision,
     compare_measurement,
     describe,
     encode_rows,
     finetune,
-    choose_precision,
 )
 
 MINIATURE = "llama-1m"
