@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.machinery
+import importlib.util
 import json
 import os
 import socket
@@ -230,7 +231,7 @@ def test_without_a_tracker_nothing_is_written(runs_dir):
 
 
 def test_a_tracker_that_is_not_installed_is_refused_with_the_line_that_installs_it(runs_dir, monkeypatch):
-    monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(trackers, "is_installed", lambda name: False)
     with pytest.raises(trackers.MissingTrackerError) as error:
         trackers.check(described("tensorboard,wandb"))
     said = str(error.value)
@@ -244,7 +245,7 @@ def test_a_folder_that_wandb_left_is_no_installed_wandb(tmp_path, monkeypatch):
     (tmp_path / "wandb" / "offline-run-1").mkdir(parents=True)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "wandb", raising=False)
-    if not trackers.importlib.util.find_spec("wandb").origin:
+    if not importlib.util.find_spec("wandb").origin:
         with pytest.raises(trackers.MissingTrackerError, match="wandb"):
             trackers.check(described("wandb"))
     else:  # a regular package later on the path wins over the folder, and is one
@@ -294,7 +295,7 @@ def test_a_run_that_dies_closes_its_trackers(fakes, base):
 
 
 def test_a_run_whose_tracker_is_missing_is_refused_before_anything_is_loaded(base, runs_dir, monkeypatch):
-    monkeypatch.setattr(trackers, "installed", lambda name: False)
+    monkeypatch.setattr(trackers, "is_installed", lambda name: False)
     monkeypatch.setattr(training_loop, "load_tokenizer", lambda description: pytest.fail("something was loaded"))
     with pytest.raises(trackers.MissingTrackerError, match="pip install 'trackio"):
         finetune(run(base, "trackio"), tiny_base.rows(8))

@@ -450,7 +450,7 @@ def test_a_method_that_auto_chose_and_the_same_one_asked_for_are_one_run(tmp_pat
 def test_a_run_of_an_older_project_is_made_again_and_its_log_says_why(tmp_path, monkeypatch):
     """The miniature's runs were once bound to a hash of the code, in place of the packages' versions."""
     from mammoth_utils.training import describe
-    from mammoth_utils.training.loop.run_folder import claim_folder, finished
+    from mammoth_utils.training.loop.run_folder import claim_folder, find_record
 
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path))
     rows = [{"instruction": "q", "output": "a", "kind": "cot", "source": "x", "key": "1"}]
@@ -460,7 +460,7 @@ def test_a_run_of_an_older_project_is_made_again_and_its_log_says_why(tmp_path, 
     inputs = {key: value for key, value in run["inputs"].items() if key != "versions"} | {"code": "0" * 16}
     records.write_json(description.folder / "run.json", {**run, "inputs": inputs})
     records.write_record(description.folder, {"steps": 1})
-    assert finished(description) is None
+    assert find_record(description) is None
     assert claim_folder(description, rows) is None
     assert (
         "made again, since its inputs changed: inputs.code"

@@ -48,9 +48,7 @@ def claim_folder(description: RunDescription, rows: list[dict[str, Any]], resume
         if not resume:
             records.move_aside(folder)
         else:
-            older = "code" in before.get("inputs", {})  # the key that `versions` replaced
-            why = "an older release of this library wrote it" if older else f"its inputs changed: {'; '.join(lines)}"
-            log_line(folder, f"made again, since {why}")
+            log_line(folder, f"made again, since its inputs changed: {'; '.join(lines)}")
     record = records.open_run(folder, expected, replace=changed)
     if record is None:
         records.write_jsonl(folder / "rows.jsonl", _columns(rows))

@@ -10,7 +10,6 @@ that the next run of the same process goes into it. What stands here adds no mor
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import os
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 
 from mammoth_utils import records
 from mammoth_utils.training.description import RunDescription
+from mammoth_utils.training.plan.this_machine import is_installed
 
 PROJECT = "mammoth"
 STATE = "trackers.json"
@@ -42,7 +42,7 @@ def check(description: RunDescription) -> list[str]:
             loaded: a run of hours must not fail at its first point.
     """
     names = list(description.tracker_names)
-    missing = [name for name in names if not installed(name)]
+    missing = [name for name in names if not is_installed(name)]
     if missing:
         lines = " ".join(f"'{PIP[name]}'" for name in missing)
         raise MissingTrackerError(
@@ -51,12 +51,6 @@ def check(description: RunDescription) -> list[str]:
             f"{description.folder / 'curve.jsonl'} without any tracker"
         )
     return names
-
-
-def installed(name: str) -> bool:
-    """Return whether a package can be imported; a mere folder of that name, as wandb leaves one, cannot."""
-    spec = importlib.util.find_spec(name)
-    return spec is not None and spec.origin is not None
 
 
 class Trackers:
