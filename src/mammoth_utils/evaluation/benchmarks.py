@@ -86,28 +86,30 @@ def names(world: str) -> tuple[str, ...]:
     return tuple(of_world(world))
 
 
+def find(name: str) -> Benchmark | None:
+    """Return what is known of a benchmark of either world, or None; the files' own names count as aliases."""
+    name = ALIASES.get(name, name)
+    return of_world("miniature" if name.startswith(MINI) else "real").get(name)
+
+
 def info(name: str) -> Benchmark:
-    """Return what is known of a benchmark of either world; the files' own names count as aliases.
+    """Return what is known of a benchmark, as ``find`` does.
 
     Raises:
         ValueError: If it is unknown, with the nearest name and the choices.
     """
-    name = ALIASES.get(name, name)
-    known = of_world("miniature" if name.startswith(MINI) else "real")
-    if name in known:
-        return known[name]
+    if (benchmark := find(name)) is not None:
+        return benchmark
+    known = names("miniature" if name.startswith(MINI) else "real")
     near = difflib.get_close_matches(name, [*known, *ALIASES], n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"unknown benchmark {name!r}{hint} known: {', '.join(known)}")
 
 
 def paper_name(name: str) -> str:
-    """Return how a table calls a benchmark: the paper's name, with ``mini-`` before a miniature's."""
-    try:
-        known = info(name)
-    except ValueError:
-        return name  # a completions file may hold a benchmark of its own
-    return f"{MINI}{known.paper_name}" if known.world == "miniature" else known.paper_name
+    """Return the paper's name of a benchmark, with ``mini-`` before a miniature's; an unknown set keeps its own."""
+    known = find(name)
+    return name if known is None else f"{MINI if known.world == 'miniature' else ''}{known.paper_name}"
 
 
 def resolve(listed: str | Sequence[str], world: str) -> tuple[str, ...]:

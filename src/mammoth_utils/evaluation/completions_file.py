@@ -34,10 +34,8 @@ def grade_completions_file(description: Evaluation, inputs: Record, isolation: s
     """
     started, file = time.perf_counter(), Path(description.completions)
     scores: dict[str, BenchmarkScore] = {}
-    questions: set[str] = set()  # benchmarks with a row that has no options
-    rows = _rows(description, isolation, scores, questions)
-    records.write_jsonl(description.folder / "attempts.jsonl", rows)
-    entries = {name: _entry(name, score, name not in questions) for name, score in scores.items() if score.n}
+    records.write_jsonl(description.folder / "attempts.jsonl", _rows(description, isolation, scores))
+    entries = {name: score.entry(sets.find(name)) for name, score in scores.items() if score.n}
     total = sum(score.n for score in scores.values())
     fields = {
         "world": "miniature" if all(name.startswith(MINI) for name in entries) else "real",
@@ -53,9 +51,7 @@ def grade_completions_file(description: Evaluation, inputs: Record, isolation: s
     return write_record(description, isolation, fields)
 
 
-def _rows(
-    description: Evaluation, isolation: str, scores: dict[str, BenchmarkScore], questions: set[str]
-) -> Iterator[Record]:
+def _rows(description: Evaluation, isolation: str, scores: dict[str, BenchmarkScore]) -> Iterator[Record]:
     """Yield the rows that count in the form of ``attempts.jsonl``, counting them into ``scores``.
 
     Raises:
@@ -63,28 +59,18 @@ def _rows(
     """
     file, asked = Path(description.completions), description.benchmarks
     for graded in grade_file(file, RULES, timeout_s=PROGRAM_TIMEOUT_S, isolation=isolation):
-        name = own_name(graded.benchmark)
+        known = sets.find(graded.benchmark.strip().lower())
+        name = known.name if known else graded.benchmark
         score = scores.setdefault(name, BenchmarkScore())
         if asked and name not in asked:
             continue
         problem, attempts = _problem(name, graded), [_attempt(graded)]
-        if not problem["options"]:
-            questions.add(name)
-        names = (problem["id"], problem["family"], problem["field"])
-        score.add(names, answering_kind(attempts), graded.verdicts)
+        score.add(problem, answering_kind(attempts), graded.verdicts)
         yield attempt_row(name, problem, {STORED: attempts}, {STORED: graded.verdicts})
     missing = [name for name in asked if name not in scores]
     if missing or not scores:
         held = ", ".join(scores) or "no row"
         raise ValueError(f"{file.name} holds no completion of {', '.join(missing) or 'any benchmark'}; it holds {held}")
-
-
-def own_name(name: str) -> str:
-    """Return our name of a benchmark in a file; a set that we do not know keeps its own."""
-    try:
-        return sets.info(name.strip().lower()).name
-    except ValueError:
-        return name
 
 
 def _problem(name: str, graded: Graded) -> Record:
@@ -111,12 +97,3 @@ def _attempt(graded: Graded) -> Attempt:
         answers={rule: answer.text if (answer := graded.answers[rule]) else None for rule in RULES},
         program_for=tuple(rule for rule in RULES if graded.read_from[rule] == "program"),
     )
-
-
-def _entry(name: str, score: BenchmarkScore, choice: bool) -> Record:
-    """Return a benchmark's part of the record; a set that we do not know is out of domain."""
-    try:
-        known = sets.info(name)
-    except ValueError:
-        return score.entry(in_domain=False, choice=choice)
-    return score.entry(known.in_domain, known.choice)

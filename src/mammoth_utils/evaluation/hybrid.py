@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from mammoth_utils import prompts
 from mammoth_utils.evaluation.attempts import Attempt, output_of_runner, read_answers, run_attempts, start_attempt
-from mammoth_utils.evaluation.benchmarks import Benchmark, info
+from mammoth_utils.evaluation.benchmarks import find
 from mammoth_utils.evaluation.engines.decoders import Decoder
 from mammoth_utils.programs import Execution
 from mammoth_utils.rationale import Problem
@@ -147,8 +147,8 @@ def match_prompt(problem: Problem, answer: str) -> str:
 
 def rules_of(problem: Problem) -> str:
     """Return the benchmark whose grading rules a problem falls under; an unknown set keeps its own name."""
-    benchmark = _benchmark(problem)
-    return benchmark.rules if benchmark else problem.set.split("/")[0]
+    name = problem.set.split("/")[0]
+    return known.rules if (known := find(name)) else name
 
 
 def asked_as_choice(problem: Problem) -> bool:
@@ -156,12 +156,5 @@ def asked_as_choice(problem: Problem) -> bool:
 
     NumGLUE holds questions with two options, and the paper asks all of it as open questions.
     """
-    benchmark = _benchmark(problem)
-    return benchmark.choice if benchmark else problem.options is not None
-
-
-def _benchmark(problem: Problem) -> Benchmark | None:
-    try:
-        return info(problem.set.split("/")[0])
-    except ValueError:
-        return None
+    known = find(problem.set.split("/")[0])
+    return known.choice if known else problem.options is not None

@@ -101,15 +101,15 @@ def _scored_part(
     scores = {decoding: BenchmarkScore() for decoding in decodings}
     rows = []
     for place, problem in enumerate(problems):
-        made = {decoding: attempts[decoding][place] for decoding in decodings}
-        verdicts = {decoding: grade_attempts(problem, made[decoding], benchmark.rules) for decoding in decodings}
+        fields, by_decoding, verdicts = asdict(problem), {}, {}
         for decoding, score in scores.items():
-            names = (problem.id, problem.family, problem.field)
-            score.add(names, answering_kind(made[decoding]), verdicts[decoding])
-        rows.append(attempt_row(name, asdict(problem), made, verdicts))
+            by_decoding[decoding] = attempts[decoding][place]
+            verdicts[decoding] = grade_attempts(problem, by_decoding[decoding], benchmark.rules)
+            score.add(fields, answering_kind(by_decoding[decoding]), verdicts[decoding])
+        rows.append(attempt_row(name, fields, by_decoding, verdicts))
     part = {
         "inputs": inputs,
-        "entries": {way: score.entry(benchmark.in_domain, benchmark.choice) for way, score in scores.items()},
+        "entries": {decoding: score.entry(benchmark) for decoding, score in scores.items()},
         "completions": sum(len(row["attempts"]) for row in rows),
         "decoded": store.decoded - decoded_before,
         "decoder": store.describe(),
