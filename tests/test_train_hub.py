@@ -152,7 +152,7 @@ def test_the_copy_that_the_message_names_is_taken_by_its_name(served, files, tmp
 @pytest.mark.parametrize(("state", "arguments", "given", "words"), [
     ("absent", (), {}, ["there is no model", "HF_TOKEN names no account that may read it"]),
     ("there", ("", "v9"), {}, ["has no revision 'v9'; -p revision main takes what is there now"]),
-    ("without weights", (), {}, ["holds no weights that are known here"]),
+    ("without weights", (), {}, ["holds no weights in a known form"]),
     ("there", (), {"HF_HUB_OFFLINE": "1"}, ["is not in the hub's cache on this machine, and HF_HUB_OFFLINE is set",
                                             "hf download meta-llama/Llama-2-13b-hf"]),
     ("there", (), {"HF_ENDPOINT": "http://127.0.0.1:9"}, ["the hub cannot be reached", "-p base PATH"]),

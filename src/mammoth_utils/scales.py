@@ -1,4 +1,4 @@
-"""Model scales, families and their recipes, as data; each value says whose it is."""
+"""Model scales, families and their recipes as data, each value with its origin."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ADAPTERS = ("lora", "qlora")
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a scale is fine-tuned, per method; :func:`recipe_table` says whose each value is.
+    """How a scale is fine-tuned; :func:`recipe_table` gives the origin of each value.
 
     Attributes:
         learning_rate: Peak rate of full fine-tuning.
@@ -41,11 +41,11 @@ class Recipe:
     origin: str = "paper"
 
     def rate(self, method: str) -> float:
-        """Peak learning rate of ``full``, ``lora`` or ``qlora``."""
+        """Return the peak learning rate of ``full``, ``lora`` or ``qlora``."""
         return self.adapter_learning_rate if method in ADAPTERS else self.learning_rate
 
     def batch(self, method: str) -> int:
-        """Examples per optimiser step of ``full``, ``lora`` or ``qlora``."""
+        """Return the examples per optimiser step of ``full``, ``lora`` or ``qlora``."""
         return self.adapter_batch if method in ADAPTERS else self.global_batch
 
 
@@ -59,10 +59,10 @@ class Scale:
         base: Hub name, or the folder below ``models/miniature`` for the miniature.
         parameters: Parameter count, exact where the architecture is public.
         recipe: How it is fine-tuned.
-        rope_theta: What the configuration must say, where forgetting it costs points.
+        rope_theta: Value that the configuration must have, where a missing one costs points.
         miniature: Whether it ships with the project.
-        revision: The hub's commit, as public code pins it; empty where none was seen whose content is known: then
-            the newest is resolved at the download, and recorded.
+        revision: The hub's commit, as public code pins it; empty if none was seen: the newest is then resolved at the
+            download, and recorded.
         gated: Whether the hub asks for consent first.
         copies: Hub names of ungated copies of the same weights.
     """
@@ -133,12 +133,12 @@ MIXTURES = ("hybrid", "cot", "pot", "G", "G+M", "G+M+C", "G+M+C+A", "existing", 
 
 
 def scale(size: str, family: str = "auto") -> Scale:
-    """The base model of a size and family.
+    """Return the scale of a size and family.
 
-    ``family="auto"`` is ``llama`` where that has the size, else the one family that does.
+    ``family="auto"`` is ``llama`` if that has the size, else the one family that does.
 
     Raises:
-        ValueError: If the size, the family or their pair is unknown, naming the choices.
+        ValueError: If the size, the family or their pair is unknown; the message names the choices.
     """
     if size not in SIZES:
         raise ValueError(f"unknown scale {size!r}; known: {', '.join(SIZES)}")
@@ -157,22 +157,22 @@ def scale(size: str, family: str = "auto") -> Scale:
 
 
 def known_copies(base: str) -> tuple[str, ...]:
-    """Hub names of ungated copies of a base model's weights; empty for a base that no scale has."""
-    return next((one.copies for one in _ALL if one.base == base), ())
+    """Return the hub names of ungated copies of a base model's weights; none for a base that no scale has."""
+    return next((scale.copies for scale in _ALL if scale.base == base), ())
 
 
 PAPER, SCRIPT, OURS = "the paper's", "the authors' code", "ours"
 _SECTION = "section 2.3"
 _REGRET = "LoRA Without Regret (Thinking Machines, 2025)"
 _MINIATURE = "chosen on the miniature's development split"
-# Whose a peak rate, a batch and a number of epochs is, by the recipe's origin.
+# Origin and source of peak rate, batch and epochs, by the recipe's origin.
 _STATED = {
     "paper": (PAPER, _SECTION),
     "script": (SCRIPT, "run_mistral.sh; the paper has no such model"),
     "ours": (OURS, "as the paper's 7B and 13B; the paper has no model of this size"),
     "miniature": (OURS, _MINIATURE),
 }
-# Of the adapters, which the paper does not have: name, field, why.
+# Settings of adapters, which the paper does not use: name, field, reason.
 _ADAPTER_ROWS = (
     ("LoRA rank", "lora_rank", "the QLoRA paper's (Dettmers et al., 2023); its weights outnumber the tokens of all "
      "rationales, the rule of thumb in Tinker's LoRA primer"),
@@ -182,8 +182,9 @@ _ADAPTER_ROWS = (
 
 
 def recipe_table(size: str, family: str = "auto", method: str = "full") -> list[dict[str, Any]]:
-    """A row per setting of a scale's recipe: ``setting``, ``field`` (of a run description), ``value``, ``whose``,
-    ``why`` (the reason, or where it stands).
+    """Return a row per setting of a scale's recipe.
+
+    Columns: ``setting``, ``field`` (of a run description), ``value``, ``whose``, ``why`` (the reason or the source).
 
     Args:
         size: One of :data:`SIZES`.
@@ -191,29 +192,29 @@ def recipe_table(size: str, family: str = "auto", method: str = "full") -> list[
         method: ``full``, ``lora`` or ``qlora``.
 
     Raises:
-        ValueError: If one of them is unknown, naming the choices.
+        ValueError: If one of them is unknown; the message names the choices.
     """
     if method not in ("full", *ADAPTERS):
         raise ValueError(f"unknown method {method!r}; known: full, {', '.join(ADAPTERS)}")
-    one = scale(size, family)
-    recipe = one.recipe
-    rows = [*_start_rows(one), *_shared_rows(one, method), *(_adapter_rows(recipe) if method in ADAPTERS else [])]
+    chosen = scale(size, family)
+    recipe = chosen.recipe
+    rows = [*_base_rows(chosen), *_shared_rows(chosen, method), *(_adapter_rows(recipe) if method in ADAPTERS else [])]
     return [dict(zip(("setting", "field", "value", "whose", "why"), row, strict=True)) for row in rows]
 
 
-def _start_rows(one: Scale) -> list[tuple[str, str, Any, str, str]]:
-    """The base model and its commit."""
-    whose = {"paper": (PAPER, "section 2.3"), "script": (SCRIPT, "run_mistral.sh")}.get(one.recipe.origin)
-    base = ("base model", "base", one.base, *(whose or (OURS, "small enough for a laptop or one small GPU")))
-    if one.miniature:
+def _base_rows(scale: Scale) -> list[tuple[str, str, Any, str, str]]:
+    """Return the rows of the base model and its commit."""
+    whose = {"paper": (PAPER, "section 2.3"), "script": (SCRIPT, "run_mistral.sh")}.get(scale.recipe.origin)
+    base = ("base model", "base", scale.base, *(whose or (OURS, "small enough for a laptop or one small GPU")))
+    if scale.miniature:
         return [base]
-    pinned = "as public code pins it" if one.revision else "none was seen pinned: resolved at the download, recorded"
-    return [base, ("base revision", "revision", one.revision, OURS, pinned)]
+    pinned = "as public code pins it" if scale.revision else "none was seen pinned: resolved at the download, recorded"
+    return [base, ("base revision", "revision", scale.revision, OURS, pinned)]
 
 
-def _shared_rows(one: Scale, method: str) -> list[tuple[str, str, Any, str, str]]:
-    """What every method has, the rate and the batch among it."""
-    recipe, adapter, small = one.recipe, method in ADAPTERS, one.miniature
+def _shared_rows(scale: Scale, method: str) -> list[tuple[str, str, Any, str, str]]:
+    """Return the rows of settings that every method has."""
+    recipe, adapter, small = scale.recipe, method in ADAPTERS, scale.miniature
     stated = _STATED[recipe.origin]
     schedule = stated if small else (PAPER, _SECTION)
     rate, batch = stated, stated
@@ -240,7 +241,7 @@ def _shared_rows(one: Scale, method: str) -> list[tuple[str, str, Any, str, str]
 
 
 def _adapter_rows(recipe: Recipe) -> list[tuple[str, str, Any, str, str]]:
-    """What only adapters have; all of it ours, since the paper trains none."""
+    """Return the rows of settings of adapters; all are ours, since the paper trains none."""
     small = recipe.origin == "miniature"
     rows = [(name, key, getattr(recipe, key), OURS, _MINIATURE if small else why) for name, key, why in _ADAPTER_ROWS]
     why = f"every matrix but embeddings and head: the QLoRA paper and {_REGRET} find fewer to be worse"

@@ -83,28 +83,28 @@ def _libraries(description: RunDescription) -> _Check:
 
 def _device(description: RunDescription, architecture: Architecture) -> _Check:
     """Check that the GPUs of this machine, or its processor, carry the run."""
-    count, size = architecture.parameters, description.size
+    parameters, size = architecture.parameters, description.size
     cards = [] if description.devices == "cpu" else this_machine.find_gpus()
     if description.nodes > 1 and not cards:
         return _Check(
             True, f"the cards of {description.nodes} nodes are not seen from here; each node looks at its own"
         )
     if not cards or description.on_cpu:
-        if count <= planner.CPU_PARAMETERS:
-            return _Check(True, f"{count:,} parameters train on the CPU")
+        if parameters <= planner.CPU_PARAMETERS:
+            return _Check(True, f"{parameters:,} parameters train on the CPU")
         needs = {row.method: row for row in planner.plan_methods(description, 1, 80e9 / GIB)}
         row = needs[description.method]
         others = ", ".join(f"{m} {needs[m].total:.0f} GiB" for m in METHODS if m != description.method)
         why = "devices=cpu leaves it none" if description.devices == "cpu" else "nvidia-smi lists none here"
         return _unless_forced(
             description,
-            f"an NVIDIA GPU: {size} has {count:,} parameters, and {why}. {description.method} needs "
+            f"an NVIDIA GPU: {size} has {parameters:,} parameters, and {why}. {description.method} needs "
             f"{row.total:.0f} GiB on one card (80 GB cards: {row.fewest or 'over 64'}); on one card {others}",
         )
-    asked = len(cards) if description.devices == "auto" else int(description.devices)
-    if asked > len(cards):
-        return _Check(False, f"{asked} GPUs, as devices={asked} asks; this machine has {len(cards)}")
-    cards = cards[:asked]
+    count = len(cards) if description.devices == "auto" else int(description.devices)
+    if count > len(cards):
+        return _Check(False, f"{count} GPUs, as devices={count} asks; this machine has {len(cards)}")
+    cards = cards[:count]
     tightest = min(cards, key=lambda card: card.gib)
     sharded = description.sharding == "fsdp2"
     sharing, replicas = planner.sharing_and_replicas(_processes(description), description.sharding)

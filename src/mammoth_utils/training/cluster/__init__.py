@@ -1,0 +1,1 @@
+"""Several devices and nodes: launching, errors of other machines, and the progress that a page shows."""

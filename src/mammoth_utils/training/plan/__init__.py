@@ -1,0 +1,1 @@
+"""Planning: memory, what fits a GPU, hours and dollars, and how far measurement and literature confirm the plan."""
