@@ -35,14 +35,14 @@ def say(text: str) -> None:
 
 
 def key() -> str:
-    """What the environment follows from: the project's tables in pyproject.toml, this file, Python and the folder."""
+    """Return a hash of the environment's inputs: the tables of pyproject.toml, this file, Python and the folder."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     parts = json.dumps([project["project"], project["build-system"], sys.version_info[:3], str(VENV)])
     return hashlib.sha256(parts.encode() + Path(__file__).read_bytes()).hexdigest()
 
 
 def finished() -> str | None:
-    """The key that the last finished set-up left here."""
+    """Return the key of the last finished set-up; None without one."""
     try:
         return json.loads(STAMP.read_text())["key"]
     except (OSError, ValueError, KeyError, TypeError):  # none, or of another form: not finished
@@ -57,7 +57,7 @@ def mark(wanted: str) -> None:
 
 
 def wait_for_turn() -> object:
-    """The lock on this folder's set-up; waits, and says so, where another one is at work."""
+    """Return the lock on this folder's set-up; wait, with a message, while another set-up holds it."""
     file = open(ROOT / ".venv.lock", "w")  # noqa: SIM115 (closing it gives the lock back)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -68,7 +68,7 @@ def wait_for_turn() -> object:
 
 
 def ask(code: str) -> str | None:
-    """What a line of code prints under ``.venv``'s Python; None where it fails."""
+    """Return the output of a line of code under ``.venv``'s Python; None if it fails."""
     try:
         answer = subprocess.run([VENV / "bin" / "python", "-c", code], capture_output=True, text=True)
     except OSError:
@@ -77,7 +77,7 @@ def ask(code: str) -> str | None:
 
 
 def works() -> bool:
-    """Whether ``.venv`` holds this version of Python with pip, and was made in this folder."""
+    """Return whether ``.venv`` holds this version of Python with pip, and was made in this folder."""
     script = VENV / "bin" / "pip"
     # The scripts of a folder that was moved or copied still start the old folder's Python.
     here = script.is_file() and f"{VENV}/bin/python" in script.read_text()[:400]
@@ -85,7 +85,7 @@ def works() -> bool:
 
 
 def make_venv() -> None:
-    """An empty virtual environment in ``.venv``, in place of a half-made one.
+    """Make an empty virtual environment in ``.venv``, in place of an unfinished one.
 
     Raises:
         SystemExit: If this Python lacks ``venv``, naming Debian's package.
@@ -102,10 +102,10 @@ def make_venv() -> None:
 
 
 def repair() -> None:
-    """Take away packages whose installation was cut off: pip writes INSTALLER last, and stumbles over those without."""
+    """Remove packages whose installation was interrupted: pip writes INSTALLER last, and fails on those without it."""
     for site in VENV.glob("lib/python*/site-packages"):
         for broken in (info for info in site.glob("*.dist-info") if not (info / "INSTALLER").is_file()):
-            say(f"taking away {broken.name}, whose installation was cut off")
+            say(f"removing {broken.name}, whose installation was interrupted")
             shutil.rmtree(broken)
         for leftover in site.glob("~*"):
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
@@ -144,7 +144,7 @@ def pip(*arguments: str) -> None:
 
 
 def torch_choice(requirement: str) -> tuple[list[str], str]:
-    """The arguments that ask pip for torch, and the sentence that says why.
+    """Return pip's arguments for torch, and a sentence that gives the reason.
 
     PyPI's Linux wheel is a CUDA build of 3 GB, which a machine without an NVIDIA card cannot use.
     """

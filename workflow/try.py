@@ -25,21 +25,21 @@ MAX_NEW_TOKENS = 120
 
 
 def say(title: str, text: str = "") -> None:
-    """A heading and an indented block, flushed so that a reader sees it at once."""
+    """Print a heading and an indented block at once."""
     print(f"\n{title}", flush=True)
     if text:
         print(textwrap.indent(text, "    "), flush=True)
 
 
 def problem():
-    """The first problem of the development split that calls for a program."""
+    """Return a problem of the development split that calls for a program."""
     from mammoth_utils.miniature import benchmarks
 
     return next(one for one in benchmarks.truths(BENCHMARK, "dev") if one.problem.family == "revenue").problem
 
 
 def tuned_model() -> str:
-    """The folder of a fine-tuned model: what the book's run left, else one trained now (about 30 seconds)."""
+    """Return the folder of a fine-tuned model: the book's, else one trained now (about 30 seconds)."""
     from mammoth_utils.training import describe
 
     for mixture in ("hybrid", MIXTURE):

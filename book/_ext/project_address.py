@@ -1,4 +1,4 @@
-"""Sphinx extension: the links that follow from ``project_url`` in ``_config.yml``, and none while it is unset."""
+"""Sphinx extension: sets the links that follow from ``project_url`` in ``_config.yml``; none while it is unset."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BRANCH = "main"
 
 
 def pages_address(project_url: str) -> str:
-    """Where GitHub Pages shows the book of a repository on GitHub; empty for another host."""
+    """Return the GitHub Pages address of a repository on GitHub; empty for another host."""
     parts = urlsplit(project_url)
     if parts.hostname != "github.com":
         return ""
@@ -19,7 +19,7 @@ def pages_address(project_url: str) -> str:
 
 
 def theme_options(project_url: str) -> dict[str, Any]:
-    """The theme's link options for an address, none for an empty one.
+    """Return the theme's link options for an address; none for an empty one.
 
     Raises:
         ValueError: If the address is not ``https://HOST/OWNER/NAME``.
@@ -55,7 +55,7 @@ def apply(app: Any, config: Any) -> None:
 
 
 def setup(app: Any) -> dict[str, Any]:
-    """Register the value and the step."""
+    """Register the extension with Sphinx."""
     if "project_url" not in app.config:
         app.add_config_value("project_url", "", "html", types=(str,))
     app.connect("config-inited", apply, priority=100)  # before the theme, which reads its options at 500
