@@ -1,6 +1,6 @@
 """Copies the miniature's finished evaluations from ``runs/evaluate`` into ``records/miniature``, to be committed.
 
-Run it after ``make book`` and ``make book-full``, then ``python -m mammoth_utils.report README``: whole runs on the
+Run it after ``make book`` and ``make book-full``, then ``python workflow/generated_text.py README``: whole runs on the
 test split only, one line of JSON each, so that a commit stays small. A finished rebuild of the real sources goes into
 ``records/real/curate.json``; `python -m mammoth_utils.curation.rebuild_record` makes and keeps it in one command.
 """

@@ -1,8 +1,13 @@
-"""Blocks of the README and of pages that are written from committed records, between two markers."""
+"""Writes what the README and the pages draw from committed records: blocks between two markers, and the main figure.
+
+``python workflow/generated_text.py README`` writes the README's block, ``--check`` only compares it.
+"""
 
 from __future__ import annotations
 
+import argparse
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +15,9 @@ from typing import Any
 
 from mammoth_utils import audit, paths, records
 from mammoth_utils.records import Record
-from mammoth_utils.report import claims, measured_models
-from mammoth_utils.report.claim_definitions import HYBRID, LOGIC
-from mammoth_utils.report.measured_models import EvaluationRecord
+from mammoth_utils.report import claim_definitions, claims, figures, measured_models
 
+EvaluationRecord = measured_models.EvaluationRecord
 FILES = {"README": "README.md", "miniature": "book/miniature.md", "grading": "book/grading.md"}
 
 
@@ -73,14 +77,18 @@ class DevelopmentSplit:
     @classmethod
     def of(cls, evaluations: Iterable[EvaluationRecord]) -> DevelopmentSplit:
         """Return the figures from the records of that split, one a seed."""
-        seeds = [e for e in evaluations if e.record["split"] == "dev" and e.training_run.mixture == HYBRID.mixture]
+        seeds = [
+            e
+            for e in evaluations
+            if e.record["split"] == "dev" and e.training_run.mixture == claim_definitions.HYBRID.mixture
+        ]
 
         def sample(decoding: str, **items: Any) -> measured_models.Sample:
             return measured_models.sample([(e, e.benchmarks(decoding)) for e in seeds], **items)
 
         numeric = {"benchmarks": ("mini-gsm8k", "mini-math", "mini-numglue")}
         programs, prose = sample("pot", **numeric), sample("cot", **numeric)
-        by_question = sample("cot", benchmarks=("mini-mmlu",), fields=LOGIC).correct.mean(axis=0)
+        by_question = sample("cot", benchmarks=("mini-mmlu",), fields=claim_definitions.LOGIC).correct.mean(axis=0)
         half = 1.96 * float(by_question.std(ddof=1)) / math.sqrt(len(by_question))
         names = measured_models.MINI_BENCHMARKS
         return cls(
@@ -178,3 +186,39 @@ def update(target: str, file: Path | None = None, check: bool = False) -> bool:
     if new != text and not check:
         records.write_text(file, new)
     return new == text
+
+
+def write_main_figure(file: Path) -> None:
+    """Draw the README's main figure from committed records.
+
+    Raises:
+        SystemExit: If there is no committed record of the miniature.
+    """
+    evaluations = committed_evaluations()
+    if not evaluations:
+        raise SystemExit("no committed record of the miniature to draw; `make book-full` makes them")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figures.main_figure(evaluations).savefig(file, metadata={"Software": None})
+    print(f"{file.name}: drawn from {len(evaluations)} committed records")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write or check one target; return 1 where ``--check`` finds a block out of date."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("target", choices=[*FILES, "figure"], help="what to write")
+    parser.add_argument("--file", type=Path, help="another file than the project's own")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a block is out of date")
+    options = parser.parse_args(arguments)
+    if options.target == "figure":
+        write_main_figure(options.file or paths.root() / "book" / "_static" / "main_figure.png")
+        return 0
+    current = update(options.target, options.file, options.check)
+    if options.check and not current:
+        print(f"{options.target}: out of date; run `python workflow/generated_text.py {options.target}`")
+        return 1
+    print(f"{options.target}: {'up to date' if current else 'written'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
