@@ -22,6 +22,7 @@ from mammoth_utils.programs import Sandbox, SandboxError, isolation, run_program
 from mammoth_utils.programs import sandbox as sandbox_room
 from mammoth_utils.programs._worker import pipe_messages, program_process
 
+ROOT = Path(__file__).resolve().parent.parent
 STRONG = [level for level in isolation.FULL_LEVELS if isolation.try_level(level)[0] is not None]
 needs_full = pytest.mark.skipif(not STRONG, reason="neither namespaces nor Landlock can be had on this machine")
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells processes and limits memory so")
@@ -610,7 +611,7 @@ from mammoth_utils.programs import run_programs
 for execution in run_programs(["print(1)", *["while True: pass"] * 3], timeout_s=60, workers=2, isolation="auto"):
     print(execution.printed, flush=True)
 """
-    path = os.pathsep.join([str(Path(program_process.__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     caller = subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}
     )

@@ -290,11 +290,21 @@ def unpoisoned():
 
 
 @pytest.mark.parametrize("name", POISON)
-def test_after_a_poisoner_a_thousand_neighbours_print_what_they_print_alone(sandbox, unpoisoned, name):
+def test_after_a_poisoner_two_hundred_neighbours_print_what_they_print_alone(sandbox, unpoisoned, name):
+    programs, expected = (each[:200] for each in unpoisoned)
+    _, *after = sandbox.run_all([POISON[name], *programs])
+    assert [told(execution) for execution in after] == expected
+    assert Counter(execution.process for execution in after)["shared"] >= 190, "the neighbours must really have shared"
+
+
+@pytest.mark.long
+def test_after_each_poisoner_a_thousand_neighbours_print_what_they_print_alone(unpoisoned):
     programs, expected = unpoisoned
-    first, *after = sandbox.run_all([POISON[name], *programs])
-    assert [told(one) for one in after] == expected
-    assert Counter(one.process for one in after)["shared"] >= 990, "the neighbours must really have shared"
+    with Sandbox(timeout_s=10, memory_mb=512, workers=2, isolation="auto") as opened:
+        for name, poison in POISON.items():
+            _, *after = opened.run_all([poison, *programs])
+            assert [told(execution) for execution in after] == expected, name
+            assert Counter(execution.process for execution in after)["shared"] >= 990, name
 
 
 CALLED_BACK = """

@@ -119,6 +119,7 @@ def _serve(settings: dict, level: str, has_nobody: bool, scratch: str, guard: in
             scratch = confinement.build_root(readable, owner)
             if owner:
                 confinement.become_nobody()
+                confinement.die_with_parent()  # a change of user has switched it off
         sys.path.extend(settings["packages"])
         caches = LayeredCaches()
         loaded = _warm(settings["kind"], caches)
@@ -130,7 +131,7 @@ def _serve(settings: dict, level: str, has_nobody: bool, scratch: str, guard: in
                     raise
                 reasons["landlock"] = str(error)
             confinement.confine_fork_server()
-            confinement.die_with_parent()  # a change of user or of capabilities has switched it off
+            confinement.die_with_parent()  # a change of capabilities has switched it off
     except OSError as error:
         pipe_messages.write(outgoing, {"ok": False, "reason": str(error)})
         return
