@@ -70,51 +70,57 @@ def test_only_notebooks_have_a_run(tmp_path, monkeypatch):
     assert file("notebooks/train", elsewhere) == tmp_path / "13b" / "train.ipynb"
 
 
-@pytest.fixture
-def build(tmp_path, monkeypatch):
-    """Builds a book of one page whose run is given; the HTML of that page and the warnings."""
+RUNS = {
+    "whole": notebook(code("print(6 * 7)", 1, printed("forty-two\n"))),
+    "missing": None,
+    "unrun": notebook(code("print(6 * 7)", None)),
+    "failed": notebook(code("print(6 * 7)", 1, ERROR)),
+    "half": '{"cells": [',
+}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The folder of a built book with one page for each of `RUNS`, and the warnings."""
     from sphinx.application import Sphinx
 
-    monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "src" / "runs"))
-
-    def run(executed: dict | str | None) -> tuple[str, str]:
-        source = tmp_path / "src"
-        (source / "notebooks").mkdir(parents=True)
-        (source / "conf.py").write_text(CONF)
-        (source / "index.md").write_text("# Book\n\n```{toctree}\nnotebooks/train\n```\n")
-        (source / "notebooks" / "train.ipynb").write_text(json.dumps(notebook(code("print(6 * 7)", None))))
-        if executed is not None:
-            (source / "runs" / "book").mkdir(parents=True)
-            text = executed if isinstance(executed, str) else json.dumps(executed)
-            (source / "runs" / "book" / "train.ipynb").write_text(text)
-        warnings = io.StringIO()
-        out = tmp_path / "out"
-        app = Sphinx(str(source), str(source), str(out), str(tmp_path / "trees"), "html", status=None, warning=warnings)
+    folder = tmp_path_factory.mktemp("book")
+    source, out, warnings = folder / "src", folder / "out", io.StringIO()
+    (source / "notebooks").mkdir(parents=True)
+    (source / "runs" / "book").mkdir(parents=True)
+    (source / "conf.py").write_text(CONF)
+    pages = "\n".join(f"notebooks/{name}" for name in RUNS)
+    (source / "index.md").write_text(f"# Book\n\n```{{toctree}}\n{pages}\n```\n")
+    for name, run in RUNS.items():
+        (source / "notebooks" / f"{name}.ipynb").write_text(json.dumps(notebook(code("print(6 * 7)", None))))
+        if run is not None:
+            text = run if isinstance(run, str) else json.dumps(run)
+            (source / "runs" / "book" / f"{name}.ipynb").write_text(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MAMMOTH_RUNS_DIR", str(source / "runs"))
+        app = Sphinx(str(source), str(source), str(out), str(folder / "trees"), "html", status=None, warning=warnings)
         app.build(force_all=True)
-        downloads = list((out / "_sources" / "notebooks").iterdir())
-        assert [file for file in downloads if "forty-two" in file.read_text()] == []
-        assert len(downloads) == 1
-        return (out / "notebooks" / "train.html").read_text(), warnings.getvalue()
-
-    return run
+    return out, warnings.getvalue()
 
 
-def test_a_page_is_shown_as_it_was_executed_and_downloads_clean(build):
-    html, warnings = build(notebook(code("print(6 * 7)", 1, printed("forty-two\n"))))
-    assert "forty-two" in html
-    assert warnings == ""
+def test_a_page_is_shown_as_it_was_executed_and_downloads_clean(built):
+    out, warnings = built
+    assert "forty-two" in (out / "notebooks" / "whole.html").read_text()
+    assert "notebooks/whole" not in warnings
+    downloads = list((out / "_sources" / "notebooks").iterdir())
+    assert len(downloads) == len(RUNS)
+    assert [file for file in downloads if "forty-two" in file.read_text()] == []
 
 
 @pytest.mark.parametrize(
-    ("executed", "says"),
+    ("name", "says"),
     [
-        (None, "was not executed"),
-        (notebook(code("print(6 * 7)", None)), "did not finish"),
-        (notebook(code("print(6 * 7)", 1, ERROR)), "did not finish"),
-        ('{"cells": [', "did not finish"),
+        ("missing", "page notebooks/missing was not executed"),
+        ("unrun", "the run shown on notebooks/unrun did not finish"),
+        ("failed", "the run shown on notebooks/failed did not finish"),
+        ("half", "the run shown on notebooks/half did not finish"),
     ],
 )
-def test_a_run_that_is_missing_or_unfinished_is_a_warning(build, executed, says):
-    _, warnings = build(executed)
-    assert f"WARNING: {'page' if executed is None else 'the run shown on'} " in warnings
-    assert says in warnings
+def test_a_run_that_is_missing_or_unfinished_is_a_warning(built, name, says):
+    assert f"WARNING: {says}" in built[1]
+    assert (built[0] / "notebooks" / f"{name}.html").is_file()
