@@ -13,8 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mammoth_utils.grading import RULES, Answer, Summary, grade, grade_file, grade_math_number, read_answer
-from mammoth_utils.grading.benchmarks import gold_letter
+from mammoth_utils.grading import (
+    RULES,
+    Answer,
+    benchmark_named,
+    corrected_gold,
+    gold_letter,
+    grade,
+    grade_math_number,
+    read_answer,
+)
 
 CASES = Path(__file__).parent / "cases"
 DATA = os.environ.get("MAMMOTH_DATA_DIR")
@@ -243,9 +251,6 @@ def test_the_published_rule_can_never_match_so_many_golds_of_the_real_sets(name,
 @needs_data
 @pytest.mark.parametrize("name", list(GOLD_KEYS))
 def test_the_corrected_rule_accepts_every_gold_of_the_real_sets_as_its_own_answer(name):
-    from mammoth_utils.grading.benchmarks import benchmark_named
-    from mammoth_utils.grading.verdicts import corrected_gold
-
     rows = [json.loads(line) for line in (Path(DATA) / "eval" / f"{name}.jsonl").read_text("utf8").splitlines()]
     refused = []
     for row in rows:
@@ -254,46 +259,6 @@ def test_the_corrected_rule_accepts_every_gold_of_the_real_sets_as_its_own_answe
         if not grade(answer, gold, name, "corrected").correct:
             refused.append(gold)
     assert refused == []
-
-
-JUDGED = cases("grading_judged.jsonl")
-PUBLISHED_FILES = {  # outputs whose authors published a verdict on each row, and the accuracy that they state or give
-    "mathcoder_l_7b_gsm8k": 64.2, "mathcoder_l_7b_svamp": 71.5, "mathcoder_l_7b_deepmind": 47.0,
-    "mathcoder_l_7b_simuleq": 47.3, "planandsolve_svamp": None,
-}  # fmt: skip
-
-
-@needs_data
-@pytest.mark.parametrize("name", PUBLISHED_FILES)
-def test_real_outputs_are_judged_as_their_authors_judged_them_but_for_the_rows_listed(name):
-    summary, rows, differing = Summary(("corrected",)), 0, []
-    for graded in grade_file(Path(DATA) / "outputs" / f"{name}.jsonl.gz", "corrected"):
-        summary.add(graded)
-        rows += 1
-        answer, verdict = graded.answers["corrected"], graded.verdicts["corrected"]
-        if verdict.correct != graded.row["published_correct"]:
-            text = answer.text if answer else None
-            differing.append((graded.id, text, graded.row["gold"], graded.row["published_correct"], verdict.outcome))
-    listed = [
-        (one["id"], one["answer"], one["gold"], one["theirs"], one["ours"]) for one in JUDGED if one["file"] == name
-    ]
-    assert differing == listed
-    assert 1 - len(differing) / rows >= 0.98
-    if (accuracy := PUBLISHED_FILES[name]) is not None:
-        assert abs(100 * summary.as_dict("corrected")["accuracy"] - accuracy) <= 0.3
-
-
-def test_every_listed_row_says_who_is_right_and_why():
-    assert {one["file"] for one in JUDGED} <= set(PUBLISHED_FILES)
-    assert len({one["id"] for one in JUDGED}) == len(JUDGED)
-    for one in JUDGED:
-        assert (one["ours"] == "correct") != one["theirs"], one
-        assert one["right"] in ("ours", "theirs", "ambiguous"), one
-        assert len(one["because"]) > 30, one
-        benchmark = one["file"].rpartition("_")[2]
-        assert grade(one["answer"], one["gold"], benchmark, "corrected").outcome == one["ours"], one
-    right = Counter(one["right"] for one in JUDGED)
-    assert right["ours"] > 2 * right["theirs"]
 
 
 ABOUT, *DISAGREEMENTS = cases("grading_disagreements.jsonl")
@@ -323,29 +288,3 @@ def test_the_present_rule_still_gives_the_recorded_verdict(case):
         options = [f"option {letter}" for letter in "ABCDE"]
         options["ABCDE".index(case["gold"])] = case["option"]
     assert grade(case["answer"], case["gold"], case["benchmark"], "corrected", options).outcome == case["ours"]
-
-
-@needs_data
-@pytest.mark.parametrize(
-    "name", sorted({case["file"] for case in DISAGREEMENTS if not case["file"].startswith("pot_")})
-)
-def test_the_present_rule_still_reads_the_recorded_answer(name):
-    recorded = {case["id"]: (case["answer"], case["ours"]) for case in DISAGREEMENTS if case["file"] == name}
-    found = {
-        graded.id: (
-            answer.text if (answer := graded.answers["corrected"]) else None,
-            graded.verdicts["corrected"].outcome,
-        )
-        for graded in grade_file(Path(DATA) / "outputs" / f"{name}.jsonl.gz", "corrected")
-        if graded.id in recorded
-    }
-    assert found == recorded
-
-
-@needs_data
-@pytest.mark.long
-def test_programs_that_leave_their_answer_in_ans_read_as_their_authors_state():
-    summary = Summary(("corrected",))
-    for graded in grade_file(Path(DATA) / "outputs" / "pot_gsm8k_fewshot.jsonl.gz", "corrected", timeout_s=30):
-        summary.add(graded)
-    assert abs(100 * summary.as_dict("corrected")["accuracy"] - 71.6) <= 0.3

@@ -40,14 +40,14 @@ def test_the_program_of_a_completion_under_each_rule(case):
 
 def live(rows: list[dict], run=None) -> list[dict[str, tuple[str | None, str]]]:
     """Answer and outcome of rows under each rule, as decoding has them."""
-    unread = [attempts.unread(row["kind"], "", row["completion"]) for row in rows]
+    unread = [attempts.start_attempt(row["kind"], "", row["completion"]) for row in rows]
     return [
         {
             rule: (read.answers[rule], grade(read.answers[rule], row["gold"], row["benchmark"], rule).outcome)
             for rule in RULES
         }
-        for row, attempt in zip(rows, attempts.executed(unread, run), strict=True)
-        for read in [attempts.read(attempt, row["benchmark"])]
+        for row, attempt in zip(rows, attempts.run_attempts(unread, run), strict=True)
+        for read in [attempts.read_answers(attempt, row["benchmark"])]
     ]
 
 
