@@ -204,11 +204,11 @@ def test_a_job_ends_with_the_make_book_that_started_it(tmp_path):
 
 
 def test_a_second_set_up_in_a_finished_environment_does_nothing(tmp_path):
-    import set_up
+    import make_environment
 
-    assert set_up.key() == set_up.key()
-    if set_up.finished() != set_up.key():
-        pytest.skip("this environment was not made by workflow/set_up.py")
+    assert make_environment.key() == make_environment.key()
+    if make_environment.finished() != make_environment.key():
+        pytest.skip("this environment was not made by workflow/make_environment.py")
     done = run("sh", "workflow/setup.sh")
     assert done.returncode == 0
     assert done.stdout == ""

@@ -29,10 +29,10 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         if there["items"]["ids"] != here["items"]["ids"]:
             raise ValueError(f"{name}: the two records hold other problems; the world's version has changed")
         for rule in ("published", "corrected"):
-            one, other = there["items"][rule], here["items"][rule]
-            changed = sum(a != b for a, b in zip(one, other, strict=True))
-            shares = f"{100 * one.count('1') / len(one):5.1f} % then, {100 * other.count('1') / len(other):5.1f} % now"
-            lines.append(f"{name:18} {rule:10} {shares}, {changed} of {len(one)} verdicts differ")
+            then, now = there["items"][rule], here["items"][rule]
+            changed = sum(a != b for a, b in zip(then, now, strict=True))
+            shares = f"{100 * then.count('1') / len(then):5.1f} % then, {100 * now.count('1') / len(now):5.1f} % now"
+            lines.append(f"{name:18} {rule:10} {shares}, {changed} of {len(then)} verdicts differ")
     return lines
 
 
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
     old = records.read_json(ROOT / arguments[0])
     if old.get("page") != "evaluate" or old.get("world") != "miniature":
         print(f"check-record: {arguments[0]} is of page {old.get('page')!r}, world {old.get('world')!r}; a record of")
-        print("check-record: the miniature's page 'evaluate' can be made again on a CPU, others name their command")
+        print("check-record: the miniature's page 'evaluate' can be made again on a CPU; others name their command")
         return 2
     with tempfile.TemporaryDirectory(prefix="check-record-") as folder:
         os.environ["MAMMOTH_RUNS_DIR"] = folder
@@ -56,14 +56,14 @@ def main(arguments: list[str]) -> int:
 
         model = {key: old["model"][key] for key in measure_models.MODEL if old["model"].get(key) not in (None, "")}
         print(f"check-record: training and evaluating {model} again", flush=True)
-        made = measure_models.train_and_evaluate(
+        names = measure_models.train_and_evaluate(
             {**model, "evaluate": {"decoding": old["decoding"], "split": old["split"]}}
         )
-        if made["evaluate"] != old["parameters"]["name"]:
-            print(f"check-record: that made {made['evaluate']}, the record is of {old['parameters']['name']}:")
+        if names["evaluate"] != old["parameters"]["name"]:
+            print(f"check-record: that made {names['evaluate']}, the record is of {old['parameters']['name']}:")
             print("check-record: a run with settings of its own, which its grid in workflow/grids makes again")
             return 2
-        new = records.read_json(Path(folder) / "evaluate" / made["evaluate"] / "record.json")
+        new = records.read_json(Path(folder) / "evaluate" / names["evaluate"] / "record.json")
     lines = compare(old, new)
     print("\n".join(lines))
     print(f"then: {old['environment']['processor']}\nnow:  {new['environment']['processor']}")

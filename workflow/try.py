@@ -31,11 +31,11 @@ def say(title: str, text: str = "") -> None:
         print(textwrap.indent(text, "    "), flush=True)
 
 
-def problem():
+def find_problem():
     """Return a problem of the development split that calls for a program."""
     from mammoth_utils.miniature import benchmarks
 
-    return next(one for one in benchmarks.truths(BENCHMARK, "dev") if one.problem.family == "revenue").problem
+    return next(truth.problem for truth in benchmarks.truths(BENCHMARK, "dev") if truth.problem.family == "revenue")
 
 
 def tuned_model() -> str:
@@ -68,9 +68,9 @@ def main() -> int:
     """Show the problem, the prompt, two completions, the execution and both verdicts."""
     warnings.filterwarnings("ignore")
     begun = time.monotonic()
-    asked = problem()
-    say("The problem", f"{asked.question}\n(the answer is {asked.gold})")
-    prompt = prompts.prompt(asked, "pot")
+    problem = find_problem()
+    say("The problem", f"{problem.question}\n(the answer is {problem.gold})")
+    prompt = prompts.prompt(problem, "pot")
     say("The prompt, as the model sees it", prompt)
 
     from mammoth_utils.evaluation import load_decoder
@@ -83,10 +83,13 @@ def main() -> int:
     from mammoth_utils.grading import RULES, answer_from_execution, grade
     from mammoth_utils.programs import isolation, run_program
 
-    ran = run_program(program, isolation="auto")
-    say(f"Its program, run in a sandbox ({isolation.describe().summary})", f"{ran.status}: {ran.output.strip()}")
+    execution = run_program(program, isolation="auto")
+    say(
+        f"Its program, run in a sandbox ({isolation.describe().summary})",
+        f"{execution.status}: {execution.output.strip()}",
+    )
     for rule in RULES:
-        verdict = grade(answer_from_execution(ran.output, BENCHMARK, rule), asked.gold, BENCHMARK, rule)
+        verdict = grade(answer_from_execution(execution.output, BENCHMARK, rule), problem.gold, BENCHMARK, rule)
         say(f"Verdict under the rule '{rule}': {verdict.outcome}", verdict.reason)
     print(f"\n{time.monotonic() - begun:.0f} seconds. Next: make book")
     return 0

@@ -49,10 +49,10 @@ def finished() -> str | None:
         return None
 
 
-def mark(wanted: str) -> None:
+def mark(key: str) -> None:
     """Write the stamp by rename, so that an interrupted write is no stamp."""
     temporary = STAMP.with_suffix(".new")
-    temporary.write_text(json.dumps({"key": wanted}))
+    temporary.write_text(json.dumps({"key": key}))
     os.replace(temporary, STAMP)
 
 
@@ -91,10 +91,10 @@ def make_venv() -> None:
         SystemExit: If this Python lacks ``venv``, naming Debian's package.
     """
     command = [sys.executable, "-m", "venv", "--clear", str(VENV)]
-    made = subprocess.run(command, capture_output=True, text=True)
-    if made.returncode:
+    process = subprocess.run(command, capture_output=True, text=True)
+    if process.returncode:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        print(made.stdout + made.stderr, file=sys.stderr)
+        print(process.stdout + process.stderr, file=sys.stderr)
         raise SystemExit(
             f"set-up: {sys.executable} could not make a virtual environment; on Debian and Ubuntu it needs the package "
             f"python3-venv: apt install python3-venv (or python{version}-venv), then start again"
@@ -131,8 +131,8 @@ def pip(*arguments: str) -> None:
         for line in process.stdout:
             log.write(line)
             tail = [*tail[-24:], line]
-            if found := re.match(r"(?:Collecting|Requirement already satisfied:) ([\w.-]+)", line):
-                packages.add(found[1].lower())
+            if match := re.match(r"(?:Collecting|Requirement already satisfied:) ([\w.-]+)", line):
+                packages.add(match[1].lower())
             if line.startswith("Installing collected packages"):
                 say(f"  installing, the longest part; new packages: {line.count(',') + 1}")
             elif packages and time.monotonic() - last > 10:
@@ -173,11 +173,11 @@ def torch_choice(requirement: str) -> tuple[list[str], str]:
 
 def main() -> None:
     """Make or complete the environment, stage by stage."""
-    wanted = key()
-    if finished() == wanted and works():
+    current = key()
+    if finished() == current and works():
         return
     lock = wait_for_turn()
-    if finished() == wanted and works():
+    if finished() == current and works():
         return
     begin = time.monotonic()
     say(f"making the environment in {VENV} with Python {platform.python_version()}: 4 stages, about 3 to 5 minutes")
@@ -203,7 +203,7 @@ def main() -> None:
     check = subprocess.run([VENV / "bin" / "python", "-m", "pip", "check"], capture_output=True, text=True)
     if check.returncode:
         raise SystemExit(f"set-up: the packages do not fit each other:\n{check.stdout}{check.stderr}")
-    mark(wanted)
+    mark(current)
     say(f"done in {(time.monotonic() - begin) / 60:.1f} minutes")
     lock.close()
 
