@@ -1,7 +1,7 @@
-"""Rows per second of a release's audit, from its first row to both files, at growing sizes.
+"""Rows per second of a release's curation, from its first row to both files, at growing sizes.
 
 ``python speed/curation.py`` prints a table; ``--json`` prints one object a row with the ratio against each peer. The
-releases are synthetic (``mammoth_utils.curation.rehearsal``): the published format, shares and length of rows, problems
+releases are synthetic (``_synthetic_release.py``): the published format, shares and length of rows, problems
 of the miniature, faults planted. Every row is checked, every program executed, every row compared with every other
 and with the questions of nine benchmarks: the real ones where ``MAMMOTH_DATA_DIR`` is, else the miniature's.
 
@@ -25,13 +25,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
+import _synthetic_release
 from _memory import run
 
-from mammoth_utils.curation import rehearsal
-from mammoth_utils.curation.sources import release
+from mammoth_utils.curation import RELEASE_ROWS
 
 ROOT = Path(__file__).resolve().parent.parent
-SIZES = (10_000, 50_000, release.ROWS)
+SIZES = (10_000, 50_000, RELEASE_ROWS)
 WORLDS = ("real",) if os.environ.get("MAMMOTH_DATA_DIR") else ("miniature",)
 CORES = os.cpu_count() or 1
 OURS, DATATROVE, AT_ONCE = "ours", "datatrove", "all at once"
@@ -39,37 +39,38 @@ OURS, DATATROVE, AT_ONCE = "ours", "datatrove", "all at once"
 AUDIT = """
 import json, sys
 from pathlib import Path
-from mammoth_utils.curation import scale, shards
+from mammoth_utils.curation import Settings, curate_in_shards
 if __name__ == "__main__":
     file, out, worlds, engine, workers = sys.argv[1:]
-    settings = shards.Settings(worlds=tuple(worlds.split(",")))
-    told = scale.audit(Path(file), Path(out), settings, engine, int(workers))
-    print(json.dumps({key: told[key] for key in ("rows", "kept", "dropped", "stages", "files", "sources")}))
+    settings = Settings(worlds=tuple(worlds.split(",")))
+    record = curate_in_shards(Path(file), Path(out), settings, engine, int(workers))
+    print(json.dumps({key: record[key] for key in ("rows", "kept", "dropped", "stages", "files", "sources")}))
 """
 WHOLE = """
 import json, sys
 from pathlib import Path
 from mammoth_utils import records
-from mammoth_utils.curation import contamination, filters, release, shards, sources
+from mammoth_utils.curation import Settings, contamination, filters, format_row
+from mammoth_utils.curation import parse_release, stream_release
 if __name__ == "__main__":
     file, out, worlds, engine, workers = sys.argv[1:]
-    rows = list(release.rationales(release.stream(Path(file))))
+    rows = list(parse_release(stream_release(Path(file))))
     count = len(rows)
-    rows, _ = filters.malformed(rows)
-    rows, _ = filters.executed(rows, workers=int(workers))
-    for each in (filters.agreeing, filters.duplicates, filters.near_duplicates):
+    rows, _ = filters.drop_malformed(rows)
+    rows, _ = filters.drop_failed_programs(rows, workers=int(workers))
+    for each in (filters.drop_disagreeing_prose, filters.drop_duplicates, filters.drop_near_duplicates):
         rows, _ = each(rows)
-    index = shards.index_of(tuple(worlds.split(",")))
-    contamination.report(rows, index)
-    rows, _ = contamination.without(rows, index)
-    kept = records.write_jsonl(Path(out) / "mathinstruct.jsonl", map(sources.as_row, rows))
+    index = Settings(worlds=tuple(worlds.split(","))).index()
+    contamination.count_overlaps(rows, index)
+    rows, _ = contamination.drop_contaminated(rows, index)
+    kept = records.write_jsonl(Path(out) / "mathinstruct.jsonl", map(format_row, rows))
     files = {kept.name: {"rows": len(rows), "sha256": records.sha256(kept)}}
     print(json.dumps({"rows": count, "kept": len(rows), "files": files}))
 """
 
 
 def measure(way: str, file: Path, out: Path) -> dict[str, Any]:
-    """One audit in a process of its own: what it told, its seconds and the peak of its memory.
+    """Return the record of one curation in a process of its own, its seconds and the peak of its memory.
 
     ``processor_s`` is what it took of the processors, ``least_s`` its seconds without what other work on this machine
     can have cost it.
@@ -99,7 +100,7 @@ def measure(way: str, file: Path, out: Path) -> dict[str, Any]:
 
 
 def growth(points: dict[int, float]) -> dict[str, float]:
-    """How seconds grow with rows: the line through the smallest and the largest size, and the worst of the others.
+    """Return how seconds grow with rows: the line through the smallest and the largest size, and the worst other.
 
     Returns:
         ``fixed_s`` and ``per_million_s`` of the line, ``off``, the largest distance of a size between from it as a
@@ -119,7 +120,7 @@ def growth(points: dict[int, float]) -> dict[str, float]:
 
 
 def missing(way: str) -> str | None:
-    """Why a peer cannot run here, or None."""
+    """Return why a peer cannot run here, or None."""
     if way == DATATROVE:
         try:
             import datatrove  # noqa: F401
@@ -136,8 +137,8 @@ def main() -> None:
     parser.add_argument("--peers", type=int, default=1, help="at how many of the sizes, from the smallest, peers run")
     arguments = parser.parse_args()
     sizes = sorted({int(size) for size in arguments.sizes.split(",")})
-    if len(sizes) < 2 or sizes[0] < len(rehearsal.SHAPES):
-        parser.error(f"expected two sizes at least, none below {len(rehearsal.SHAPES)}, got {arguments.sizes}")
+    if len(sizes) < 2 or sizes[0] < len(_synthetic_release.SHAPES):
+        parser.error(f"expected two sizes at least, none below {len(_synthetic_release.SHAPES)}, got {arguments.sizes}")
     told = (lambda line: None) if arguments.json else print
     told(f"{CORES} cores; compared with the questions of the {WORLDS[0]} benchmarks")
     for peer in (DATATROVE, AT_ONCE):
@@ -148,7 +149,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for number, size in enumerate(sizes):
             file = Path(folder) / f"{size}.json"
-            rehearsal.write(file, size)
+            _synthetic_release.write(file, size)
             ways = [OURS, *(peer for peer in (DATATROVE, AT_ONCE) if number < arguments.peers and not missing(peer))]
             found = {way: measure(way, file, Path(folder) / f"{size}-{way.replace(' ', '-')}") for way in ways}
             if len({one["files"]["mathinstruct.jsonl"]["sha256"] for one in found.values()}) > 1:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from local_server import serving
 
-from mammoth_utils.curation.teacher.sending import INTENT_HEADER
+from mammoth_utils.curation.teacher.live_requests import INTENT_HEADER
 
 RATES = {"busy": 0.05, "broken": 0.03, "cut": 0.02, "slow": 0.03, "malformed": 0.02}
 # Requests of these fates reach the teacher, which counts them and would charge for them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +12,11 @@ import pytest
 import tiny_base
 
 if TYPE_CHECKING:
-    from mammoth_utils.curation.teacher.store import Store
+    from mammoth_utils.curation.teacher.answer_store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
+# Tests and speed runs share the synthetic release.
+sys.path.append(str(ROOT / "speed"))
 # One thread a process, as in the workflow; set before anything imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -60,16 +63,16 @@ def runs_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test of a teacher waits as long as one does for a real endpoint."""
-    from mammoth_utils.curation.teacher import batches, pacing
+    from mammoth_utils.curation.teacher import batches, rate_limits
 
-    monkeypatch.setattr(pacing, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(rate_limits, "FIRST_WAIT_S", 0.01)
     monkeypatch.setattr(batches, "POLL_S", 0.01)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """An empty store of a teacher's answers."""
-    from mammoth_utils.curation.teacher.store import Store
+    from mammoth_utils.curation.teacher.answer_store import Store
 
     with Store(tmp_path / "answers.sqlite") as opened:
         yield opened

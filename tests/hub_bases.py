@@ -12,9 +12,9 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import _synthetic_release
 import tiny_base
 
-from mammoth_utils.curation import rehearsal
 from mammoth_utils.curation.sources import release
 
 VOCABULARY = 32_000
@@ -36,7 +36,7 @@ def vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
     made = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     trainer = trainers.BpeTrainer(vocab_size=1500, special_tokens=specials, show_progress=False)
-    texts = tiny_base.TEXTS * 20 + [row["instruction"] + " " + row["output"] for row, _ in rehearsal.rows(300)]
+    texts = tiny_base.TEXTS * 20 + [row["instruction"] + " " + row["output"] for row, _ in _synthetic_release.rows(300)]
     made.train_from_iterator([word for text in texts for word in text.split(" ")], trainer)
     held = json.loads(made.to_str())["model"]
     pieces, merges = dict(held["vocab"]), [tuple(pair) for pair in held["merges"]]
@@ -125,7 +125,7 @@ def small_release(file: Path, rows_a_source: int = 6) -> None:
     """A release of the shortest rows of a synthetic one, some of every source."""
     held: dict[str, list[dict]] = {}
     for row in sorted(
-        (row for row, _ in rehearsal.rows(3000)), key=lambda row: len(row["instruction"] + row["output"])
+        (row for row, _ in _synthetic_release.rows(3000)), key=lambda row: len(row["instruction"] + row["output"])
     ):
         held.setdefault(row["source"], []).append({key: row[key] for key in release.KEYS})
     file.parent.mkdir(parents=True)

@@ -13,9 +13,19 @@ from pathlib import Path
 import pytest
 
 from mammoth_utils import records
-from mammoth_utils.curation import contamination, curate, describe, filters, mixtures, tables
-from mammoth_utils.curation.sources import raw_rows, registry, release
-from mammoth_utils.curation.teacher import asking
+from mammoth_utils.curation import (
+    clean_subset,
+    curate,
+    describe,
+    ensure_dataset,
+    filters,
+    mathinstruct_rows,
+    mixtures,
+    near_duplicates,
+    tables,
+    teacher_stage,
+)
+from mammoth_utils.curation.sources import primary_formats, registry, release
 from mammoth_utils.miniature import benchmarks
 from mammoth_utils.miniature import sources as world
 from mammoth_utils.prompts import POT_TRIGGER
@@ -151,7 +161,7 @@ def test_normalisation_keeps_signs_digits_and_dots(one, other, same):
     ],
 )
 def test_malformed_rows_are_dropped_with_their_reason(bad, stage, reason):
-    kept, dropped = filters.malformed([row(), bad])
+    kept, dropped = filters.drop_malformed([row(), bad])
     assert len(kept) == 1
     assert [(one.stage, one.reason) for one in dropped] == [(stage, reason)]
 
@@ -170,7 +180,7 @@ def test_programs_are_kept_by_what_they_print():
     rows = [
         row(text=text, kind="pot", id=name, gold="" if name == "no gold" else "5") for name, text in programs.items()
     ]
-    kept, dropped = filters.executed([row(), *rows], timeout_s=1)
+    kept, dropped = filters.drop_failed_programs([row(), *rows], timeout_s=1)
     assert [one.problem.id for one in kept] == ["a", "right", "float", "no gold"]
     reasons = {one.rationale.problem.id: (one.stage, one.reason) for one in dropped}
     assert reasons == {
@@ -189,7 +199,7 @@ def test_a_program_may_print_the_value_of_the_right_option():
     options = ("362", "357", "359")
     asked = {"source": "AQuA-RAT (PoT)", "kind": "pot", "options": options, "gold": "C"}
     rows = [row(text=f"print({value})", id=str(value), **asked) for value in (359, 357, 359.0, 100)]
-    kept, dropped = filters.executed(rows, timeout_s=2)
+    kept, dropped = filters.drop_failed_programs(rows, timeout_s=2)
     assert [one.problem.id for one in kept] == ["359", "359.0"]
     assert {one.stage for one in dropped} == {"gold"}
 
@@ -216,7 +226,7 @@ COTS = [
 )
 def test_prose_is_compared_with_its_gold_and_thrown_out_where_that_is_asked(which, source, gone):
     rows = [one.replaced(source=source) for one in COTS]
-    kept, dropped = filters.agreeing(rows, which)
+    kept, dropped = filters.drop_disagreeing_prose(rows, which)
     assert {one.rationale.problem.id: one.reason for one in dropped} == gone
     assert {one.stage for one in dropped} <= {"agreement"}
     verdicts = {one.problem.id: one.history.get("verdict") for one in (*kept, *(each.rationale for each in dropped))}
@@ -226,11 +236,11 @@ def test_prose_is_compared_with_its_gold_and_thrown_out_where_that_is_asked(whic
 
 def test_an_unknown_agreement_names_those_there_are():
     with pytest.raises(ValueError, match="known: validated, all, none"):
-        filters.agreeing([], "some")
+        filters.drop_disagreeing_prose([], "some")
 
 
 def test_exact_duplicates_go_and_the_first_stays():
-    kept, dropped = filters.duplicates([row(id="1"), row(id="2"), row(id="3", text="Five. The answer is 5.")])
+    kept, dropped = filters.drop_duplicates([row(id="1"), row(id="2"), row(id="3", text="Five. The answer is 5.")])
     assert [one.problem.id for one in kept] == ["1", "3"]
     assert "1" in dropped[0].detail
 
@@ -249,7 +259,7 @@ def test_near_duplicates_share_numbers_and_words_and_differ_in_the_question():
         one("other numbers", n=13),
         one("same question", tail=" Yes."),
     ]
-    kept, dropped = filters.near_duplicates(rows)
+    kept, dropped = filters.drop_near_duplicates(rows)
     assert [each.rationale.problem.id for each in dropped] == ["other town"]
     assert [each.problem.id for each in kept] == ["first", "other numbers", "same question"]
 
@@ -265,8 +275,8 @@ def test_near_duplicates_are_found_among_many_texts_without_numbers():
         for i in range(150)
     ]
     copy = row(rows[149].problem.question.replace("?", " then?"), rows[149].text, id="copy")
-    assert len(rows) > filters.DIRECT, "the hashed path is taken"
-    kept, dropped = filters.near_duplicates([*rows, copy])
+    assert len(rows) > near_duplicates.DIRECT, "the hashed path is taken"
+    kept, dropped = filters.drop_near_duplicates([*rows, copy])
     assert "copy" in {one.rationale.problem.id for one in dropped}
     assert len(kept) + len(dropped) == len(rows) + 1
 
@@ -297,7 +307,7 @@ def test_the_release_is_streamed_whatever_the_size_of_the_pieces(tmp_path, monke
         file.write_text(text, encoding="utf8")
         for size in (7, 64, 1 << 20):
             monkeypatch.setattr(release, "_CHUNK", size)
-            assert list(release.stream(file)) == RELEASED
+            assert list(release.stream_release(file)) == RELEASED
 
 
 @pytest.mark.parametrize(
@@ -317,7 +327,7 @@ def test_a_release_that_is_cut_or_something_else_is_refused_by_the_place(tmp_pat
     file = tmp_path / "MathInstruct.json"
     file.write_text(text, encoding="utf8")
     with pytest.raises(ValueError, match=r"row \d"):
-        list(release.stream(file))
+        list(release.stream_release(file))
 
 
 def test_a_spoilt_row_ends_the_reading_before_the_rest_is_held(tmp_path, monkeypatch):
@@ -329,28 +339,28 @@ def test_a_spoilt_row_ends_the_reading_before_the_rest_is_held(tmp_path, monkeyp
     with pytest.raises(
         ValueError, match=r"no JSON after row 3 \(character 31\) in 2,048 characters: '\{\"a\": \"x\" y\}"
     ):
-        list(release.stream(file))
+        list(release.stream_release(file))
     wide = {"a": "x" * 1_900}
     file.write_text(json.dumps([wide, wide]))
-    assert list(release.stream(file)) == [wide, wide], "a long row is no spoilt one"
+    assert list(release.stream_release(file)) == [wide, wide], "a long row is no spoilt one"
 
 
 def test_released_programs_are_known_by_their_source_and_keep_their_trigger():
-    rows = list(release.rationales(RELEASED))
+    rows = list(release.parse_release(RELEASED))
     assert [one.kind for one in rows] == ["cot", "pot", "pot", "pot", "cot", "pot"]
     assert rows[1].problem.question == "1 / 0.08 is equal to ?"
     assert rows[2].history["trigger"] == " Let's write a Python program to solve it."
     assert rows[3].history["trigger"] == ""
     for one, raw in zip(rows, RELEASED, strict=True):
-        back = registry.as_row(one)
+        back = mathinstruct_rows.format_row(one)
         assert (back["instruction"], back["output"]) == (raw["instruction"], raw["output"])
 
 
 def test_a_row_of_an_unknown_source_is_refused():
     with pytest.raises(ValueError, match=r"known: data/CoT/gsm_train\.json"):
-        list(release.rationales([{"source": "data/CoT/x.json", "instruction": "", "output": ""}]))
+        list(release.parse_release([{"source": "data/CoT/x.json", "instruction": "", "output": ""}]))
     with pytest.raises(ValueError, match="lacks output"):
-        list(release.rationales([{"source": "x", "instruction": ""}]))
+        list(release.parse_release([{"source": "x", "instruction": ""}]))
 
 
 def test_a_local_release_goes_through_all_stages(tmp_path, monkeypatch):
@@ -372,11 +382,11 @@ def test_a_local_release_goes_through_all_stages(tmp_path, monkeypatch):
 
 
 def test_gsm8k_answers_lose_their_calculator_marks():
-    text, gold = raw_rows.gsm8k_text("He pays 48/2 = $<<48/2=24>>24.\nThen 1,<<x>>000.\n#### 1,024")
+    text, gold = primary_formats.gsm8k_text("He pays 48/2 = $<<48/2=24>>24.\nThen 1,<<x>>000.\n#### 1,024")
     assert text == "He pays 48/2 = $24.\nThen 1,000.\nThe answer is 1024"
     assert gold == "1024"
     with pytest.raises(ValueError, match="####"):
-        raw_rows.gsm8k_text("no answer")
+        primary_formats.gsm8k_text("no answer")
 
 
 @pytest.mark.parametrize(
@@ -390,7 +400,7 @@ def test_gsm8k_answers_lose_their_calculator_marks():
     ],
 )
 def test_the_last_box_of_a_math_solution(solution, boxed):
-    assert raw_rows.last_boxed(solution) == boxed
+    assert primary_formats.last_boxed(solution) == boxed
 
 
 def write_gz(path: Path, rows: list[dict]) -> None:
@@ -453,9 +463,9 @@ def test_without_any_benchmark_nothing_is_called_clean(small_data):
     assert not (small_data / "runs" / "curate" / "rebuild-gsm8k-cot" / "record.json").exists()
     record = curate(describe("rebuild", "GSM8K (CoT)", decontaminate="none"))
     assert record["sources"][0]["kept"] == 2
-    for table in (tables.clean, tables.overlaps, tables.missing, tables.sizes):
+    for table in (tables.clean_problems, tables.overlaps, tables.missing, tables.sizes):
         assert list(table(record).columns), "the page shows what there is"
-    assert len(tables.clean(record)) == len(tables.overlaps(record)) == 0
+    assert len(tables.clean_problems(record)) == len(tables.overlaps(record)) == 0
 
 
 def test_the_training_pages_release_is_taken_as_published_where_nothing_can_be_compared(tmp_path, monkeypatch):
@@ -465,13 +475,13 @@ def test_the_training_pages_release_is_taken_as_published_where_nothing_can_be_c
     monkeypatch.setenv("MAMMOTH_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
     said = []
-    folder = mixtures.ensure("release", said.append)
+    folder = ensure_dataset("release", said.append)
     assert folder == tmp_path / "runs" / "curate" / "release"
     record = records.read_json(folder / "record.json")
     assert record["parameters"]["decontaminate"] == "none"
     assert record["benchmarks"]["compared"] == []
     assert any("decontaminate=none" in line and "`make data`" in line for line in said)
-    assert mixtures.ensure("release") == folder, "and it is taken as it stands the next time"
+    assert ensure_dataset("release") == folder, "and it is taken as it stands the next time"
     with pytest.raises(records.RunMismatchError, match="decontaminate: there 'none', asked 'equal'"):
         curate(describe("release"))
 
@@ -597,15 +607,19 @@ def test_rows_that_touch_a_benchmark_under_a_looser_rule_go_too_and_leave_it_cle
     assert max(found.values()) > 0, "the report is about every row"
     for one in record["clean"]:
         assert one["ngram_13"] == one["problems"], "the rows kept touch nothing"
-        assert len(contamination.clean_ids(description.folder, one["benchmark"], "ngram_13")) == one["problems"]
+        assert len(clean_subset.clean_ids(description.folder, one["benchmark"], "ngram_13")) == one["problems"]
 
 
 def test_what_asking_would_send_is_said_before(runs):
-    planned = asking.plans(describe(dataset="miniature", limit=3))
+    planned = teacher_stage.plan_teacher_requests(describe(dataset="miniature", limit=3))
     assert {name: plan.requests for name, plan in planned.items()} == {
         name: 3 for name, entry in world.SOURCES.items() if entry.asks_teacher
     }
-    assert asking.plans(describe("rebuild")) == asking.plans(describe("release")) == {}
+    assert (
+        teacher_stage.plan_teacher_requests(describe("rebuild"))
+        == teacher_stage.plan_teacher_requests(describe("release"))
+        == {}
+    )
 
 
 def test_a_killed_curation_ends_as_an_undisturbed_one(runs):

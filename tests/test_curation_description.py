@@ -47,7 +47,7 @@ def test_no_answer_of_no_tokens_is_asked_for():
 
 def test_a_reasoning_teachers_settings_reach_its_requests():
     made = describe("rebuild", **ENDPOINT, **REASONING)
-    who = made.asked_at(made.teacher, made.teacher_model)
+    who = made.teacher_at(made.teacher, made.teacher_model)
     assert (who.max_tokens, who.tokens_per_minute, who.timeout_s) == tuple(REASONING.values())
     assert made.name == "rebuild-gpt-4o-mini-max16384", "other answers are another run"
     assert set(REASONING) < set(pages.declared("curate")), "the page has them"

@@ -9,15 +9,15 @@ from scripted_teacher import completion, refusal, scripted
 
 from mammoth_utils import records
 from mammoth_utils.curation import curate, describe, mixtures
-from mammoth_utils.curation.teacher import pacing, sending
+from mammoth_utils.curation.teacher import live_requests, rate_limits
 from mammoth_utils.miniature import teacher as mini
 
 
 @pytest.fixture(autouse=True)
 def quick(runs_dir, monkeypatch):
     """Runs of this test alone, and a teacher that is asked twice at most."""
-    monkeypatch.setattr(pacing, "FIRST_WAIT_S", 0.001)
-    monkeypatch.setattr(sending, "RETRIES", 1)
+    monkeypatch.setattr(rate_limits, "FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr(live_requests, "RETRIES", 1)
 
 
 class Endpoint:

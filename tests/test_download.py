@@ -16,10 +16,11 @@ from local_server import serving
 
 from mammoth_utils import records
 from mammoth_utils.curation.sources import download
-from mammoth_utils.curation.sources.download import ITEMS, RAW, Item, Part
+from mammoth_utils.curation.sources.download import Item, Part, public_files
 
 REAL = os.environ.get("MAMMOTH_DATA_DIR", "")
 needs_real = pytest.mark.skipif(not REAL, reason="MAMMOTH_DATA_DIR names no folder of real data")
+RAW = "https://raw.githubusercontent.com"
 ROWS = [{"question": "Wie viele Äpfel?", "answer": 1}, {"question": "x?", "answer": "B"}]
 UPSTREAM = json.dumps(ROWS, indent=2).encode()
 MADE = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS).encode()
@@ -101,14 +102,14 @@ def test_what_cannot_be_fetched_is_listed_and_the_rest_goes_on(upstream, tmp_pat
     monkeypatch.delenv("MAMMOTH_DATA_DIR", raising=False)
     monkeypatch.setattr(download.paths, "root", lambda: tmp_path)
     items = (item(f"{RAW}/gone.json", name="eval/gone.jsonl"), item(f"{RAW}/x.json"))
-    monkeypatch.setattr(download, "ITEMS", items)
+    monkeypatch.setattr(download, "public_files", lambda: items)
     assert download.main(["--mirror", f"{RAW}={url}"]) == 1
     told = capsys.readouterr().out
     assert "eval/gone.jsonl: FAILED" in told
     assert "eval/x.jsonl: fetched" in told
     assert "1 of 2 files are there" in told
     assert "release/MathInstruct.json: by hand" in told
-    monkeypatch.setattr(download, "ITEMS", items[1:])
+    monkeypatch.setattr(download, "public_files", lambda: items[1:])
     (root / "x.json").unlink()
     assert download.main([]) == 0, "what is there is not fetched again"
 
@@ -129,9 +130,9 @@ def test_with_a_data_folder_named_nothing_is_fetched(tmp_path, monkeypatch, caps
 
 
 def test_every_file_is_named_once_at_a_fixed_commit():
-    assert len({one.name for one in ITEMS}) == len(ITEMS)
-    assert sum(one.name.startswith("eval/") for one in ITEMS) == 10
-    for one in ITEMS:
+    assert len({one.name for one in public_files()}) == len(public_files())
+    assert sum(one.name.startswith("eval/") for one in public_files()) == 10
+    for one in public_files():
         assert len(one.sha256) == 64
         for part in one.parts:
             assert part.homes
@@ -166,7 +167,7 @@ def as_upstream(name: str, folder: Path) -> list[bytes]:
 
 
 @needs_real
-@pytest.mark.parametrize("one", ITEMS, ids=lambda one: one.name)
+@pytest.mark.parametrize("one", public_files(), ids=lambda one: one.name)
 def test_the_real_upstream_form_becomes_the_layouts_file(one, tmp_path):
     parts = as_upstream(one.name, Path(REAL))
     for part, expected in zip(parts, one.parts, strict=True):

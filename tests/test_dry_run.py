@@ -8,9 +8,9 @@ import random
 import pytest
 from scripted_teacher import completion, scripted
 
-from mammoth_utils.curation import describe, pipeline, tables
-from mammoth_utils.curation.sources.registry import SOURCES, Loaded
-from mammoth_utils.curation.teacher import asking, self_instruct, synthesis
+from mammoth_utils.curation import describe, pipeline, tables, teacher_stage
+from mammoth_utils.curation.sources.registry import SOURCES, LoadedSource
+from mammoth_utils.curation.teacher import self_instruct, synthesis
 from mammoth_utils.curation.teacher.synthesis import Plan
 from mammoth_utils.rationale import Problem
 
@@ -28,15 +28,15 @@ def runs(tmp_path, monkeypatch):
 def entries(monkeypatch, problems: int, wanted: int) -> None:
     """Let a data set hold problems for programs, and College-Math."""
     asked = [Problem(f"p/{number}", f"What is {number} + 1?", str(number + 1)) for number in range(problems)]
-    loaded = [Loaded(SOURCES["GSM8K (PoT)"], "GSM8K (PoT)", problems=asked),
-              Loaded(SOURCES["College-Math (CoT)"], "College-Math (CoT)", wanted=wanted)]  # fmt: skip
-    monkeypatch.setattr(asking, "load", lambda *given, **more: loaded)
+    loaded = [LoadedSource(SOURCES["GSM8K (PoT)"], "GSM8K (PoT)", problems=asked),
+              LoadedSource(SOURCES["College-Math (CoT)"], "College-Math (CoT)", wanted=wanted)]  # fmt: skip
+    monkeypatch.setattr(teacher_stage, "load_sources", lambda *given, **more: loaded)
 
 
 def test_a_priced_teacher_is_planned_without_a_budget_and_the_last_row_is_the_sum(monkeypatch):
     entries(monkeypatch, problems=5, wanted=40)
-    planned = asking.plans(describe("rebuild", **PRICED))
-    table = tables.plans(planned)
+    planned = teacher_stage.plan_teacher_requests(describe("rebuild", **PRICED))
+    table = tables.teacher_plans(planned)
     assert list(table["source"]) == ["GSM8K (PoT)", "College-Math (CoT)", "all"]
     assert list(table["requests"]) == [5, 16, 21]
     assert table["dollars"].iloc[-1] == pytest.approx(table["dollars"].iloc[:-1].sum())
@@ -47,10 +47,12 @@ def test_a_priced_teacher_is_planned_without_a_budget_and_the_last_row_is_the_su
 
 def test_second_answers_are_planned_where_all_prose_must_agree(monkeypatch):
     entries(monkeypatch, problems=0, wanted=40)
-    planned = asking.plans(describe("rebuild", **PRICED, agreement="all"))
+    planned = teacher_stage.plan_teacher_requests(describe("rebuild", **PRICED, agreement="all"))
     assert {name: plan.requests for name, plan in planned.items()} == {
         "College-Math (CoT)": 16, "College-Math (CoT): second answers": 40}  # fmt: skip
-    thrice = asking.plans(describe("rebuild", **PRICED, agreement="all", samples=3, temperature=1.0))
+    thrice = teacher_stage.plan_teacher_requests(
+        describe("rebuild", **PRICED, agreement="all", samples=3, temperature=1.0)
+    )
     assert {name: plan.requests for name, plan in thrice.items()} == {
         "College-Math (CoT)": 24, "College-Math (CoT): second answers": 120}  # fmt: skip
 
@@ -72,8 +74,8 @@ def test_a_plan_counts_what_is_sent_when_every_problem_is_new(monkeypatch):
 
     with scripted(author) as served:
         description = describe("rebuild", teacher=served.base_url, teacher_model="m", agreement="all")
-        planned = synthesis.total(asking.plans(description).values())
-        asking.asked(asking.load(), description, 0, lambda line: None)
+        planned = synthesis.total(teacher_stage.plan_teacher_requests(description).values())
+        teacher_stage.ask_for_rows(teacher_stage.load_sources(), description, 0, lambda line: None)
         assert len(served.bodies) == planned.requests == 3 + 16 + 40
 
 
@@ -94,16 +96,21 @@ def test_no_small_sum_reads_as_nothing(dollars, most, expected):
 def test_after_a_dry_run_of_a_teachers_sources_alone_the_page_goes_on_with_the_miniature():
     said = []
     description = describe("rebuild", "GSM8K (PoT),College-Math (CoT)", **PRICED)
-    left = asking.after_dry_run(description, said.append)
+    left = teacher_stage.description_after_dry_run(description, said.append)
     assert (left.dataset, left.teacher, left.name) == ("miniature", "miniature", f"{description.name}-dry")
     assert "miniature" in said[0]
     assert said[1].startswith("missing: College-Math (CoT)") or said[1].startswith("missing: GSM8K (PoT)")
-    assert not any(entry.missing for entry in pipeline.load(left))
+    assert not any(entry.missing for entry in pipeline.load_described(left))
 
 
 def test_after_a_dry_run_the_sources_that_are_there_go_on(monkeypatch):
-    there = [Loaded(SOURCES["GSM8K (CoT)"], "GSM8K (CoT)"), Loaded(SOURCES["GSM8K (PoT)"], "x", missing="a teacher's")]
-    monkeypatch.setattr(asking, "load", lambda *given, **more: there)
-    left = asking.after_dry_run(describe("rebuild", **PRICED), pytest.fail)
+    there = [
+        LoadedSource(SOURCES["GSM8K (CoT)"], "GSM8K (CoT)"),
+        LoadedSource(SOURCES["GSM8K (PoT)"], "x", missing="a teacher's"),
+    ]
+    monkeypatch.setattr(teacher_stage, "load_sources", lambda *given, **more: there)
+    left = teacher_stage.description_after_dry_run(describe("rebuild", **PRICED), pytest.fail)
     assert (left.dataset, left.teacher) == ("rebuild", "miniature")
-    assert asking.after_dry_run(describe(), pytest.fail) == describe(), "the miniature's own costs nothing"
+    assert teacher_stage.description_after_dry_run(describe(), pytest.fail) == describe(), (
+        "the miniature's own costs nothing"
+    )

@@ -1,4 +1,4 @@
-"""What curation decides, held by ``curation.VERSION``: the filters on a fixed table, and the rows of a small miniature."""
+"""Decisions of curation, held by its VERSION: the filters on a fixed table, and the rows of a small miniature."""
 
 from __future__ import annotations
 
@@ -52,15 +52,17 @@ def decisions(split: filters.Split) -> str:
 
 
 def test_the_filters_decide_as_their_version_says(write_golden):
-    table, index = rows(), contamination.Index(BENCHMARK)
-    sound, _ = filters.malformed(table)
+    table, index = rows(), contamination.BenchmarkIndex(BENCHMARK)
+    sound, _ = filters.drop_malformed(table)
     found = {
-        "malformed": decisions(filters.malformed(table)),
-        "executed": decisions(filters.executed(sound, timeout_s=5.0, workers=1)),
-        **{f"agreeing, {which}": decisions(filters.agreeing(sound, which)) for which in filters.AGREEMENT},
-        "duplicates": decisions(filters.duplicates(sound)),
-        "near_duplicates": decisions(filters.near_duplicates(sound)),
-        **{f"without, {rule}": decisions(contamination.without(sound, index, rule)) for rule in index.rules},
+        "malformed": decisions(filters.drop_malformed(table)),
+        "executed": decisions(filters.drop_failed_programs(sound, timeout_s=5.0, workers=1)),
+        **{
+            f"agreeing, {which}": decisions(filters.drop_disagreeing_prose(sound, which)) for which in filters.AGREEMENT
+        },
+        "duplicates": decisions(filters.drop_duplicates(sound)),
+        "near_duplicates": decisions(filters.drop_near_duplicates(sound)),
+        **{f"without, {rule}": decisions(contamination.drop_contaminated(sound, index, rule)) for rule in index.rules},
     }
     golden.check("curation", "filters", found, write_golden)
 

@@ -11,12 +11,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import _synthetic_release
 import hub_server
 import pytest
 
 from mammoth_utils import records
-from mammoth_utils.curation import export, mixtures, rehearsal
-from mammoth_utils.curation.sources import hub, release
+from mammoth_utils.curation import export, mixtures, publish
+from mammoth_utils.curation.sources import hub_files, release
 
 NAME, FILE = release.HUB_NAME, release.HUB_FILE
 
@@ -31,7 +32,7 @@ def served():
 def content(tmp_path_factory) -> bytes:
     """A small release in the published form."""
     path = tmp_path_factory.mktemp("release") / FILE
-    rehearsal.write(path, 400)
+    _synthetic_release.write(path, 400)
     return path.read_bytes()
 
 
@@ -50,9 +51,9 @@ def python(served, folder: Path, code: str, **environment: str) -> subprocess.Co
 
 FETCH = """
 import json
-from mammoth_utils.curation import release
-origin = release.find()
-print(json.dumps({**origin.as_dict(), "rows": sum(1 for _ in release.stream(origin.path))}))
+from mammoth_utils.curation.sources import release
+origin = release.find_release()
+print(json.dumps({**origin.as_dict(), "rows": sum(1 for _ in release.stream_release(origin.path))}))
 """
 
 
@@ -93,7 +94,7 @@ def test_the_release_is_read_by_its_hub_name_at_the_pinned_revision_and_once(ser
 def test_a_branch_is_resolved_and_its_commit_recorded(served, content, tmp_path):
     served.holds(NAME, {FILE: b"[]"}, release.REVISION)
     newest = served.holds(NAME, {FILE: content})
-    told = fetched(served, tmp_path, **{hub.REVISION_VARIABLE: "main"})
+    told = fetched(served, tmp_path, **{hub_files.REVISION_VARIABLE: "main"})
     assert (told["revision"], told["rows"]) == (newest, 400)
 
 
@@ -202,36 +203,36 @@ def exported(tmp_path):
     folder = tmp_path / "curated"
     rows = [
         {"source": row["source"], "instruction": row["instruction"], "output": row["output"], "author": "generator",
-         "kind": release.BY_FILE[row["source"]].kind} for row, _ in rehearsal.rows(60)
+         "kind": release.RELEASE_SOURCES[row["source"]].kind} for row, _ in _synthetic_release.rows(60)
     ]  # fmt: skip
     records.write_jsonl(folder / mixtures.KEPT, rows)
     records.write_json(folder / "run.json", {"schema": 1, "dataset": "miniature", "seed": 42})
     records.write_record(folder, {"page": "curate"})
-    export.export(folder, tmp_path / "out", "hybrid", seed=1)
+    export.export_mixture(folder, tmp_path / "out", "hybrid", seed=1)
     return tmp_path / "out"
 
 
 PUBLISH = """
 import sys
-from mammoth_utils.curation import hub
-sys.exit(hub.main({arguments!r}))
+from mammoth_utils.curation import publish
+sys.exit(publish.main({arguments!r}))
 """
 OURS = "someone/mini-mathinstruct"
 
 
-def publish(served, folder, *arguments: str, token: str = "") -> subprocess.CompletedProcess:
+def run_publish(served, folder, *arguments: str, token: str = "") -> subprocess.CompletedProcess:
     environment = {"HF_TOKEN": token} if token else {}
     return python(served, folder, PUBLISH.format(arguments=list(arguments)), **environment)
 
 
 def test_a_mixture_is_published_as_one_commit_checked_there_and_loaded_back(served, exported, tmp_path):
-    done = publish(served, tmp_path, str(exported), OURS, token=served.token)
+    done = run_publish(served, tmp_path, str(exported), OURS, token=served.token)
     assert done.returncode == 0, done.stderr
     there = served.repositories[OURS]
     assert there.private, "private unless --public is given"
     assert f"at commit {there.head}" in done.stdout
     assert there.messages == ["initial commit", "mini-MathInstruct, mixture hybrid"]
-    for name in hub.FILES:
+    for name in publish.FILES:
         assert there.commits[there.head][name] == (exported / name).read_bytes()
         assert records.sha256(exported / name) in done.stdout
     assert served.token not in done.stdout + done.stderr
@@ -243,8 +244,8 @@ def test_a_mixture_is_published_as_one_commit_checked_there_and_loaded_back(serv
 
 
 def test_the_same_mixture_published_again_makes_no_new_commit(served, exported, tmp_path):
-    first = publish(served, tmp_path, str(exported), OURS, "--public", token=served.token)
-    again = publish(served, tmp_path, str(exported), OURS, "--public", token=served.token)
+    first = run_publish(served, tmp_path, str(exported), OURS, "--public", token=served.token)
+    again = run_publish(served, tmp_path, str(exported), OURS, "--public", token=served.token)
     assert (first.returncode, again.returncode) == (0, 0), again.stderr
     assert first.stdout == again.stdout
     assert not served.repositories[OURS].private
@@ -252,12 +253,12 @@ def test_the_same_mixture_published_again_makes_no_new_commit(served, exported, 
 
 
 def test_nothing_is_published_without_a_token_and_nothing_asked_in_a_dry_run(served, exported, tmp_path):
-    done = publish(served, tmp_path, str(exported), OURS)
+    done = run_publish(served, tmp_path, str(exported), OURS)
     assert done.returncode == 1
     assert "a token that may write is read from HF_TOKEN" in done.stderr
     assert not served.repositories
     served.asked.clear()
-    dry = publish(served, tmp_path, str(exported), OURS, "--dry-run", token=served.token)
+    dry = run_publish(served, tmp_path, str(exported), OURS, "--dry-run", token=served.token)
     assert dry.returncode == 0
     assert "nothing was uploaded" in dry.stdout
     assert not served.asked
@@ -265,6 +266,6 @@ def test_nothing_is_published_without_a_token_and_nothing_asked_in_a_dry_run(ser
 
 def test_a_folder_without_a_mixture_and_a_name_without_an_owner_are_refused(exported, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"found no README\.md, train\.json, data/train\.parquet"):
-        hub.publish(tmp_path / "nothing", OURS)
+        publish.publish_mixture(tmp_path / "nothing", OURS)
     with pytest.raises(ValueError, match="expected OWNER/NAME, got 'mixture'"):
-        hub.publish(exported, "mixture")
+        publish.publish_mixture(exported, "mixture")

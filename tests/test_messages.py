@@ -70,5 +70,5 @@ def test_the_program_in_a_message(message, expected, because):
     ],
 )
 def test_why_a_message_holds_no_rationale(message, kind, finish, refusal, expected):
-    assert messages.read(message, kind) is None
+    assert messages.read_rationale(message, kind) is None
     assert why_not(message, kind, finish, refusal) == expected

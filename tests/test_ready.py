@@ -14,7 +14,7 @@ import tiny_base
 
 from mammoth_utils import paths, prompts, records, scales, training
 from mammoth_utils.base_models import architectures, identify_base, locations, weights
-from mammoth_utils.curation import mixtures
+from mammoth_utils.curation import ensure_dataset, mixtures
 from mammoth_utils.curation.sources import release
 from mammoth_utils.training import NotReadyError, check_readiness, finetune, readiness
 from mammoth_utils.training.description import RunDescription
@@ -424,7 +424,7 @@ def test_an_empty_data_set_says_how_to_make_it_again():
     with pytest.raises(
         ValueError, match="holds no row of .*mine.*sources: none; make it again: papermill .*-p name mine"
     ):
-        mixtures.read(mixtures.ensure("mine"), "hybrid", 0)
+        mixtures.read_mixture(ensure_dataset("mine"), "hybrid", 0)
 
 
 @pytest.mark.parametrize("column", mixtures.COLUMNS)
@@ -435,7 +435,7 @@ def test_a_missing_column_is_named_with_those_expected(column):
     with pytest.raises(
         ValueError, match=f"has no {column}.*expected text in each of source, kind, instruction, output"
     ):
-        mixtures.read(mixtures.ensure("mine"), "hybrid", 0)
+        mixtures.read_mixture(ensure_dataset("mine"), "hybrid", 0)
 
 
 def test_a_release_that_is_empty_or_lacks_a_column_ends_before_anything_is_executed(here, monkeypatch):
@@ -444,16 +444,16 @@ def test_a_release_that_is_empty_or_lacks_a_column_ends_before_anything_is_execu
     monkeypatch.setenv("MAMMOTH_DATA_DIR", str(here))
     file.write_text("[]")
     with pytest.raises(FileNotFoundError, match=r"(?s)the release holds no row of .*-p dataset release"):
-        mixtures.ensure("release")
+        ensure_dataset("release")
     file.write_text(json.dumps([{"source": "data/CoT/gsm_train.json", "instruction": "a"}]))
     with pytest.raises(ValueError, match="row 0 lacks output"):
-        mixtures.ensure("release")
+        ensure_dataset("release")
 
 
 def test_a_release_that_is_nowhere_says_where_to_put_it(here, monkeypatch):
     monkeypatch.setenv("MAMMOTH_DATA_DIR", str(here))
     with pytest.raises(FileNotFoundError, match="download MathInstruct.json .212 MB. of TIGER-Lab/MathInstruct"):
-        mixtures.ensure("release")
+        ensure_dataset("release")
 
 
 # --- the tokenizer ------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import gzip
 import json
 import os
@@ -15,7 +16,7 @@ import pytest
 
 from mammoth_utils import paths, records
 from mammoth_utils.curation import curate, describe, filters, mixtures, rebuild_record, tables
-from mammoth_utils.curation.sources import download, homes, raw_rows, rebuild, registry
+from mammoth_utils.curation.sources import download, homes, primary_formats, rebuild, registry
 from mammoth_utils.rationale import Problem, Rationale
 from mammoth_utils.report import figures, published
 
@@ -64,17 +65,13 @@ def test_a_home_that_cannot_be_is_refused(wrong):
         homes.Home(**wrong)
 
 
-def test_hashes_of_files_are_those_that_the_download_checks():
-    fetched = {Path(item.name).name: item.sha256 for item in download.ITEMS}
-    listed = {
-        name: sha
-        for forms in rebuild.READERS.values()
-        for form in forms
-        for reader in form
-        for name, sha in reader.sha256
-    }
-    assert listed.keys() - fetched.keys() == {"math_train.jsonl.gz"}, "which nothing fetches"
-    assert {name: fetched[name] for name in listed if name in fetched} == {n: listed[n] for n in listed if n in fetched}
+def test_every_training_file_that_is_fetched_is_one_that_a_reader_takes():
+    patterns = {reader.pattern for forms in rebuild.READERS.values() for form in forms for reader in form}
+    fetched = {item.name for item in download.public_files() if item.name.startswith("train/")}
+    assert all(any(fnmatch.fnmatch(name, pattern) for pattern in patterns) for name in fetched)
+    assert {name for name in download.known_hashes() if name.startswith("train/")} - fetched == {
+        "train/math_train.jsonl.gz"
+    }, "which nothing fetches"
 
 
 def test_counts_and_kinds_are_those_of_the_published_table():
@@ -89,22 +86,23 @@ def test_counts_and_kinds_are_those_of_the_published_table():
 
 GSM8K = {"question": "What is 6 x 8?", "answer": "It is 6*8.\n6*8 = <<6*8=48>>48\n#### 48"}
 CASES = [
-    ("GSM8K (CoT)", raw_rows.gsm8k, GSM8K, "48", "It is 6*8.\n6*8 = 48\nThe answer is 48"),
-    ("GSM8K-RFT (CoT)", raw_rows.rft, {"query": "6 x 8?", "response": "<<6*8=48>>48\n#### 48", "gold": "48"}, "48",
+    ("GSM8K (CoT)", primary_formats.gsm8k, GSM8K, "48", "It is 6*8.\n6*8 = 48\nThe answer is 48"),
+    ("GSM8K-RFT (CoT)", primary_formats.rft,
+     {"query": "6 x 8?", "response": "<<6*8=48>>48\n#### 48", "gold": "48"}, "48",
      "48\nThe answer is 48"),
-    ("MATH (CoT)", raw_rows.math,
+    ("MATH (CoT)", primary_formats.math,
      {"problem": "p", "solution": "so $\\boxed{\\frac{1}{2}}$.", "type": "Algebra", "level": "Level 2"},
      "\\frac{1}{2}", "so $\\boxed{\\frac{1}{2}}$.\nThe answer is \\frac{1}{2}"),
-    ("AQuA-RAT (CoT)", raw_rows.aqua,
+    ("AQuA-RAT (CoT)", primary_formats.aqua,
      {"question": "q", "options": ["A)21", "B)(x)"], "rationale": "r", "correct": "A"}, "A",
      "Let's solve the multi-choice question step by step.\nr\nThe answer is A."),
-    ("AQuA-RAT (CoT)", raw_rows.aqua_flan, {"cells": ["q\\nOptions:\\n(A) 21\\n(B) 22", "(B)", "r\\ns"]}, "B",
+    ("AQuA-RAT (CoT)", primary_formats.aqua_flan, {"cells": ["q\\nOptions:\\n(A) 21\\n(B) 22", "(B)", "r\\ns"]}, "B",
      "Let's solve the multi-choice question step by step.\nr\ns\nThe answer is B."),
-    ("MathQA (PoT)", raw_rows.lila,
+    ("MathQA (PoT)", primary_formats.lila,
      {"Input": " q ", "Output Program": ["a=1\r\nprint(a)\n"], "Output Answer": [4.0], "split": "train"}, "4.0",
      "a=1\nprint(a)"),
-    ("NumGLUE (PoT)", raw_rows.numglue_htl, {"question": "q ", "program": "print(1)\r\n"}, "", "print(1)"),
-    ("Camel-Math (CoT)", raw_rows.camel, {"message_1": "q", "message_2": " s ", "topic;": "Algebra"}, "", "s"),
+    ("NumGLUE (PoT)", primary_formats.numglue_htl, {"question": "q ", "program": "print(1)\r\n"}, "", "print(1)"),
+    ("Camel-Math (CoT)", primary_formats.camel, {"message_1": "q", "message_2": " s ", "topic;": "Algebra"}, "", "s"),
 ]  # fmt: skip
 
 
@@ -116,21 +114,21 @@ def test_a_raw_row_becomes_a_rationale_with_its_gold(name, convert, raw, gold, t
 
 
 def test_fields_difficulty_and_what_happened_go_into_the_row():
-    math = raw_rows.math(
+    math = primary_formats.math(
         {"problem": "p", "solution": "\\boxed{1}", "type": "Geometry", "level": "Level 5"}, 0, "MATH (CoT)"
     )
     assert (math.problem.field, math.history["level"]) == ("Geometry", "Level 5")
-    assert raw_rows.gsm8k(GSM8K, 0, "GSM8K (CoT)").history["level"] == "2 steps"
-    assert raw_rows.numglue_htl({"question": "q", "program": "a\r\nb"}, 0, "NumGLUE (PoT)").history == {
+    assert primary_formats.gsm8k(GSM8K, 0, "GSM8K (CoT)").history["level"] == "2 steps"
+    assert primary_formats.numglue_htl({"question": "q", "program": "a\r\nb"}, 0, "NumGLUE (PoT)").history == {
         "line_ends": "crlf"
     }
 
 
 def test_rows_of_other_splits_and_questions_with_pictures_are_no_rows():
     lila = {"Input": "q", "Output Program": ["print(1)"], "Output Answer": ["1"], "split": "dev"}
-    assert raw_rows.lila(lila, 0, "MathQA (PoT)") is None
-    assert raw_rows.theoremqa({"Question": "q", "Answer": 1, "Picture": "x.png"}, 0, "TheoremQA (PoT)") is None
-    asked = raw_rows.theoremqa(
+    assert primary_formats.lila(lila, 0, "MathQA (PoT)") is None
+    assert primary_formats.theoremqa({"Question": "q", "Answer": 1, "Picture": "x.png"}, 0, "TheoremQA (PoT)") is None
+    asked = primary_formats.theoremqa(
         {"Question": "q", "Answer": [1, 2], "Picture": None, "field": "Math"}, 0, "TheoremQA (PoT)"
     )
     assert isinstance(asked, Problem)
@@ -142,24 +140,24 @@ def test_rows_of_other_splits_and_questions_with_pictures_are_no_rows():
 
 def test_a_missing_source_says_where_it_lives_and_where_to_put_it(data):
     for name in registry.SOURCES:
-        told = rebuild.load(name, teacher=False).missing
+        told = rebuild.load_source(name, teacher=False).missing
         if registry.SOURCES[name].new:
             assert "teacher=" in told, name
         else:
             assert rebuild.READERS[name][0][0].pattern in told, name
             assert registry.SOURCES[name].home.split(", ")[0] in told, name
-    assert homes.NONE in rebuild.load("MATH (CoT)").missing
+    assert homes.NONE in rebuild.load_source("MATH (CoT)").missing
 
 
 def test_the_whole_set_is_taken_before_a_part_of_it(data):
     with gzip.open((data / "train").mkdir() or data / "train" / "aqua_train_flan.tsv.gz", "wt") as file:
         file.write("q\\nOptions:\\n(A) 1\\n(B) 2\t(A)\tr\n" * 2)
-    part = rebuild.load("AQuA-RAT (CoT)")
+    part = rebuild.load_source("AQuA-RAT (CoT)")
     assert len(part.rationales) == 2
     assert part.notes.startswith("2 of 97,467 rows; FLAN's cleaned copy; ")
     lines(data / "train" / "aqua_rat_train.jsonl",
           [{"question": "q", "options": ["A)1", "B)2"], "rationale": "r", "correct": "B"}])  # fmt: skip
-    whole = rebuild.load("AQuA-RAT (CoT)")
+    whole = rebuild.load_source("AQuA-RAT (CoT)")
     assert [row.problem.gold for row in whole.rationales] == ["B"]
     assert list(whole.files) == ["train/aqua_rat_train.jsonl"]
 
@@ -168,9 +166,9 @@ def test_samples_get_the_gold_of_the_question_that_they_repeat_and_a_wrong_one_g
     lines(data / "train" / "gsm8k_train.jsonl.gz", [GSM8K])
     right, wrong = ({"query": GSM8K["question"], "response": f"It is.\n#### {number}"} for number in (48, 49))
     lines(data / "train" / "gsm8k_rft.jsonl", [right, wrong, {"query": "Unknown?", "response": "#### 1"}])
-    rows = rebuild.load("GSM8K-RFT (CoT)").rationales
+    rows = rebuild.load_source("GSM8K-RFT (CoT)").rationales
     assert [row.problem.gold for row in rows] == ["48", "48", ""]
-    kept, dropped = filters.agreeing(rows)
+    kept, dropped = filters.drop_disagreeing_prose(rows)
     assert [row.history["verdict"] for row in kept] == ["correct", "no gold"]
     assert [(one.stage, one.reason) for one in dropped] == [("agreement", "another answer")]
 
@@ -179,7 +177,7 @@ def test_categories_add_up_and_name_themselves(data):
     raw = {"Input": "q", "Output Program": ["print(1)"], "Output Answer": ["1"], "split": "train"}
     lines(data / "train" / "lila_mathqa_gain.jsonl.gz", [raw])
     lines(data / "train" / "lila_mathqa_general.jsonl", [raw, {**raw, "split": "test"}])
-    rows = rebuild.load("MathQA (PoT)").rationales
+    rows = rebuild.load_source("MathQA (PoT)").rationales
     assert [row.problem.id for row in rows] == ["mathqa/gain/0", "mathqa/general/0"]
     assert [row.problem.field for row in rows] == ["gain", "general"]
 
@@ -190,10 +188,10 @@ def test_a_teachers_sources_get_problems_with_golds_only(data):
            {"problem": "none", "solution": "no box", "type": "t", "level": "l", "file": "a/2.json"}])  # fmt: skip
     lines(data / "train" / "math_train_no_solution.jsonl",
           [{"problem": "p3", "answer": "3", "type": "t", "level": "l", "file": "a/3.json"}])  # fmt: skip
-    loaded = rebuild.load("MATH (PoT)")
+    loaded = rebuild.load_source("MATH (PoT)")
     assert [problem.gold for problem in loaded.problems] == ["1", "3"]
     assert loaded.rationales == []
-    made_up = rebuild.load("College-Math (CoT)")
+    made_up = rebuild.load_source("College-Math (CoT)")
     assert (made_up.wanted, made_up.missing) == (1800, "")
     assert made_up.sample(5, 1).wanted == 5
 
@@ -214,7 +212,7 @@ TWO_GOOD = [GSM8K, {**GSM8K, "question": "What is 2 x 24?"}]
 )
 def test_a_row_of_another_form_marks_its_source_as_damaged_by_its_place(data, row, message):
     lines(data / "train" / "gsm8k_train.jsonl.gz", [*TWO_GOOD, row])
-    loaded = rebuild.load("GSM8K (CoT)")
+    loaded = rebuild.load_source("GSM8K (CoT)")
     assert loaded.missing.startswith(f"damaged: train/gsm8k_train.jsonl.gz, {message}")
     assert "`make data`" in loaded.missing
     assert str(data) not in loaded.missing
@@ -250,14 +248,14 @@ def test_a_damaged_file_is_said_aloud_and_the_other_sources_go_on(data, tmp_path
 def test_a_damaged_file_that_is_read_besides_is_the_one_that_is_named(data):
     lines(data / "train" / "gsm8k_train.jsonl.gz", [GSM8K, {**GSM8K, "answer": None}])
     lines(data / "train" / "gsm8k_rft.jsonl", [{"query": "6 x 8?", "response": "#### 48"}])
-    assert rebuild.load("GSM8K-RFT (CoT)").missing.startswith("damaged: train/gsm8k_train.jsonl.gz, row 2: ")
+    assert rebuild.load_source("GSM8K-RFT (CoT)").missing.startswith("damaged: train/gsm8k_train.jsonl.gz, row 2: ")
 
 
 def test_a_file_of_other_content_than_the_known_one_is_said_in_the_notes(data):
     file = data / "train" / "gsm8k_train.jsonl.gz"
     lines(file, TWO_GOOD)
-    notes = rebuild.load("GSM8K (CoT)").notes
-    known = dict(rebuild.READERS["GSM8K (CoT)"][0][0].sha256)[file.name]
+    notes = rebuild.load_source("GSM8K (CoT)").notes
+    known = download.known_hashes()["train/gsm8k_train.jsonl.gz"]
     assert "gsm8k_train.jsonl.gz is not the file that is known here: content with SHA-256 " in notes
     assert f"expected {known}" in notes
     assert records.sha256(file) not in notes, "compressed as whoever made it did"
@@ -266,7 +264,7 @@ def test_a_file_of_other_content_than_the_known_one_is_said_in_the_notes(data):
 @needs_real
 def test_the_real_files_are_the_known_ones():
     for name in ("GSM8K (CoT)", "NumGLUE (PoT)", "MathQA (PoT)", "TheoremQA (PoT)"):
-        assert "not the file that is known" not in rebuild.load(name).notes, name
+        assert "not the file that is known" not in rebuild.load_source(name).notes, name
 
 
 def test_a_row_with_half_a_surrogate_pair_is_dropped_with_its_reason(data, tmp_path, monkeypatch):
@@ -288,7 +286,7 @@ def test_a_problem_with_half_a_surrogate_pair_is_not_put_to_a_teacher(data):
     lines(data / "train" / "math_train_no_solution.jsonl",
           [{"problem": text, "answer": "3", "type": "t", "level": "l"} for text in ("p", "p\ud83d")])  # fmt: skip
     lines(data / "train" / "math_train.jsonl.gz", [])
-    loaded = rebuild.load("MATH (PoT)")
+    loaded = rebuild.load_source("MATH (PoT)")
     assert [problem.question for problem in loaded.problems] == ["p"]
     assert "1 problems with broken characters are not asked" in loaded.notes
 
@@ -296,14 +294,16 @@ def test_a_problem_with_half_a_surrogate_pair_is_not_put_to_a_teacher(data):
 def test_an_archive_that_is_none_is_said_to_be_damaged(data):
     (data / "train").mkdir()
     (data / "train" / "camel_math.zip").write_bytes(b"not a zip")
-    assert "no zip archive" in rebuild.load("Camel-Math (CoT)").missing
+    assert "no zip archive" in rebuild.load_source("Camel-Math (CoT)").missing
     with zipfile.ZipFile(data / "train" / "camel_math.zip", "w") as archive:
         archive.writestr("readme.txt", "x")
-    assert "holds no .json file; it has readme.txt" in rebuild.load("Camel-Math (CoT)").missing
+    assert "holds no .json file; it has readme.txt" in rebuild.load_source("Camel-Math (CoT)").missing
     with zipfile.ZipFile(data / "train" / "camel_math.zip", "w") as archive:
         archive.writestr("a.json", '{"message_1": "q", "message_2": "s"}')
         archive.writestr("b.json", "null")
-    assert rebuild.load("Camel-Math (CoT)").missing.startswith("damaged: train/camel_math.zip, row 2: AttributeError")
+    assert rebuild.load_source("Camel-Math (CoT)").missing.startswith(
+        "damaged: train/camel_math.zip, row 2: AttributeError"
+    )
 
 
 def hub_environment(endpoint: str, folder: Path) -> dict[str, str]:
@@ -331,7 +331,7 @@ def test_what_the_hub_has_whole_is_fetched_with_its_revision_and_read(data, tmp_
     told = records.read_json(data / "train" / "camel_math.zip.home.json")
     assert told == {"name": "camel-ai/math", "path": "math.zip", "revision": revision,
                     "sha256": records.sha256(archive)}  # fmt: skip
-    assert [row.problem.question for row in rebuild.load("Camel-Math (CoT)").rationales] == ["q0", "q1", "q2"]
+    assert [row.problem.question for row in rebuild.load_source("Camel-Math (CoT)").rationales] == ["q0", "q1", "q2"]
 
 
 def test_what_cannot_be_fetched_says_where_to_put_it(data, tmp_path):

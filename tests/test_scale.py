@@ -10,13 +10,15 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import _synthetic_release
 import pytest
 
 from mammoth_utils import records
-from mammoth_utils.curation import contamination, curate, describe, filters, mixtures, rehearsal
-from mammoth_utils.curation.at_scale import release_audit, shards
+from mammoth_utils.curation import contamination, curate, describe, filters, mathinstruct_rows, mixtures
+from mammoth_utils.curation.at_scale import sharded_curation, shards
 from mammoth_utils.curation.at_scale.shards import Settings
-from mammoth_utils.curation.sources import registry, release
+from mammoth_utils.curation.benchmark_questions import load_questions
+from mammoth_utils.curation.sources import release
 
 ROWS = 1_500
 SETTINGS = Settings(worlds=("miniature",), timeout_s=2.0)
@@ -27,15 +29,15 @@ ROOT = Path(__file__).resolve().parent.parent
 def made(tmp_path_factory):
     """A synthetic release, and what is wrong with each of its rows."""
     file = tmp_path_factory.mktemp("release") / "release" / release.HUB_FILE
-    rehearsal.write(file, ROWS)
-    return file, [fault for _, fault in rehearsal.rows(ROWS)]
+    _synthetic_release.write(file, ROWS)
+    return file, [fault for _, fault in _synthetic_release.rows(ROWS)]
 
 
 @pytest.fixture(scope="module")
 def streamed(made, tmp_path_factory):
     """The release audited by the stream, in several shards and buckets."""
     out = tmp_path_factory.mktemp("streamed")
-    return out, release_audit.audit(made[0], out, SETTINGS, workers=2, shard_rows=400)
+    return out, sharded_curation.curate_in_shards(made[0], out, SETTINGS, workers=2, shard_rows=400)
 
 
 def hashes(told: dict) -> dict[str, str]:
@@ -68,29 +70,29 @@ def test_what_was_planted_is_found(made, streamed):
     planted = Counter(made[1])
     assert all(planted[fault] for fault in ("copy", "reworded", "leaked", "error"))
     for place, fault in enumerate(made[1]):
-        if fault != rehearsal.RIGHT:
+        if fault != _synthetic_release.RIGHT:
             assert found.get(place) in stages[fault], f"row {place}: {fault}"
     # The twins of GSM8K-RFT and of GPT-4's programs are now and then the same text; else a right row stays.
-    wrongly = [stage for place, stage in found.items() if made[1][place] == rehearsal.RIGHT]
+    wrongly = [stage for place, stage in found.items() if made[1][place] == _synthetic_release.RIGHT]
     assert set(wrongly) <= {"duplicate", "near-duplicate"}
     assert len(wrongly) < 0.1 * ROWS
 
 
 def test_pieces_keep_what_the_whole_at_once_keeps(made, streamed):
-    rows = list(release.rationales(release.stream(made[0])))
-    rows, _ = filters.malformed(rows)
-    rows, _ = filters.executed(rows, timeout_s=SETTINGS.timeout_s)
-    for each in (filters.agreeing, filters.duplicates, filters.near_duplicates):
+    rows = list(release.parse_release(release.stream_release(made[0])))
+    rows, _ = filters.drop_malformed(rows)
+    rows, _ = filters.drop_failed_programs(rows, timeout_s=SETTINGS.timeout_s)
+    for each in (filters.drop_disagreeing_prose, filters.drop_duplicates, filters.drop_near_duplicates):
         rows, _ = each(rows)
-    rows, _ = contamination.without(rows, contamination.Index(contamination.questions("miniature")))
-    assert [registry.as_row(row) for row in rows] == list(release_audit.kept(streamed[0]))
+    rows, _ = contamination.drop_contaminated(rows, contamination.BenchmarkIndex(load_questions("miniature")))
+    assert [mathinstruct_rows.format_row(row) for row in rows] == list(sharded_curation.kept_rows(streamed[0]))
 
 
 @pytest.mark.parametrize("cut", [(250, 1), (250, 7), (5_000, 3)], ids=str)
 def test_where_the_pieces_are_cut_decides_nothing(made, streamed, tmp_path, cut):
     shard_rows, buckets = cut
     settings = Settings(worlds=("miniature",), timeout_s=2.0, buckets=buckets)
-    told = release_audit.audit(made[0], tmp_path, settings, workers=2, shard_rows=shard_rows)
+    told = sharded_curation.curate_in_shards(made[0], tmp_path, settings, workers=2, shard_rows=shard_rows)
     assert hashes(told) == hashes(streamed[1])
     for key in ("sources", "contamination", "clean", "checks"):
         assert _without_places(told[key]) == _without_places(streamed[1][key]), key
@@ -102,17 +104,17 @@ def _without_places(value):
 
 
 def test_two_files_are_one_set(made, streamed, tmp_path):
-    rows = list(release.stream(made[0]))
+    rows = list(release.stream_release(made[0]))
     halves = [
         records.write_jsonl(tmp_path / name, part) for name, part in (("a.jsonl", rows[:700]), ("b.jsonl", rows[700:]))
     ]
-    told = release_audit.audit(halves, tmp_path / "out", SETTINGS, workers=2)
+    told = sharded_curation.curate_in_shards(halves, tmp_path / "out", SETTINGS, workers=2)
     assert hashes(told) == hashes(streamed[1])
 
 
 def test_an_engine_keeps_the_same_rows(made, streamed, tmp_path):
     pytest.importorskip("datatrove", reason="pip install 'mammoth_utils[scale]'")
-    told = release_audit.audit(made[0], tmp_path, SETTINGS, engine="datatrove", workers=2, shard_rows=400)
+    told = sharded_curation.curate_in_shards(made[0], tmp_path, SETTINGS, engine="datatrove", workers=2, shard_rows=400)
     assert (told["engine"], hashes(told)) == ("datatrove", hashes(streamed[1]))
     assert told["sources"] == streamed[1]["sources"]
     assert told["contamination"] == streamed[1]["contamination"]
@@ -120,22 +122,22 @@ def test_an_engine_keeps_the_same_rows(made, streamed, tmp_path):
 
 def test_the_documented_command_audits_and_says_what_became_of_the_rows(made, streamed, tmp_path, capsys):
     line = [str(made[0]), str(tmp_path), "--world", "miniature", "--timeout", "2", "--workers", "2"]
-    assert release_audit.main(line) == 0
+    assert sharded_curation.main(line) == 0
     assert records.sha256(tmp_path / mixtures.KEPT) == hashes(streamed[1])[mixtures.KEPT]
     said = capsys.readouterr().out
     first = streamed[1]["sources"][0]
     assert f"{first['name']}: {first['entered']} read, {first['kept']} kept; " in said
-    assert release_audit.main([str(tmp_path / "none.json"), str(tmp_path)]) == 1
-    assert "not audited: expected rows in" in capsys.readouterr().err
+    assert sharded_curation.main([str(tmp_path / "none.json"), str(tmp_path)]) == 1
+    assert "not curated: expected rows in" in capsys.readouterr().err
     howto = (ROOT / "book" / "howto.md").read_text(encoding="utf8")
     (told,) = [
         line
         for line in howto.splitlines()
-        if line.startswith("python -m mammoth_utils.curation.at_scale.release_audit ")
+        if line.startswith("python -m mammoth_utils.curation.at_scale.sharded_curation ")
     ]
     for option in (part for part in told.split() if part.startswith("--")):
         with pytest.raises(SystemExit):
-            release_audit.main(["--help"])
+            sharded_curation.main(["--help"])
         assert option in capsys.readouterr().out
 
 
@@ -147,7 +149,7 @@ def test_any_other_engine_is_a_function(made, streamed, tmp_path):
         for place in reversed(range(count)):
             pickle.loads(pickle.dumps(task))(place)
 
-    told = release_audit.audit(made[0], tmp_path, SETTINGS, engine=backwards, workers=2, shard_rows=400)
+    told = sharded_curation.curate_in_shards(made[0], tmp_path, SETTINGS, engine=backwards, workers=2, shard_rows=400)
     assert (told["engine"], hashes(told)) == ("own", hashes(streamed[1]))
 
 
@@ -157,13 +159,16 @@ def test_a_killed_audit_goes_on_where_it_stopped(made, streamed, tmp_path, stage
 
     def killed_at_two(task, count, logs, workers):
         for place in range(count):
-            if isinstance(task, release_audit.Check if stage == 0 else release_audit.Compare) and place == 2:
+            if (
+                isinstance(task, sharded_curation.CheckShard if stage == 0 else sharded_curation.CompareBucket)
+                and place == 2
+            ):
                 raise KeyboardInterrupt
             task(place)
 
     settings = Settings(worlds=("miniature",), timeout_s=2.0, buckets=4)
     with pytest.raises(KeyboardInterrupt):
-        release_audit.audit(made[0], tmp_path, settings, engine=killed_at_two, workers=2, shard_rows=400)
+        sharded_curation.curate_in_shards(made[0], tmp_path, settings, engine=killed_at_two, workers=2, shard_rows=400)
     assert not (tmp_path / "audit.json").exists()
     assert not (tmp_path / mixtures.KEPT).exists()
     name = ("shard", "bucket")[stage]
@@ -172,10 +177,10 @@ def test_a_killed_audit_goes_on_where_it_stopped(made, streamed, tmp_path, stage
     before = [piece.stat().st_mtime_ns for piece in pieces]
 
     def watched(task, count, logs, workers):
-        release_audit.stream(task, count, logs, workers)
-        done.extend((isinstance(task, release_audit.Compare), piece.stat().st_mtime_ns) for piece in pieces)
+        sharded_curation.run_in_order(task, count, logs, workers)
+        done.extend((isinstance(task, sharded_curation.CompareBucket), piece.stat().st_mtime_ns) for piece in pieces)
 
-    told = release_audit.audit(made[0], tmp_path, settings, engine=watched, workers=2, shard_rows=400)
+    told = sharded_curation.curate_in_shards(made[0], tmp_path, settings, engine=watched, workers=2, shard_rows=400)
     assert hashes(told) == hashes(streamed[1])
     assert {at for _, at in done} == set(before), "finished pieces were not made again"
 
@@ -183,13 +188,13 @@ def test_a_killed_audit_goes_on_where_it_stopped(made, streamed, tmp_path, stage
 def test_a_finished_audit_is_read_and_another_is_made(made, streamed):
     out, told = streamed
     at = (out / mixtures.KEPT).stat().st_mtime_ns
-    assert release_audit.audit(made[0], out, SETTINGS, workers=2, shard_rows=400) == told
+    assert sharded_curation.curate_in_shards(made[0], out, SETTINGS, workers=2, shard_rows=400) == told
     assert (out / mixtures.KEPT).stat().st_mtime_ns == at
 
 
 def test_contaminated_rows_stay_where_that_is_asked(made, streamed, tmp_path):
     settings = Settings(worlds=("miniature",), timeout_s=2.0, decontaminate="none")
-    told = release_audit.audit(made[0], tmp_path, settings, workers=2)
+    told = sharded_curation.curate_in_shards(made[0], tmp_path, settings, workers=2)
     lost = sum(count for line in streamed[1]["sources"] for why, count in line["dropped"].items() if "contam" in why)
     assert told["kept"] == streamed[1]["kept"] + lost
     assert lost > 0
@@ -203,9 +208,11 @@ def test_rows_of_other_origins_take_the_same_way(tmp_path):
         {"source": "web", "kind": "cot", "instruction": "What is 2 + 3?", "output": "It is 5."},
     ]  # fmt: skip
     file = records.write_jsonl(tmp_path / "web.jsonl", rows)
-    told = release_audit.audit(file, tmp_path / "out", Settings(form="rows", worlds=("miniature",)), workers=1)
+    told = sharded_curation.curate_in_shards(
+        file, tmp_path / "out", Settings(form="rows", worlds=("miniature",)), workers=1
+    )
     assert told["sources"][0]["dropped"] == {"duplicate: same text": 1, "execution: error": 1}
-    assert [row["instruction"] for row in release_audit.kept(tmp_path / "out")] == [
+    assert [row["instruction"] for row in sharded_curation.kept_rows(tmp_path / "out")] == [
         row["instruction"] for row in rows[:2]
     ]
 
@@ -216,7 +223,9 @@ def test_a_row_that_is_no_text_or_that_no_file_can_hold_is_dropped_with_its_reas
             {**good, "kind": "pot", "instruction": "2 + 3? Let's write a \udc80 program."}]  # fmt: skip
     file = tmp_path / "web.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    told = release_audit.audit(file, tmp_path / "out", Settings(form="rows", worlds=("miniature",)), workers=1)
+    told = sharded_curation.curate_in_shards(
+        file, tmp_path / "out", Settings(form="rows", worlds=("miniature",)), workers=1
+    )
     assert told["sources"][0]["dropped"] == {"malformed: broken characters": 2, "malformed: no text": 2}
     details = [row["detail"] for row in records.read_jsonl(tmp_path / "out" / mixtures.DROPPED)]
     assert details == ["instruction: NoneType", "output: int", "a lone surrogate", "a lone surrogate"]
@@ -224,7 +233,7 @@ def test_a_row_that_is_no_text_or_that_no_file_can_hold_is_dropped_with_its_reas
 
 
 def test_a_released_row_that_no_file_can_hold_is_dropped_by_the_audit_and_by_the_page(made, tmp_path, monkeypatch):
-    rows = list(release.stream(made[0]))[:40]
+    rows = list(release.stream_release(made[0]))[:40]
     rows[3] = {**rows[3], "output": "half \ud83d"}
     program = next(place for place, row in enumerate(rows) if "PoT" in row["source"])
     rows[program] = {**rows[program], "instruction": "2 + 3? Please write a \udc80 program."}
@@ -233,7 +242,7 @@ def test_a_released_row_that_no_file_can_hold_is_dropped_by_the_audit_and_by_the
     file.write_text(json.dumps(rows))
     monkeypatch.setenv("MAMMOTH_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
-    told = release_audit.audit(file, tmp_path / "out", Settings(decontaminate="none"), workers=1)
+    told = sharded_curation.curate_in_shards(file, tmp_path / "out", Settings(decontaminate="none"), workers=1)
     record = curate(describe("release", decontaminate="none"))
     for one in (told, record):
         assert sum(line["dropped"].get("malformed: broken characters", 0) for line in one["sources"]) == 2
@@ -243,8 +252,8 @@ def test_a_released_row_that_no_file_can_hold_is_dropped_by_the_audit_and_by_the
 def test_a_row_may_hold_any_of_unicodes_line_ends(tmp_path, sign):
     row = {"source": "web", "kind": "cot", "instruction": f"What is{sign}2 + 3?", "output": f"It is{sign}5."}
     file = records.write_jsonl(tmp_path / "web.jsonl", [row, {**row, "instruction": f"What is{sign}2 + 4?"}])
-    release_audit.audit(file, tmp_path / "out", Settings(form="rows", worlds=("miniature",)), workers=1)
-    kept = list(release_audit.kept(tmp_path / "out"))
+    sharded_curation.curate_in_shards(file, tmp_path / "out", Settings(form="rows", worlds=("miniature",)), workers=1)
+    kept = list(sharded_curation.kept_rows(tmp_path / "out"))
     assert [one["instruction"] for one in kept] == [row["instruction"], f"What is{sign}2 + 4?"]
     assert kept[0]["output"] == row["output"]
 
@@ -264,7 +273,7 @@ def test_a_row_of_another_form_is_refused_by_its_number(tmp_path, row, message):
     good = {"source": "web", "kind": "cot", "instruction": "What is 2 + 3?", "output": "It is 5."}
     file = records.write_jsonl(tmp_path / "web.jsonl", [good, row])
     with pytest.raises(ValueError, match=message):
-        release_audit.audit(file, tmp_path / "out", Settings(form="rows", worlds=("miniature",)))
+        sharded_curation.curate_in_shards(file, tmp_path / "out", Settings(form="rows", worlds=("miniature",)))
 
 
 @pytest.mark.parametrize(
@@ -282,44 +291,44 @@ def test_settings_that_cannot_be_are_refused(wrong, message):
 
 def test_an_unknown_engine_and_a_missing_file_are_refused(made, tmp_path):
     with pytest.raises(ValueError, match="unknown engine 'ray'; known: stream, datatrove"):
-        release_audit.audit(made[0], tmp_path, engine="ray")
+        sharded_curation.curate_in_shards(made[0], tmp_path, engine="ray")
     with pytest.raises(FileNotFoundError, match=r"no\.json, found no such file"):
-        release_audit.audit(tmp_path / "no.json", tmp_path)
+        sharded_curation.curate_in_shards(tmp_path / "no.json", tmp_path)
     (tmp_path / "empty.json").write_text("[]")
     with pytest.raises(ValueError, match="expected rows, found none"):
-        release_audit.audit(tmp_path / "empty.json", tmp_path / "out", SETTINGS)
+        sharded_curation.curate_in_shards(tmp_path / "empty.json", tmp_path / "out", SETTINGS)
 
 
 def test_without_any_benchmark_an_audit_is_refused_before_it_begins(made, tmp_path, monkeypatch):
     monkeypatch.setenv("MAMMOTH_DATA_DIR", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"eval/gsm8k\.jsonl.*`make data`.*decontaminate=none"):
-        release_audit.audit(made[0], tmp_path / "out")
+        sharded_curation.curate_in_shards(made[0], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_rows_that_can_be_near_duplicates_share_a_bucket(made):
     """What the cut into buckets rests on: whatever the whole at once calls a duplicate has the same group."""
-    rows = list(release.rationales(release.stream(made[0])))
+    rows = list(release.parse_release(release.stream_release(made[0])))
     by_id = {row.problem.id: row for row in rows}
     seen = 0
-    for each in (filters.duplicates, filters.near_duplicates):
+    for each in (filters.drop_duplicates, filters.drop_near_duplicates):
         rows, dropped = each(rows)
         for one in dropped:
             other = by_id[one.detail.rsplit(", ", 1)[1]]
-            assert shards.group(one.rationale) == shards.group(other)
+            assert shards.comparison_group(one.rationale) == shards.comparison_group(other)
             seen += 1
     assert seen > 20
 
 
 def test_the_page_keeps_the_same_rows_of_a_local_release(made, tmp_path, monkeypatch):
-    asked = next(row["instruction"] for row in release.stream(made[0]) if "PoT" not in row["source"])
+    asked = next(row["instruction"] for row in release.stream_release(made[0]) if "PoT" not in row["source"])
     records.write_jsonl(made[0].parent.parent / "eval" / "gsm8k.jsonl", [{"question": asked, "answer": "#### 1"}])
     monkeypatch.setenv("MAMMOTH_DATA_DIR", str(made[0].parent.parent))
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
     record = curate(describe("release", timeout_s=2.0), workers=2)
-    told = release_audit.audit(made[0], tmp_path / "out", Settings(timeout_s=2.0), workers=2)
+    told = sharded_curation.curate_in_shards(made[0], tmp_path / "out", Settings(timeout_s=2.0), workers=2)
     pages = {number(row): row for row in records.read_jsonl(tmp_path / "runs" / "curate" / "release" / mixtures.KEPT)}
-    assert pages == {number(row): row for row in release_audit.kept(tmp_path / "out")}
+    assert pages == {number(row): row for row in sharded_curation.kept_rows(tmp_path / "out")}
     assert "eval/math.jsonl" in told["benchmarks_missing"]
     assert any("contamination: stands in a benchmark" in one["dropped"] for one in told["sources"])
     assert {one["name"]: one["dropped"] for one in record["sources"]} == {
@@ -329,7 +338,6 @@ def test_the_page_keeps_the_same_rows_of_a_local_release(made, tmp_path, monkeyp
 
 # --- the whole size -----------------------------------------------------------------------------------------
 
-sys.path.insert(0, str(ROOT / "speed"))
 MINUTES, MEMORY_MB = 5, 4_096
 
 
@@ -339,13 +347,13 @@ def test_the_whole_release_is_audited_in_five_minutes_and_four_gigabytes(tmp_pat
     import curation as speed
 
     file = tmp_path / "MathInstruct.json"
-    planted = rehearsal.write(file)
+    planted = _synthetic_release.write(file)
     out = tmp_path / "out"
     told = speed.measure(speed.OURS, file, out)
-    assert told["rows"] == planted.total() == release.ROWS
+    assert told["rows"] == planted.total() == release.RELEASE_ROWS
     programs = sum(sum(line["statuses"].values()) for line in told["sources"])
     assert programs == pytest.approx(74_000, abs=1_000), "every program was executed"
-    assert told["kept"] + told["dropped"] == release.ROWS
+    assert told["kept"] + told["dropped"] == release.RELEASE_ROWS
     # Without what others did on these processors meanwhile; on an idle machine that is nothing.
     assert told["least_s"] < 60 * MINUTES
     assert told["processor_s"] < 60 * MINUTES * 2, "on two cores"
@@ -356,10 +364,9 @@ def test_the_whole_release_is_audited_in_five_minutes_and_four_gigabytes(tmp_pat
 def test_a_kill_at_any_moment_loses_no_row(made, streamed, tmp_path):
     """SIGKILL again and again, until the audit ends; what it leaves is what an undisturbed one leaves."""
     code = (
-        "import sys\nfrom pathlib import Path\nfrom mammoth_utils.curation import scale\n"
-        "from mammoth_utils.curation.at_scale.shards import Settings\n"
+        "import sys\nfrom pathlib import Path\nfrom mammoth_utils.curation import Settings, curate_in_shards\n"
         "settings = Settings(worlds=('miniature',), timeout_s=2.0, buckets=4)\n"
-        "scale.audit(Path(sys.argv[1]), Path(sys.argv[2]), settings, workers=1, shard_rows=200)\n"
+        "curate_in_shards(Path(sys.argv[1]), Path(sys.argv[2]), settings, workers=1, shard_rows=200)\n"
     )
     kills, patience = 0, 1.5
     while True:

@@ -9,10 +9,10 @@ import pytest
 from scripted_teacher import completion, scripted
 
 from mammoth_utils.curation.teacher import self_instruct
-from mammoth_utils.curation.teacher.ledger import Budget
-from mammoth_utils.curation.teacher.self_instruct import confirm, parse, seeds, write
-from mammoth_utils.curation.teacher.store import Store
-from mammoth_utils.curation.teacher.synthesis import prompt_for
+from mammoth_utils.curation.teacher.answer_store import Store
+from mammoth_utils.curation.teacher.cost_ledger import Budget
+from mammoth_utils.curation.teacher.prompt_files import prompt_for
+from mammoth_utils.curation.teacher.self_instruct import confirm_answers, parse, seeds, write_problems
 from mammoth_utils.curation.teacher.teacher import Teacher
 from mammoth_utils.grading import grade, read_answer
 from mammoth_utils.programs import run_programs
@@ -103,7 +103,7 @@ def test_problems_are_read_from_a_message(message, expected, because):
 def test_new_problems_are_kept_and_each_other_has_its_reason(store):
     with scripted(Author()) as served:
         who = Teacher(served.base_url, "m", concurrency=1)
-        written = write(12, who, store, Budget(0))
+        written = write_problems(12, who, store, Budget(0))
         assert not written.unfinished
         assert len(written.rationales) == 12
         assert {(one.stage, one.reason) for one in written.dropped} == {
@@ -117,17 +117,17 @@ def test_new_problems_are_kept_and_each_other_has_its_reason(store):
         assert row.history["prompt"] == prompt_for("College-Math (CoT)").label
         assert row.history["seeds"] == self_instruct.seed_hash()
         asked = len(served.bodies)
-        again = write(12, who, store, Budget(0))
+        again = write_problems(12, who, store, Budget(0))
         assert len(served.bodies) == asked, "a new start replays what is stored"
         assert again.rationales == written.rationales
-        more = write(20, who, store, Budget(0))
+        more = write_problems(20, who, store, Budget(0))
         assert more.rationales[: len(written.rationales)] == written.rationales
 
 
 def test_the_dry_run_sends_nothing_and_counts_whole_rounds(store):
     with scripted(Author()) as served:
         who = Teacher(served.base_url, "m", price="1,1", budget_usd=1)
-        found = self_instruct.plan(33, who, store)
+        found = self_instruct.plan_problems(33, who, store)
         assert (found.requests, served.bodies) == (2 * self_instruct.PER_ROUND, [])
         assert 0 < found.dollars <= found.dollars_most
         assert "4 new problems from each request" in str(found)
@@ -135,25 +135,25 @@ def test_the_dry_run_sends_nothing_and_counts_whole_rounds(store):
 
 def test_later_rounds_show_what_was_written_before(store):
     with scripted(Author()) as served:
-        write(12, Teacher(served.base_url, "m", concurrency=1), store, Budget(0))
+        write_problems(12, Teacher(served.base_url, "m", concurrency=1), store, Budget(0))
         shown = [len(re.findall("variant", body["messages"][1]["content"])) for body in served.bodies]
     assert shown == [0] * self_instruct.PER_ROUND + [self_instruct.GROWN] * (len(shown) - self_instruct.PER_ROUND)
 
 
 def test_a_teacher_with_nothing_new_and_an_empty_purse_end_it_aloud(store):
     with scripted(lambda body: (200, completion(seeds()[0].text), {})) as served:
-        written = write(5, Teacher(served.base_url, "m"), store, Budget(0))
+        written = write_problems(5, Teacher(served.base_url, "m"), store, Budget(0))
         assert written.unfinished == "3 rounds in a row gave nothing new"
         assert len(served.bodies) == 3 * self_instruct.PER_ROUND
         poor = Teacher(served.base_url, "dear", price="1,1", budget_usd=1e-6)
-        assert "the budget would be passed" in write(5, poor, store, Budget(1e-6)).unfinished
+        assert "the budget would be passed" in write_problems(5, poor, store, Budget(1e-6)).unfinished
 
 
 def test_a_second_solution_confirms_an_answer_or_throws_the_row_out(store):
     with scripted(Author()) as served:
         who = Teacher(served.base_url, "m", concurrency=1)
-        written = write(8, who, store, Budget(0))
-        kept, dropped, answers = confirm(written.rationales, who, store, Budget(0))
+        written = write_problems(8, who, store, Budget(0))
+        kept, dropped, answers = confirm_answers(written.rationales, who, store, Budget(0))
     assert len(answers) == len(written.rationales) == len(kept) + len(dropped)
     assert kept
     assert all("sound" in row.problem.question and row.problem.gold == "7" for row in kept)
@@ -175,7 +175,7 @@ def test_the_last_problem_of_a_message_that_was_cut_goes_and_the_others_say_how_
 
     author = Author()
     with scripted(cut) as served:
-        written = write(8, Teacher(served.base_url, "m", concurrency=1), store, Budget(0))
+        written = write_problems(8, Teacher(served.base_url, "m", concurrency=1), store, Budget(0))
     assert len(written.rationales) == 8
     assert {one.reason for one in written.dropped} == {"cut at max_tokens"}
     for row in (*written.rationales, *(one.rationale for one in written.dropped)):
@@ -200,7 +200,7 @@ def test_a_message_without_a_problem_is_told_with_its_reason(store, text, finish
         return 200, said, {}
 
     with scripted(none) as served:
-        written = write(4, Teacher(served.base_url, "m"), store, Budget(0))
+        written = write_problems(4, Teacher(served.base_url, "m"), store, Budget(0))
     assert written.unfinished == "3 rounds in a row gave nothing new"
     assert [one.reason for one in written.dropped] == [reason] * len(written.answers)
     assert all(one.rationale.history["request"] for one in written.dropped)

@@ -6,9 +6,13 @@ import ast
 
 import pytest
 
-from mammoth_utils.curation.teacher import sending, synthesis
-from mammoth_utils.curation.teacher.synthesis import OVER_BUDGET, Store, ask, prompt
-from mammoth_utils.curation.teacher.teacher import Budget, Ledger, Teacher, TeacherError
+from mammoth_utils.curation.teacher import live_requests, messages, synthesis
+from mammoth_utils.curation.teacher.answer_store import Store
+from mammoth_utils.curation.teacher.cost_ledger import Budget, Ledger
+from mammoth_utils.curation.teacher.live_requests import OVER_BUDGET
+from mammoth_utils.curation.teacher.prompt_files import load_prompt
+from mammoth_utils.curation.teacher.synthesis import ask
+from mammoth_utils.curation.teacher.teacher import Teacher, TeacherError
 from mammoth_utils.miniature import sources, teacher
 from mammoth_utils.rationale import Problem
 
@@ -110,7 +114,7 @@ def test_a_problem_that_the_teacher_does_not_know_gets_prose(store):
     with teacher.serve() as served:
         (answer,) = ask([unknown], Teacher(served.base_url, served.model), store, Budget(0))
     assert answer.text
-    assert synthesis.program(answer.text) is None
+    assert messages.program(answer.text) is None
 
 
 def test_an_unknown_model_is_refused_by_name(problems, store):
@@ -119,7 +123,7 @@ def test_an_unknown_model_is_refused_by_name(problems, store):
 
 
 def test_an_endpoint_that_is_down_is_said_to_be(problems, store, monkeypatch):
-    monkeypatch.setattr(sending, "RETRIES", 0)
+    monkeypatch.setattr(live_requests, "RETRIES", 0)
     with teacher.serve() as served:
         url, model = served.base_url, served.model
     with pytest.raises(TeacherError, match="12 times in a row.*no connection.*refused"):
@@ -138,8 +142,8 @@ def test_a_priced_teacher_without_a_budget_is_refused(problems, store):
 
 
 def test_a_remote_teacher_without_a_key_is_refused_by_the_variables_name(problems, store, monkeypatch):
-    monkeypatch.delenv(synthesis.API_KEY, raising=False)
-    with pytest.raises(TeacherError, match=synthesis.API_KEY):
+    monkeypatch.delenv(live_requests.API_KEY, raising=False)
+    with pytest.raises(TeacherError, match=live_requests.API_KEY):
         ask(problems, Teacher("https://teacher.example/v1", "free", price="0,0"), store, Budget(0))
 
 
@@ -168,7 +172,7 @@ def test_only_this_machine_and_private_networks_are_free(url, local):
 def test_the_budget_is_never_passed_and_what_is_left_says_so(problems, tmp_path):
     with teacher.serve() as served, Store(tmp_path / "answers.sqlite") as opened:
         free = Teacher(served.base_url, served.model)
-        most = free.most_a_request_costs(prompt("pot").messages(problems[0]))
+        most = free.most_a_request_costs(load_prompt("pot").messages(problems[0]))
         assert most == 0
         dear = Teacher(served.base_url, served.model, price="100,100", budget_usd=0.3, concurrency=2)
         budget = Budget(dear.budget_usd)
@@ -202,7 +206,7 @@ def test_the_ledger_gives_the_price_of_an_accepted_rationale(problems, store):
 
 def test_the_request_key_covers_the_whole_request(problems):
     who = Teacher("http://127.0.0.1:1/v1", "m")
-    body = synthesis.request_body(problems[0], who, prompt("pot"))
+    body = synthesis.request_body(problems[0], who, load_prompt("pot"))
     keys = {synthesis.request_key({**body, name: "other"}, who) for name in body} | {synthesis.request_key(body, who)}
     assert len(keys) == len(body) + 1
     elsewhere = Teacher("https://teacher.example/v1", "m")
@@ -212,11 +216,11 @@ def test_the_request_key_covers_the_whole_request(problems):
 
 def test_a_prompt_holds_the_problem_as_it_is_asked_braces_included():
     problem = Problem("x", "What is {n} in $\\frac{1}{2}$?", "B", ("1", "2"))
-    system, user = prompt("pot").messages(problem)
+    system, user = load_prompt("pot").messages(problem)
     assert (system["role"], user["role"]) == ("system", "user")
     assert user["content"].endswith("Problem:\n" + problem.instruction)
 
 
 def test_an_unknown_prompt_names_those_there_are():
     with pytest.raises(ValueError, match="known: cot_theorem, pot, pot_choice"):
-        prompt("pto")
+        load_prompt("pto")

@@ -17,11 +17,12 @@ import pytest
 from chaos_proxy import FORWARDED, RATES, between
 
 from mammoth_utils import records
-from mammoth_utils.curation import filters, known_faults
+from mammoth_utils.curation import filter_errors, filters
 from mammoth_utils.curation.filters import Dropped
-from mammoth_utils.curation.teacher.ledger import Budget
-from mammoth_utils.curation.teacher.store import KILLED, Store
-from mammoth_utils.curation.teacher.synthesis import ask, prompt, rationale
+from mammoth_utils.curation.teacher.answer_store import KILLED, Store
+from mammoth_utils.curation.teacher.cost_ledger import Budget
+from mammoth_utils.curation.teacher.prompt_files import load_prompt
+from mammoth_utils.curation.teacher.synthesis import ask, rationale
 from mammoth_utils.curation.teacher.teacher import Teacher
 from mammoth_utils.miniature import sources, teacher
 from mammoth_utils.rationale import LETTERS, Problem
@@ -101,10 +102,10 @@ def judge(answers, who):
     """The rows that execution keeps and those it throws out."""
     rows, dropped = [], []
     for answer in answers:
-        row = rationale(answer, answer.problem.set, who, prompt("pot"))
+        row = rationale(answer, answer.problem.set, who, load_prompt("pot"))
         assert row is not None, answer.text
         rows.append(row)
-    kept, out = filters.executed(rows, timeout_s=5.0)
+    kept, out = filters.drop_failed_programs(rows, timeout_s=5.0)
     return kept, dropped + out
 
 
@@ -119,11 +120,13 @@ def check_the_truth(kept, dropped: list[Dropped], least_right=0.99):
             assert value in (gold, row.problem.gold) or Fraction(value) == Fraction(gold), row
         else:
             assert Fraction(value) == Fraction(row.problem.gold) == Fraction(true.value), row
-    lucky = Counter(fault for row in kept if (fault := known_faults.fault(row)) != teacher.RIGHT)
-    found = known_faults.compare(kept, dropped)
+    lucky = Counter(fault for row in kept if (fault := filter_errors.planted_fault(row)) != teacher.RIGHT)
+    found = filter_errors.count_filter_errors(kept, dropped)
     assert found["passed_by_luck"] == dict(lucky)
     assert found["programs"] == len(kept) + len(dropped)
-    assert found["right"] == sum(known_faults.fault(row) == teacher.RIGHT for row in kept) + sum(found["lost"].values())
+    assert found["right"] == sum(filter_errors.planted_fault(row) == teacher.RIGHT for row in kept) + sum(
+        found["lost"].values()
+    )
     assert found["right_kept"] >= least_right * found["right"], found["lost"]
     return found
 

@@ -8,8 +8,8 @@ import pytest
 from scripted_teacher import PROGRAM, completion, fine, problems, refusal, scripted
 
 from mammoth_utils.curation.teacher import batches
-from mammoth_utils.curation.teacher.ledger import Budget
-from mammoth_utils.curation.teacher.store import LOST
+from mammoth_utils.curation.teacher.answer_store import LOST
+from mammoth_utils.curation.teacher.cost_ledger import Budget
 from mammoth_utils.curation.teacher.synthesis import ask
 from mammoth_utils.curation.teacher.teacher import Teacher, TeacherError
 from mammoth_utils.rationale import Problem
@@ -142,7 +142,7 @@ def test_a_batch_under_way_is_named_and_its_requests_are_not_asked_live(store, m
         assert len(served.bodies) == 1 + 4
 
 
-@pytest.mark.parametrize("at", ["_parts", "_created"])
+@pytest.mark.parametrize("at", ["_parts", "_create"])
 def test_a_batch_that_was_never_created_is_given_up_for_asking_live(store, monkeypatch, at):
     with scripted(fine) as served:
         begun(monkeypatch, served, store, 3, at)
@@ -156,14 +156,14 @@ def test_a_batch_that_was_never_created_is_given_up_for_asking_live(store, monke
 
 def test_a_batch_that_was_created_without_being_noted_is_found_before_asking_live(store, monkeypatch):
     with scripted(fine) as served:
-        real = batches._created
+        real = batches._create
 
         def created(*given):
             real(*given)
             raise Killed
 
         with monkeypatch.context() as patch:
-            patch.setattr(batches, "_created", created)
+            patch.setattr(batches, "_create", created)
             with pytest.raises(Killed):
                 ask(problems(3), priced(served), store, Budget(1))
         served.batches["batch-0"]["polls"] = 0

@@ -14,11 +14,15 @@ from types import SimpleNamespace
 import pytest
 from scripted_teacher import PROGRAM, completion, fine, problems, refusal, scripted
 
-from mammoth_utils.curation.teacher import batches, pacing, sending, synthesis
-from mammoth_utils.curation.teacher.ledger import Budget, Ledger
-from mammoth_utils.curation.teacher.store import LOST, Store
-from mammoth_utils.curation.teacher.synthesis import OVER_BUDGET, ask, plan, prompt, prompt_for, rationale
-from mammoth_utils.curation.teacher.teacher import Teacher, TeacherError, price_table
+from mammoth_utils.curation.teacher import batches, live_requests, messages, rate_limits, synthesis
+from mammoth_utils.curation.teacher.answer_store import LOST, Store
+from mammoth_utils.curation.teacher.cost_ledger import Budget, Ledger
+from mammoth_utils.curation.teacher.live_requests import OVER_BUDGET
+from mammoth_utils.curation.teacher.prices import price_table
+from mammoth_utils.curation.teacher.prompt_files import SUBSETS, load_prompt, prompt_for
+from mammoth_utils.curation.teacher.synthesis import ask, plan_requests, rationale
+from mammoth_utils.curation.teacher.teacher import Teacher, TeacherError
+from mammoth_utils.curation.teacher.unsupported_parameters import find_adaptation
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -45,7 +49,7 @@ def test_a_model_that_refuses_temperature_and_max_tokens_is_asked_as_it_wants_an
         assert len(served.bodies) == 2 + 4, "each refusal is met once"
         assert served.bodies[-1]["max_completion_tokens"] == 99
         assert not {"max_tokens", "temperature"} & set(served.bodies[-1])
-        row = rationale(answers[0], "GSM8K (PoT)", who, prompt("pot"))
+        row = rationale(answers[0], "GSM8K (PoT)", who, load_prompt("pot"))
         assert row.history["adapted"] == ["max_completion_tokens", "no temperature"]
         assert "Only the default" in store.learned(who.key)["no temperature"], "with what the model said"
         ask(problems(6), who, store, Budget(0))
@@ -62,7 +66,9 @@ def test_a_model_without_a_system_message_gets_it_in_the_users(store):
         ask(problems(1), Teacher(served.base_url, "m"), store, Budget(0))
         (message,) = served.bodies[-1]["messages"]
         assert message["role"] == "user"
-        assert message["content"] == "\n\n".join(each["content"] for each in prompt("pot").messages(problems(1)[0]))
+        assert message["content"] == "\n\n".join(
+            each["content"] for each in load_prompt("pot").messages(problems(1)[0])
+        )
 
 
 @pytest.mark.parametrize(
@@ -83,7 +89,7 @@ def test_a_model_without_a_system_message_gets_it_in_the_users(store):
     ],
 )  # fmt: skip
 def test_what_a_refusal_asks_for(message, parameter, expected, because):
-    assert sending.wanted_adaptation(message, parameter, []) == expected, because
+    assert find_adaptation(message, parameter, []) == expected, because
 
 
 def test_a_refused_problem_does_not_stop_the_others(store):
@@ -116,7 +122,7 @@ def test_problems_that_are_always_refused_do_not_end_a_second_run(store, batch):
 
 
 def test_outages_in_a_row_end_a_run_and_a_refusal_between_them_shows_that_the_endpoint_is_there(store, monkeypatch):
-    monkeypatch.setattr(sending, "RETRIES", 0)
+    monkeypatch.setattr(live_requests, "RETRIES", 0)
 
     def broken(body):
         status, *rest = refusing(body)
@@ -149,7 +155,7 @@ def windows_begun(arrivals: list[float], started: float, each: int) -> list[floa
 
 
 def test_no_minute_holds_more_requests_than_allowed(store, monkeypatch):
-    monkeypatch.setattr(pacing, "MINUTE_S", 0.5)
+    monkeypatch.setattr(rate_limits, "MINUTE_S", 0.5)
     with scripted(fine) as served:
         started = time.monotonic()
         ask(problems(12), Teacher(served.base_url, "m", requests_per_minute=4), store, Budget(0))
@@ -166,9 +172,9 @@ def test_the_window_of_a_minute_slides(monkeypatch):
         def wait(self, seconds):
             now[0] += seconds
 
-    monkeypatch.setattr(pacing, "time", SimpleNamespace(time=lambda: now[0]))
-    monkeypatch.setattr(pacing.random, "uniform", lambda least, most: least)
-    pace, turns = pacing.Pace(requests=2), []
+    monkeypatch.setattr(rate_limits, "time", SimpleNamespace(time=lambda: now[0]))
+    monkeypatch.setattr(rate_limits.random, "uniform", lambda least, most: least)
+    pace, turns = rate_limits.RateLimiter(requests=2), []
     for pause in (0, 20, 0, 0, 50):
         now[0] += pause
         pace.take(1, Waits())
@@ -177,7 +183,7 @@ def test_the_window_of_a_minute_slides(monkeypatch):
 
 
 def test_a_new_start_has_no_fresh_allowance(store, monkeypatch):
-    monkeypatch.setattr(pacing, "MINUTE_S", 1.0)
+    monkeypatch.setattr(rate_limits, "MINUTE_S", 1.0)
     with scripted(fine) as served:
         who = Teacher(served.base_url, "m", requests_per_minute=3)
         started = time.monotonic()
@@ -188,8 +194,8 @@ def test_a_new_start_has_no_fresh_allowance(store, monkeypatch):
 
 
 def test_tokens_a_minute_are_kept_and_a_request_that_never_fits_is_refused(monkeypatch):
-    monkeypatch.setattr(pacing, "MINUTE_S", 0.4)
-    pace, stop = pacing.Pace(tokens=100), threading.Event()
+    monkeypatch.setattr(rate_limits, "MINUTE_S", 0.4)
+    pace, stop = rate_limits.RateLimiter(tokens=100), threading.Event()
     started = time.monotonic()
     for _ in range(4):
         pace.take(50, stop)
@@ -197,7 +203,7 @@ def test_tokens_a_minute_are_kept_and_a_request_that_never_fits_is_refused(monke
     with pytest.raises(ValueError, match="101 tokens, and tokens_per_minute=100"):
         pace.take(101, stop)
     stop.set()
-    with pytest.raises(pacing.Stopped):
+    with pytest.raises(rate_limits.Stopped):
         pace.take(100, stop)
 
 
@@ -227,21 +233,21 @@ def test_retry_after_holds_every_thread(store):
     ],
 )
 def test_what_retry_after_says(headers, expected):
-    assert pacing.retry_after_s(headers) == expected
+    assert rate_limits.retry_after_s(headers) == expected
 
 
 def test_retry_after_may_be_a_date():
     until = int(time.time()) + 30  # a date has whole seconds
     before = time.time()
-    asked = pacing.retry_after_s({"retry-after": formatdate(until, usegmt=True)})
+    asked = rate_limits.retry_after_s({"retry-after": formatdate(until, usegmt=True)})
     assert until - time.time() <= asked <= until - before
 
 
 def test_back_off_doubles_is_bounded_and_differs(monkeypatch):
-    monkeypatch.setattr(pacing, "FIRST_WAIT_S", 0.5)
+    monkeypatch.setattr(rate_limits, "FIRST_WAIT_S", 0.5)
     for failures in range(1, 12):
-        waits = {pacing.back_off_s(failures) for _ in range(50)}
-        bound = min(pacing.LONGEST_WAIT_S, 0.5 * 2 ** (failures - 1))
+        waits = {rate_limits.back_off_s(failures) for _ in range(50)}
+        bound = min(rate_limits.LONGEST_WAIT_S, 0.5 * 2 ** (failures - 1))
         assert len(waits) == 50
         assert bound * 0.1 <= min(waits) <= max(waits) <= bound
 
@@ -286,7 +292,7 @@ def test_a_usage_that_is_not_reported_counts_at_most(store):
         budget = Budget(1)
         (answer,) = ask(problems(1), who, store, budget)
     assert (answer.usage, answer.completion_tokens) == ("at most", 7)
-    assert budget.spent_usd == pytest.approx(who.most_a_request_costs(prompt("pot").messages(problems(1)[0])))
+    assert budget.spent_usd == pytest.approx(who.most_a_request_costs(load_prompt("pot").messages(problems(1)[0])))
 
 
 @pytest.mark.parametrize("nonsense", [b'{"choices": [', b"<html>", b'{"choices": []}', b"[]", b'{"choices": [null]}'])
@@ -349,12 +355,12 @@ def test_the_ledger_parts_sources_and_models(store):
 def test_the_dry_run_sends_nothing_and_foretells_requests_tokens_and_dollars(store):
     with scripted(fine) as served:
         who = Teacher(served.base_url, "m", price="1,2", budget_usd=1)
-        before = plan(problems(10), who, store)
+        before = plan_requests(problems(10), who, store)
         assert (before.requests, before.stored, served.bodies) == (10, 0, [])
         assert before.completion_tokens == 10 * who.max_tokens
         assert 0 < before.dollars <= before.dollars_most
         ask(problems(4), who, store, Budget(1))
-        after = plan(problems(10), who, store)
+        after = plan_requests(problems(10), who, store)
         assert (after.requests, after.stored) == (10, 4)
         assert after.completion_tokens == 6 * 5, "as in the stored answers"
         assert after.dollars < before.dollars
@@ -362,11 +368,11 @@ def test_the_dry_run_sends_nothing_and_foretells_requests_tokens_and_dollars(sto
         budget = Budget(after.dollars_most + before.dollars)
         assert all(answer.text for answer in ask(problems(10), who, store, budget)), "the most is enough"
     with pytest.raises(TeacherError, match="price of 'nobody'"):
-        plan(problems(1), Teacher("https://teacher.example/v1", "nobody"), store)
+        plan_requests(problems(1), Teacher("https://teacher.example/v1", "nobody"), store)
 
 
 def test_the_dry_run_of_a_priced_teacher_wants_no_budget(store):
-    found = plan(problems(10), Teacher("https://teacher.example/v1", "gpt-4o-mini"), store)
+    found = plan_requests(problems(10), Teacher("https://teacher.example/v1", "gpt-4o-mini"), store)
     assert 0 < found.dollars <= found.dollars_most
 
 
@@ -388,7 +394,7 @@ def test_several_samples_are_several_requests_with_seeds_of_their_own(store):
         who = Teacher(served.base_url, "m", temperature=0.7, samples=3)
         answers = ask(problems(2), who, store, Budget(0))
         assert [(one.problem.id, one.sample) for one in answers] == [(f"p/{p}", s) for p in (0, 1) for s in (0, 1, 2)]
-        texts = [rationale(one, "GSM8K (PoT)", who, prompt("pot")).text for one in answers]
+        texts = [rationale(one, "GSM8K (PoT)", who, load_prompt("pot")).text for one in answers]
         assert texts == ["print(0)", "print(1)", "print(2)"] * 2
         one = Teacher(served.base_url, "m", temperature=0.7)
         ask(problems(2), one, store, Budget(0))
@@ -398,10 +404,10 @@ def test_several_samples_are_several_requests_with_seeds_of_their_own(store):
 
 
 def test_each_new_subset_has_a_prompt_of_its_kind():
-    kinds = {name: prompt_for(name).kind for name in synthesis.SUBSETS}
+    kinds = {name: prompt_for(name).kind for name in SUBSETS}
     assert len(kinds) == 6
     assert all(kind == ("pot" if "(PoT)" in name else "cot") for name, kind in kinds.items())
-    assert prompt_for("mini-MATH (PoT)") == prompt_for("MATH (PoT)") == prompt("pot_math")
+    assert prompt_for("mini-MATH (PoT)") == prompt_for("MATH (PoT)") == load_prompt("pot_math")
     with pytest.raises(ValueError, match="MathQA.*those that are: GSM8K"):
         prompt_for("MathQA (PoT)")
 
@@ -416,7 +422,7 @@ def test_a_chain_of_thought_becomes_a_row_with_its_prompt_and_its_model(store):
     assert (row.kind, row.text, row.author) == ("cot", text, "teacher:m")
     assert row.history["prompt"] == f"cot_theorem/{asked.version}/{asked.sha256}"
     assert row.history["answered_by"] == "m-2026-01-01"
-    assert synthesis.prose("It is four.") is None
+    assert messages.prose("It is four.") is None
 
 
 # --- the store ----------------------------------------------------------------------------------------------
@@ -424,7 +430,7 @@ def test_a_chain_of_thought_becomes_a_row_with_its_prompt_and_its_model(store):
 _HOLD = """
 import sys, time
 from pathlib import Path
-from mammoth_utils.curation.teacher.store import Store
+from mammoth_utils.curation.teacher.answer_store import Store
 with Store(Path(sys.argv[1])) as store, store.sending("local m"):
     store.intend("local m", {"asked": (5, 0.25)})
     print("held", flush=True)
@@ -479,7 +485,7 @@ def test_a_batch_answers_everything_at_its_share_of_the_price(store):
     assert not list(store.path.parent.glob("batch-*.jsonl"))
 
 
-@pytest.mark.parametrize("where", ["_created", "_fetch", "upload"])
+@pytest.mark.parametrize("where", ["_create", "_fetch", "upload"])
 def test_a_batch_that_was_begun_is_gone_on_with(store, monkeypatch, where):
     class Killed(BaseException):
         pass
@@ -493,10 +499,10 @@ def test_a_batch_that_was_begun_is_gone_on_with(store, monkeypatch, where):
                 with pytest.raises(TeacherError, match="goes on from there"):
                     ask(problems(5), who, store, Budget(0))
             else:
-                real = batches._created
+                real = batches._create
 
                 def begun(*given):
-                    if where == "_created":
+                    if where == "_create":
                         real(*given)  # created at the endpoint, and killed before its name was noted
                     raise Killed
 
@@ -582,7 +588,7 @@ def thinking(body):
 
 @pytest.mark.parametrize("batch", [False, True])
 def test_an_answer_without_a_rationale_says_why_with_its_history_and_is_counted_apart(store, batch):
-    asked = prompt("pot")
+    asked = load_prompt("pot")
     with scripted(thinking) as served:
         who = Teacher(served.base_url, "m", price="1,1", budget_usd=1, max_tokens=50, batch=batch)
         for _ in range(2):  # the second time as it is stored

@@ -19,7 +19,7 @@ import nbformat
 import processes
 import pytest
 
-from mammoth_utils.curation.teacher.store import Store
+from mammoth_utils.curation.teacher.answer_store import Store
 from mammoth_utils.curation.teacher.teacher import Teacher
 from mammoth_utils.report import is_finished
 

@@ -29,7 +29,7 @@ def main() -> None:
     record = rebuild.folder / "record.json"
     if paths.data() is not None and record.is_file() and records.read_json(record)["parameters"] == rebuild.as_dict():
         target = records.write_items(ROOT / "records" / rebuild_record.COMMITTED,
-                                     rebuild_record.distilled(records.read_json(record), rebuild))  # fmt: skip
+                                     rebuild_record.distill_rebuild(records.read_json(record), rebuild))  # fmt: skip
         print(f"kept {target.relative_to(ROOT)}, {target.stat().st_size / 1000:.0f} kB")
 
 

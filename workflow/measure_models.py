@@ -95,12 +95,12 @@ def train_and_evaluate(model: dict[str, Any]) -> dict[str, str]:
         evaluation = describe_evaluation(**base, **extra)
         evaluate(evaluation)
         return {"evaluate": evaluation.name}
-    from mammoth_utils.curation import mixtures
+    from mammoth_utils.curation import ensure_dataset, read_mixture
     from mammoth_utils.training import finetune
 
     training = describe_training(model)
     check_equal_steps(training)
-    finetune(training, mixtures.read(mixtures.ensure(training.dataset), training.mixture, training.seed))
+    finetune(training, read_mixture(ensure_dataset(training.dataset), training.mixture, training.seed))
     plain = describe_training({key: model[key] for key in MODEL if key in model})
     if training.name == plain.name:
         # Described as the page describes it, so that both are one record.

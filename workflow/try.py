@@ -47,11 +47,11 @@ def tuned_model() -> str:
         if (run.folder / "record.json").is_file():
             say(f"A fine-tuned model is here already: {run.folder.name}")
             return str(run.folder / "model")
-    from mammoth_utils.curation import mixtures
+    from mammoth_utils.curation import ensure_dataset, read_mixture
     from mammoth_utils.training import finetune
 
     say("No fine-tuned model is here yet: making the data (about 20 s), then training on its programs (about 30 s).")
-    rows = mixtures.read(mixtures.ensure("miniature"), MIXTURE, 0)
+    rows = read_mixture(ensure_dataset("miniature"), MIXTURE, 0)
     last = [time.monotonic()]
 
     def tell(step) -> None:

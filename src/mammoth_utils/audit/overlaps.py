@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from mammoth_utils.curation.contamination import EQUAL, NEAR, Index
+from mammoth_utils.curation import contamination
 from mammoth_utils.grading import equivalent, gold_letter, gold_text, question_stem, question_tokens
 from mammoth_utils.rationale import LETTERS, Problem
 
@@ -56,12 +56,12 @@ def _repeated(group: Sequence[Problem]) -> RepeatedQuestion:
     return RepeatedQuestion(tuple(problem.id for problem in group), golds, agree)
 
 
-def question_index(benchmarks: dict[str, list[Problem]]) -> Index:
+def question_index(benchmarks: dict[str, list[Problem]]) -> contamination.BenchmarkIndex:
     """Return the index of the questions of some benchmarks, by which the functions below look them up."""
-    return Index(benchmarks, windows=())
+    return contamination.BenchmarkIndex(benchmarks, windows=())
 
 
-def find_shared(index: Index) -> dict[tuple[str, str], list[tuple[str, str, bool]]]:
+def find_shared(index: contamination.BenchmarkIndex) -> dict[tuple[str, str], list[tuple[str, str, bool]]]:
     """Return the equal questions of each two benchmarks: both ids, and whether the golds agree."""
     by_id = {problem.id: problem for problems in index.benchmarks.values() for problem in problems}
     shared = defaultdict(list)
@@ -91,15 +91,15 @@ class TrainingOverlap:
     near: set[str] = field(default_factory=set)
 
 
-def find_in_training(index: Index, rows: Iterable[str]) -> dict[str, TrainingOverlap]:
+def find_in_training(index: contamination.BenchmarkIndex, rows: Iterable[str]) -> dict[str, TrainingOverlap]:
     """Return the overlap of each benchmark with a source whose questions are given, one a row."""
     row_counts = Counter(rows)
     overlaps = {name: TrainingOverlap(rows=row_counts.total()) for name in index.benchmarks}
     for row, count in row_counts.items():
-        places = index.find(Problem("", row, ""), (EQUAL, NEAR))
+        places = index.find(Problem("", row, ""), (contamination.EQUAL, contamination.NEAR))
         equal: dict[str, set[str]] = defaultdict(set)
         near: dict[str, set[str]] = defaultdict(set)
-        for ids, rule in ((equal, EQUAL), (near, NEAR)):
+        for ids, rule in ((equal, contamination.EQUAL), (near, contamination.NEAR)):
             for name, problem_id in map(index.places.__getitem__, places[rule]):
                 ids[name].add(problem_id)
         for name in near:  # which has the equal ones too

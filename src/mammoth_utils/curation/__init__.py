@@ -1,10 +1,23 @@
-"""From thirteen sources to MathInstruct: load, ask a teacher, execute and keep, deduplicate, decontaminate, mix."""
+"""Curation: from thirteen sources to MathInstruct. Load, ask a teacher, execute, filter, decontaminate, mix."""
 
-from mammoth_utils.curation.description import Curation, describe
-from mammoth_utils.curation.pipeline import curate
-from mammoth_utils.curation.sources.registry import SOURCES, Source
-from mammoth_utils.curation.teacher.teacher import Teacher, TeacherError
-
-__all__ = ["SOURCES", "Curation", "Source", "Teacher", "TeacherError", "curate", "describe"]
+import lazy_loader
 
 VERSION = 1  # of which rows are kept, and in which form
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submodules=["contamination", "filters", "rebuild_record", "tables"],
+    submod_attrs={
+        "at_scale.sharded_curation": ["curate_in_shards"],
+        "at_scale.shards": ["Settings"],
+        "benchmark_questions": ["load_questions"],
+        "description": ["Curation", "describe"],
+        "export": ["Export", "export_mixture"],
+        "mathinstruct_rows": ["format_row"],
+        "mixtures": ["read_mixture"],
+        "pipeline": ["curate", "ensure_dataset"],
+        "sources.release": ["PROGRAM_TRIGGERS", "RELEASE_ROWS", "RELEASE_SOURCES", "parse_release", "stream_release"],
+        "teacher.prompt_files": ["prompt_for"],
+        "teacher_stage": ["description_after_dry_run", "plan_teacher_requests"],
+    },
+)

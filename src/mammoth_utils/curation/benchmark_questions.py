@@ -1,4 +1,4 @@
-"""What the benchmarks ask: the questions that training rows are compared with, under the evaluation's ids."""
+"""Questions of the benchmarks, under the evaluation's ids, with which training rows are compared."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ NAMES = tuple(paper for paper, _, _ in _FILES.values())
 _LETTER = re.compile(r"^[A-J]\)")  # AQuA writes its options as "A)21"
 
 
-def questions(world: str) -> dict[str, list[Problem]]:
-    """The test questions of the nine benchmarks by the paper's name; a real one whose file is not there is left out.
+def load_questions(world: str) -> dict[str, list[Problem]]:
+    """Return the test questions of the nine benchmarks by the paper's name; one whose file is missing is left out.
 
     Args:
         world: ``"miniature"`` or ``"real"``.
@@ -41,12 +41,12 @@ def questions(world: str) -> dict[str, list[Problem]]:
         return {name: list(benchmarks.load(name, "test")) for name in benchmarks.BENCHMARKS}
     if world != "real":
         raise ValueError(f"unknown world {world!r}; known: miniature, real")
-    files = {name: file for name, file in files_of(paths.data()).items() if file.is_file()}
+    files = {name: file for name, file in benchmark_files(paths.data()).items() if file.is_file()}
     return {_FILES[name][0]: list(_read(name, file)) for name, file in files.items()}
 
 
-def absent(worlds: Iterable[str], needed: bool = False) -> list[str]:
-    """The benchmarks' files, below the data folder, that are not there; the miniature's benchmarks need none.
+def missing_files(worlds: Iterable[str], needed: bool = False) -> list[str]:
+    """Return the benchmarks' files, below the data folder, that are missing; the miniature's benchmarks need none.
 
     Args:
         worlds: Whose benchmarks rows are compared with.
@@ -58,7 +58,7 @@ def absent(worlds: Iterable[str], needed: bool = False) -> list[str]:
     if "real" not in worlds:
         return []
     folder = paths.data()
-    there = {name for name, file in files_of(folder).items() if file.is_file()}
+    there = {name for name, file in benchmark_files(folder).items() if file.is_file()}
     missing = [f"eval/{file}.jsonl" for name, (_, file, _) in _FILES.items() if name not in there]
     if needed and not there:
         raise FileNotFoundError(
@@ -69,8 +69,8 @@ def absent(worlds: Iterable[str], needed: bool = False) -> list[str]:
     return missing
 
 
-def files_of(folder: Path | None) -> dict[str, Path]:
-    """The files of the nine benchmarks by our names, there or not; none without a data folder."""
+def benchmark_files(folder: Path | None) -> dict[str, Path]:
+    """Return the files of the nine benchmarks by our names, there or not; none without a data folder."""
     return {name: folder / "eval" / f"{file}.jsonl" for name, (_, file, _) in _FILES.items()} if folder else {}
 
 

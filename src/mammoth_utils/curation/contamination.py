@@ -1,7 +1,7 @@
-"""Which training questions stand in a benchmark: word for word, nearly, or by shared runs of words.
+"""Training questions that stand in a benchmark: word for word, nearly, or by shared runs of words.
 
 Everything is compared after one normalisation, which the audit of the benchmarks shares
-(``grading.overlaps.tokens``): Unicode's compatibility forms, lower case, commas inside numbers dropped, and then only
+(``grading.question_tokens``): Unicode's compatibility forms, lower case, commas inside numbers dropped, and then only
 words, numbers with their decimal point (``.5`` is ``0.5``), and signs (``+ - * / ^ = < > % ° √ ! |``; a dash is a
 minus). Letters and digits alone would make "tan 225°" equal "tan 22.5°" and "x - 3" equal "x + 3".
 
@@ -20,35 +20,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mammoth_utils.curation.benchmark_questions import NAMES, absent, questions
-from mammoth_utils.curation.clean_part import CLEAN, clean_counts, clean_ids
 from mammoth_utils.curation.filters import Dropped, Split
 from mammoth_utils.curation.near_duplicates import NearIndex
 from mammoth_utils.grading import question_stem, question_tokens
 from mammoth_utils.rationale import Problem, Rationale
-
-__all__ = [
-    "CLEAN",
-    "NAMES",
-    "WINDOWS",
-    "Index",
-    "Overlap",
-    "Touched",
-    "absent",
-    "clean_counts",
-    "clean_ids",
-    "questions",
-    "report",
-    "rules",
-    "without",
-]
+from mammoth_utils.records import Record
 
 WINDOWS = (8, 13)  # words in a row: open-r1 takes 8, the GPT-3 report 13
 EQUAL, NEAR = "equal", "near"
+KEEP_ALL = "none"  # in place of a rule: no row is thrown out
 
 
 def rules(windows: Sequence[int] = WINDOWS) -> tuple[str, ...]:
-    """The names of the rules, the strictest first.
+    """Return the names of the rules, the strictest first.
 
     Raises:
         ValueError: If a window is shorter than two words.
@@ -60,33 +44,33 @@ def rules(windows: Sequence[int] = WINDOWS) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Overlap:
-    """How much of one source stands in one benchmark.
+    """Rows of one source that stand in one benchmark.
 
     Attributes:
         source: Name of the source.
         benchmark: Name of the benchmark.
         rows: Rows of the source.
         questions: Questions of the benchmark.
-        found: For each rule, the source's rows and the benchmark's questions that it finds.
+        counts: For each rule, the source's rows and the benchmark's questions that it finds.
     """
 
     source: str
     benchmark: str
     rows: int
     questions: int
-    found: dict[str, tuple[int, int]]
+    counts: dict[str, tuple[int, int]]
 
     def as_dict(self) -> dict[str, Any]:
-        """The overlap as a record keeps it: two columns for each rule, ``equal_rows`` and ``equal_questions``."""
-        plain = {key: value for key, value in vars(self).items() if key != "found"}
-        for rule, counts in self.found.items():
-            plain |= {f"{rule}_rows": counts[0], f"{rule}_questions": counts[1]}
+        """Return the overlap as a record keeps it, with ``equal_rows`` and ``equal_questions`` and so on."""
+        plain = {key: value for key, value in vars(self).items() if key != "counts"}
+        for rule, (rows, questions) in self.counts.items():
+            plain |= {f"{rule}_rows": rows, f"{rule}_questions": questions}
         return plain
 
 
 @dataclass
-class Touched:
-    """What was found while rows went by.
+class OverlapCounts:
+    """Counts of rows that touch benchmark questions, by source.
 
     Attributes:
         rows: Rows by source.
@@ -99,8 +83,8 @@ class Touched:
     questions: dict[str, dict[str, dict[str, set[str]]]] = field(default_factory=dict)
 
 
-class Index:
-    """The questions of some benchmarks, ready to be looked up; a row costs the same however many rows there are.
+class BenchmarkIndex:
+    """Questions of some benchmarks, ready to be looked up; a row costs the same however many rows there are.
 
     Args:
         benchmarks: Problems by benchmark.
@@ -127,25 +111,25 @@ class Index:
                     for run in set(_runs(words, window)):
                         known[hash(run)] = (*known.get(hash(run), ()), place)
 
-    def find(self, problem: Problem, wanted: Sequence[str] = ()) -> dict[str, set[int]]:
-        """For each rule, the places of the benchmark questions that a training problem touches.
+    def find(self, problem: Problem, which: Sequence[str] = ()) -> dict[str, set[int]]:
+        """Return, for each rule, the places of the benchmark questions that a training problem touches.
 
         Args:
             problem: The training problem.
-            wanted: Rules to look at; none given takes all.
+            which: Rules to look at; none given takes all.
         """
-        words, wanted = question_tokens(question_stem(problem)), wanted or self.rules
+        words, which = question_tokens(question_stem(problem)), which or self.rules
         equal = set(self._equal.get(tuple(words), ()))
-        found = {EQUAL: equal} if EQUAL in wanted else {}
-        if NEAR in wanted:
-            found[NEAR] = equal | set(self._near.find(words))
+        places = {EQUAL: equal} if EQUAL in which else {}
+        if NEAR in which:
+            places[NEAR] = equal | set(self._near.find(words))
         for window in self.windows:
-            if (rule := f"ngram_{window}") in wanted:
-                found[rule] = equal | set(self._sharing(words, window))
-        return found
+            if (rule := f"ngram_{window}") in which:
+                places[rule] = equal | set(self._sharing(words, window))
+        return places
 
     def _sharing(self, words: Sequence[str], window: int) -> Iterator[int]:
-        """The places of the questions that share a run of so many words with a text."""
+        """Yield the places of the questions that share a run of so many words with a text."""
         known = self._runs[window]
         for run in _runs(words, window):
             for place in known.get(hash(run), ()):
@@ -153,28 +137,46 @@ class Index:
                     yield place
 
     def equals(self, question: str) -> list[tuple[str, str]]:
-        """Benchmark and problem id of every benchmark question that a question, normalised or not, equals."""
+        """Return benchmark and problem id of every benchmark question that a question equals."""
         return [self.places[place] for place in self._equal.get(tuple(question_tokens(question)), ())]
 
-    def see(self, row: Rationale, touched: Touched) -> dict[str, set[int]]:
-        """Count one row; what ``find`` says of it."""
-        found = self.find(row.problem)
-        self.count(row, found, touched)
-        return found
+    def count_row(self, row: Rationale, touched: OverlapCounts) -> dict[str, set[int]]:
+        """Count what one row touches, and return it as ``find`` does."""
+        by_rule = self.find(row.problem)
+        self._count(row, by_rule, touched)
+        return by_rule
 
-    def count(self, row: Rationale, found: dict[str, set[int]], touched: Touched) -> None:
-        """Count one row of which it is known what it touches."""
+    def _count(self, row: Rationale, by_rule: dict[str, set[int]], touched: OverlapCounts) -> None:
         touched.rows[row.source] += 1
-        for rule, places in found.items():
+        for rule, places in by_rule.items():
             for name in {self.places[place][0] for place in places}:
                 touched.hits[row.source, name, rule] += 1
             for place in places:
                 name, id = self.places[place]
                 touched.questions.setdefault(name, {}).setdefault(rule, {}).setdefault(id, set()).add(row.source)
 
-    def overlaps(self, touched: Touched) -> list[Overlap]:
-        """What each source shares with each benchmark."""
-        made = []
+    def decontaminate(self, rows: Iterable[Rationale], rule: str, before: OverlapCounts, after: OverlapCounts) -> Split:
+        """Throw out the rows that touch a benchmark under a rule, and count what they touch.
+
+        Args:
+            rows: Rows of any source.
+            rule: One of ``rules``; ``KEEP_ALL`` throws none out.
+            before: Where every row is counted.
+            after: Where the kept rows are counted.
+        """
+        kept, dropped = [], []
+        for row in rows:
+            by_rule = self.count_row(row, before)
+            if rule != KEEP_ALL and by_rule[rule]:
+                dropped.append(dropped_row(row, self, by_rule[rule], rule))
+            else:
+                self._count(row, by_rule, after)
+                kept.append(row)
+        return kept, dropped
+
+    def overlaps(self, touched: OverlapCounts) -> list[Overlap]:
+        """Return what each source shares with each benchmark."""
+        overlaps = []
         for source, rows in touched.rows.items():
             for name, problems in self.benchmarks.items():
                 by_rule = touched.questions.get(name, {})
@@ -185,43 +187,48 @@ class Index:
                     )
                     for rule in self.rules
                 }
-                made.append(Overlap(source, name, rows, len(problems), counts))
-        return made
+                overlaps.append(Overlap(source, name, rows, len(problems), counts))
+        return overlaps
 
-    def clean(self, touched: Touched, clean: bool = True) -> dict[str, Any]:
-        """Per benchmark and rule, the touched problems with the sources that touch them, and the clean ones' ids.
+    def clean(self, touched: OverlapCounts, clean: bool = True) -> dict[str, Any]:
+        """Return, per benchmark and rule, the touched problems with their sources, and the clean problems' ids.
 
         Args:
             touched: What the rows touch.
             clean: Whether the clean ids are listed too; they are all that are not touched.
         """
-        made: dict[str, Any] = {}
+        benchmarks: dict[str, Any] = {}
         for name, problems in self.benchmarks.items():
             ids = [problem.id for problem in problems]
             by_rule = {rule: touched.questions.get(name, {}).get(rule, {}) for rule in self.rules}
-            listed = {rule: {id: sorted(found[id]) for id in ids if id in found} for rule, found in by_rule.items()}
-            told: dict[str, Any] = {"name": name, "problems": len(ids), "touched": listed}
+            listed = {rule: {id: sorted(hits[id]) for id in ids if id in hits} for rule, hits in by_rule.items()}
+            entry: dict[str, Any] = {"name": name, "problems": len(ids), "touched": listed}
             if clean:
-                told["clean"] = {rule: [id for id in ids if id not in found] for rule, found in by_rule.items()}
-            made[ids[0].split("/", 1)[0] if ids else name] = told
-        return made
+                entry["clean"] = {rule: [id for id in ids if id not in hits] for rule, hits in by_rule.items()}
+            benchmarks[ids[0].split("/", 1)[0] if ids else name] = entry
+        return benchmarks
+
+    def clean_record(self, world: str, sources: Sequence[str], before: OverlapCounts, after: OverlapCounts) -> Record:
+        """Return the content of ``clean.json``: which problems the rows of a curation touch, and which stay clean."""
+        return {"world": world, "rules": list(self.rules), "sources": list(sources), "benchmarks": self.clean(after),
+                "benchmarks_before": self.clean(before, clean=False)}  # fmt: skip
 
 
 def _runs(words: Sequence[str], window: int) -> Iterator[tuple[str, ...]]:
-    """The runs of ``window`` words; a shorter text has none, and is left to the comparison of whole questions."""
+    """Yield the runs of ``window`` words; a shorter text has none, and is left to the comparison of whole questions."""
     return (tuple(words[start : start + window]) for start in range(len(words) - window + 1))
 
 
-def report(rows: Iterable[Rationale], index: Index) -> list[Overlap]:
-    """Overlap of every source with every benchmark."""
-    touched = Touched()
+def count_overlaps(rows: Iterable[Rationale], index: BenchmarkIndex) -> list[Overlap]:
+    """Return the overlap of every source with every benchmark."""
+    touched = OverlapCounts()
     for row in rows:
-        index.see(row, touched)
+        index.count_row(row, touched)
     return index.overlaps(touched)
 
 
-def without(rows: Iterable[Rationale], index: Index, rule: str = EQUAL) -> Split:
-    """Rows whose question touches no benchmark under a rule, and those thrown out.
+def drop_contaminated(rows: Iterable[Rationale], index: BenchmarkIndex, rule: str = EQUAL) -> Split:
+    """Throw out rows whose question touches a benchmark under a rule; nothing is counted.
 
     Raises:
         ValueError: If the index has no such rule, naming those it has.
@@ -230,22 +237,16 @@ def without(rows: Iterable[Rationale], index: Index, rule: str = EQUAL) -> Split
         raise ValueError(f"unknown rule {rule!r}; known: {', '.join(index.rules)}")
     kept, dropped = [], []
     for row in rows:
-        found = index.find(row.problem, (rule,))[rule]
-        if found:
-            dropped.append(thrown_out(row, index, found, rule))
+        if places := index.find(row.problem, (rule,))[rule]:
+            dropped.append(dropped_row(row, index, places, rule))
         else:
             kept.append(row)
     return kept, dropped
 
 
-def without_exact(rows: Iterable[Rationale], index: Index) -> Split:
-    """Rows whose question stands in no benchmark word for word, and those thrown out."""
-    return without(rows, index, EQUAL)
-
-
-def thrown_out(row: Rationale, index: Index, places: Iterable[int], rule: str) -> Dropped:
-    """A row that touches a benchmark, with the benchmarks and the first problem that it touches."""
-    found = [index.places[place] for place in sorted(places)]
-    named = ", ".join(dict.fromkeys(name for name, _ in found))
+def dropped_row(row: Rationale, index: BenchmarkIndex, places: Iterable[int], rule: str) -> Dropped:
+    """Return a row that touches a benchmark as dropped, with the benchmarks and the first problem that it touches."""
+    problems = [index.places[place] for place in sorted(places)]
+    names = ", ".join(dict.fromkeys(name for name, _ in problems))
     reason = "stands in a benchmark" if rule == EQUAL else f"touches a benchmark ({rule})"
-    return Dropped(row, "contamination", reason, f"{named}: {found[0][1]}")
+    return Dropped(row, "contamination", reason, f"{names}: {problems[0][1]}")

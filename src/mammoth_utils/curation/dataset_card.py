@@ -3,26 +3,56 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 from mammoth_utils.curation import mixtures
-from mammoth_utils.curation.sources.registry import MINI, SOURCES, paper_name
+from mammoth_utils.curation.mathinstruct_rows import TEACHER
+from mammoth_utils.curation.sources.registry import SOURCES, paper_name
 from mammoth_utils.curation.sources.release import KEYS
 from mammoth_utils.licences import OURS, TERMS, of_read, of_rows
+from mammoth_utils.records import Record
+from mammoth_utils.vocabulary import MINI
 
-if TYPE_CHECKING:
-    from mammoth_utils.curation.export import Counts
+
+@dataclass
+class MixtureCounts:
+    """Counts of a mixture's rows, made as they go by.
+
+    Attributes:
+        rows: Rows.
+        bytes: Bytes of the three keys' texts.
+        sources: Rows of each source.
+        kinds: Rows of each kind.
+        authors: Rows by who wrote the rationale.
+    """
+
+    rows: int = 0
+    bytes: int = 0
+    sources: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    authors: Counter[str] = field(default_factory=Counter)
+
+    def add(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Count rows."""
+        for row in rows:
+            self.rows += 1
+            self.bytes += sum(len(row[key].encode()) for key in KEYS)
+            self.sources[row["source"]] += 1
+            self.kinds[row["kind"]] += 1
+            self.authors[row["author"] or "not stated"] += 1
 
 
-def card(
-    counts: Counts,
+def dataset_card(
+    counts: MixtureCounts,
     mixture: str,
     files: dict[str, dict],
-    description: dict[str, Any],
+    description: Record,
     read: Mapping[str, Iterable[str]] | None = None,
 ) -> str:
-    """The data set card of a mixture.
+    """Return the data set card of a mixture, in Markdown.
 
     Args:
         counts: What it holds.
@@ -34,7 +64,7 @@ def card(
     read = read or {}
     mini = description["dataset"] == "miniature"
     title = f"{MINI if mini else ''}MathInstruct, mixture {mixture}"
-    told = {key: value for key, value in description.items() if key != "versions"}
+    parameters = {key: value for key, value in description.items() if key != "versions"}
     lines = [
         *_front(counts, title, mini, of_rows(counts.sources, read)),
         f"# {title}",
@@ -57,13 +87,13 @@ def card(
     lines += ["", "## Licences", "", *_inherited(counts, mini, of_rows(counts.sources, read))]
     lines += ["", "## Files", "", "| file | bytes | sha256 |", "|---|---|---|"]
     lines += [f"| {name} | {entry['bytes']:,} | `{entry['sha256']}` |" for name, entry in files.items()]
-    lines += ["", "## How it was made", "", "```json", json.dumps(told, indent=1, ensure_ascii=False), "```", ""]
+    lines += ["", "## How it was made", "", "```json", json.dumps(parameters, indent=1, ensure_ascii=False), "```", ""]
     return "\n".join(lines)
 
 
-def _front(counts: Counts, title: str, mini: bool, found: dict[str, int]) -> list[str]:
-    """The block that the hub reads: names, licences, size, and the columns and rows that a loader checks."""
-    tags = [TERMS[OURS].tag] if mini else list(dict.fromkeys(TERMS[name].tag for name in found))
+def _front(counts: MixtureCounts, title: str, mini: bool, by_licence: dict[str, int]) -> list[str]:
+    """Return the block that the hub reads: names, licences, size, and the columns and rows that a loader checks."""
+    tags = [TERMS[OURS].tag] if mini else list(dict.fromkeys(TERMS[name].tag for name in by_licence))
     return [
         "---",
         f"pretty_name: {title}",
@@ -80,24 +110,26 @@ def _front(counts: Counts, title: str, mini: bool, found: dict[str, int]) -> lis
     ]
 
 
-def _inherited(counts: Counts, mini: bool, found: dict[str, int]) -> list[str]:
-    """What binds who passes the mixture on, and who trains a model on it."""
+def _inherited(counts: MixtureCounts, mini: bool, by_licence: dict[str, int]) -> list[str]:
+    """Return the terms that bind whoever passes the mixture on or trains a model on it."""
     if mini:
         return [f"Generated text, under {OURS} as the code that makes it: none of the originals' licences binds these "
                 "rows or a model trained on them; they are listed for the names."]  # fmt: skip
-    listed = ", ".join(f"{name} ({count:,} rows)" for name, count in found.items())
+    listed = ", ".join(f"{name} ({count:,} rows)" for name, count in by_licence.items())
     lines = [f"The mixture, and a model trained on it, inherits: {listed}.", ""]
     lines += ["| licence | rows | to pass the rows on | to pass a model on |", "|---|---|---|---|"]
-    lines += [f"| {name} | {count:,} | {TERMS[name].rows} | {TERMS[name].model} |" for name, count in found.items()]
-    if forbidding := [name for name in found if "NC" in name]:
+    lines += [
+        f"| {name} | {count:,} | {TERMS[name].rows} | {TERMS[name].model} |" for name, count in by_licence.items()
+    ]
+    if forbidding := [name for name in by_licence if "NC" in name]:
         lines += ["", f"{', '.join(forbidding)} forbids commercial use, of the mixture as a whole too."]
-    if unstated := [name for name in found if TERMS[name].tag == "unknown"]:
-        rows = sum(found[name] for name in unstated)
+    if unstated := [name for name in by_licence if TERMS[name].tag == "unknown"]:
+        rows = sum(by_licence[name] for name in unstated)
         lines += ["", f"For {rows:,} rows no licence is stated: whoever passes them on does so without permission."]
-    vendors = {name: count for name, count in counts.authors.items() if name.startswith(("GPT", "teacher:"))}
+    vendors = {name: count for name, count in counts.authors.items() if name.startswith(("GPT", TEACHER))}
     if vendors:
-        told = ", ".join(f"{name} ({count:,} rows)" for name, count in vendors.items())
-        lines += ["", f"Rationales written by a model carry the terms of who served it besides: {told}."]
+        listed = ", ".join(f"{name} ({count:,} rows)" for name, count in vendors.items())
+        lines += ["", f"Rationales written by a model carry the terms of who served it besides: {listed}."]
     return [*lines, "", "This is a list of what the sources say, not legal advice."]
 
 
@@ -108,7 +140,7 @@ def _place(name: str) -> tuple[int, str]:
 
 
 def size_category(rows: int) -> str:
-    """The hub's tag for a number of rows."""
+    """Return the hub's tag for a number of rows."""
     for limit, tag in ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")):
         if rows < limit:
             return tag

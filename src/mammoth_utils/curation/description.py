@@ -1,4 +1,4 @@
-"""What a curation makes: its parameters, resolved and checked."""
+"""Description of a curation: its parameters, resolved and checked."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import math
 import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from mammoth_utils import paths, records
 from mammoth_utils.curation import contamination, filters
-from mammoth_utils.curation.sources import registry as table_one
+from mammoth_utils.curation.sources import registry
 from mammoth_utils.curation.teacher import prompt_files
 from mammoth_utils.curation.teacher.teacher import Teacher
+from mammoth_utils.records import Record
 
 MINIATURE = "miniature"
 PAPER_TIMEOUT_S = 5.0
-NOTHING = "none"
 # What a teacher is paid, and how fast and by which way it is asked, decide no row: a run that was stopped by one of
 # these goes on with another.
 TERMS = ("budget_usd", "price", "batch", "requests_per_minute", "tokens_per_minute", "teacher_timeout_s")
@@ -24,7 +23,7 @@ TERMS = ("budget_usd", "price", "batch", "requests_per_minute", "tokens_per_minu
 
 @dataclass(frozen=True)
 class Curation:
-    """What a curation makes, resolved; see ``describe``.
+    """A curation with everything resolved; see ``describe``.
 
     Attributes:
         dataset: ``"miniature"``, ``"release"`` or ``"rebuild"``.
@@ -74,19 +73,19 @@ class Curation:
 
     @property
     def world(self) -> str:
-        """``"miniature"`` or ``"real"``."""
+        """Return ``"miniature"`` or ``"real"``."""
         return MINIATURE if self.dataset == MINIATURE else "real"
 
     @property
     def folder(self) -> Path:
-        """Where the run is kept."""
+        """Return where the run is kept."""
         return paths.run_dir("curate", self.name)
 
-    def asked_at(self, base_url: str, model: str, concurrency: int = Teacher.concurrency) -> Teacher:
-        """The teacher behind an endpoint, with this curation's settings.
+    def teacher_at(self, base_url: str, model: str, concurrency: int = Teacher.concurrency) -> Teacher:
+        """Return the teacher behind an endpoint, with this curation's settings.
 
         Raises:
-            ValueError: If a setting cannot be.
+            ValueError: If a setting is out of its range.
         """
         return Teacher(
             base_url, model, temperature=None if self.temperature < 0 else self.temperature,
@@ -96,18 +95,18 @@ class Curation:
         )  # fmt: skip
 
     def without_teacher(self) -> Curation:
-        """The same with nobody asked, for a dry run: sources that a teacher writes are then missing."""
+        """Return the same without a teacher, for a dry run: sources that a teacher writes are then missing."""
         if self.teacher == MINIATURE:
             return self
         return replace(self, teacher=MINIATURE, teacher_model="", name=f"{self.name}-dry")
 
-    def as_dict(self) -> dict[str, Any]:
-        """The description as a record holds it."""
+    def as_dict(self) -> Record:
+        """Return the description as a record holds it."""
         lists = {"sources": list(self.sources), "windows": list(self.windows)}
         return {"page": "curate", **asdict(self), **lists}
 
-    def identity(self) -> dict[str, Any]:
-        """What tells one run from another, as ``run.json`` holds it: all but ``TERMS``."""
+    def identity(self) -> Record:
+        """Return what tells one run from another, as ``run.json`` holds it: all but ``TERMS``."""
         return {key: value for key, value in self.as_dict().items() if key not in TERMS}
 
 
@@ -133,13 +132,13 @@ def describe(
     timeout_s: float = PAPER_TIMEOUT_S,
     name: str = "",
 ) -> Curation:
-    """A curation with everything resolved and checked; nothing heavy is loaded.
+    """Return a curation with everything resolved and checked; nothing heavy is loaded.
 
     ``dataset="auto"`` is the miniature. The name follows from what is not the default: ``rebuild`` takes every
     source, ``rebuild-gsm8k-cot-mathqa-pot`` two of them.
 
     Args:
-        dataset: One of ``sources.DATASETS``.
+        dataset: One of ``registry.DATASETS``.
         sources: ``"all"``, or names of Table 1 with commas between them.
         teacher: ``"miniature"``, or a base URL.
         teacher_model: The model's name there.
@@ -161,12 +160,12 @@ def describe(
         name: The folder; empty for the one that follows.
 
     Raises:
-        ValueError: If a value is unknown or cannot be, naming the choices.
+        ValueError: If a value is unknown or out of its range, naming the choices.
     """
-    if dataset not in table_one.DATASETS:
-        raise ValueError(f"unknown data set {dataset!r}; known: {', '.join(table_one.DATASETS)}")
+    if dataset not in registry.DATASETS:
+        raise ValueError(f"unknown data set {dataset!r}; known: {', '.join(registry.DATASETS)}")
     dataset = MINIATURE if dataset == "auto" else dataset
-    chosen = table_one.select(sources)
+    chosen = registry.select(sources)
     if limit < 0:
         raise ValueError(f"expected a limit of at least 0 rows a source (0 takes all), got {limit}")
     if not (math.isfinite(timeout_s) and timeout_s > 0):
@@ -174,7 +173,7 @@ def describe(
     if agreement not in filters.AGREEMENT:
         raise ValueError(f"unknown agreement {agreement!r}; known: {', '.join(filters.AGREEMENT)}")
     runs_of_words = _windows(windows)
-    choices = (*contamination.rules(runs_of_words), NOTHING)
+    choices = (*contamination.rules(runs_of_words), contamination.KEEP_ALL)
     if decontaminate not in choices:
         raise ValueError(f"unknown rule {decontaminate!r} for decontaminate; known: {', '.join(choices)}")
     if teacher == MINIATURE:
@@ -189,7 +188,7 @@ def describe(
         teacher_model = miniature_teacher.model_name() if dataset == MINIATURE else ""
     if not name:
         parts = [dataset]
-        parts += [] if len(chosen) == len(table_one.SOURCES) else [_slug(each) for each in chosen]
+        parts += [] if len(chosen) == len(registry.SOURCES) else [_slug(each) for each in chosen]
         parts += [] if teacher == MINIATURE else [_slug(teacher_model)]
         parts += [f"x{samples}"] if samples > 1 else []
         parts += [f"max{max_tokens}"] if max_tokens != Teacher.max_tokens else []
@@ -199,20 +198,20 @@ def describe(
         name = "-".join(parts)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name):
         raise ValueError(f"expected a name of letters, digits and . _ + -, got {name!r}")
-    made = Curation(
+    description = Curation(
         dataset, chosen, teacher, teacher_model, float(budget_usd), price, samples, float(temperature), max_tokens,
         batch, requests_per_minute, tokens_per_minute, float(teacher_timeout_s), seed, limit, agreement,
         runs_of_words, decontaminate, float(timeout_s), name, versions(dataset),
     )  # fmt: skip
     if teacher == MINIATURE:  # it is served once it is needed; what it is given must be possible all the same
-        made.asked_at("http://localhost", MINIATURE)
+        description.teacher_at("http://localhost", MINIATURE)
     else:
-        made.asked_at(teacher, teacher_model)
-    return made
+        description.teacher_at(teacher, teacher_model)
+    return description
 
 
 def _windows(text: str) -> tuple[int, ...]:
-    """The lengths that a parameter names, each once, the shortest first.
+    """Return the lengths that a parameter names, each once, the shortest first.
 
     Raises:
         ValueError: If it is no list of whole numbers.

@@ -1,6 +1,6 @@
-"""A mixture as a data set that others can load: Alpaca-style JSON, Parquet and a card.
+"""Export a mixture as a data set that others can load: Alpaca-style JSON, Parquet and a card.
 
-``python -m mammoth_utils.curation.export release hybrid OUT`` writes one; ``mammoth_utils.curation.sources.hub`` publishes it.
+``python -m mammoth_utils.curation.export release hybrid OUT`` writes one; ``curation.publish`` uploads it.
 """
 
 from __future__ import annotations
@@ -8,61 +8,35 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from mammoth_utils import records
-from mammoth_utils.curation import mixtures
-from mammoth_utils.curation.dataset_card import card
+from mammoth_utils.curation.dataset_card import MixtureCounts, dataset_card
+from mammoth_utils.curation.mixtures import stream_mixture
+from mammoth_utils.curation.pipeline import ensure_dataset
 from mammoth_utils.curation.sources.release import KEYS
 from mammoth_utils.scales import MIXTURES
 
 ROW_GROUP = 10_000
 
 
-@dataclass
-class Counts:
-    """What a mixture holds, counted as its rows go by.
+@dataclass(frozen=True)
+class Export:
+    """An exported mixture: its name, the seed of its order, its rows, and size and SHA-256 of each file."""
 
-    Attributes:
-        rows: Rows.
-        bytes: Bytes of the three keys' texts.
-        sources: Rows of each source.
-        kinds: Rows of each kind.
-        authors: Rows by who wrote the rationale.
-    """
-
-    rows: int = 0
-    bytes: int = 0
-    sources: Counter[str] = field(default_factory=Counter)
-    kinds: Counter[str] = field(default_factory=Counter)
-    authors: Counter[str] = field(default_factory=Counter)
-
-    def see(self, row: dict[str, Any]) -> None:
-        """Count one row."""
-        self.rows += 1
-        self.bytes += sum(len(row[key].encode()) for key in KEYS)
-        self.sources[row["source"]] += 1
-        self.kinds[row["kind"]] += 1
-        self.authors[row["author"] or "not stated"] += 1
-
-    @classmethod
-    def of(cls, rows: Iterable[dict[str, Any]]) -> Counts:
-        """The counts of some rows."""
-        counts = cls()
-        for row in rows:
-            counts.see(row)
-        return counts
+    mixture: str
+    seed: int
+    rows: int
+    files: dict[str, dict[str, Any]]
 
 
-def export(folder: Path, out: Path, mixture: str = "hybrid", seed: int = 42) -> dict[str, Any]:
-    """Write a mixture to a folder that ``datasets.load_dataset`` reads, with its card; what was written.
+def export_mixture(folder: Path, out: Path, mixture: str = "hybrid", seed: int = 42) -> Export:
+    """Write a mixture, with its card, to a folder that ``datasets.load_dataset`` reads.
 
     ``train.json`` is one array of MathInstruct's three keys, ``data/train.parquet`` the same rows, ``README.md`` the
     card, which points ``datasets`` at the Parquet file. Rows go by one at a time; each file appears when it is whole.
@@ -77,42 +51,30 @@ def export(folder: Path, out: Path, mixture: str = "hybrid", seed: int = 42) -> 
         FileNotFoundError: If the folder holds no finished curation.
         ValueError: If the mixture is unknown, or holds no row.
     """
-    out, counts = Path(out), Counts()
-    rows = mixtures.stream(folder, mixture, seed)
+    out, counts = Path(out), MixtureCounts()
+    rows = stream_mixture(folder, mixture, seed)
     (out / "data").mkdir(parents=True, exist_ok=True)
     places = {name: out / name for name in ("train.json", "data/train.parquet")}
     with contextlib.ExitStack() as stack:
         writers = [stack.enter_context(_json(places["train.json"])),
                    stack.enter_context(_parquet(places["data/train.parquet"]))]  # fmt: skip
         while batch := list(islice(rows, ROW_GROUP)):
-            for row in batch:
-                counts.see(row)
+            counts.add(batch)
             plain = [{key: row[key] for key in KEYS} for row in batch]
             for write in writers:
                 write(plain)
     files = {name: {"sha256": records.sha256(path), "bytes": path.stat().st_size} for name, path in places.items()}
     description = records.read_json(Path(folder) / "run.json")
     sources = records.read_json(Path(folder) / "record.json").get("sources", [])
-    read = {one["name"]: list(one["files"]) for one in sources}
-    records.write_text(out / "README.md", card(counts, mixture, files, description, read))
-    return {"mixture": mixture, "seed": seed, "rows": counts.rows, "files": files}
-
-
-@contextlib.contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """A place beside a file, which takes the file's name if the block ends well."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    read = {source["name"]: list(source["files"]) for source in sources}
+    records.write_text(out / "README.md", dataset_card(counts, mixture, files, description, read))
+    return Export(mixture, seed, counts.rows, files)
 
 
 @contextlib.contextmanager
 def _json(path: Path) -> Iterator[Any]:
-    """A writer of rows as one JSON array, a row a line."""
-    with _whole(path) as part, open(part, "w", encoding="utf8", newline="\n") as file:
+    """Yield a writer of rows as one JSON array, a row a line."""
+    with records.writing(path) as file:
         opened = False
 
         def write(rows: list[dict[str, str]]) -> None:
@@ -127,17 +89,20 @@ def _json(path: Path) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _parquet(path: Path) -> Iterator[Any]:
-    """A writer of rows as Parquet, a row group a call."""
+    """Yield a writer of rows as Parquet, a row group a call."""
     import pyarrow
     import pyarrow.parquet
 
     schema = pyarrow.schema([(key, pyarrow.string()) for key in KEYS])
-    with _whole(path) as part, pyarrow.parquet.ParquetWriter(part, schema, compression="zstd") as writer:
+    with (
+        records.writing(path) as file,
+        pyarrow.parquet.ParquetWriter(file.buffer, schema, compression="zstd") as writer,
+    ):
         yield lambda rows: writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Export a mixture of a curated data set; 0 if that went well."""
+    """Export a mixture of a curated data set; return 0 if that went well."""
     parser = argparse.ArgumentParser(description="Write a mixture as JSON, Parquet and a card.")
     parser.add_argument("dataset", help="a curated data set: miniature, release, rebuild or a run's name")
     parser.add_argument("mixture", choices=MIXTURES, metavar="mixture", help=", ".join(MIXTURES))
@@ -145,15 +110,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=42, help="orders the rows")
     chosen = parser.parse_args(arguments)
     try:
-        told = export(mixtures.ensure(chosen.dataset), chosen.out, chosen.mixture, chosen.seed)
+        export = export_mixture(ensure_dataset(chosen.dataset), chosen.out, chosen.mixture, chosen.seed)
     except (FileNotFoundError, ValueError) as error:
         print(f"not exported: {error}", file=sys.stderr)
         return 1
-    for name, entry in told["files"].items():
+    for name, entry in export.files.items():
         print(f"{chosen.out / name}: {entry['bytes']:,} bytes, sha256 {entry['sha256']}")
-    print(
-        f"{told['rows']:,} rows; publish them with: python -m mammoth_utils.curation.sources.hub {chosen.out} OWNER/NAME"
-    )
+    print(f"{export.rows:,} rows; publish them with: python -m mammoth_utils.curation.publish {chosen.out} OWNER/NAME")
     return 0
 
 

@@ -1,34 +1,22 @@
-"""What is thrown out on the way to MathInstruct, each row with its stage and reason."""
+"""Filters on the way to MathInstruct; each row that is thrown out has its stage and reason."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mammoth_utils.curation.near_duplicates import DIRECT, SHINGLE, SIMILARITY, NearIndex, jaccard, shingles
+from mammoth_utils.curation import mathinstruct_rows
+from mammoth_utils.curation.near_duplicates import NearIndex
 from mammoth_utils.curation.sources import registry
-from mammoth_utils.grading import question_tokens
+from mammoth_utils.grading import SIMILARITY, answer_from_execution, grade, question_tokens, read_answer
 from mammoth_utils.rationale import Rationale
 
-__all__ = ["AGREEMENT", "DIRECT", "SHINGLE", "SIMILARITY", "STAGES", "Dropped", "NearIndex", "Split", "agreeing",
-           "duplicates", "executed", "jaccard", "malformed", "near_duplicates", "normalised", "shingles",
-           "question_tokens"]  # fmt: skip
-
 MAX_CHARACTERS = 8_000  # instruction and output together: about the 2,048 tokens that training keeps
-STAGES = (
-    "teacher",
-    "malformed",
-    "length",
-    "execution",
-    "gold",
-    "agreement",
-    "duplicate",
-    "near-duplicate",
-    "contamination",
-)
-
+STAGES = ("teacher", "malformed", "length", "execution", "gold", "agreement", "duplicate", "near-duplicate",
+          "contamination")  # fmt: skip
 AGREEMENT = ("validated", "all", "none")
+DISAGREE = {"incorrect": "another answer", "no_answer": "no answer in the prose"}
 
 
 @dataclass(frozen=True)
@@ -45,27 +33,34 @@ class Dropped:
             raise ValueError(f"unknown stage {self.stage!r}; known: {', '.join(STAGES)}")
 
     def as_row(self) -> dict[str, Any]:
-        """The row of ``dropped.jsonl``."""
-        return {**registry.as_row(self.rationale), "stage": self.stage, "reason": self.reason, "detail": self.detail}
+        """Return the row of ``dropped.jsonl``."""
+        return {
+            **mathinstruct_rows.format_row(self.rationale),
+            "stage": self.stage,
+            "reason": self.reason,
+            "detail": self.detail,
+        }
 
 
 Split = tuple[list[Rationale], list[Dropped]]
 
 
 def normalised(text: str) -> str:
-    """One string for texts that differ in case, spaces and punctuation only; signs, digits and dots are kept."""
+    """Return one string for texts that differ in case, spaces and punctuation only; signs, digits, dots are kept."""
     return " ".join(question_tokens(text))
 
 
-def malformed(rows: Iterable[Rationale], max_characters: int = MAX_CHARACTERS) -> Split:
-    """Rows that are no rationale, or too long for a training row.
+def drop_malformed(rows: Iterable[Rationale], max_characters: int = MAX_CHARACTERS) -> Split:
+    """Throw out rows that are no rationale, or too long for a training row.
 
-    What no file can hold (half of a surrogate pair) is written out as ``\\udc80`` in a row that is thrown out.
+    A lone surrogate, which no file can hold, is written as ``\\udc80`` in a row that is thrown out.
     """
     kept, dropped = [], []
     for row in rows:
-        if not registry.writable(row):
-            dropped.append(Dropped(registry.all_written_out(row), "malformed", "broken characters", "a lone surrogate"))
+        if not mathinstruct_rows.is_writable(row):
+            dropped.append(
+                Dropped(mathinstruct_rows.escape_row(row), "malformed", "broken characters", "a lone surrogate")
+            )
             continue
         if odd := row.history.get("no text"):
             dropped.append(Dropped(row, "malformed", "no text", odd))
@@ -84,15 +79,14 @@ def malformed(rows: Iterable[Rationale], max_characters: int = MAX_CHARACTERS) -
     return kept, dropped
 
 
-def executed(
+def drop_failed_programs(
     rows: Sequence[Rationale],
     timeout_s: float = 5.0,
     workers: int | None = None,
     isolation: str = "auto",
     memory_mb: int = 1024,
-    on_step: Callable[[int, int], None] | None = None,
 ) -> Split:
-    """Programs that run and whose output equals the gold, which is the paper's filter; prose passes untouched.
+    """Keep programs that run and whose output equals the gold, as the paper does; prose passes untouched.
 
     A program without a gold (the release, NumGLUE's copy) is kept if it runs and says something. The execution's
     status, output and verdict go into each row's history.
@@ -103,7 +97,6 @@ def executed(
         workers: Processes; None leaves it to the sandbox.
         isolation: As ``run_programs`` takes it.
         memory_mb: Memory a program may take.
-        on_step: Called with (executed, all).
     """
     from mammoth_utils.programs import run_programs
 
@@ -111,11 +104,7 @@ def executed(
     results = run_programs(
         [row.text for row in programs], timeout_s=timeout_s, memory_mb=memory_mb, workers=workers, isolation=isolation
     )
-    judged: dict[int, tuple[Rationale, str, str, str]] = {}
-    for number, (row, execution) in enumerate(zip(programs, results, strict=True), 1):
-        judged[id(row)] = _judge(row, execution)
-        if on_step:
-            on_step(number, len(programs))
+    judged = {id(row): _judge(row, execution) for row, execution in zip(programs, results, strict=True)}
     kept, dropped = [], []
     for row in rows:
         after, stage, reason, detail = judged.get(id(row), (row, "", "", ""))
@@ -127,9 +116,7 @@ def executed(
 
 
 def _judge(row: Rationale, execution: Any) -> tuple[Rationale, str, str, str]:
-    """The row with its history, and stage, reason and detail if it is thrown out."""
-    from mammoth_utils.grading import answer_from_execution, grade
-
+    """Return the row with its history, and stage, reason and detail if it is thrown out."""
     output = (execution.output or "").strip()
     row = row.with_history(status=execution.status, output=output[:200])
     if execution.status != "ok":
@@ -151,8 +138,8 @@ def _judge(row: Rationale, execution: Any) -> tuple[Rationale, str, str, str]:
     return row, "gold", reason, verdict.reason or ""
 
 
-def agreeing(rows: Iterable[Rationale], which: str = "validated") -> Split:
-    """Prose whose answer equals the gold; programs pass untouched, and so does prose without a gold.
+def drop_disagreeing_prose(rows: Iterable[Rationale], which: str = "validated") -> Split:
+    """Throw out prose whose answer is not the gold; programs pass untouched, and so does prose without a gold.
 
     Every row of prose with a gold gets a verdict in its history, whether it can be thrown out or not. ``by gold`` is
     the verdict of human prose whose last line was written from the gold, which therefore cannot disagree with it.
@@ -175,21 +162,16 @@ def agreeing(rows: Iterable[Rationale], which: str = "validated") -> Split:
         verdict, detail = _agreement(row)
         row = row.with_history(verdict=verdict)
         source = registry.SOURCES.get(registry.paper_name(row.source))
-        asked = which == "all" or (which == "validated" and source is not None and source.validated)
-        if asked and verdict in DISAGREE:
+        compared = which == "all" or (which == "validated" and source is not None and source.validated)
+        if compared and verdict in DISAGREE:
             dropped.append(Dropped(row, "agreement", DISAGREE[verdict], detail))
         else:
             kept.append(row)
     return kept, dropped
 
 
-DISAGREE = {"incorrect": "another answer", "no_answer": "no answer in the prose"}
-
-
 def _agreement(row: Rationale) -> tuple[str, str]:
-    """The verdict on prose and its particulars."""
-    from mammoth_utils.grading import grade, read_answer
-
+    """Return the verdict on prose and its particulars."""
     if not row.problem.gold:
         return "no gold", ""
     if row.history.get("answer_line") == "gold":
@@ -206,8 +188,8 @@ def _last_line(text: str | None) -> str:
     return lines[-1][:200] if lines else ""
 
 
-def duplicates(rows: Iterable[Rationale]) -> Split:
-    """Rows whose instruction, kind and text stood before, byte for byte; the first one stays."""
+def drop_duplicates(rows: Iterable[Rationale]) -> Split:
+    """Throw out rows whose instruction, kind and text stood before, byte for byte; the first one stays."""
     first: dict[str, Rationale] = {}
     kept, dropped = [], []
     for row in rows:
@@ -220,8 +202,8 @@ def duplicates(rows: Iterable[Rationale]) -> Split:
     return kept, dropped
 
 
-def near_duplicates(rows: Iterable[Rationale], similarity: float = SIMILARITY) -> Split:
-    """Rows that say almost the same as an earlier one about almost the same question; the first one stays.
+def drop_near_duplicates(rows: Iterable[Rationale], similarity: float = SIMILARITY) -> Split:
+    """Throw out rows that say almost the same as an earlier one about almost the same question.
 
     Two rows are near duplicates if they are of one kind, hold the same numbers in the same order, share at least
     ``similarity`` of their shingles, and ask in different words. A number is a problem's identity: a template
@@ -232,8 +214,8 @@ def near_duplicates(rows: Iterable[Rationale], similarity: float = SIMILARITY) -
     kept, dropped = [], []
     for row in rows:
         words = question_tokens(f"{row.problem.question}\n{row.text}")
-        asked = row.problem.instruction
-        earlier = next((other for other in index.find(words, row.kind) if other.problem.instruction != asked), None)
+        own = row.problem.instruction
+        earlier = next((other for other in index.find(words, row.kind) if other.problem.instruction != own), None)
         if earlier is not None:
             dropped.append(Dropped(row, "near-duplicate", "similar text", f"of {_name(earlier)}"))
         else:

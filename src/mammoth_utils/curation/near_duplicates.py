@@ -50,7 +50,7 @@ class NearIndex(Generic[Item]):
                 self._hashed[key].insert(number, _sketch(known))
 
     def find(self, words: Sequence[str], group: str = "") -> Iterator[Item]:
-        """The items that are near a text, in the order in which they were added."""
+        """Yield the items that are near a text, in the order in which they were added."""
         key = self._key(words, group)
         members = self._members.get(key)
         if not members:
@@ -62,7 +62,7 @@ class NearIndex(Generic[Item]):
                 yield members[number][0]
 
     def _cut(self, key: bytes) -> list[set]:
-        """The shingles of the texts under a key."""
+        """Return the shingles of the texts under a key."""
         cut = self._shingles.setdefault(key, [])
         cut += [shingles(text.split(" ")) for _, text in self._members[key][len(cut) :]]
         return cut
@@ -81,12 +81,12 @@ def _sketch(known: set) -> Any:
 
 
 def shingles(words: Sequence[str], size: int = SHINGLE) -> set[tuple[str, ...]]:
-    """The runs of ``size`` words of a text; a shorter text is one run."""
+    """Return the runs of ``size`` words of a text; a shorter text is one run."""
     if len(words) <= size:
         return {tuple(words)}
     return {tuple(words[start : start + size]) for start in range(len(words) - size + 1)}
 
 
 def jaccard(one: set, other: set) -> float:
-    """Shared share of two sets, from 0 to 1."""
+    """Return the Jaccard similarity of two sets, from 0 to 1."""
     return len(one & other) / len(one | other) if one or other else 1.0

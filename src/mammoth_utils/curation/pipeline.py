@@ -7,22 +7,25 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
 
-from mammoth_utils import records
-from mammoth_utils.curation import contamination, counts, filters, known_faults, mixtures
-from mammoth_utils.curation.description import MINIATURE, NOTHING, Curation
+from mammoth_utils import paths, records
+from mammoth_utils.curation import clean_subset, filter_errors, filters, mixtures, source_counts, teacher_stage
+from mammoth_utils.curation.benchmark_questions import benchmark_files, load_questions, missing_files
+from mammoth_utils.curation.contamination import KEEP_ALL, BenchmarkIndex, OverlapCounts, drop_contaminated
+from mammoth_utils.curation.description import MINIATURE, Curation, describe
 from mammoth_utils.curation.filters import Dropped
-from mammoth_utils.curation.sources import registry as table_one
-from mammoth_utils.curation.sources.registry import Loaded
-from mammoth_utils.curation.teacher import asking
-from mammoth_utils.curation.teacher.asking import Say, by_teacher
-from mammoth_utils.curation.teacher.ledger import Ledger
+from mammoth_utils.curation.mathinstruct_rows import format_row, is_by_teacher
+from mammoth_utils.curation.sources.loaders import load_sources
+from mammoth_utils.curation.sources.registry import LoadedSource
+from mammoth_utils.curation.teacher.cost_ledger import Ledger
+from mammoth_utils.curation.teacher_stage import Say
 from mammoth_utils.rationale import Rationale
+from mammoth_utils.records import Record
 
 
-def curate(description: Curation, workers: int = 0, say: Say | None = None) -> dict[str, Any]:
-    """The record of a curation, made or, where the same one finished before, read.
+def curate(description: Curation, workers: int = 0, say: Say | None = None) -> Record:
+    """Make a curation, or read the one that finished before; return its record.
 
     Leaves in ``description.folder``: ``mathinstruct.jsonl`` (kept rows), ``dropped.jsonl`` (with stage and reason),
     ``unfiltered.jsonl`` (the teacher's rows before execution), ``clean.json`` (which benchmark problems the rows leave
@@ -45,33 +48,69 @@ def curate(description: Curation, workers: int = 0, say: Say | None = None) -> d
     folder = description.folder
     folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder.parent / f".{description.name}.lock"):
-        _forget_older_code(description)
+        _remove_other_version(description)
         finished, say = records.open_run(folder, description.identity()), say or (lambda line: None)
-        if finished is not None and not asking.goes_on(finished, description, say):
+        if finished is not None and not teacher_stage.has_open_requests(finished, description, say):
             return finished
         return _run(description, workers, say)
 
 
-def load(description: Curation) -> list[Loaded]:
-    """What each source of a curation holds, before anything is asked or executed."""
+def ensure_dataset(dataset: str, say: Say = lambda line: None) -> Path:
+    """Return the folder of a curated data set; the miniature and the release are made if they are not there.
+
+    The release is the local copy in the data folder, or the hub's at the pinned commit with its content checked; to
+    curate it takes minutes. Where no benchmark's file is there, its rows are taken as they were published, as the
+    paper did, and the record says ``decontaminate`` ``none``: nothing is called clean that was not compared.
+
+    Args:
+        dataset: ``miniature``, ``release``, or the name of a folder below ``runs/curate``.
+        say: Called with a line at each stage while the release is curated.
+
+    Raises:
+        FileNotFoundError: If another data set is not there, naming the command that makes it, or the release is
+            neither here nor to be fetched.
+    """
+    dataset = MINIATURE if dataset == "auto" else dataset
+    folder, command = paths.run_dir("curate", dataset), mixtures.curate_command(dataset)
+    finished = (folder / "record.json").is_file()
+    # The miniature follows the version of the code that makes it; a real data set that stands is taken as it is.
+    if dataset != MINIATURE and finished:
+        return folder
+    if dataset not in (MINIATURE, "release"):
+        raise FileNotFoundError(f"expected the data set {dataset!r} in {folder}, found none; make it: {command}")
+    description = describe(dataset=dataset)
+    if dataset == "release":
+        if not any(file.is_file() for file in benchmark_files(paths.data()).values()):
+            description = describe(dataset=dataset, decontaminate=KEEP_ALL, name=dataset)
+            say("no benchmark's file is here: the release's rows are taken as published, none is compared with a "
+                "benchmark (decontaminate=none in the record). `make data` before this line fetches the files, "
+                "and rows that stand in a benchmark then go")  # fmt: skip
+        say(f"no data set in runs/curate/{dataset} yet: curating the release, which takes minutes when it is whole")
+    try:
+        curate(description, say=say if dataset == "release" else None)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}\nthen this line, or the one that asked, makes it: {command}") from error
+    return description.folder
+
+
+def load_described(description: Curation) -> list[LoadedSource]:
+    """Return what each source of a curation holds, before anything is asked or executed."""
     asks = description.dataset == MINIATURE or description.teacher != MINIATURE
-    return table_one.load(description.dataset, description.sources, description.limit, description.seed, asks)
+    return load_sources(description.dataset, description.sources, description.limit, description.seed, asks)
 
 
-def _forget_older_code(description: Curation) -> None:
-    """Let a run of the same description by older code be made again, instead of refusing it.
+def _remove_other_version(description: Curation) -> None:
+    """Let a run of the same description by another version of the code be made again.
 
-    The miniature's is overwritten, since all of it is generated; a real one is moved aside.
+    The miniature's is overwritten, since all of it is generated; a real one is moved aside. One that another teacher
+    wrote is left, so that it is refused with the lines that differ: to make it again may cost money.
     """
     file = description.folder / "run.json"
-    if not file.is_file():
+    if not file.is_file() or description.teacher != MINIATURE:
         return
-    there, wanted = records.read_json(file), {"schema": records.SCHEMA, **description.identity()}
-    differing = {re.split("[.:]", line, maxsplit=1)[0] for line in records.differences(there, wanted)}
-    by_code = differing <= {"versions", "teacher_model"} or set(there) != set(
-        wanted
-    )  # other keys: another version of it
-    if not differing or not by_code or description.teacher != MINIATURE:
+    there, now = records.read_json(file), {"schema": records.SCHEMA, **description.identity()}
+    differing = {re.split("[.:]", line, maxsplit=1)[0] for line in records.differences(there, now)}
+    if not differing or not (differing <= {"versions", "teacher_model"} or set(there) != set(now)):
         return
     if description.world == MINIATURE:
         (description.folder / "record.json").unlink(missing_ok=True)
@@ -99,12 +138,12 @@ class _Clock:
         return round(time.monotonic() - self.started, 2)
 
 
-def _run(description: Curation, workers: int, say: Say) -> dict[str, Any]:
+def _run(description: Curation, workers: int, say: Say) -> Record:
     clock = _Clock(say)
-    if absent := contamination.absent([description.world], description.decontaminate != NOTHING):
+    if absent := missing_files([description.world], description.decontaminate != KEEP_ALL):
         say(f"missing: {', '.join(absent)}: no row is compared with these benchmarks; `make data` fetches them")
     with clock.stage("load", f"loading {len(description.sources)} sources of {description.dataset}"):
-        loaded = load(description)
+        loaded = load_described(description)
     there = [entry for entry in loaded if not entry.missing]
     for entry in loaded:
         if entry.missing:
@@ -114,64 +153,48 @@ def _run(description: Curation, workers: int, say: Say) -> dict[str, Any]:
             "none of the sources is there:\n" + "\n".join(f"  {e.name}: {e.missing}" for e in loaded)
         )
     with clock.stage("teacher", "asking the teacher"):
-        rows, dropped, ledger = asking.asked(there, description, workers, say)
-    rows, candidates, out = _filtered(rows, description, workers, clock)
+        rows, dropped, ledger = teacher_stage.ask_for_rows(there, description, workers, say)
+    rows, candidates, out = _filter(rows, description, workers, clock)
     dropped += out
     with clock.stage("contamination", "comparing them with the benchmarks"):
-        index = contamination.Index(contamination.questions(description.world), description.windows)
-        before, after = contamination.Touched(), contamination.Touched()
-        for one in dropped:  # the report is about every row of a source, whatever threw it out
-            index.see(one.rationale, before)
-        rows, out = _decontaminated(rows, index, description.decontaminate, before, after)
+        index = BenchmarkIndex(load_questions(description.world), description.windows)
+        before, after = OverlapCounts(), OverlapCounts()
+        for drop in dropped:  # the report is about every row of a source, whatever threw it out
+            index.count_row(drop.rationale, before)
+        rows, out = index.decontaminate(rows, description.decontaminate, before, after)
         dropped += out
     return _write(description, loaded, rows, dropped, candidates, ledger, index, (before, after), clock)
 
 
-def _filtered(
+def _filter(
     rows: list[Rationale], description: Curation, workers: int, clock: _Clock
 ) -> tuple[list[Rationale], list[Rationale], list[Dropped]]:
-    """Rows that pass, the teacher's rows that came to the execution, and those thrown out."""
+    """Return rows that pass, the teacher's rows that came to the execution, and those thrown out."""
     with clock.stage("execution", f"executing {sum(row.kind == 'pot' for row in rows)} programs"):
-        rows, dropped = filters.malformed(rows)
-        candidates = [row for row in rows if by_teacher(row)]
-        rows, out = filters.executed(rows, description.timeout_s, workers or None)
+        rows, dropped = filters.drop_malformed(rows)
+        candidates = [row for row in rows if is_by_teacher(row.author)]
+        rows, out = filters.drop_failed_programs(rows, description.timeout_s, workers or None)
         dropped += out
     with clock.stage("agreement", "comparing prose with the gold"):
-        rows, out = filters.agreeing(rows, description.agreement)
+        rows, out = filters.drop_disagreeing_prose(rows, description.agreement)
         dropped += out
     with clock.stage("duplicates", f"comparing {len(rows)} rows with each other"):
-        for each in (filters.duplicates, filters.near_duplicates):
+        for each in (filters.drop_duplicates, filters.drop_near_duplicates):
             rows, out = each(rows)
             dropped += out
     return rows, candidates, dropped
 
 
-def _decontaminated(
-    rows: Sequence[Rationale], index: contamination.Index, rule: str, before: contamination.Touched,
-    after: contamination.Touched,
-) -> tuple[list[Rationale], list[Dropped]]:  # fmt: skip
-    """Rows that stay under a rule and those thrown out; what all touch is counted, and what the kept ones touch."""
-    kept, dropped = [], []
-    for row in rows:
-        found = index.see(row, before)
-        if rule != NOTHING and found[rule]:
-            dropped.append(contamination.thrown_out(row, index, found[rule], rule))
-        else:
-            index.count(row, found, after)
-            kept.append(row)
-    return kept, dropped
-
-
 def _unfiltered(
-    rows: Sequence[Rationale], candidates: Sequence[Rationale], dropped: Sequence[Dropped],
-    index: contamination.Index, rule: str,
+    rows: Sequence[Rationale], candidates: Sequence[Rationale], dropped: Sequence[Dropped], index: BenchmarkIndex,
+    rule: str,
 ) -> list[Rationale]:  # fmt: skip
-    """The teacher's rows as if none had been executed: those kept, and those that failed and pass the rest."""
-    refused = {_sample(one.rationale): one.rationale for one in dropped if one.stage in ("execution", "gold")}
-    failed, _ = filters.duplicates([refused[_sample(row)] for row in candidates if _sample(row) in refused])
-    if rule != NOTHING:
-        failed, _ = contamination.without(failed, index, rule)
-    return [row for row in rows if by_teacher(row)] + failed
+    """Return the teacher's rows as if none had been executed: those kept, and those that failed and pass the rest."""
+    refused = {_sample(drop.rationale): drop.rationale for drop in dropped if drop.stage in ("execution", "gold")}
+    failed, _ = filters.drop_duplicates([refused[_sample(row)] for row in candidates if _sample(row) in refused])
+    if rule != KEEP_ALL:
+        failed, _ = drop_contaminated(failed, index, rule)
+    return [row for row in rows if is_by_teacher(row.author)] + failed
 
 
 def _sample(row: Rationale) -> tuple[str, str, int]:
@@ -179,47 +202,46 @@ def _sample(row: Rationale) -> tuple[str, str, int]:
 
 
 def _write(
-    description: Curation, loaded: Sequence[Loaded], rows: list[Rationale], dropped: list[Dropped],
-    candidates: Sequence[Rationale], ledger: Ledger, index: contamination.Index,
-    touched: tuple[contamination.Touched, contamination.Touched], clock: _Clock,
-) -> dict[str, Any]:  # fmt: skip
-    """The files of a curation, its record last."""
-    folder, (before, after) = description.folder, touched
-    kept = [table_one.as_row(row) for row in rows]
-    unfiltered = [
-        table_one.as_row(row) for row in _unfiltered(rows, candidates, dropped, index, description.decontaminate)
-    ]
+    description: Curation, loaded: Sequence[LoadedSource], rows: list[Rationale], dropped: list[Dropped],
+    candidates: Sequence[Rationale], ledger: Ledger, index: BenchmarkIndex,
+    touched: tuple[OverlapCounts, OverlapCounts], clock: _Clock,
+) -> Record:  # fmt: skip
+    """Write the files of a curation, its record last; return the record."""
+    from mammoth_utils.programs import describe as describe_isolation
+
+    folder, isolation = description.folder, describe_isolation()
+    kept = list(map(format_row, rows))
+    unfiltered = list(map(format_row, _unfiltered(rows, candidates, dropped, index, description.decontaminate)))
     files = {
         mixtures.KEPT: kept,
         mixtures.UNFILTERED: unfiltered,
-        mixtures.DROPPED: [entry.as_row() for entry in dropped],
+        mixtures.DROPPED: [drop.as_row() for drop in dropped],
     }
     (folder / "record.json").unlink(missing_ok=True)  # of a run that goes on: it is not of the files to come
     for name, lines in files.items():
         records.write_jsonl(folder / name, lines)
     there = [entry.name for entry in loaded if not entry.missing]
-    clean = {"world": description.world, "rules": list(index.rules), "sources": there, "benchmarks": index.clean(after),
-             "benchmarks_before": index.clean(before, clean=False)}  # fmt: skip
-    records.write_json(folder / contamination.CLEAN, clean)
+    clean = index.clean_record(description.world, there, *touched)
+    records.write_json(folder / clean_subset.CLEAN, clean)
     own, lost = _by_source(rows, dropped)
     for name, entry in ledger.entries.items():
-        ledger.accept(name, sum(by_teacher(row) for row in own[entry["source"]]))
+        ledger.accept(name, sum(is_by_teacher(row.author) for row in own[entry["source"]]))
     record = {
         "page": "curate",
         "world": description.world,
         "name": description.name,
         "parameters": description.as_dict(),
-        "sources": [counts.source(entry, own[entry.name], lost[entry.name]) for entry in loaded],
-        "statuses": counts.statuses((*rows, *(entry.rationale for entry in dropped))),
+        "sources": [source_counts.count_source(entry, own[entry.name], lost[entry.name]) for entry in loaded],
+        "statuses": source_counts.count_statuses((*rows, *(drop.rationale for drop in dropped))),
         "ledger": ledger.as_dict(),
-        "truth": known_faults.compare(rows, dropped) if description.world == MINIATURE else None,
-        "contamination": [overlap.as_dict() for overlap in index.overlaps(before)],
+        "truth": filter_errors.count_filter_errors(rows, dropped) if description.world == MINIATURE else None,
+        "contamination": [overlap.as_dict() for overlap in index.overlaps(touched[0])],
         "rules": list(index.rules),
-        "benchmarks": {"compared": list(index.benchmarks), "missing": contamination.absent([description.world])},
-        "clean": contamination.clean_counts(clean),
-        "mixtures": mixtures.sizes(kept, unfiltered),
+        "benchmarks": {"compared": list(index.benchmarks), "missing": missing_files([description.world])},
+        "clean": clean_subset.clean_counts(clean),
+        "mixtures": mixtures.count_mixtures(kept, unfiltered),
         "files": {name: {"rows": len(lines), "sha256": records.sha256(folder / name)} for name, lines in files.items()},
-        "isolation": _isolation(),
+        "isolation": {"level": isolation.level, "full": isolation.full, "summary": isolation.summary},
         "environment": records.environment(),
         "stages": clock.seconds,
         "seconds": clock.all,
@@ -236,13 +258,6 @@ def _by_source(
     lost: dict[str, list[Dropped]] = defaultdict(list)
     for row in rows:
         own[row.source].append(row)
-    for one in dropped:
-        lost[one.rationale.source].append(one)
+    for drop in dropped:
+        lost[drop.rationale.source].append(drop)
     return own, lost
-
-
-def _isolation() -> dict[str, Any]:
-    from mammoth_utils.programs import describe
-
-    report = describe()
-    return {"level": report.level, "full": report.full, "summary": report.summary}

@@ -1,4 +1,4 @@
-"""The committed record of the rebuild: counts, ids and hashes of the real training files, and no question's text.
+"""Committed record of the rebuild: counts, ids and hashes of the real training files, and no question's text.
 
 Made again in a minute on one core, from the folder that ``make data`` fills or ``MAMMOTH_DATA_DIR`` names, by::
 
@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import paths, records
-from mammoth_utils.curation import benchmark_questions, contamination, mixtures
+from mammoth_utils.curation import clean_subset, mixtures
+from mammoth_utils.curation.benchmark_questions import benchmark_files, load_questions
 from mammoth_utils.curation.description import Curation, describe
-from mammoth_utils.curation.sources import registry as table_one
+from mammoth_utils.curation.pipeline import curate
+from mammoth_utils.curation.sources.loaders import load_sources
 from mammoth_utils.grading import question_stem, question_tokens
 from mammoth_utils.rationale import Problem
+from mammoth_utils.records import Record
 
 COMMITTED = Path("real") / "curate.json"
 # The sandbox is left out: what a program prints is Python's to say.
@@ -36,67 +39,69 @@ KNOWN = (
 )
 
 
-def distilled(made: dict[str, Any], description: Curation) -> dict[str, Any]:
-    """What is committed of a finished rebuild: its record without paths and texts, ids of what was dropped or touched.
+def distill_rebuild(record: Record, description: Curation) -> Record:
+    """Return what is committed of a finished rebuild: its record without texts, and ids of what was dropped or touched.
 
     Args:
-        made: The rebuild's record.
+        record: The rebuild's record.
         description: Of the rebuild, whose folder and sources are read.
     """
-    loaded = table_one.load(description.dataset, description.sources, description.limit, description.seed, False)
-    questions = benchmark_questions.questions(description.world)
+    loaded = load_sources(description.dataset, description.sources, description.limit, description.seed, False)
+    questions = load_questions(description.world)
     dropped: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for row in records.read_jsonl(description.folder / mixtures.DROPPED):
         dropped[row["source"]][f"{row['stage']}: {row['reason']}"].append(row["history"]["problem"])
-    clean = records.read_json(description.folder / contamination.CLEAN)
-    benchmarks = {name: file for name, file in benchmark_questions.files_of(paths.data()).items() if file.is_file()}
+    clean = records.read_json(description.folder / clean_subset.CLEAN)
+    benchmarks = {name: file for name, file in benchmark_files(paths.data()).items() if file.is_file()}
     files = {name: sha for entry in loaded for name, sha in entry.files.items()}
     files |= {f"eval/{file.name}": records.sha256(file) for file in benchmarks.values()}
-    parameters = {key: value for key, value in made["parameters"].items() if key not in ("versions", "teacher")}
+    parameters = {key: value for key, value in record["parameters"].items() if key not in ("versions", "teacher")}
     return {
         "schema": records.SCHEMA,
-        **{key: made[key] for key in ("page", "world", "name")},
+        **{key: record[key] for key in ("page", "world", "name")},
         "parameters": parameters,
         "inputs": {"versions": records.versions(*DECIDING), "files": dict(sorted(files.items()))},
-        "sources": made["sources"],
-        "statuses": made["statuses"],
-        "rules": made["rules"],
-        "contamination": [one for one in made["contamination"] if any(one[f"{rule}_rows"] for rule in made["rules"])],
+        "sources": record["sources"],
+        "statuses": record["statuses"],
+        "rules": record["rules"],
+        "contamination": [
+            line for line in record["contamination"] if any(line[f"{rule}_rows"] for rule in record["rules"])
+        ],
         "known": known_overlaps({entry.name: [row.problem for row in entry.rationales] for entry in loaded}, questions),
-        "touched": {name: _numbers(one["touched"]) for name, one in clean["benchmarks_before"].items()},
-        "problems": {name: one["problems"] for name, one in clean["benchmarks_before"].items()},
-        "clean": made["clean"],
+        "touched": {name: _numbers(entry["touched"]) for name, entry in clean["benchmarks_before"].items()},
+        "problems": {name: entry["problems"] for name, entry in clean["benchmarks_before"].items()},
+        "clean": record["clean"],
         "dropped": {source: dict(reasons) for source, reasons in dropped.items()},
-        "mixtures": made["mixtures"],
-        "isolation": made["isolation"]["level"],
-        "environment": made["environment"],
-        "stages": made["stages"],
-        "seconds": made["seconds"],
+        "mixtures": record["mixtures"],
+        "isolation": record["isolation"]["level"],
+        "environment": record["environment"],
+        "stages": record["stages"],
+        "seconds": record["seconds"],
     }
 
 
 def _numbers(touched: dict[str, dict[str, list[str]]]) -> dict[str, dict[str, list[int]]]:
-    """By rule and source, the numbers of the benchmark's problems that the source touches."""
-    found: dict[str, dict[str, list[int]]] = {}
+    """Return, by rule and source, the numbers of the benchmark's problems that the source touches."""
+    numbers: dict[str, dict[str, list[int]]] = {}
     for rule, by_id in touched.items():
         sources: dict[str, list[int]] = defaultdict(list)
         for id, names in by_id.items():
             for name in names:
                 sources[name].append(int(id.rsplit("/", 1)[1]))
-        found[rule] = dict(sources)
-    return found
+        numbers[rule] = dict(sources)
+    return numbers
 
 
 def known_overlaps(
     training: dict[str, Sequence[Problem]], benchmarks: dict[str, list[Problem]]
 ) -> list[dict[str, Any]]:
-    """The overlaps that were counted before, counted again three ways, and what tells the ways apart.
+    """Return the overlaps that were counted before, counted again three ways, and what tells the ways apart.
 
     Args:
         training: Problems by source.
         benchmarks: Problems by the paper's name.
     """
-    found = []
+    overlaps = []
     for source, benchmark, before, how in KNOWN:
         if not training.get(source) or not benchmarks.get(benchmark):
             continue
@@ -105,18 +110,18 @@ def known_overlaps(
         )
         plain = _pairs(training[source], benchmarks[benchmark], lambda one: letters_and_digits(question_stem(one)))
         bare = _pairs(training[source], benchmarks[benchmark], lambda one: letters_and_digits(one.question))
-        found.append({
+        overlaps.append({
             "source": source, "benchmark": benchmark, "before": before, "how": how, "ours": _counts(ours),
             "letters_and_digits": _counts(plain), "without_options": _counts(bare),
             "only_by_letters_and_digits": [[one.id, other.id, _differing(one, other)]
                                            for one, other in plain if (one, other) not in ours],
             "only_without_options": [[one.id, other.id] for one, other in bare if (one, other) not in plain],
         })  # fmt: skip
-    return found
+    return overlaps
 
 
 def letters_and_digits(text: str) -> str:
-    """The loose normalisation of earlier counts, under which signs and dots are lost."""
+    """Return a text under the loose normalisation of earlier counts, which loses signs and dots."""
     return re.sub(r"[^a-z0-9]", "", text.lower())
 
 
@@ -136,7 +141,7 @@ def _counts(pairs: Sequence[tuple[Problem, Problem]]) -> dict[str, int]:
 
 
 def _differing(one: Problem, other: Problem) -> str:
-    """The words, numbers and signs in which two questions differ: ``- | +``."""
+    """Return the words, numbers and signs in which two questions differ: ``- | +``."""
     first, second = question_tokens(question_stem(one)), question_tokens(question_stem(other))
     parts = [f"{' '.join(first[a:b])} | {' '.join(second[c:d])}"
              for kind, a, b, c, d in difflib.SequenceMatcher(None, first, second, False).get_opcodes()
@@ -145,9 +150,7 @@ def _differing(one: Problem, other: Problem) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Rebuild from the real files and write what is committed of it."""
-    from mammoth_utils.curation.pipeline import curate
-
+    """Rebuild from the real files and write what is committed of it; return 0."""
     parser = argparse.ArgumentParser(
         prog="python -m mammoth_utils.curation.rebuild_record", description="Rebuild from the real files into a record."
     )
@@ -160,8 +163,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if folder is None or not (folder / "eval").is_dir():
         parser.error(f"{chosen.data or 'data/'} has no eval/; `make data` fetches it, or name a folder with --data")
     description = describe("rebuild")
-    made = curate(description, say=lambda line: print(line, flush=True))
-    file = records.write_items(chosen.out, distilled(made, description))
+    record = curate(description, say=lambda line: print(line, flush=True))
+    file = records.write_items(chosen.out, distill_rebuild(record, description))
     print(f"wrote {chosen.out}, {file.stat().st_size / 1000:.0f} kB")
     return 0
 

@@ -1,27 +1,28 @@
-"""A curation's record as tables for its page."""
+"""Tables of a curation's record, for its page."""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mammoth_utils import records
 from mammoth_utils.curation import mixtures
 from mammoth_utils.curation.description import Curation
-from mammoth_utils.curation.sources import registry as table_one
+from mammoth_utils.curation.sources.registry import SOURCES
 from mammoth_utils.curation.teacher import synthesis
+from mammoth_utils.records import Record
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Record = dict[str, Any]
 # The steps of a funnel: the stage after which each is counted.
 STEPS = {"entered": "entered", "well-formed": "length", "program ran": "execution", "agrees with gold": "agreement",
          "not said before": "near-duplicate", "in no benchmark": "contamination"}  # fmt: skip
 
 
 def table1(printed: pd.DataFrame, record: Record) -> pd.DataFrame:
-    """Table 1 with the paper's column beside ours.
+    """Return Table 1 with the paper's column beside ours.
 
     Args:
         printed: ``report.published.table1()``.
@@ -35,9 +36,9 @@ def table1(printed: pd.DataFrame, record: Record) -> pd.DataFrame:
     if record["world"] != "real":
         raise ValueError(f"expected a curation of the real sources beside the paper's, got one of {record['world']!r}")
     released = {f"{row['source']} ({row['kind']})": row for row in printed.to_dict("records")}
-    ours = {one["paper_name"]: one for one in record["sources"]}
+    ours = {source["paper_name"]: source for source in record["sources"]}
     rows = []
-    for name, source in table_one.SOURCES.items():
+    for name, source in SOURCES.items():
         own = ours.get(name, {})
         rows.append({
             "source": name, "rationales by": source.author, "new": "yes" if source.new else "",
@@ -50,12 +51,12 @@ def table1(printed: pd.DataFrame, record: Record) -> pd.DataFrame:
 
 
 def _count(own: dict[str, Any], key: str) -> str:
-    """A count of a source that was read; nothing where it was not."""
+    """Return a count of a source that was read; an empty text where it was not."""
     return f"{own[key]:,}" if own.get("entered") else ""
 
 
 def _released(row: dict[str, Any]) -> str:
-    """The release's rows as far as a source gives them: a number, an interval, a lower bound, or nothing."""
+    """Return the release's rows as far as a source gives them: a number, an interval, a lower bound, or nothing."""
     import pandas as pd
 
     low, high, exact = (row[key] for key in ("released_at_least", "released_at_most", "released_rows"))
@@ -67,62 +68,62 @@ def _released(row: dict[str, Any]) -> str:
 
 
 def homes() -> pd.DataFrame:
-    """Where each source lives, its second home, and who says what its fields are."""
+    """Return where each source lives, its second home, and who says what its fields are."""
     import pandas as pd
 
     rows = [(name, source.home, source.second_home, source.fields_from)
-            for name, source in table_one.SOURCES.items()]  # fmt: skip
+            for name, source in SOURCES.items()]  # fmt: skip
     return pd.DataFrame(rows, columns=["source", "home", "second home", "fields by"])
 
 
 def funnel(record: Record) -> pd.DataFrame:
-    """Rows left after each step, a row for each source that is there and each step."""
+    """Return the rows left after each step, a row for each source that is there and each step."""
     import pandas as pd
 
-    rows = [(one["name"], one["kind"], step, one["funnel"][stage])
-            for one in record["sources"] if one["entered"] for step, stage in STEPS.items()]  # fmt: skip
+    rows = [(source["name"], source["kind"], step, source["funnel"][stage])
+            for source in record["sources"] if source["entered"] for step, stage in STEPS.items()]  # fmt: skip
     return pd.DataFrame(rows, columns=["source", "kind", "step", "rows"])
 
 
 def lengths(record: Record) -> pd.DataFrame:
-    """How long the kept rows are: characters of question and rationale, lines of the rationale; median to maximum."""
+    """Return how long the kept rows are: characters of question and rationale, lines of the rationale."""
     import pandas as pd
 
     keys = {"question_characters": "question", "rationale_characters": "rationale", "rationale_lines": "lines"}
     rows = []
-    for one in record["sources"]:
-        if one["kept"]:
-            told = {f"{short}, {part}": one[key][part] for key, short in keys.items() for part in one[key]}
-            rows.append({"source": one["name"], "rows": one["kept"], **told})
+    for source in record["sources"]:
+        if source["kept"]:
+            parts = {f"{short}, {part}": source[key][part] for key, short in keys.items() for part in source[key]}
+            rows.append({"source": source["name"], "rows": source["kept"], **parts})
     return pd.DataFrame(rows)
 
 
 def fields(record: Record) -> pd.DataFrame:
-    """Fields and levels of difficulty of the kept rows, as the rows themselves name them."""
+    """Return fields and levels of difficulty of the kept rows, as the rows themselves name them."""
     import pandas as pd
 
-    rows = [(one["name"], what, value, count) for one in record["sources"]
-            for what in ("fields", "levels") for value, count in one[what].items()]  # fmt: skip
+    rows = [(source["name"], what, value, count) for source in record["sources"]
+            for what in ("fields", "levels") for value, count in source[what].items()]  # fmt: skip
     frame = pd.DataFrame(rows, columns=["source", "what", "value", "rows"])
     return frame.assign(what=frame["what"].map({"fields": "field", "levels": "difficulty"}))
 
 
 def missing(record: Record) -> pd.DataFrame:
-    """The sources that are not there, with what to download and where to put it; notes on those that are.
+    """Return the sources that are not there, with what to download and where to put it, and notes on those that are.
 
     Behind them stand the benchmarks whose files are not there, with which no row was compared.
     """
     import pandas as pd
 
-    rows = [(one["name"], one["missing"] or one["notes"], "missing" if one["missing"] else "there")
-            for one in record["sources"] if one["missing"] or one["notes"]]  # fmt: skip
+    rows = [(source["name"], source["missing"] or source["notes"], "missing" if source["missing"] else "there")
+            for source in record["sources"] if source["missing"] or source["notes"]]  # fmt: skip
     rows += [(f"benchmark, {file}", "no row was compared with it; `make data` fetches it", "missing")
              for file in record.get("benchmarks", {}).get("missing", [])]  # fmt: skip
     return pd.DataFrame(rows, columns=["source", "what to know", "state"])[["source", "state", "what to know"]]
 
 
 def statuses(record: Record) -> pd.DataFrame:
-    """How executions ended, one row a source of programs."""
+    """Return how executions ended, one row a source of programs."""
     import pandas as pd
 
     frame = pd.DataFrame.from_dict(record["statuses"], orient="index").fillna(0).astype(int)
@@ -130,26 +131,28 @@ def statuses(record: Record) -> pd.DataFrame:
 
 
 def verdicts(record: Record) -> pd.DataFrame:
-    """How the answers of the rows compare with their golds, one row a source; rows that did not run have none."""
+    """Return how the answers of the rows compare with their golds, one row a source."""
     import pandas as pd
 
-    rows = {one["name"]: {"kind": one["kind"], **one["verdicts"]} for one in record["sources"] if one["verdicts"]}
+    rows = {source["name"]: {"kind": source["kind"], **source["verdicts"]}
+            for source in record["sources"] if source["verdicts"]}  # fmt: skip
     frame = pd.DataFrame.from_dict(rows, orient="index")
     counts = [column for column in frame.columns if column != "kind"]
     return frame.fillna(dict.fromkeys(counts, 0)).astype(dict.fromkeys(counts, int)).rename_axis("source").reset_index()
 
 
 def reasons(record: Record) -> pd.DataFrame:
-    """Why rows were thrown out: one row a source, one column a stage and reason, and the rows kept."""
+    """Return why rows were thrown out: one row a source, one column a stage and reason, and the rows kept."""
     import pandas as pd
 
-    rows = {one["name"]: {"kept": one["kept"], **one["dropped"]} for one in record["sources"] if one["entered"]}
+    rows = {source["name"]: {"kept": source["kept"], **source["dropped"]}
+            for source in record["sources"] if source["entered"]}  # fmt: skip
     frame = pd.DataFrame.from_dict(rows, orient="index").fillna(0).astype(int)
     return frame.rename_axis("source").reset_index()
 
 
-def fates(record: Record) -> pd.DataFrame:
-    """What became of the teacher's programs by what was wrong with them on purpose; the miniature alone knows."""
+def filter_errors(record: Record) -> pd.DataFrame:
+    """Return what became of the teacher's programs by the fault planted in them; the miniature alone knows."""
     import pandas as pd
 
     frame = pd.DataFrame.from_dict((record["truth"] or {"fates": {}})["fates"], orient="index").fillna(0).astype(int)
@@ -157,18 +160,18 @@ def fates(record: Record) -> pd.DataFrame:
 
 
 def overlaps(record: Record) -> pd.DataFrame:
-    """Sources that touch a benchmark: rows and benchmark questions under each rule; other pairs are left out."""
+    """Return the sources that touch a benchmark: rows and benchmark questions under each rule."""
     import pandas as pd
 
     columns = [f"{rule}_{what}" for rule in record["rules"] for what in ("rows", "questions")]
     frame = pd.DataFrame(record["contamination"], columns=["source", "benchmark", *columns])
-    found = frame[(frame[columns] > 0).any(axis=1)]
-    found = found.sort_values(columns, ascending=False, kind="stable").reset_index(drop=True)
-    return found.rename(columns={name: name.replace("_", " ") for name in columns})
+    touching = frame[(frame[columns] > 0).any(axis=1)]
+    touching = touching.sort_values(columns, ascending=False, kind="stable").reset_index(drop=True)
+    return touching.rename(columns={name: name.replace("_", " ") for name in columns})
 
 
-def clean(record: Record) -> pd.DataFrame:
-    """Problems of each benchmark, and how many of them the kept rows leave untouched under each rule."""
+def clean_problems(record: Record) -> pd.DataFrame:
+    """Return the problems of each benchmark, and how many of them the kept rows do not touch under each rule."""
     import pandas as pd
 
     columns = ["benchmark", "name", "problems", *record["rules"]]  # named for a record without any benchmark
@@ -176,36 +179,37 @@ def clean(record: Record) -> pd.DataFrame:
     return frame.rename(columns={"name": "benchmark", **{rule: f"clean, {rule}" for rule in record["rules"]}})
 
 
-def known(record: Record) -> pd.DataFrame:
-    """Overlaps that were counted before, and the same counted here three ways, in training questions."""
+def known_overlaps(record: Record) -> pd.DataFrame:
+    """Return overlaps that were counted before, and the same counted here three ways, in training questions."""
     import pandas as pd
 
     rows = [
-        {"source": one["source"], "benchmark": one["benchmark"], "counted before": one["before"],
-         "letters and digits, no options": one["without_options"]["training_questions"],
-         "letters and digits": one["letters_and_digits"]["training_questions"],
-         "ours": one["ours"]["training_questions"], "ours, rows": one["ours"]["rows"],
-         "ours, benchmark questions": one["ours"]["benchmark_questions"]}
-        for one in record["known"]
+        {"source": pair["source"], "benchmark": pair["benchmark"], "counted before": pair["before"],
+         "letters and digits, no options": pair["without_options"]["training_questions"],
+         "letters and digits": pair["letters_and_digits"]["training_questions"],
+         "ours": pair["ours"]["training_questions"], "ours, rows": pair["ours"]["rows"],
+         "ours, benchmark questions": pair["ours"]["benchmark_questions"]}
+        for pair in record["known"]
     ]  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def apart(record: Record) -> pd.DataFrame:
-    """Questions that letters and digits alone make equal, and the signs that tell them apart."""
+def questions_apart(record: Record) -> pd.DataFrame:
+    """Return questions that letters and digits alone make equal, and the signs that tell them apart."""
     import pandas as pd
 
-    rows = [(one["source"], *pair) for one in record["known"] for pair in one["only_by_letters_and_digits"]]
+    rows = [(pair["source"], *questions) for pair in record["known"]
+            for questions in pair["only_by_letters_and_digits"]]  # fmt: skip
     return pd.DataFrame(rows, columns=["source", "training", "benchmark", "training | benchmark"])
 
 
-def plans(planned: dict[str, Any]) -> pd.DataFrame:
-    """What asking the teacher would send and cost, a row a source and the sum; ``planned`` is of ``asking.plans``."""
+def teacher_plans(plans: dict[str, synthesis.Plan]) -> pd.DataFrame:
+    """Return what asking the teacher would send and cost: a row a source of ``plan_teacher_requests``, and the sum."""
     import pandas as pd
 
-    if len(planned) > 1:
-        planned = {**planned, "all": synthesis.total(planned.values())}
-    rows = [{"source": name, **{key: getattr(plan, key) for key in _PLANNED}} for name, plan in planned.items()]
+    if len(plans) > 1:
+        plans = {**plans, "all": synthesis.total(plans.values())}
+    rows = [{"source": name, **{key: getattr(plan, key) for key in _PLANNED}} for name, plan in plans.items()]
     return pd.DataFrame(rows, columns=["source", *_PLANNED])
 
 
@@ -213,7 +217,7 @@ _PLANNED = ("requests", "stored", "prompt_tokens", "completion_tokens", "dollars
 
 
 def ledger(record: Record) -> pd.DataFrame:
-    """What the teacher was asked and what it cost, one row a source and the total."""
+    """Return what the teacher was asked and what it cost, one row a source and the total."""
     import pandas as pd
 
     total = {name: value for name, value in record["ledger"]["total"].items() if record["ledger"]["sources"]}
@@ -223,7 +227,7 @@ def ledger(record: Record) -> pd.DataFrame:
 
 
 def sizes(record: Record) -> pd.DataFrame:
-    """Rows of every mixture, with what it holds."""
+    """Return the rows of every mixture, with what it holds."""
     import pandas as pd
 
     rows = [(name, count, mixtures.MEANING[name]) for name, count in record["mixtures"].items()]
@@ -231,7 +235,7 @@ def sizes(record: Record) -> pd.DataFrame:
 
 
 def examples(description: Curation, count: int = 10) -> list[dict[str, Any]]:
-    """Kept rows to browse, of as many sources as there are, prose and programs in turn."""
+    """Return kept rows to browse, of as many sources as there are, prose and programs in turn."""
     queues: dict[str, list[dict]] = {}
     for row in records.read_jsonl(description.folder / mixtures.KEPT):
         queue = queues.setdefault(row["source"], [])
@@ -239,19 +243,19 @@ def examples(description: Curation, count: int = 10) -> list[dict[str, Any]]:
             queue.append(row)
     kinds = [[queue for queue in queues.values() if queue[0]["kind"] == kind] for kind in ("cot", "pot")]
     order = [queue for turn in range(max(map(len, kinds))) for kind in kinds for queue in kind[turn : turn + 1]]
-    found: list[dict] = []
-    while len(found) < count and any(order):
-        found += [queue.pop(0) for queue in order if queue]
+    rows: list[dict] = []
+    while len(rows) < count and any(order):
+        rows += [queue.pop(0) for queue in order if queue]
     shown = ("source", "kind", "instruction", "output", "gold", "author", "field")
-    return [{**{key: row[key] for key in shown}, "history": _told(row["history"])} for row in found[:count]]
+    return [{**{key: row[key] for key in shown}, "history": _history(row["history"])} for row in rows[:count]]
 
 
-def _told(history: dict[str, Any]) -> str:
+def _history(history: dict[str, Any]) -> str:
     return ", ".join(f"{key}: {value}" for key, value in history.items() if value not in ("", None))
 
 
 def dropped(description: Curation, stage: str, count: int = 3) -> list[dict[str, Any]]:
-    """Rows that a stage threw out, the first one of each reason, then more."""
+    """Return rows that a stage threw out, the first one of each reason, then more."""
     rows = [row for row in records.read_jsonl(description.folder / mixtures.DROPPED) if row["stage"] == stage]
     seen: Counter = Counter()
     order = []
@@ -262,39 +266,67 @@ def dropped(description: Curation, stage: str, count: int = 3) -> list[dict[str,
     return [{key: rows[index][key] for key in shown} for _, index in sorted(order)[:count]]
 
 
-def summary(record: Record) -> dict[str, Any]:
-    """The page's numbers in prose: rows, kinds, programs executed, thrown out by stage, and what the truth says."""
-    lost: Counter = Counter()
-    for one in record["sources"]:
-        for reason, count in one["dropped"].items():
+@dataclass(frozen=True)
+class Summary:
+    """The page's numbers in prose.
+
+    Attributes:
+        sources: Sources that are there.
+        entered: Rows that entered.
+        kept: Rows kept; ``cot`` and ``pot`` of them in prose and as programs.
+        executed: Programs executed.
+        compared: Programs whose output was compared with a gold; ``agreed`` of them equal it.
+        failed: Rows thrown out by the execution; the next five are thrown out by the gold, by the agreement of prose,
+            as duplicates, as near duplicates, and since they stand in a benchmark.
+        seconds: Of the whole curation.
+        truth: A sentence on what the filters got wrong.
+    """
+
+    sources: int
+    entered: int
+    kept: int
+    cot: int
+    pot: int
+    executed: int
+    compared: int
+    agreed: int
+    failed: int
+    differed: int
+    disagreed: int
+    duplicates: int
+    near: int
+    leaked: int
+    seconds: float
+    truth: str
+
+
+def summary(record: Record) -> Summary:
+    """Return the page's numbers in prose."""
+    sources, lost = record["sources"], Counter()
+    for source in sources:
+        for reason, count in source["dropped"].items():
             lost[reason.split(":")[0]] += count
-    return {
-        "sources": sum(not one["missing"] for one in record["sources"]),
-        "entered": sum(one["entered"] for one in record["sources"]),
-        "kept": record["mixtures"]["hybrid"],
-        "cot": record["mixtures"]["cot"],
-        "pot": record["mixtures"]["pot"],
-        "executed": sum(sum(counts.values()) for counts in record["statuses"].values()),
-        "compared": sum(one["verdicts"].get(verdict, 0) for one in record["sources"] if one["kind"] == "pot"
-                        for verdict in ("correct", "incorrect", "no_answer")),
-        "agreed": sum(one["verdicts"].get("correct", 0) for one in record["sources"] if one["kind"] == "pot"),
-        "failed": lost["execution"],
-        "differed": lost["gold"],
-        "disagreed": lost["agreement"],
-        "duplicates": lost["duplicate"],
-        "near": lost["near-duplicate"],
-        "leaked": lost["contamination"],
-        "seconds": record["seconds"],
-        "truth": _truth(record.get("truth")),
-    }  # fmt: skip
+    verdicts = [source["verdicts"] for source in sources if source["kind"] == "pot"]
+    return Summary(
+        sources=sum(not source["missing"] for source in sources),
+        entered=sum(source["entered"] for source in sources),
+        kept=record["mixtures"]["hybrid"], cot=record["mixtures"]["cot"], pot=record["mixtures"]["pot"],
+        executed=sum(sum(counts.values()) for counts in record["statuses"].values()),
+        compared=sum(counts.get(verdict, 0) for counts in verdicts
+                     for verdict in ("correct", "incorrect", "no_answer")),
+        agreed=sum(counts.get("correct", 0) for counts in verdicts),
+        failed=lost["execution"], differed=lost["gold"], disagreed=lost["agreement"], duplicates=lost["duplicate"],
+        near=lost["near-duplicate"], leaked=lost["contamination"], seconds=record["seconds"],
+        truth=_truth(record.get("truth")),
+    )  # fmt: skip
 
 
-def _truth(found: dict[str, Any] | None) -> str:
-    if found is None:
+def _truth(errors: Record | None) -> str:
+    if errors is None:
         return "What was right among the rows thrown out, and wrong among those kept, is not known on real data."
-    lucky, lost, prose = (sum(found[key].values()) for key in ("passed_by_luck", "lost", "wrong_prose_kept"))
+    lucky, lost, prose = (sum(errors[key].values()) for key in ("passed_by_luck", "lost", "wrong_prose_kept"))
     return (
-        f"The teacher wrote {found['right']:,} right programs and {found['wrong']:,} wrong ones. Of the right ones "
+        f"The teacher wrote {errors['right']:,} right programs and {errors['wrong']:,} wrong ones. Of the right ones "
         f"{lost} were lost; of the wrong ones {lucky} passed by luck: their output is the gold by chance. "
-        f"Prose is not executed, so {prose:,} of {found['prose_kept']:,} rows of prose that stay have a wrong answer."
+        f"Prose is not executed, so {prose:,} of {errors['prose_kept']:,} rows of prose that stay have a wrong answer."
     )

@@ -1,6 +1,6 @@
 """Curation in pieces that fit in memory: a shard of rows checked and executed, a bucket of rows compared.
 
-The functions of ``filters`` and ``contamination`` decide; this room only says which rows they see together. Checks and
+The functions of ``filters`` and ``contamination`` decide; this file only says which rows they see together. Checks and
 executions need one row at a time, so any shard will do. Two rows are compared with each other only if they hold the
 same numbers and are of one kind, so a bucket gets every row of some such groups, and what it keeps is what the whole
 set at once would have kept. Each piece leaves files of its own, the one with its counts last: a piece that stands is
@@ -12,20 +12,22 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from mammoth_utils import paths, records
 from mammoth_utils.curation import contamination, filters
-from mammoth_utils.curation.at_scale.tally import Tally
-from mammoth_utils.curation.description import NOTHING
+from mammoth_utils.curation.at_scale.piece_counts import PieceCounts
+from mammoth_utils.curation.benchmark_questions import load_questions
+from mammoth_utils.curation.contamination import BenchmarkIndex
 from mammoth_utils.curation.filters import Dropped
+from mammoth_utils.curation.mathinstruct_rows import escape_surrogates, format_row
 from mammoth_utils.curation.sources import release
-from mammoth_utils.curation.sources.registry import as_row, written_out
+from mammoth_utils.grading import question_tokens
 from mammoth_utils.rationale import Problem, Rationale
 from mammoth_utils.vocabulary import KINDS
 
@@ -35,14 +37,14 @@ BATCH = 32_768  # rows whose programs are executed in one call: at its end one w
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the rows that are kept.
+    """Settings that decide which rows are kept.
 
     Attributes:
         form: ``"release"``: the published form, checked strictly; ``"rows"``: any ``source``, ``instruction`` and
             ``output``, with ``kind``.
         sources: Names of the sources that are wanted; empty takes all.
         worlds: Whose benchmarks the rows are compared with: ``"real"``, ``"miniature"`` or both.
-        agreement: Whose prose must agree with its gold, as ``filters.agreeing`` takes it; the release has no golds.
+        agreement: Where prose must agree with its gold, one of ``filters.AGREEMENT``; the release has no golds.
         windows: Lengths of the runs of words that are compared with the benchmarks.
         decontaminate: By which of ``contamination.rules(windows)`` rows are thrown out; ``"none"`` throws none out.
         timeout_s: Seconds a program may take.
@@ -63,78 +65,73 @@ class Settings:
     def __post_init__(self) -> None:
         if self.form not in FORMS:
             raise ValueError(f"unknown form {self.form!r}; known: {', '.join(FORMS)}")
-        if self.decontaminate not in (known := (*contamination.rules(self.windows), NOTHING)):
+        if self.decontaminate not in (known := (*contamination.rules(self.windows), contamination.KEEP_ALL)):
             raise ValueError(f"unknown rule {self.decontaminate!r}; known: {', '.join(known)}")
         if self.buckets < 1 or self.timeout_s <= 0:
             raise ValueError(
                 f"expected a bucket at least and a time limit above 0, got {self.buckets}, {self.timeout_s}"
             )
 
-    def index(self) -> contamination.Index:
-        """The benchmarks that rows are compared with."""
-        return index_of(self.worlds, self.windows)
+    def index(self) -> BenchmarkIndex:
+        """Return the benchmarks that rows are compared with; built once a process and data folder."""
+        return _index(self.worlds, self.windows, paths.data())
 
 
-def read(rows: Iterable[dict], first: int, settings: Settings, checks: release.Checks) -> Iterator[Rationale]:
-    """Raw rows as rationales, checked one by one; each has its number in the whole set in its problem's id.
+def read_rows(rows: Iterable[dict], first: int, settings: Settings, checks: release.Checks) -> Iterator[Rationale]:
+    """Yield raw rows as rationales, checked one by one; a problem's id holds its row's number in the whole set.
 
     Raises:
         ValueError: If a row is not of the form.
     """
     if settings.form == "release":
-        yield from release.rationales(rows, settings.sources or None, checks, first)
+        yield from release.parse_release(rows, settings.sources or None, checks, first)
         return
     for number, row in enumerate(rows, first):
         if missing := {*release.KEYS, "kind"} - set(row):
             raise ValueError(f"row {number} lacks {', '.join(sorted(missing))}; it has {', '.join(sorted(row))}")
         if row["kind"] not in KINDS:
             raise ValueError(f"row {number}: unknown kind {row['kind']!r}; known: {', '.join(KINDS)}")
-        if not isinstance(row["source"], str) or written_out(row["source"]) != row["source"]:
+        if not isinstance(row["source"], str) or escape_surrogates(row["source"]) != row["source"]:
             raise ValueError(f"row {number}: expected text in 'source', got {ascii(row['source'])}")
         checks.rows += 1
         checks.sources[row["source"]] += 1
         if settings.sources and row["source"] not in settings.sources:
             continue
-        asked, answered = (row[key] if isinstance(row[key], str) else "" for key in ("instruction", "output"))
-        question, trigger = release.split_trigger(asked) if row["kind"] == "pot" else (asked, "")
+        instruction, output = (row[key] if isinstance(row[key], str) else "" for key in ("instruction", "output"))
+        question, trigger = release.split_trigger(instruction) if row["kind"] == "pot" else (instruction, "")
         history = {"trigger": trigger} if row["kind"] == "pot" else {}
         if odd := [key for key in ("instruction", "output") if not isinstance(row[key], str)]:
             history["no text"] = ", ".join(f"{key}: {type(row[key]).__name__}" for key in odd)
         problem = Problem(f"rows/{number}", question, "", set=row["source"], field=str(row.get("field") or ""))
-        yield Rationale(problem, row["kind"], answered, row["source"], str(row.get("author") or ""), history)
+        yield Rationale(problem, row["kind"], output, row["source"], str(row.get("author") or ""), history)
 
 
 def number_of(row: Rationale) -> int:
-    """A row's number in the whole set."""
+    """Return a row's number in the whole set."""
     return int(row.problem.id.rsplit("/", 1)[1])
 
 
-def group(row: Rationale) -> str:
-    """What rows must share to be compared with each other: their kind, and all numbers in their order."""
-    words = filters.question_tokens(f"{row.problem.question}\n{row.text}")
+def comparison_group(row: Rationale) -> str:
+    """Return what rows must share to be compared with each other: their kind, and all numbers in their order."""
+    words = question_tokens(f"{row.problem.question}\n{row.text}")
     return " ".join([row.kind, *(word for word in words if word[0].isdigit())])
 
 
 def bucket_of(row: Rationale, buckets: int) -> int:
-    """The bucket of a row's group, the same in every process."""
-    return int(records.fingerprint(group(row)), 16) % buckets
-
-
-def index_of(worlds: tuple[str, ...], windows: tuple[int, ...] = contamination.WINDOWS) -> contamination.Index:
-    """The benchmarks of some worlds, ready to be looked up; built once a process and data folder."""
-    return _index(worlds, windows, paths.data())
+    """Return the bucket of a row's group, the same in every process."""
+    return int(records.fingerprint(comparison_group(row)), 16) % buckets
 
 
 @lru_cache(maxsize=2)
-def _index(worlds: tuple[str, ...], windows: tuple[int, ...], folder: Path | None) -> contamination.Index:
+def _index(worlds: tuple[str, ...], windows: tuple[int, ...], folder: Path | None) -> BenchmarkIndex:
     benchmarks: dict[str, list[Problem]] = {}
     for world in worlds:
-        benchmarks |= contamination.questions(world)
-    return contamination.Index(benchmarks, windows)
+        benchmarks |= load_questions(world)
+    return BenchmarkIndex(benchmarks, windows)
 
 
-def check(file: Path, first: int, out: Path, name: str, settings: Settings, workers: int | None) -> None:
-    """First pass over one shard: rows checked, malformed ones out, programs executed, the rest laid into buckets.
+def check_shard(file: Path, first: int, out: Path, name: str, settings: Settings, workers: int | None) -> None:
+    """Make the first pass over one shard: check rows, drop malformed ones, execute programs, lay the rest into buckets.
 
     Args:
         file: The shard's raw rows, JSON Lines or an array.
@@ -146,21 +143,21 @@ def check(file: Path, first: int, out: Path, name: str, settings: Settings, work
     """
     if (out / f"{name}.json").is_file():
         return
-    tally, checks, index = Tally(), release.Checks(), settings.index()
+    counts, checks, index = PieceCounts(), release.Checks(), settings.index()
     buckets: dict[int, list[str]] = defaultdict(list)
     lost: list[str] = []
-    rows = read(release.stream(file), first, settings, checks)
+    rows = read_rows(release.stream_release(file), first, settings, checks)
     while batch := list(islice(rows, BATCH)):
         for row in batch:
-            tally.counts[row.source]["entered"]["rows"] += 1
-        batch, dropped = filters.malformed(batch)
-        for each in (_executed(settings, workers), partial(filters.agreeing, which=settings.agreement)):
-            batch, out_of_it = each(batch)
-            dropped += out_of_it
-        tally.drop(dropped)
-        for one in dropped:
-            index.see(one.rationale, tally.before)
-        lost += [_line(number_of(one.rationale), one.as_row()) for one in dropped]
+            counts.counts[row.source]["entered"]["rows"] += 1
+        batch, dropped = filters.drop_malformed(batch)
+        batch, failed = filters.drop_failed_programs(batch, settings.timeout_s, workers, settings.isolation)
+        batch, disagreeing = filters.drop_disagreeing_prose(batch, settings.agreement)
+        dropped += failed + disagreeing
+        counts.drop(dropped)
+        for drop in dropped:
+            index.count_row(drop.rationale, counts.before)
+        lost += [_line(number_of(drop.rationale), drop.as_row()) for drop in dropped]
         for row in batch:
             buckets[bucket_of(row, settings.buckets)].append(json.dumps(dataclasses.asdict(row), ensure_ascii=False))
     places, end = {}, 0
@@ -168,18 +165,16 @@ def check(file: Path, first: int, out: Path, name: str, settings: Settings, work
         size = sum(len(line.encode()) + 1 for line in buckets[bucket])
         places[bucket] = [end, end + size]
         end += size
-    records.write_text(out / f"{name}.rows", "".join(f"{line}\n" for one in sorted(buckets) for line in buckets[one]))
+    records.write_text(
+        out / f"{name}.rows", "".join(f"{line}\n" for bucket in sorted(buckets) for line in buckets[bucket])
+    )
     records.write_text(out / f"{name}.dropped", "".join(sorted(lost, key=_number)))
-    told = {"tally": tally.as_dict(), "checks": checks.as_dict(), "places": places}
-    records.write_json(out / f"{name}.json", told)
+    piece = {"tally": counts.as_dict(), "checks": checks.as_dict(), "places": places}
+    records.write_json(out / f"{name}.json", piece)
 
 
-def _executed(settings: Settings, workers: int | None) -> Callable[[list[Rationale]], filters.Split]:
-    return partial(filters.executed, timeout_s=settings.timeout_s, workers=workers, isolation=settings.isolation)
-
-
-def compare(shards: list[Path], bucket: int, out: Path, name: str, settings: Settings) -> None:
-    """Second pass over one bucket: duplicates and near-duplicates out, then what stands in a benchmark.
+def compare_bucket(shards: list[Path], bucket: int, out: Path, name: str, settings: Settings) -> None:
+    """Make the second pass over one bucket: drop duplicates and near-duplicates, then what stands in a benchmark.
 
     Args:
         shards: The first pass's counts, in the order of the shards.
@@ -190,28 +185,21 @@ def compare(shards: list[Path], bucket: int, out: Path, name: str, settings: Set
     """
     if (out / f"{name}.json").is_file():
         return
-    rows, tally = list(_of_bucket(shards, bucket)), Tally()
+    rows, counts, index = list(_of_bucket(shards, bucket)), PieceCounts(), settings.index()
     lost: list[Dropped] = []
-    for each in (filters.duplicates, filters.near_duplicates):
+    for each in (filters.drop_duplicates, filters.drop_near_duplicates):
         rows, dropped = each(rows)
         lost += dropped
-    index, clean = settings.index(), []
-    for one in lost:
-        index.see(one.rationale, tally.before)
-    for row in rows:
-        found = index.see(row, tally.before)
-        if settings.decontaminate != NOTHING and found[settings.decontaminate]:
-            lost.append(contamination.thrown_out(row, index, found[settings.decontaminate], settings.decontaminate))
-        else:
-            index.count(row, found, tally.after)
-            clean.append(row)
-    rows = clean
-    tally.drop(lost)
-    tally.keep(rows)
-    records.write_text(out / f"{name}.kept", "".join(_line(number_of(row), as_row(row)) for row in rows))
-    told = sorted((_line(number_of(one.rationale), one.as_row()) for one in lost), key=_number)
-    records.write_text(out / f"{name}.dropped", "".join(told))
-    records.write_json(out / f"{name}.json", {"tally": tally.as_dict()})
+    for drop in lost:
+        index.count_row(drop.rationale, counts.before)
+    rows, dropped = index.decontaminate(rows, settings.decontaminate, counts.before, counts.after)
+    lost += dropped
+    counts.drop(lost)
+    counts.keep(rows)
+    records.write_text(out / f"{name}.kept", "".join(_line(number_of(row), format_row(row)) for row in rows))
+    lines = sorted((_line(number_of(drop.rationale), drop.as_row()) for drop in lost), key=_number)
+    records.write_text(out / f"{name}.dropped", "".join(lines))
+    records.write_json(out / f"{name}.json", {"tally": counts.as_dict()})
 
 
 def _of_bucket(shards: list[Path], bucket: int) -> Iterator[Rationale]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -10,32 +11,35 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mammoth_utils import paths
-from mammoth_utils.curation.sources.registry import NUMBER_COMPARISON, SOURCES, Loaded, Source, written_out
+from mammoth_utils import paths, records
+from mammoth_utils.curation.mathinstruct_rows import escape_surrogates
+from mammoth_utils.curation.sources import hub_files
+from mammoth_utils.curation.sources.homes import MATHINSTRUCT
+from mammoth_utils.curation.sources.hub_files import REVISION_VARIABLE, Origin
+from mammoth_utils.curation.sources.registry import NUMBER_COMPARISON, SOURCES, LoadedSource, Source
 from mammoth_utils.rationale import Problem, Rationale
 
-HUB_NAME = "TIGER-Lab/MathInstruct"
-HUB_FILE = "MathInstruct.json"
+HUB_NAME, HUB_FILE = MATHINSTRUCT.name, MATHINSTRUCT.path
 # `main` as public texts of 2026 pin it, with the file's size as the hub gave it there. The hub serves a commit's files
 # for as long as the repository stands, so this is what everybody reads; `main` may change under a reader.
-REVISION = "b4fdc323a7be1379c9c7c0b67b1de72dfee2111a"
+REVISION = MATHINSTRUCT.revision
 BYTES = 212_488_891
-ROWS = 262_039
+RELEASE_ROWS = 262_039
 FILE = Path("release") / HUB_FILE
 KEYS = ("source", "instruction", "output")
-BY_FILE: dict[str, Source] = {source.release_file: source for source in (*SOURCES.values(), NUMBER_COMPARISON)}
+RELEASE_SOURCES: dict[str, Source] = {source.release_file: source for source in (*SOURCES.values(), NUMBER_COMPARISON)}
 
 # The release asks for programs in five wordings, listed by public code that replaces them; the last one is seen with
 # and without a full stop. A wording is split off so that questions can be compared, and kept, since it is what a model
 # is trained on.
-TRIGGERS = (
+PROGRAM_TRIGGERS = (
     "Let's write a program.",
     "Let's write a Python program.",
     "Let's program in Python in the response.",
     "Let's write a Python program to solve it.",
     "Please write a program to solve it.",
 )
-_TRIGGER = re.compile(r"\s+(?:" + "|".join(re.escape(one.rstrip(".")) for one in TRIGGERS) + r")\.?\s*$")
+_TRIGGER = re.compile(r"\s+(?:" + "|".join(re.escape(one.rstrip(".")) for one in PROGRAM_TRIGGERS) + r")\.?\s*$")
 # Any other last sentence that asks for a program: split off as well, and reported.
 _OTHER = re.compile(r"\s+(?:Let's|[Pp]lease)\b[^.?!\n]*\b[Pp](?:rogram|ython)\b[^.?!\n]*\.?\s*$")
 NO_TRIGGER = "(none)"
@@ -45,22 +49,21 @@ _EXAMPLES = 20
 
 
 def split_trigger(instruction: str) -> tuple[str, str]:
-    """Question and PoT trigger (with its leading space) of a released instruction; no trigger gives ``""``."""
-    found = _TRIGGER.search(instruction) or _OTHER.search(instruction)
-    return (instruction[: found.start()], instruction[found.start() :]) if found else (instruction, "")
+    """Return question and PoT trigger of a released instruction: ``""`` without one, else with its leading space."""
+    match = _TRIGGER.search(instruction) or _OTHER.search(instruction)
+    return (instruction[: match.start()], instruction[match.start() :]) if match else (instruction, "")
 
 
 def wording(trigger: str) -> str:
-    """The one of ``TRIGGERS`` that a split-off trigger is, else its own text, else ``NO_TRIGGER``."""
+    """Return the one of ``PROGRAM_TRIGGERS`` that a trigger is, else its own text, else ``NO_TRIGGER``."""
     plain = trigger.strip()
-    return (
-        next((known for known in TRIGGERS if plain.rstrip(".") == known.rstrip(".")), written_out(plain)) or NO_TRIGGER
-    )
+    known = next((text for text in PROGRAM_TRIGGERS if plain.rstrip(".") == text.rstrip(".")), "")
+    return known or escape_surrogates(plain) or NO_TRIGGER
 
 
 @dataclass
 class Checks:
-    """What was seen of a release, row by row.
+    """Counts of a release's rows, and of what does not fit the published form.
 
     Attributes:
         rows: Rows seen.
@@ -76,7 +79,7 @@ class Checks:
     odd: Counter[str] = field(default_factory=Counter)
     where: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
-    def see(self, number: int, row: dict[str, Any]) -> None:
+    def count_row(self, number: int, row: dict[str, Any]) -> None:
         """Check one row and count it.
 
         Raises:
@@ -87,21 +90,21 @@ class Checks:
             raise ValueError(f"row {number} lacks {', '.join(sorted(missing))}; it has {', '.join(sorted(row))}")
         if wrong := [key for key in KEYS if not isinstance(row[key], str)]:
             raise ValueError(f"row {number}: expected text in {wrong[0]!r}, got {type(row[wrong[0]]).__name__}")
-        if row["source"] not in BY_FILE:
-            raise ValueError(f"row {number}: unknown source {row['source']!r}; known: {', '.join(BY_FILE)}")
+        if row["source"] not in RELEASE_SOURCES:
+            raise ValueError(f"row {number}: unknown source {row['source']!r}; known: {', '.join(RELEASE_SOURCES)}")
         self.rows += 1
         self.sources[row["source"]] += 1
-        asked = wording(split_trigger(row["instruction"])[1])
-        if BY_FILE[row["source"]].kind == "pot":
-            self.triggers[row["source"]][asked] += 1
-            if asked == NO_TRIGGER:
+        trigger = wording(split_trigger(row["instruction"])[1])
+        if RELEASE_SOURCES[row["source"]].kind == "pot":
+            self.triggers[row["source"]][trigger] += 1
+            if trigger == NO_TRIGGER:
                 self._odd(number, "a program that no trigger asks for")
-            elif asked not in TRIGGERS:
+            elif trigger not in PROGRAM_TRIGGERS:
                 self._odd(number, "a trigger in other words")
-        elif asked != NO_TRIGGER:
+        elif trigger != NO_TRIGGER:
             self._odd(number, "prose that a trigger asks for")
         if extra := sorted(set(row) - set(KEYS)):
-            self._odd(number, written_out(f"more keys: {', '.join(extra)}"))
+            self._odd(number, escape_surrogates(f"more keys: {', '.join(extra)}"))
 
     def _odd(self, number: int, what: str) -> None:
         self.odd[what] += 1
@@ -110,15 +113,15 @@ class Checks:
 
     @property
     def absent(self) -> list[str]:
-        """Values of ``source`` that the published file has and this one does not."""
-        return [file for file in BY_FILE if not self.sources[file]]
+        """Return the values of ``source`` that the published file has and this one does not."""
+        return [file for file in RELEASE_SOURCES if not self.sources[file]]
 
     def as_dict(self) -> dict[str, Any]:
-        """The checks as a record keeps them."""
+        """Return the checks as a record keeps them."""
         return {
             "rows": self.rows,
-            "rows_published": ROWS,
-            "sources": {file: self.sources[file] for file in BY_FILE},
+            "rows_published": RELEASE_ROWS,
+            "sources": {file: self.sources[file] for file in RELEASE_SOURCES},
             "absent": self.absent,
             "triggers": {file: dict(counts.most_common()) for file, counts in sorted(self.triggers.items())},
             "odd": dict(self.odd.most_common()),
@@ -126,8 +129,8 @@ class Checks:
         }
 
 
-def stream(path: Path) -> Iterator[dict]:
-    """The rows of a JSON array, or of JSON Lines, without holding the file in memory.
+def stream_release(path: Path) -> Iterator[dict]:
+    """Yield the rows of a JSON array, or of JSON Lines, without holding the file in memory.
 
     Raises:
         ValueError: If the file is cut short or holds something else, naming the place. A file of JSON Lines that is
@@ -163,10 +166,10 @@ def stream(path: Path) -> Iterator[dict]:
         raise ValueError(f"{path}: cut after row {number} (character {read}): the array is not closed by ']'")
 
 
-def rationales(
+def parse_release(
     rows: Iterable[dict], wanted: Iterable[str] | None = None, checks: Checks | None = None, first: int = 0
 ) -> Iterator[Rationale]:
-    """Released rows as rationales; a PoT row is known by its source's path, never by its text.
+    """Yield released rows as rationales; a PoT row is known by its source's path, never by its text.
 
     The release carries no gold answers, so ``gold`` is empty; options stay inside the question.
 
@@ -182,8 +185,8 @@ def rationales(
     wanted = None if wanted is None else set(wanted)
     checks = checks or Checks()
     for number, row in enumerate(rows, first):
-        checks.see(number, row)
-        source = BY_FILE[row["source"]]
+        checks.count_row(number, row)
+        source = RELEASE_SOURCES[row["source"]]
         if wanted is not None and source.name not in wanted:
             continue
         question, trigger = split_trigger(row["instruction"]) if source.kind == "pot" else (row["instruction"], "")
@@ -197,83 +200,65 @@ def rationales(
         )
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where a release was read from.
+def release_revision() -> str:
+    """Return the revision of the release that is read: the pinned one, or that of ``MAMMOTH_RELEASE_REVISION``.
 
-    Attributes:
-        path: The file.
-        home: ``local copy``, or the hub's address and name.
-        revision: The hub's commit; empty for a local copy.
-        sha256: SHA-256 of the file.
-        bytes: Its size.
+    A branch or tag (``main``) is resolved when the file is fetched, and the commit is what is recorded.
     """
-
-    path: Path
-    home: str
-    revision: str
-    sha256: str
-    bytes: int
-
-    def __str__(self) -> str:
-        at = f" at revision {self.revision}" if self.revision else ""
-        other = "" if self.bytes == BYTES else f", where the published file has {BYTES:,}"
-        return f"{self.home}{at}: {self.bytes:,} bytes{other}, sha256 {self.sha256}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """The origin as a record keeps it; no machine's path."""
-        return {"home": self.home, "revision": self.revision, "sha256": self.sha256, "bytes": self.bytes}
+    return os.environ.get(REVISION_VARIABLE, "").strip() or REVISION
 
 
-def find() -> Origin:
-    """The release's file: the local copy in the data folder, else the hub's, downloaded into the hub's own cache.
+def find_release() -> Origin:
+    """Return the release's file: the local copy in the data folder, else the hub's, in the hub's own cache.
 
     Raises:
         FileNotFoundError: If neither is there, saying what to download and where to put it.
     """
-    from mammoth_utils import records
-
-    folder = paths.data()
-    local = (folder or paths.root() / "data") / FILE
+    local = (paths.data() or paths.root() / "data") / FILE
     if local.is_file():
         return Origin(local, "local copy", "", records.sha256(local), local.stat().st_size)
-    from mammoth_utils.curation.sources import hub
-
     try:
-        return hub.fetch(HUB_NAME, HUB_FILE, hub.release_revision())
-    except hub.HubError as error:
+        return hub_files.fetch(HUB_NAME, HUB_FILE, release_revision())
+    except hub_files.HubError as error:
         raise FileNotFoundError(
             f"expected MathInstruct at {local}, found none, and the hub did not give it: {error}\n"
             f"download {HUB_FILE} ({BYTES / 1e6:.0f} MB) of {HUB_NAME} and put it there"
         ) from error
 
 
-def load(names: Iterable[str]) -> list[Loaded]:
-    """Every named source of the release; the one that Table 1 omits comes last when all are asked for.
+def load_release(names: Iterable[str]) -> list[LoadedSource]:
+    """Return every named source of the release; the one that Table 1 omits comes last when all are asked for.
 
     Raises:
         FileNotFoundError: If the release is neither here nor to be fetched.
         ValueError: If a row is none of the release's.
     """
     names = tuple(names)
-    entries = {name: Loaded(SOURCES[name], name) for name in names}
+    entries = {name: LoadedSource(SOURCES[name], name) for name in names}
     if set(names) == set(SOURCES):
-        entries[NUMBER_COMPARISON.name] = Loaded(NUMBER_COMPARISON, NUMBER_COMPARISON.name)
-    origin, checks = find(), Checks()
-    for rationale in rationales(stream(origin.path), entries, checks):
+        entries[NUMBER_COMPARISON.name] = LoadedSource(NUMBER_COMPARISON, NUMBER_COMPARISON.name)
+    origin, checks = find_release(), Checks()
+    for rationale in parse_release(stream_release(origin.path), entries, checks):
         entries[rationale.source].rationales.append(rationale)
     for entry in entries.values():
         if not entry.rationales:
             entry.missing = f"the release holds no row of {entry.source.release_file}"
         else:
-            entry.notes = notes(entry.source, origin, checks)
+            entry.notes = _notes(entry.source, origin, checks)
     return list(entries.values())
 
 
-def notes(source: Source, origin: Origin, checks: Checks) -> str:
-    """What a reader should know of one source of a release: where it was read, and its triggers."""
-    told = [str(origin)]
+def describe_origin(origin: Origin) -> str:
+    """Return where a release was read from, with its size and hash, and the published size where it differs."""
+    at = f" at revision {origin.revision}" if origin.revision else ""
+    other = "" if origin.bytes == BYTES else f", where the published file has {BYTES:,}"
+    return f"{origin.home}{at}: {origin.bytes:,} bytes{other}, sha256 {origin.sha256}"
+
+
+def _notes(source: Source, origin: Origin, checks: Checks) -> str:
+    """Return where one source of a release was read, its triggers, and what is odd in the release."""
+    notes = [describe_origin(origin)]
     if triggers := checks.triggers.get(source.release_file):
-        told.append("triggers: " + ", ".join(f"{text!r} {many:,}" for text, many in triggers.most_common()))
-    told += [f"{what}: {many:,} rows of the release" for what, many in checks.odd.items()]
-    return "; ".join(told)
+        notes.append("triggers: " + ", ".join(f"{text!r} {many:,}" for text, many in triggers.most_common()))
+    notes += [f"{what}: {many:,} rows of the release" for what, many in checks.odd.items()]
+    return "; ".join(notes)

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from mammoth_utils import records
-from mammoth_utils.curation.teacher import batch_results, sending
+from mammoth_utils.curation.teacher import batch_results, live_requests
+from mammoth_utils.curation.teacher.answer_store import UNSENT, Store
 from mammoth_utils.curation.teacher.batch_results import FETCHED
-from mammoth_utils.curation.teacher.ledger import Budget
-from mammoth_utils.curation.teacher.sending import Body
-from mammoth_utils.curation.teacher.store import UNSENT, Store
+from mammoth_utils.curation.teacher.cost_ledger import Budget
 from mammoth_utils.curation.teacher.teacher import Teacher, TeacherError
+from mammoth_utils.curation.teacher.unsupported_parameters import Body, adapt_request
 
 URL = "/v1/chat/completions"
 MOST_REQUESTS = 50_000  # of one batch, and the bytes of its file: the vendor's limits, a margin left on the second
@@ -30,7 +30,7 @@ ENDED = ("completed", "failed", "expired", "cancelled")
 def send(
     bodies: dict[str, Body], teacher: Teacher, store: Store, budget: Budget, on_answer: Callable[[], None]
 ) -> dict[str, dict[str, Any]]:
-    """The answers to requests by the batch API; the caller holds ``store.sending``.
+    """Return the answers to requests by the batch API; the caller holds ``store.sending``.
 
     Each step is on disk before the next: intents, the file's name, the batch's. A process that was killed goes on
     with the batches that it finds, and one that was created but not noted is found by its metadata, so that nothing
@@ -44,14 +44,14 @@ def send(
     answers: dict[str, dict[str, Any]] = {}
     tried: set[str] = set()
     missing, again, failures = bodies, False, 0
-    with sending.open_client(teacher) as client:
+    with live_requests.open_client(teacher) as client:
         try:
             _finish(client, teacher, store, budget)
             missing = _collect(missing, store, answers, on_answer)
             while failures < ROUNDS:
                 # Answers mostly cost less than was allowed for, so after a round there may be money for others.
-                wanted = {request: body for request, body in missing.items() if again or request not in tried}
-                affordable = _affordable(wanted, teacher, budget)
+                untried = {request: body for request, body in missing.items() if again or request not in tried}
+                affordable = _affordable(untried, teacher, budget)
                 if not affordable:
                     break
                 for part in _parts(affordable, teacher, store):
@@ -66,7 +66,9 @@ def send(
                 "noted, the same command goes on from there"
             ) from error
     for request in missing:
-        answers[request] = sending.failed(store.reason(request) if request in tried else sending.OVER_BUDGET)
+        answers[request] = live_requests.failed(
+            store.reason(request) if request in tried else live_requests.OVER_BUDGET
+        )
         on_answer()
     return answers
 
@@ -74,7 +76,7 @@ def send(
 def _collect(
     bodies: dict[str, Body], store: Store, answers: dict[str, dict[str, Any]], on_answer: Callable[[], None]
 ) -> dict[str, Body]:
-    """Move what is stored by now into the answers; the rest."""
+    """Move what is stored by now into the answers; return the rest."""
     missing = {}
     for request, body in bodies.items():
         stored = store.get(request)
@@ -87,7 +89,7 @@ def _collect(
 
 
 def _affordable(bodies: dict[str, Body], teacher: Teacher, budget: Budget) -> dict[str, Body]:
-    """Those that the budget holds together, at the most that each can cost; no batch is open meanwhile."""
+    """Return the requests that the budget holds together, at the most that each can cost."""
     chosen, most = {}, 0.0
     for request, body in bodies.items():
         dollars = teacher.most_a_request_costs(body["messages"])
@@ -98,12 +100,12 @@ def _affordable(bodies: dict[str, Body], teacher: Teacher, budget: Budget) -> di
 
 
 def _parts(bodies: dict[str, Body], teacher: Teacher, store: Store) -> Iterator[dict[str, Body]]:
-    """Requests as they are sent, in parts that one batch can hold."""
+    """Yield requests as they are sent, in parts that one batch can hold."""
     names = store.learned(teacher.key)
     part: dict[str, Body] = {}
     size = 0
     for request, body in bodies.items():
-        sent = sending.adapted(body, names)
+        sent = adapt_request(body, names)
         length = len(_line(request, sent))
         if part and (len(part) == MOST_REQUESTS or size + length > MOST_BYTES):
             yield part
@@ -121,13 +123,13 @@ def _line(request: str, body: Body) -> bytes:
 def _make(part: dict[str, Body], teacher: Teacher, store: Store) -> None:
     """Put a batch on disk with the intents of its requests, before anything of it is sent."""
     name = records.fingerprint([teacher.key, len(store.batches(teacher.key)), sorted(part)])
-    records.write_text(batch_results.file_of(store, name), b"".join(_line(*one) for one in part.items()).decode())
+    records.write_text(batch_results.file_of(store, name), b"".join(_line(*entry) for entry in part.items()).decode())
     most = {request: (0, teacher.most_a_request_costs(body["messages"])) for request, body in part.items()}
     store.add_batch({"name": name, "teacher": teacher.key, "state": MADE, "file": "", "batch": ""}, most)
 
 
 def _finish(client: Any, teacher: Teacher, store: Store, budget: Budget) -> bool:
-    """Upload, create, wait for and fetch every batch that is not fetched; whether asking again may help."""
+    """Upload, create, wait for and fetch every open batch; return whether asking again may help."""
     import openai
 
     patient = client.with_options(max_retries=RETRIES)
@@ -140,7 +142,7 @@ def _finish(client: Any, teacher: Teacher, store: Store, budget: Budget) -> bool
             store.save_batch(batch)
         if batch["state"] == UPLOADED:
             try:
-                batch |= {"batch": _created(client, patient, batch["name"], batch["file"]), "state": CREATED}
+                batch |= {"batch": _create(client, patient, batch["name"], batch["file"]), "state": CREATED}
             except (openai.BadRequestError, openai.NotFoundError) as error:  # its file is gone, or it may not be
                 batch_results.close(batch, store, UNSENT, "the batch was refused")
                 raise TeacherError(f"{teacher.base_url} refuses to create a batch: {error}") from error
@@ -148,10 +150,10 @@ def _finish(client: Any, teacher: Teacher, store: Store, budget: Budget) -> bool
     return any([_fetch(patient, batch, teacher, store, budget) for batch in unfinished])
 
 
-def leave(
+def collect_earlier(
     bodies: dict[str, Body], teacher: Teacher, store: Store, budget: Budget, on_answer: Callable[[], None]
 ) -> dict[str, dict[str, Any]]:
-    """The answers that a teacher's earlier batches hold, before it is asked live: what is in one is paid once.
+    """Return the answers that a teacher's earlier batches hold, before it is asked live: what is in one is paid once.
 
     Ended batches are fetched; one that was never created is given up. The caller holds ``store.sending``.
 
@@ -163,20 +165,21 @@ def leave(
     unfinished = [batch for batch in store.batches(teacher.key) if batch["state"] != FETCHED]
     if not unfinished:
         return {}
-    asked = dataclasses.replace(teacher, batch=True)  # whose answers cost a batch's share
+    by_batch = dataclasses.replace(teacher, batch=True)  # whose answers cost a batch's share
     under_way = []
-    with sending.open_client(teacher) as client:
+    with live_requests.open_client(teacher) as client:
         patient = client.with_options(max_retries=RETRIES)
         try:
             for batch in unfinished:
-                if batch["state"] == UPLOADED and (found := _found(patient, batch["name"])):
-                    batch |= {"batch": found, "state": CREATED}
+                if batch["state"] == UPLOADED and (created := _find_created(patient, batch["name"])):
+                    batch |= {"batch": created, "state": CREATED}
                     store.save_batch(batch)
                 if batch["state"] != CREATED:
                     batch_results.close(batch, store, UNSENT, "given up for asking live")
                     continue
-                mine = sum(one["request"] in bodies for one in store.intents_of(batch["name"]) if not one["outcome"])
-                if not _ended(patient, batch, asked, store, budget) and mine:
+                intents = store.intents_of(batch["name"])
+                mine = sum(intent["request"] in bodies for intent in intents if not intent["outcome"])
+                if not _ended(patient, batch, by_batch, store, budget) and mine:
                     under_way.append(f"{batch['batch']} ({mine:,} of these requests)")
         except openai.OpenAIError as error:
             raise TeacherError(
@@ -195,7 +198,7 @@ def leave(
 
 
 def _ended(patient: Any, batch: dict[str, Any], teacher: Teacher, store: Store, budget: Budget) -> bool:
-    """Whether a batch has ended; one that has is fetched, and one that failed has cost nothing."""
+    """Return whether a batch has ended; one that has is fetched, and one that failed has cost nothing."""
     import openai
 
     try:
@@ -207,26 +210,25 @@ def _ended(patient: Any, batch: dict[str, Any], teacher: Teacher, store: Store, 
     return True
 
 
-def _found(patient: Any, name: str) -> str:
-    """The name at the endpoint of a batch that an earlier start may have created; empty if there is none."""
-    return next((one.id for one in patient.batches.list() if (one.metadata or {}).get(MARK) == name), "")
+def _find_created(patient: Any, name: str) -> str:
+    """Return the name at the endpoint of a batch that an earlier start created; empty if there is none."""
+    return next((batch.id for batch in patient.batches.list() if (batch.metadata or {}).get(MARK) == name), "")
 
 
-def _created(client: Any, patient: Any, name: str, file: str) -> str:
-    """The batch's name at the endpoint, created unless an earlier start did so without noting it.
+def _create(client: Any, patient: Any, name: str, file: str) -> str:
+    """Return the batch's name at the endpoint, created unless an earlier start did so without noting it.
 
     Creating is what costs money, so it is never sent twice blindly: after a failure the endpoint's list is read.
     """
     import openai
 
     for last in (False, False, True):
-        if found := _found(patient, name):
-            return found
+        if created := _find_created(patient, name):
+            return created
         try:
-            made = client.batches.create(
+            return client.batches.create(
                 completion_window="24h", endpoint=URL, input_file_id=file, metadata={MARK: name}
-            )
-            return made.id
+            ).id
         except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError):
             if last:
                 raise
@@ -235,7 +237,7 @@ def _created(client: Any, patient: Any, name: str, file: str) -> str:
 
 
 def _fetch(patient: Any, batch: dict[str, Any], teacher: Teacher, store: Store, budget: Budget) -> bool:
-    """Wait until a batch has ended, store its answers and end its intents; whether asking again may help."""
+    """Wait until a batch has ended, store its answers and end its intents; return whether asking again may help."""
     import openai
 
     try:
@@ -245,6 +247,6 @@ def _fetch(patient: Any, batch: dict[str, Any], teacher: Teacher, store: Store, 
     except openai.NotFoundError:
         return batch_results.gone(batch, store, budget)
     if state.status == "failed":
-        said = "; ".join(error.message or "" for error in (state.errors.data if state.errors else None) or ())
-        raise TeacherError(f"{teacher.base_url} refuses the batch {batch['batch']}: {said or 'without a reason'}")
+        reason = "; ".join(error.message or "" for error in (state.errors.data if state.errors else None) or ())
+        raise TeacherError(f"{teacher.base_url} refuses the batch {batch['batch']}: {reason or 'without a reason'}")
     return again

@@ -1,4 +1,4 @@
-"""What a teacher's message holds: a program, a chain of thought, or neither, and why."""
+"""A teacher's message: the program or chain of thought in it, or why it holds neither."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def program(message: str) -> str | None:
 
 
 def prose(message: str) -> str | None:
-    """The chain of thought in a message; None where it never says ``The answer is``.
+    """Return the chain of thought in a message; None where it never says ``The answer is``.
 
     Whether it is the right answer is for the comparison with the gold to say.
     """
@@ -33,13 +33,13 @@ def prose(message: str) -> str | None:
     return bare if ANSWER_TRIGGER.strip().lower() in bare.lower() else None
 
 
-def read(message: str, kind: Kind) -> str | None:
-    """The rationale of a kind in a message."""
+def read_rationale(message: str, kind: Kind) -> str | None:
+    """Return the rationale of a kind in a message; None if it holds none."""
     return program(message) if kind == "pot" else prose(message)
 
 
 def why_not(message: str, kind: Kind, finish: str = "", refusal: str = "") -> str:
-    """Why a message holds no rationale of a kind.
+    """Return why a message holds no rationale of a kind.
 
     Args:
         message: The message.

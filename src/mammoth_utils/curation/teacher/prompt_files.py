@@ -1,4 +1,4 @@
-"""The prompts that a teacher is asked with: files with a version, known by their hash."""
+"""Prompts that a teacher is asked with: files with a version, known by their hash."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ class Prompt:
 
     @property
     def label(self) -> str:
-        """Name, version and hash, as a row's history keeps them."""
+        """Return name, version and hash, as a row's history keeps them."""
         return f"{self.name}/{self.version}/{self.sha256}"
 
     def messages(self, problem: Problem) -> list[dict[str, str]]:
-        """The chat messages that put a problem; options are part of it."""
+        """Return the chat messages that put a problem; options are part of it."""
         # str.replace, not format: a problem may hold braces.
         asked = self.user.replace("{instruction}", problem.instruction)
         return [{"role": "system", "content": self.system}, {"role": "user", "content": asked}]
 
 
 def prompt_names() -> list[str]:
-    """The prompts of ``curation/prompts/``."""
+    """Return the names of the prompts in ``teacher/prompts/``."""
     folder = resources.files("mammoth_utils.curation.teacher") / "prompts"
     return sorted(file.name.removesuffix(".md") for file in folder.iterdir() if file.name.endswith(".md"))
 
 
-def prompt(name: str) -> Prompt:
-    """A prompt of ``curation/prompts/``.
+def load_prompt(name: str) -> Prompt:
+    """Load a prompt of ``teacher/prompts/``.
 
     Raises:
         ValueError: If there is none of that name, naming those there are, or the file lacks a part.
@@ -73,7 +73,7 @@ def prompt(name: str) -> Prompt:
 
 
 def prompt_for(source: str) -> Prompt:
-    """The prompt of one of the six new subsets, by its name with or without ``mini-``.
+    """Return the prompt of one of the six new subsets, by its name with or without ``mini-``.
 
     Raises:
         ValueError: If the source is none of them.
@@ -81,12 +81,12 @@ def prompt_for(source: str) -> Prompt:
     name = source.removeprefix(MINI)
     if name not in SUBSETS:
         raise ValueError(f"{source!r} is not asked of a teacher; those that are: {', '.join(SUBSETS)}")
-    return prompt(SUBSETS[name])
+    return load_prompt(SUBSETS[name])
 
 
 def files_hash() -> str:
-    """One hash of every prompt and of Self-Instruct's seeds: what a row can depend on besides the code."""
+    """Return one hash of every prompt and of Self-Instruct's seeds: what a row can depend on besides the code."""
     folder = resources.files("mammoth_utils.curation.teacher")
-    texts = {name: prompt(name).sha256 for name in prompt_names()}
+    texts = {name: load_prompt(name).sha256 for name in prompt_names()}
     seeds = (folder / "college_math_seeds.yaml").read_text(encoding="utf8")
     return records.fingerprint({**texts, "college_math_seeds": seeds})

@@ -1,4 +1,4 @@
-"""College-Math by Self-Instruct: new problems with their solutions, bootstrapped from a few of our own."""
+"""Self-Instruct for College-Math: new problems with their solutions, bootstrapped from a few of our own."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from functools import cache
 from importlib import resources
 
 from mammoth_utils import records
-from mammoth_utils.curation import filters
 from mammoth_utils.curation.filters import Dropped
+from mammoth_utils.curation.mathinstruct_rows import TEACHER
+from mammoth_utils.curation.near_duplicates import jaccard, shingles
 from mammoth_utils.curation.teacher import messages, synthesis
-from mammoth_utils.curation.teacher.ledger import Budget
-from mammoth_utils.curation.teacher.store import Store
+from mammoth_utils.curation.teacher.answer_store import Store
+from mammoth_utils.curation.teacher.cost_ledger import Budget
+from mammoth_utils.curation.teacher.prompt_files import Prompt, prompt_for
 from mammoth_utils.curation.teacher.synthesis import Answer
 from mammoth_utils.curation.teacher.teacher import Teacher
+from mammoth_utils.grading import SIMILARITY, grade, question_tokens, read_answer
 from mammoth_utils.prompts import ANSWER_TRIGGER
 from mammoth_utils.rationale import Problem, Rationale
 
@@ -55,13 +58,13 @@ class Example:
 
     @property
     def text(self) -> str:
-        """As it is shown to the teacher and as the teacher is to write."""
+        """Return the text that is shown to the teacher, in the form in which it is to write."""
         return f"{_PROBLEM}\n{self.problem}\n{_SOLUTION}\n{self.solution}"
 
 
 @dataclass
 class Written:
-    """What Self-Instruct gave.
+    """Problems that Self-Instruct gave, and those thrown out.
 
     Attributes:
         rationales: New problems with their solutions.
@@ -78,7 +81,7 @@ class Written:
 
 @cache
 def seeds() -> tuple[Example, ...]:
-    """The examples of ``college_math_seeds.yaml``."""
+    """Return the examples of ``college_math_seeds.yaml``."""
     import yaml
 
     rows = yaml.safe_load(_seed_text())["seeds"]
@@ -86,7 +89,7 @@ def seeds() -> tuple[Example, ...]:
 
 
 def seed_hash() -> str:
-    """A short hash of the seeds' file, which is part of every row's history."""
+    """Return a short hash of the seeds' file, which is part of every row's history."""
     return records.fingerprint(_seed_text())
 
 
@@ -94,7 +97,7 @@ def _seed_text() -> str:
     return (resources.files("mammoth_utils.curation.teacher") / "college_math_seeds.yaml").read_text(encoding="utf8")
 
 
-def write(
+def write_problems(
     count: int,
     teacher: Teacher,
     store: Store,
@@ -102,29 +105,29 @@ def write(
     seed: int = 42,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Written:
-    """As many new problems with solutions as are wanted, if the teacher and the budget give them.
+    """Return as many new problems with solutions as are asked for, if the teacher and the budget give them.
 
     Each request shows a few examples, seeds and at most one that was written in an earlier round, and asks for new
     ones. The draw follows from ``seed`` and from what came before, so a run that was killed replays its stored rounds
     and goes on with the next. As in the paper the solutions are not validated, so the problems have no gold;
-    ``confirm`` asks a second time and keeps those whose answers agree.
+    ``confirm_answers`` asks a second time and keeps those whose answers agree.
 
     Args:
-        count: Problems wanted.
+        count: Problems asked for.
         teacher: Whom.
         store: Where answers are kept.
         budget: As ``ask`` takes it.
         seed: Draws the examples.
         on_step: Called with (problems written, count).
     """
-    prompt = synthesis.prompt_for(SOURCE)
-    written, known = Written(), [_shape(one.problem) for one in seeds()]
+    prompt = prompt_for(SOURCE)
+    written, known = Written(), [_shape(example.problem) for example in seeds()]
     grown: list[Example] = []
     number = barren = 0
     while len(written.rationales) < count and barren < BARREN:
         before = len(written.rationales)
-        asked = [_request(f"{seed}/{number}/{each}", grown) for each in range(PER_ROUND)]
-        answers = synthesis.ask(asked, teacher, store, budget, prompt)
+        requests = [_request(f"{seed}/{number}/{each}", grown) for each in range(PER_ROUND)]
+        answers = synthesis.ask(requests, teacher, store, budget, prompt)
         written.answers += answers
         for answer in answers:
             examples = parse(answer.text or "")
@@ -144,9 +147,8 @@ def write(
         if on_step:
             on_step(min(len(written.rationales), count), count)
         errors = [answer.error for answer in answers if answer.text is None]
-        if (
-            errors and len(written.rationales) < count
-        ):  # the next round would be drawn from another pool than in a run without the gap
+        if errors and len(written.rationales) < count:
+            # The next round would be drawn from another pool than in a run without the gap.
             written.unfinished = f"{len(errors)} of {len(answers)} requests have no answer: {errors[0]}"
             return written
         barren = barren + 1 if len(written.rationales) == before else 0
@@ -158,8 +160,8 @@ def write(
     return written
 
 
-def plan(count: int, teacher: Teacher, store: Store, seed: int = 42) -> synthesis.Plan:
-    """The dry run of ``write``: what it would send if every problem that the teacher writes were a new one.
+def plan_problems(count: int, teacher: Teacher, store: Store, seed: int = 42) -> synthesis.Plan:
+    """Return what ``write_problems`` would send if every problem that the teacher writes were a new one.
 
     Later requests show what earlier ones gave, so those after the first round are priced as if they showed seeds, and
     count as not answered before. Problems that are thrown out cost further rounds, as many as the teacher's repeating
@@ -169,13 +171,13 @@ def plan(count: int, teacher: Teacher, store: Store, seed: int = 42) -> synthesi
         TeacherError: If the price is unknown.
     """
     rounds = math.ceil(count / (WANTED * PER_ROUND * teacher.samples))
-    asked = [_request(f"{seed}/{number}/{each}", []) for number in range(rounds) for each in range(PER_ROUND)]
-    found = synthesis.plan(asked, teacher, store, synthesis.prompt_for(SOURCE))
-    return _unbounded(found, teacher, f"{found.basis}; {WANTED} new problems from each request")
+    requests = [_request(f"{seed}/{number}/{each}", []) for number in range(rounds) for each in range(PER_ROUND)]
+    plan = synthesis.plan_requests(requests, teacher, store, prompt_for(SOURCE))
+    return _unbounded(plan, teacher, f"{plan.basis}; {WANTED} new problems from each request")
 
 
-def plan_confirm(count: int, teacher: Teacher, store: Store) -> synthesis.Plan:
-    """The dry run of ``confirm`` for so many problems that are not written yet: priced as if they were like the seeds.
+def plan_confirmations(count: int, teacher: Teacher, store: Store) -> synthesis.Plan:
+    """Return what ``confirm_answers`` would send for so many problems, priced as if they were like the seeds.
 
     Raises:
         TeacherError: If the price is unknown.
@@ -183,8 +185,8 @@ def plan_confirm(count: int, teacher: Teacher, store: Store) -> synthesis.Plan:
     alike = [
         Problem(f"{number}", f"{seeds()[number % len(seeds())].problem} ({number})", "") for number in range(count)
     ]
-    found = synthesis.plan(alike, teacher, store, synthesis.prompt_for(CONFIRMING))
-    return _unbounded(found, teacher, f"{found.basis}; problems as long as the seeds")
+    plan = synthesis.plan_requests(alike, teacher, store, prompt_for(CONFIRMING))
+    return _unbounded(plan, teacher, f"{plan.basis}; problems as long as the seeds")
 
 
 def _unbounded(plan: synthesis.Plan, teacher: Teacher, basis: str) -> synthesis.Plan:
@@ -193,32 +195,32 @@ def _unbounded(plan: synthesis.Plan, teacher: Teacher, basis: str) -> synthesis.
 
 
 def _request(name: str, grown: list[Example]) -> Problem:
-    """The request of a name: which examples it shows follows from the name and the pool."""
+    """Return the request of a name; which examples it shows follows from the name and the pool."""
     rng = random.Random(f"self-instruct/{name}")
     shown = rng.sample(grown, min(GROWN, len(grown)))
     shown = rng.sample(seeds(), SHOWN - len(shown)) + shown
-    examples = "\n\n".join(one.text for one in shown)
+    examples = "\n\n".join(example.text for example in shown)
     return Problem(f"self-instruct/{name}", f"{examples}\n\n(Now {WANTED} new ones.)", "", set=SOURCE)
 
 
 def parse(text: str) -> list[Example]:
-    """The problems in a teacher's message, in its order; one without a solution has an empty one."""
-    found = []
+    """Return the problems in a teacher's message, in its order; one without a solution has an empty one."""
+    examples = []
     for block in _BLOCK.split(text)[1:]:
         problem, *solution = _PARTS.split(block, maxsplit=1)
         body = _without_rule(solution[0]) if solution else ""
         answer = _ANSWER.search(body)
-        found.append(Example(_without_rule(problem), body, answer=_plain(answer[1]) if answer else ""))
-    return found
+        examples.append(Example(_without_rule(problem), body, answer=_plain(answer[1]) if answer else ""))
+    return examples
 
 
 def _without_rule(text: str) -> str:
-    """A text without the horizontal rule by which some models part one problem from the next."""
+    """Return a text without the horizontal rule by which some models part one problem from the next."""
     return _RULE.sub("", text.strip()).strip()
 
 
 def _plain(answer: str) -> str:
-    """An answer without its full stop and the marks that make it bold."""
+    """Return an answer without its full stop and the marks that make it bold."""
     answer = answer.strip()
     for mark in ("**", "__"):
         if answer.count(mark) == 1 and answer.endswith(mark):  # it opened before "The answer is"
@@ -230,7 +232,7 @@ def _plain(answer: str) -> str:
 
 
 def _fault(example: Example, known: list[set]) -> tuple[str, str]:
-    """Reason and detail for which an example is thrown out, or two empty strings."""
+    """Return reason and detail for which an example is thrown out, or two empty strings."""
     if not example.problem:
         return "empty problem", ""
     if not example.solution:
@@ -238,57 +240,54 @@ def _fault(example: Example, known: list[set]) -> tuple[str, str]:
     if not example.answer:
         return "no final answer", example.solution[-80:]
     shape = _shape(example.problem)
-    nearest = max((filters.jaccard(shape, other) for other in known), default=0.0)
-    if nearest >= filters.SIMILARITY:
+    nearest = max((jaccard(shape, other) for other in known), default=0.0)
+    if nearest >= SIMILARITY:
         return "like an earlier problem", f"similarity {nearest:.2f}"
     return "", ""
 
 
 def _shape(problem: str) -> set:
-    """The shingles of a problem with its numbers hidden: other numbers alone do not make a new problem."""
-    return filters.shingles(["0" if word[0].isdigit() else word for word in filters.question_tokens(problem)])
+    """Return the shingles of a problem with its numbers hidden: other numbers alone do not make a new problem."""
+    return shingles(["0" if word[0].isdigit() else word for word in question_tokens(problem)])
 
 
-def _row(answer: Answer, example: Example, prompt: synthesis.Prompt, teacher: Teacher, number: int) -> Rationale:
+def _row(answer: Answer, example: Example, prompt: Prompt, teacher: Teacher, number: int) -> Rationale:
     problem = Problem(f"college-math/{answer.request}/{number}", example.problem, "", set=SOURCE)
     history = synthesis.history(answer, teacher, prompt) | {"seeds": seed_hash(), "claimed": example.answer}
-    return Rationale(problem, "cot", example.solution, SOURCE, f"teacher:{teacher.model}", history)
+    return Rationale(problem, "cot", example.solution, SOURCE, f"{TEACHER}{teacher.model}", history)
 
 
-def _empty(answer: Answer, prompt: synthesis.Prompt, teacher: Teacher) -> Dropped:
-    """A message that holds no problem, as a row: what was asked, and what came."""
+def _empty(answer: Answer, prompt: Prompt, teacher: Teacher) -> Dropped:
+    """Return a message that holds no problem as a dropped row: what was asked, and what came."""
     none = synthesis.dropped(answer, SOURCE, teacher, prompt)
     ordinary = answer.text and answer.finish != "length" and none.reason == messages.NO_ANSWER
     return dataclasses.replace(none, reason="no problem in the message") if ordinary else none
 
 
-def confirm(
+def confirm_answers(
     written: list[Rationale], teacher: Teacher, store: Store, budget: Budget
 ) -> tuple[list[Rationale], list[Dropped], list[Answer]]:
-    """The rows whose answer a second, independent solution reaches too, with that answer as their gold.
+    """Return the rows whose answer a second, independent solution reaches too, with that answer as their gold.
 
     The problem is put alone, with the prompt of TheoremQA's chains of thought. This goes beyond the paper, which
     kept College-Math unvalidated; the second answers belong in the ledger as well.
     """
-    from mammoth_utils.grading import grade, read_answer
-
-    prompt = synthesis.prompt_for(CONFIRMING)
+    prompt = prompt_for(CONFIRMING)
     answers = synthesis.ask([row.problem for row in written], teacher, store, budget, prompt)
     kept, dropped = [], []
     samples = teacher.samples
     for number, row in enumerate(written):
         own = answers[number * samples : (number + 1) * samples]
         claimed = row.history["claimed"]
-        texts = [one.text for one in own if one.text]
+        texts = [answer.text for answer in own if answer.text]
         if not texts:
-            dropped.append(
-                Dropped(row, "teacher", "no second answer", synthesis.dropped(own[0], SOURCE, teacher, prompt).reason)
-            )
+            reason = synthesis.dropped(own[0], SOURCE, teacher, prompt).reason
+            dropped.append(Dropped(row, "teacher", "no second answer", reason))
             continue
-        read = [read_answer(text, benchmark=BENCHMARK, rule="corrected") for text in texts]
-        verdicts = [grade(one, claimed, benchmark=BENCHMARK, rule="corrected") for one in read]
+        second = [read_answer(text, benchmark=BENCHMARK, rule="corrected") for text in texts]
+        verdicts = [grade(answer, claimed, benchmark=BENCHMARK, rule="corrected") for answer in second]
         agreeing = sum(verdict.correct for verdict in verdicts)
-        history = {"second_answers": [one.request for one in own], "agreeing": agreeing}
+        history = {"second_answers": [answer.request for answer in own], "agreeing": agreeing}
         if 2 * agreeing > len(texts):
             problem = Problem(row.problem.id, row.problem.question, claimed, set=SOURCE)
             kept.append(row.replaced(problem=problem).with_history(**history))

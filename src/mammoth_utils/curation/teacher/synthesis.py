@@ -9,25 +9,22 @@ from typing import Any
 
 from mammoth_utils import records
 from mammoth_utils.curation.filters import Dropped
-from mammoth_utils.curation.teacher import batches, messages, sending
-from mammoth_utils.curation.teacher.ledger import Budget
-from mammoth_utils.curation.teacher.messages import program, prose
-from mammoth_utils.curation.teacher.prompt_files import SUBSETS, Prompt, prompt, prompt_for
-from mammoth_utils.curation.teacher.sending import API_KEY, OVER_BUDGET
-from mammoth_utils.curation.teacher.store import Store
+from mammoth_utils.curation.mathinstruct_rows import TEACHER
+from mammoth_utils.curation.teacher import batches, live_requests, messages
+from mammoth_utils.curation.teacher.answer_store import Store
+from mammoth_utils.curation.teacher.cost_ledger import Budget
+from mammoth_utils.curation.teacher.live_requests import OVER_BUDGET
+from mammoth_utils.curation.teacher.prompt_files import Prompt, load_prompt
 from mammoth_utils.curation.teacher.teacher import Teacher
 from mammoth_utils.rationale import Problem, Rationale
-
-__all__ = ["API_KEY", "OVER_BUDGET", "SUBSETS", "Answer", "Plan", "Prompt", "Store", "ask", "dropped", "history",
-           "plan", "program", "prompt", "prompt_for", "prose", "rationale", "request_body",
-           "request_key", "total"]  # fmt: skip
+from mammoth_utils.records import Record
 
 CHARACTERS_PER_TOKEN = 4  # a rough rule for English, where no stored answer of the model says better
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back for one request; ``text`` is None where nothing did, and ``error`` says why.
+    """An answer to one request; ``text`` is None where none came, and ``error`` says why.
 
     Attributes:
         problem: What was asked.
@@ -42,7 +39,7 @@ class Answer:
         usage: ``reported``, or ``at most`` where upper bounds stand for what the endpoint does not report.
         dollars: What it cost when it was asked.
         batch: Whether it came by the batch API.
-        adapted: What the request was changed by, because the model wanted it so (``adaptations.ADAPTATIONS``).
+        adapted: Names of the ``unsupported_parameters.ADAPTATIONS`` by which the request was changed for the model.
         sample: The number of this answer among those to the same problem, from 0.
     """
 
@@ -63,24 +60,24 @@ class Answer:
 
     @property
     def refused(self) -> bool:
-        """Whether there is no answer because the endpoint refuses this request, whenever it is asked."""
-        return self.text is None and sending.for_good(self.error)
+        """Return whether there is no answer because the endpoint refuses this request, whenever it is asked."""
+        return self.text is None and live_requests.is_permanent(self.error)
 
     @property
     def over_budget(self) -> bool:
-        """Whether it was not asked for because of the budget."""
+        """Return whether it was not asked for because of the budget."""
         return self.error == OVER_BUDGET
 
 
-def request_body(problem: Problem, teacher: Teacher, asked: Prompt, sample: int = 0) -> dict[str, Any]:
-    """The body of the chat request; further samples carry a seed of their own, which tells them apart."""
-    body = {"model": teacher.model, "messages": asked.messages(problem), "max_tokens": teacher.max_tokens}
+def request_body(problem: Problem, teacher: Teacher, prompt: Prompt, sample: int = 0) -> dict[str, Any]:
+    """Return the body of the chat request; further samples carry a seed of their own, which tells them apart."""
+    body = {"model": teacher.model, "messages": prompt.messages(problem), "max_tokens": teacher.max_tokens}
     body |= {} if teacher.temperature is None else {"temperature": teacher.temperature}
     return body | ({"seed": sample} if sample else {})
 
 
 def request_key(body: dict[str, Any], teacher: Teacher) -> str:
-    """The hash under which an answer is stored: the whole body, and the endpoint unless it is local.
+    """Return the hash under which an answer is stored: of the whole body, and the endpoint unless it is local.
 
     A local server has another port each time; its model's name says who answered. It is the body before a model's
     refusals adapt it, so that the answer is found whatever was learnt meanwhile.
@@ -88,8 +85,8 @@ def request_key(body: dict[str, Any], teacher: Teacher) -> str:
     return records.fingerprint({"endpoint": teacher.endpoint, **body})
 
 
-def _requests(problems: list[Problem], teacher: Teacher, asked: Prompt) -> list[tuple[Problem, int, str, dict]]:
-    bodies = [(problem, sample, request_body(problem, teacher, asked, sample))
+def _requests(problems: list[Problem], teacher: Teacher, prompt: Prompt) -> list[tuple[Problem, int, str, dict]]:
+    bodies = [(problem, sample, request_body(problem, teacher, prompt, sample))
               for problem in problems for sample in range(teacher.samples)]  # fmt: skip
     return [(problem, sample, request_key(body, teacher), body) for problem, sample, body in bodies]
 
@@ -99,10 +96,10 @@ def ask(
     teacher: Teacher,
     store: Store,
     budget: Budget,
-    asked: Prompt | None = None,
+    prompt: Prompt | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> list[Answer]:
-    """The teacher's answers in the order of the problems; stored ones are not asked again.
+    """Return the teacher's answers in the order of the problems; stored ones are not asked again.
 
     Args:
         problems: What is asked.
@@ -111,7 +108,7 @@ def ask(
         budget: Shared by all sources of a run. What these requests cost in an earlier start counts as spent, the
             lost ones among them with the most they can have cost; when the limit could be passed, the rest comes
             back unanswered with ``OVER_BUDGET``.
-        asked: The prompt; ``prompt("pot")`` by default.
+        prompt: The prompt; ``load_prompt("pot")`` by default.
         on_step: Called with (answered, all).
 
     Raises:
@@ -119,14 +116,14 @@ def ask(
             it is down; or if it is asked live for what a batch under way holds.
     """
     teacher.check_budget()
-    requests = _requests(list(problems), teacher, asked or prompt("pot"))
+    requests = _requests(list(problems), teacher, prompt or load_prompt("pot"))
     bodies = {key: body for _, _, key, body in requests}
-    found = _stored(bodies, store)
-    if len(found) < len(bodies):
+    answers = _stored(bodies, store)
+    if len(answers) < len(bodies):
         with store.sending(teacher.key):
-            found = _stored(bodies, store)  # another process may have asked while this one waited
-            _count_earlier(found, bodies, teacher, store, budget)
-            done = len(found)
+            answers = _stored(bodies, store)  # another process may have asked while this one waited
+            _count_earlier(answers, bodies, teacher, store, budget)
+            done = len(answers)
 
             def step() -> None:
                 nonlocal done
@@ -136,16 +133,16 @@ def ask(
 
             send = batches.send
             if not teacher.batch:
-                found |= batches.leave(_without(bodies, found), teacher, store, budget, step)
-                send = sending.send
-            found |= send(_without(bodies, found), teacher, store, budget, step)
+                answers |= batches.collect_earlier(_without(bodies, answers), teacher, store, budget, step)
+                send = live_requests.send
+            answers |= send(_without(bodies, answers), teacher, store, budget, step)
     else:
-        _count_earlier(found, bodies, teacher, store, budget)
-    return [_answer(problem, key, sample, found[key]) for problem, sample, key, _ in requests]
+        _count_earlier(answers, bodies, teacher, store, budget)
+    return [_answer(problem, key, sample, answers[key]) for problem, sample, key, _ in requests]
 
 
-def _without(bodies: dict[str, dict], found: dict[str, dict]) -> dict[str, dict]:
-    return {key: body for key, body in bodies.items() if key not in found}
+def _without(bodies: dict[str, Record], answers: dict[str, Record]) -> dict[str, Record]:
+    return {key: body for key, body in bodies.items() if key not in answers}
 
 
 def _stored(bodies: Iterable[str], store: Store) -> dict[str, dict[str, Any]]:
@@ -153,25 +150,22 @@ def _stored(bodies: Iterable[str], store: Store) -> dict[str, dict[str, Any]]:
 
 
 def _count_earlier(
-    found: dict[str, dict[str, Any]], bodies: Iterable[str], teacher: Teacher, store: Store, budget: Budget
+    answers: dict[str, Record], bodies: Iterable[str], teacher: Teacher, store: Store, budget: Budget
 ) -> None:
-    for key, answer in found.items():
-        budget.count(key, _dollars(answer, teacher))
-    for each in store.lost(bodies):
-        budget.count(each["intent"], each["most_usd"])
+    for key, answer in answers.items():
+        known = teacher.dollars(answer["prompt_tokens"], answer["completion_tokens"])
+        budget.count(key, answer.get("dollars", known))
+    for intent in store.lost(bodies):
+        budget.count(intent["intent"], intent["most_usd"])
 
 
-def _dollars(answer: dict[str, Any], teacher: Teacher) -> float:
-    return answer.get("dollars", teacher.dollars(answer["prompt_tokens"], answer["completion_tokens"]))
-
-
-def _answer(problem: Problem, key: str, sample: int, kept: dict[str, Any]) -> Answer:
-    return Answer(problem, key, **{**kept, "adapted": tuple(kept.get("adapted", ()))}, sample=sample)
+def _answer(problem: Problem, key: str, sample: int, stored: Record) -> Answer:
+    return Answer(problem, key, **{**stored, "adapted": tuple(stored.get("adapted", ()))}, sample=sample)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What asking would take, before anything is asked.
+    """The requests that asking would send and their cost, before anything is asked.
 
     Attributes:
         requests: Requests in all, equal ones once.
@@ -193,20 +187,17 @@ class Plan:
     basis: str
 
     def __str__(self) -> str:
+        bounded = math.isfinite(self.dollars_most)
+        most = f"{_money(self.dollars_most)} at most" if bounded else "no bound but the budget"
         return (
             f"{self.requests:,} requests, {self.stored:,} of them answered before; to send: "
             f"{self.requests - self.stored:,} with about {self.prompt_tokens:,} + {self.completion_tokens:,} tokens "
-            f"({self.basis}), {_money(self.dollars)} dollars expected, "
-            + (
-                f"{_money(self.dollars_most)} at most"
-                if math.isfinite(self.dollars_most)
-                else "no bound but the budget"
-            )
+            f"({self.basis}), {_money(self.dollars)} dollars expected, {most}"
         )
 
 
 def _money(dollars: float) -> str:
-    """Dollars rounded up, to cents from a dollar on and to millionths below, so that no small sum reads as nothing."""
+    """Return dollars rounded up, to cents from a dollar on and to millionths below; no small sum reads as nothing."""
     digits = 2 if dollars >= 1 else 6
     whole, part = f"{math.ceil(round(dollars * 10**digits, 6)) / 10**digits:.{digits}f}".split(".")
     return f"{whole}.{part.rstrip('0'):0<2}"
@@ -216,13 +207,13 @@ _ADDED = ("requests", "stored", "prompt_tokens", "completion_tokens", "dollars",
 
 
 def total(plans: Iterable[Plan]) -> Plan:
-    """Several plans as one."""
+    """Return several plans as one."""
     plans = list(plans)
-    return Plan(**{key: sum(getattr(one, key) for one in plans) for key in _ADDED}, basis="the rows above")
+    return Plan(**{key: sum(getattr(plan, key) for plan in plans) for key in _ADDED}, basis="the rows above")
 
 
-def plan(problems: Iterable[Problem], teacher: Teacher, store: Store, asked: Prompt | None = None) -> Plan:
-    """The dry run: what ``ask`` with the same arguments would send and what that costs; nothing is sent.
+def plan_requests(problems: Iterable[Problem], teacher: Teacher, store: Store, prompt: Prompt | None = None) -> Plan:
+    """Return what ``ask`` with the same arguments would send and what that costs; nothing is sent.
 
     It wants no budget, since it says what one would have to be.
 
@@ -230,10 +221,10 @@ def plan(problems: Iterable[Problem], teacher: Teacher, store: Store, asked: Pro
         TeacherError: If the price is unknown.
     """
     teacher.prices()
-    bodies = {key: body for _, _, key, body in _requests(list(problems), teacher, asked or prompt("pot"))}
-    wanted = {key: body for key, body in bodies.items() if store.get(key) is None}
+    bodies = {key: body for _, _, key, body in _requests(list(problems), teacher, prompt or load_prompt("pot"))}
+    unanswered = {key: body for key, body in bodies.items() if store.get(key) is None}
     known = [(body, answer) for body, answer in store.answers_of(teacher.model) if answer["prompt_tokens"]]
-    asked_characters = sum(map(_characters, wanted.values()))
+    characters = sum(map(_characters, unanswered.values()))
     if known:
         per_token = sum(_characters(body) for body, _ in known) / sum(answer["prompt_tokens"] for _, answer in known)
         each = sum(answer["completion_tokens"] for _, answer in known) / len(known)
@@ -241,9 +232,9 @@ def plan(problems: Iterable[Problem], teacher: Teacher, store: Store, asked: Pro
     else:
         per_token, each = CHARACTERS_PER_TOKEN, teacher.max_tokens
         basis = f"{CHARACTERS_PER_TOKEN} characters a token and answers of max_tokens={teacher.max_tokens}"
-    prompt_tokens, completion_tokens = round(asked_characters / per_token), round(each * len(wanted))
-    most = sum(teacher.most_a_request_costs(body["messages"]) for body in wanted.values())
-    return Plan(len(bodies), len(bodies) - len(wanted), prompt_tokens, completion_tokens,
+    prompt_tokens, completion_tokens = round(characters / per_token), round(each * len(unanswered))
+    most = sum(teacher.most_a_request_costs(body["messages"]) for body in unanswered.values())
+    return Plan(len(bodies), len(bodies) - len(unanswered), prompt_tokens, completion_tokens,
                 teacher.dollars(prompt_tokens, completion_tokens), most, basis)  # fmt: skip
 
 
@@ -251,29 +242,31 @@ def _characters(body: dict[str, Any]) -> int:
     return sum(len(message["content"]) for message in body["messages"])
 
 
-def rationale(answer: Answer, source: str, teacher: Teacher, asked: Prompt) -> Rationale | None:
-    """The answer as a rationale with its history, of the kind that was asked for; None where it holds none."""
-    text = messages.read(answer.text, asked.kind) if answer.text is not None else None
-    return None if text is None else _row(answer, text, source, teacher, asked)
+def rationale(answer: Answer, source: str, teacher: Teacher, prompt: Prompt) -> Rationale | None:
+    """Return the answer as a rationale of the kind that was asked for; None where it holds none."""
+    text = messages.read_rationale(answer.text, prompt.kind) if answer.text is not None else None
+    return None if text is None else _row(answer, text, source, teacher, prompt)
 
 
-def dropped(answer: Answer, source: str, teacher: Teacher, asked: Prompt) -> Dropped:
-    """An answer that holds no rationale, with its text, its history and why."""
-    said = answer.text is not None
-    reason = messages.why_not(answer.text, asked.kind, answer.finish, answer.refusal) if said else answer.error
-    return Dropped(_row(answer, answer.text or "", source, teacher, asked), "teacher", reason)
+def dropped(answer: Answer, source: str, teacher: Teacher, prompt: Prompt) -> Dropped:
+    """Return an answer that holds no rationale as dropped, with its text, its history and why."""
+    if answer.text is None:
+        reason = answer.error
+    else:
+        reason = messages.why_not(answer.text, prompt.kind, answer.finish, answer.refusal)
+    return Dropped(_row(answer, answer.text or "", source, teacher, prompt), "teacher", reason)
 
 
-def _row(answer: Answer, text: str, source: str, teacher: Teacher, asked: Prompt) -> Rationale:
-    author = f"teacher:{teacher.model}"
-    return Rationale(answer.problem, asked.kind, text, source, author, history(answer, teacher, asked))
+def _row(answer: Answer, text: str, source: str, teacher: Teacher, prompt: Prompt) -> Rationale:
+    author = f"{TEACHER}{teacher.model}"
+    return Rationale(answer.problem, prompt.kind, text, source, author, history(answer, teacher, prompt))
 
 
-def history(answer: Answer, teacher: Teacher, asked: Prompt) -> dict[str, Any]:
-    """Where a row of a teacher comes from: the request, the prompt, and what was out of the ordinary."""
-    told: dict[str, Any] = {"request": answer.request, "prompt": asked.label}
-    told |= {"sample": answer.sample} if teacher.samples > 1 else {}
-    told |= {"adapted": list(answer.adapted)} if answer.adapted else {}
-    told |= {"finish": answer.finish} if answer.finish not in ("", "stop") else {}
+def history(answer: Answer, teacher: Teacher, prompt: Prompt) -> dict[str, Any]:
+    """Return where a row of a teacher comes from: the request, the prompt, and what was out of the ordinary."""
+    entries: dict[str, Any] = {"request": answer.request, "prompt": prompt.label}
+    entries |= {"sample": answer.sample} if teacher.samples > 1 else {}
+    entries |= {"adapted": list(answer.adapted)} if answer.adapted else {}
+    entries |= {"finish": answer.finish} if answer.finish not in ("", "stop") else {}
     answered_by = answer.answered_by or teacher.model
-    return told | ({"answered_by": answered_by} if answered_by != teacher.model else {})
+    return entries | ({"answered_by": answered_by} if answered_by != teacher.model else {})

@@ -1,66 +1,21 @@
-"""Who writes the new rationales: the endpoint, how it is asked, and what a token costs there."""
+"""The teacher that writes new rationales: a chat endpoint, how it is asked, and what a request costs there."""
 
 from __future__ import annotations
 
-import csv
 import ipaddress
 import math
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Any
 from urllib.parse import urlsplit
 
-from mammoth_utils.curation.teacher.ledger import Budget, Ledger
-
-__all__ = ["Budget", "Ledger", "Price", "Teacher", "TeacherError", "price_table"]
+from mammoth_utils.curation.teacher.prices import BATCH_SHARE, price_table
 
 MILLION = 1_000_000
-BATCH_SHARE = 0.5  # of the ordinary price, where the table does not say otherwise
 MESSAGE_TOKENS = 16  # at most so many more than its bytes: the marks of a chat template
 
 
 class TeacherError(RuntimeError):
     """The teacher cannot be asked: an endpoint that refuses or does not answer, or a price that is unknown."""
-
-
-@dataclass(frozen=True)
-class Price:
-    """Dollars per million tokens of one model, and when and where that was read.
-
-    Attributes:
-        input: Dollars per million tokens of a prompt.
-        output: Dollars per million tokens of an answer, reasoning included.
-        batch_share: The batch API's share of these prices.
-        read: The day on which they were read.
-        where: The page.
-    """
-
-    input: float
-    output: float
-    batch_share: float
-    read: str
-    where: str
-
-
-@cache
-def price_table() -> dict[str, Price]:
-    """The prices of ``prices.csv`` by model.
-
-    Prices change and models are withdrawn: each row has a date, ``Teacher.price`` overrides it, and a model that
-    is not there is refused before it is asked.
-
-    Raises:
-        ValueError: If a price is no number of at least 0.
-    """
-    text = (resources.files("mammoth_utils.curation.teacher") / "prices.csv").read_text(encoding="utf8")
-    table = {}
-    for row in csv.DictReader(text.splitlines()):
-        numbers = [float(row[column]) for column in ("input", "output", "batch_share")]
-        if not all(math.isfinite(number) and number >= 0 for number in numbers):
-            raise ValueError(f"prices.csv: expected prices of at least 0 for {row['model']!r}, got {numbers}")
-        table[row["model"]] = Price(*numbers, row["read"], row["where"])
-    return table
 
 
 @dataclass(frozen=True)
@@ -118,7 +73,7 @@ class Teacher:
 
     @property
     def local(self) -> bool:
-        """Whether the endpoint is on this machine or a private network: no key is wanted there.
+        """Return whether the endpoint is on this machine or a private network, where no key is needed.
 
         It costs no money either, unless it is asked for a model of the price table, which it then passes on.
         """
@@ -131,16 +86,16 @@ class Teacher:
 
     @property
     def endpoint(self) -> str:
-        """The endpoint as it stands in stored requests: ``"local"`` for a local one, whose port changes."""
+        """Return the endpoint as it stands in stored requests: ``"local"`` for a local one, whose port changes."""
         return "local" if self.local else self.base_url.rstrip("/")
 
     @property
     def key(self) -> str:
-        """Endpoint and model: what a rate limit, an adaptation and a lock belong to."""
+        """Return endpoint and model, to which a rate limit, an adaptation and a lock belong."""
         return f"{self.endpoint} {self.model}"
 
     def prices(self) -> tuple[float, float]:
-        """Dollars per million input and output tokens, the batch API's share taken where it is used.
+        """Return dollars per million input and output tokens, the batch API's share taken where it is used.
 
         Raises:
             TeacherError: If an endpoint that costs money has no known price.
@@ -153,7 +108,7 @@ class Teacher:
         elif self.local:
             price = (0.0, 0.0)
         else:
-            known = ", ".join(f"{model} ({one.read})" for model, one in price_table().items())
+            known = ", ".join(f"{model} ({price.read})" for model, price in price_table().items())
             raise TeacherError(
                 f"the price of {self.model!r} at {self.base_url} is unknown; give price='input,output' in dollars per "
                 f"million tokens ('0,0' if it is free); known, with the day it was read: {known}"
@@ -162,7 +117,7 @@ class Teacher:
         return price[0] * share, price[1] * share
 
     def check_budget(self) -> None:
-        """Refuse a teacher that costs money and has none to spend; called before any request is sent.
+        """Raise an error for a teacher that costs money and has none to spend; called before any request is sent.
 
         Raises:
             TeacherError: If its price is unknown, or it has one and no budget.
@@ -185,20 +140,20 @@ class Teacher:
         return given[0], given[1]
 
     def dollars(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """What an answer costs."""
+        """Return what an answer costs."""
         price = self.prices()
         return (prompt_tokens * price[0] + completion_tokens * price[1]) / MILLION
 
     def most_tokens(self, messages: list[dict[str, str]]) -> tuple[int, int]:
-        """Upper bounds of a request's prompt and answer: a token is at least one byte."""
+        """Return upper bounds of a request's prompt and answer: a token is at least one byte."""
         return sum(len(message["content"].encode()) + MESSAGE_TOKENS for message in messages), self.max_tokens
 
     def most_a_request_costs(self, messages: list[dict[str, str]]) -> float:
-        """An upper bound in dollars."""
+        """Return an upper bound of a request's cost in dollars."""
         return self.dollars(*self.most_tokens(messages))
 
     def as_dict(self) -> dict[str, Any]:
-        """How it is asked, for a record; an endpoint's address is no secret, and the key is not held here."""
+        """Return how it is asked, for a record; an endpoint's address is no secret, and the key is not held here."""
         listed = price_table().get(self.model)
         return {
             "base_url": self.endpoint, "model": self.model, "temperature": self.temperature,

@@ -1,18 +1,18 @@
-"""Counts of a curation that is made in pieces: what one piece counted can be stored, read back and added up."""
+"""Counts of one piece of a curation, which can be stored, read back and added up."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from mammoth_utils.curation import contamination
+from mammoth_utils.curation.contamination import OverlapCounts
 from mammoth_utils.curation.filters import Dropped
 from mammoth_utils.rationale import Rationale
+from mammoth_utils.records import Record
 
 
-class Tally:
-    """Counts of what became of the rows, by source, and of what they touch in the benchmarks; pieces add up.
+class PieceCounts:
+    """Counts of what became of the rows, by source, and of what they touch in the benchmarks.
 
     Attributes:
         counts: By source, kind of count and name.
@@ -20,19 +20,19 @@ class Tally:
         after: What the kept rows touch.
     """
 
-    def __init__(self, told: dict[str, Any] | None = None) -> None:
+    def __init__(self, stored: Record | None = None) -> None:
         self.counts: dict[str, dict[str, Counter]] = defaultdict(lambda: defaultdict(Counter))
-        self.before, self.after = contamination.Touched(), contamination.Touched()
-        if told is not None:
-            self._count(told["counts"])
-            for touched, one in ((self.before, told["before"]), (self.after, told["after"])):
-                _touch(touched, one["rows"], one["hits"], one["questions"])
+        self.before, self.after = OverlapCounts(), OverlapCounts()
+        if stored is not None:
+            self._count(stored["counts"])
+            for touched, part in ((self.before, stored["before"]), (self.after, stored["after"])):
+                _touch(touched, part["rows"], part["hits"], part["questions"])
 
-    def add(self, other: Tally) -> None:
+    def add(self, other: PieceCounts) -> None:
         """Add another piece's counts."""
         self._count(other.counts)
-        for touched, one in ((self.before, other.before), (self.after, other.after)):
-            _touch(touched, one.rows, ((*key, count) for key, count in one.hits.items()), one.questions)
+        for touched, part in ((self.before, other.before), (self.after, other.after)):
+            _touch(touched, part.rows, ((*key, count) for key, count in part.hits.items()), part.questions)
 
     def _count(self, counts: dict[str, dict[str, dict[str, int]]]) -> None:
         for source, kinds in counts.items():
@@ -41,9 +41,9 @@ class Tally:
 
     def drop(self, dropped: Iterable[Dropped]) -> None:
         """Count rows that were thrown out."""
-        for one in dropped:
-            self.counts[one.rationale.source]["dropped"][f"{one.stage}: {one.reason}"] += 1
-            self._status(one.rationale)
+        for drop in dropped:
+            self.counts[drop.rationale.source]["dropped"][f"{drop.stage}: {drop.reason}"] += 1
+            self._status(drop.rationale)
 
     def keep(self, rows: Iterable[Rationale]) -> None:
         """Count rows that stay."""
@@ -61,13 +61,13 @@ class Tally:
         if "status" in row.history:
             self.counts[row.source]["status"][row.history["status"]] += 1
 
-    def as_dict(self) -> dict[str, Any]:
-        """The counts as JSON holds them."""
+    def as_dict(self) -> Record:
+        """Return the counts as JSON holds them."""
         counts = {source: dict(kinds) for source, kinds in self.counts.items()}
-        return {"counts": counts, "before": _told(self.before), "after": _told(self.after)}
+        return {"counts": counts, "before": _stored(self.before), "after": _stored(self.after)}
 
 
-def _touch(touched: contamination.Touched, rows: dict[str, int], hits: Iterable[Sequence], questions: dict) -> None:
+def _touch(touched: OverlapCounts, rows: dict[str, int], hits: Iterable[Sequence], questions: dict) -> None:
     """Add counts of rows, of hits and of touched questions to others."""
     for source, count in rows.items():
         touched.rows[source] += count
@@ -80,7 +80,7 @@ def _touch(touched: contamination.Touched, rows: dict[str, int], hits: Iterable[
                 own.setdefault(id, set()).update(sources)
 
 
-def _told(touched: contamination.Touched) -> dict[str, Any]:
+def _stored(touched: OverlapCounts) -> Record:
     questions = {
         benchmark: {rule: {id: sorted(by) for id, by in by_id.items()} for rule, by_id in by_rule.items()}
         for benchmark, by_rule in touched.questions.items()

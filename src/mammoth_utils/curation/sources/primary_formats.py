@@ -1,4 +1,4 @@
-"""How a raw row of each primary source becomes a ``Rationale`` with its gold.
+"""The format of each primary source: its file to raw rows, and a raw row to a ``Rationale`` with its gold.
 
 A row function takes one row, its number and the source's name; it touches no file, so that the same function runs in
 a loop, in a pool or on an engine. What it returns:
@@ -27,7 +27,7 @@ from mammoth_utils.prompts import ANSWER_TRIGGER, CHOICE_PREFILL
 from mammoth_utils.rationale import Problem, Rationale
 
 Row = dict[str, Any]
-Made = Rationale | Problem | None
+Converted = Rationale | Problem | None
 
 # The last line of these rationales is written here from the gold, so that line cannot disagree with it.
 BY_GOLD = {"answer_line": "gold"}
@@ -37,7 +37,7 @@ _OPTION = re.compile(r"^\(?([A-E])\)\s*", re.MULTILINE)
 
 
 def gsm8k_text(answer: str) -> tuple[str, str]:
-    """Rationale and gold of a GSM8K answer: no calculator marks, ``#### x`` as ``The answer is x``.
+    """Return rationale and gold of a GSM8K answer: no calculator marks, ``#### x`` as ``The answer is x``.
 
     Thousands separators leave the gold alone, as MathInstruct's rows have them.
 
@@ -51,8 +51,8 @@ def gsm8k_text(answer: str) -> tuple[str, str]:
     return f"{_CALCULATOR.sub('', prose).rstrip()}\n{ANSWER_TRIGGER}{gold}", gold
 
 
-def gsm8k(row: Row, number: int, name: str) -> Made:
-    """GSM8K's own form; its difficulty is the number of lines of the solution, which the set counts as steps."""
+def gsm8k(row: Row, number: int, name: str) -> Converted:
+    """Convert GSM8K's own form; the difficulty is the lines of the solution, which the set counts as steps."""
     text, gold = gsm8k_text(row["answer"])
     steps = row["answer"].rpartition("####")[0].strip().count("\n") + 1
     problem = Problem(f"gsm8k/train/{number}", row["question"], gold, set=name, field="Pre-Algebra")
@@ -60,8 +60,8 @@ def gsm8k(row: Row, number: int, name: str) -> Made:
     return Rationale(problem, "cot", text, name, "human", history)
 
 
-def rft(row: Row, number: int, name: str) -> Made:
-    """A sampled solution as gsm8k-ScRel writes it: ``query``, and ``response`` in GSM8K's form.
+def rft(row: Row, number: int, name: str) -> Converted:
+    """Convert a sampled solution as gsm8k-ScRel writes it: ``query``, and ``response`` in GSM8K's form.
 
     The sample's own answer stands after ``####``; ``gold`` is GSM8K's, joined by the reader, or empty.
     """
@@ -72,7 +72,7 @@ def rft(row: Row, number: int, name: str) -> Made:
 
 
 def last_boxed(solution: str) -> str | None:
-    """The content of the last ``\\boxed`` of a MATH solution, braces matched; None if there is none."""
+    """Return the content of the last ``\\boxed`` of a MATH solution, braces matched; None if there is none."""
     start = solution.rfind("\\boxed")
     if start < 0:
         return None
@@ -87,8 +87,8 @@ def last_boxed(solution: str) -> str | None:
     return None
 
 
-def math(row: Row, number: int, name: str) -> Made:
-    """MATH's own form: the gold is the last box, the field its ``type``, the difficulty its ``level``."""
+def math(row: Row, number: int, name: str) -> Converted:
+    """Convert MATH's own form: the gold is the last box, the field its ``type``, the difficulty its ``level``."""
     gold = last_boxed(row["solution"]) or ""
     id = f"math/train/{row.get('file') or number}"
     problem = Problem(id, row["problem"], gold, set=name, field=row["type"], family=row["type"])
@@ -96,22 +96,22 @@ def math(row: Row, number: int, name: str) -> Made:
     return Rationale(problem, "cot", text, name, "human", {"level": row["level"], **(BY_GOLD if gold else {})})
 
 
-def math_unsolved(row: Row, number: int, name: str) -> Made:
-    """A MATH problem whose solution is not to be had: its final answer is enough for a teacher's program."""
+def math_unsolved(row: Row, number: int, name: str) -> Converted:
+    """Convert a MATH problem without its solution: its final answer is enough for a teacher's program."""
     id = f"math/train/{row.get('file') or number}"
     return Problem(id, row["problem"], row["answer"], set=name, field=row["type"], family=row["type"])
 
 
-def aqua(row: Row, number: int, name: str) -> Made:
-    """AQuA-RAT's own form: ``question``, ``options`` such as ``A)21``, ``rationale``, ``correct``."""
+def aqua(row: Row, number: int, name: str) -> Converted:
+    """Convert AQuA-RAT's own form: ``question``, ``options`` such as ``A)21``, ``rationale``, ``correct``."""
     options = tuple(_OPTION.sub("", option, count=1).strip() for option in row["options"])
     problem = Problem(row.get("id") or f"aqua/train/{number}", row["question"], row["correct"], options, name)
     text = f"{CHOICE_PREFILL}{row['rationale']}\n{ANSWER_TRIGGER}{problem.gold}."
     return Rationale(problem, "cot", text, name, "human", dict(BY_GOLD))
 
 
-def aqua_flan(row: Row, number: int, name: str) -> Made:
-    """A line of FLAN's copy of AQuA-RAT: question with options, ``(LETTER)``, rationale; line breaks as two signs."""
+def aqua_flan(row: Row, number: int, name: str) -> Converted:
+    """Convert a line of FLAN's AQuA-RAT: question with options, ``(LETTER)``, rationale; line breaks as two signs."""
     asked, letter, prose = (cell.replace("\\n", "\n") for cell in row["cells"])
     question, _, listed = asked.partition("\nOptions:\n")
     options = [text.strip() for text in _OPTION.split(listed)[2::2]]
@@ -120,8 +120,8 @@ def aqua_flan(row: Row, number: int, name: str) -> Made:
     return aqua(own, number, name)
 
 
-def lila(row: Row, number: int, name: str) -> Made:
-    """Lila's form: ``Input``, a list of programs, a list of answers and the split; other splits give None."""
+def lila(row: Row, number: int, name: str) -> Converted:
+    """Convert Lila's form: ``Input``, a list of programs, a list of answers and the split; other splits give None."""
     if row.get("split", "train") != "train":
         return None
     set_, category = row.get("set", "lila"), row.get("category", "")
@@ -131,30 +131,30 @@ def lila(row: Row, number: int, name: str) -> Made:
     return Rationale(problem, "pot", text, name, "human", history)
 
 
-def numglue_htl(row: Row, number: int, name: str) -> Made:
-    """MathInstruct's NumGLUE programs as Human-Think-Language quotes them: without gold answers."""
+def numglue_htl(row: Row, number: int, name: str) -> Converted:
+    """Convert MathInstruct's NumGLUE programs as Human-Think-Language quotes them: without gold answers."""
     problem = Problem(f"numglue/train/{number}", row["question"].strip(), "", set=name)
     text, history = line_ends(row["program"])
     return Rationale(problem, "pot", text, name, "human", history)
 
 
 def line_ends(program: str) -> tuple[str, dict[str, str]]:
-    """A program with plain line ends, and a word where it had Windows': a model would learn to write those."""
+    """Return a program with plain line ends, and a note if it had Windows': a model would learn to write those."""
     if "\r" not in program:
         return program.strip("\n"), {}
     return program.replace("\r\n", "\n").replace("\r", "\n").strip("\n"), {"line_ends": "crlf"}
 
 
-def camel(row: Row, number: int, name: str) -> Made:
-    """CAMEL's form: ``message_1`` asks, ``message_2`` solves; no gold, and nobody validated it."""
+def camel(row: Row, number: int, name: str) -> Converted:
+    """Convert CAMEL's form: ``message_1`` asks, ``message_2`` solves; no gold, and nobody validated it."""
     topic = (row.get("topic") or row.get("topic;") or "").strip()  # one stored copy spells the key with a semicolon
     problem = Problem(f"camel-math/{number}", row["message_1"].strip(), "", set=name, field=topic,
                       family=(row.get("sub_topic") or "").strip())  # fmt: skip
     return Rationale(problem, "cot", row["message_2"].strip(), name, "GPT-4")
 
 
-def theoremqa(row: Row, number: int, name: str) -> Made:
-    """TheoremQA's form, for a teacher: a question with a picture cannot be asked in text and gives None."""
+def theoremqa(row: Row, number: int, name: str) -> Converted:
+    """Convert TheoremQA's form, for a teacher: a question with a picture cannot be asked in text and gives None."""
     if row.get("Picture"):
         return None
     gold = row["Answer"]
@@ -176,7 +176,7 @@ _WRONG = (KeyError, TypeError, IndexError, AttributeError, ValueError, EOFError,
 
 @contextlib.contextmanager
 def at(path: Path, number: int) -> Iterator[None]:
-    """What goes wrong in the block as a ``DamagedError`` that names the file and the row, counted from 1.
+    """Raise what goes wrong in the block as a ``DamagedError`` that names the file and the row, counted from 1.
 
     Raises:
         DamagedError: If something does.
@@ -187,13 +187,13 @@ def at(path: Path, number: int) -> Iterator[None]:
         raise
     except _WRONG as error:
         name = f"{path.parent.name}/{path.name}"  # of the data folder, since the word goes into records
-        told = str(error).replace(str(path), name).removeprefix(f"{name}, ")
-        what = told if type(error) is ValueError else f"{type(error).__name__}: {told}"
+        message = str(error).replace(str(path), name).removeprefix(f"{name}, ")
+        what = message if type(error) is ValueError else f"{type(error).__name__}: {message}"
         raise DamagedError(f"{name}, row {number}: {what}") from error
 
 
 def numbered(path: Path, rows: Iterator[Row]) -> Iterator[tuple[int, Row]]:
-    """A file's rows, counted from 1.
+    """Yield a file's rows, counted from 1.
 
     Raises:
         DamagedError: If the file is cut or spoilt, naming it and the row behind the last good one.
@@ -208,7 +208,7 @@ def numbered(path: Path, rows: Iterator[Row]) -> Iterator[tuple[int, Row]]:
 
 
 def flan_lines(path: Path) -> Iterator[Row]:
-    """Lines of three tab-separated cells.
+    """Yield lines of three tab-separated cells.
 
     Raises:
         ValueError: If a line has another number of cells, naming it.
@@ -222,7 +222,7 @@ def flan_lines(path: Path) -> Iterator[Row]:
 
 
 def zipped(path: Path) -> Iterator[Row]:
-    """The JSON objects of an archive, a file each, by name.
+    """Yield the JSON objects of an archive, a file each, by name.
 
     Raises:
         ValueError: If the file is no archive, or holds no JSON object.
@@ -240,7 +240,7 @@ def zipped(path: Path) -> Iterator[Row]:
 
 
 def rft_rows(path: Path) -> Iterator[Row]:
-    """gsm8k-ScRel's lines, each with the gold of the GSM8K question that it repeats, where GSM8K lies beside it."""
+    """Yield gsm8k-ScRel's lines, each with the gold of the GSM8K question that it repeats, if GSM8K lies beside it."""
     golds: dict[str, str] = {}
     beside = path.with_name("gsm8k_train.jsonl.gz")
     if beside.is_file():
@@ -252,7 +252,7 @@ def rft_rows(path: Path) -> Iterator[Row]:
 
 
 def lila_rows(path: Path) -> Iterator[Row]:
-    """Lila's lines with the set and category that the file's name says: ``lila_mathqa_gain`` is MathQA's gain."""
+    """Yield Lila's lines with the set and category of the file's name: ``lila_mathqa_gain`` is MathQA's gain."""
     _, set_, category = path.name.split(".")[0].split("_", 2)
     for row in records.read_jsonl(path):
         yield {**row, "set": f"{set_}/{category}", "category": category}
@@ -267,17 +267,15 @@ class Reader:
         rows: A file to its raw rows.
         convert: A raw row to what it is here.
         full: Rows of the whole source; 0 where that is not known.
-        sha256: Of files' content, uncompressed, where it is known.
         note: What a reader should know of this form.
     """
 
     pattern: str
     rows: Callable[[Path], Iterator[Row]]
-    convert: Callable[[Row, int, str], Made]
+    convert: Callable[[Row, int, str], Converted]
     full: int = 0
-    sha256: tuple[tuple[str, str], ...] = ()
     note: str = ""
 
     def files(self, folder: Path) -> list[Path]:
-        """The files that are there, by name."""
+        """Return the files that are there, by name."""
         return sorted(path for path in folder.glob(self.pattern) if path.is_file())

@@ -53,7 +53,7 @@ class Store:
         self._database.executescript(_TABLES)
 
     def get(self, request: str) -> dict[str, Any] | None:
-        """The stored answer of a request, or None."""
+        """Return the stored answer of a request, or None."""
         rows = self._read("SELECT answer FROM answers WHERE request = ?", request)
         return json.loads(rows[0]["answer"]) if rows else None
 
@@ -70,7 +70,7 @@ class Store:
                 )
 
     def intend(self, teacher: str, requests: dict[str, tuple[int, float]]) -> list[str]:
-        """Log that requests are about to be sent; the intents' names, in order, on disk when this returns.
+        """Log that requests are about to be sent; return the intents' names, in order, on disk when this returns.
 
         Args:
             teacher: ``Teacher.key``.
@@ -95,7 +95,7 @@ class Store:
 
     @contextlib.contextmanager
     def sending(self, teacher: str) -> Iterator[None]:
-        """The right to ask a teacher, which one process at a time holds; what a killed one left open is lost.
+        """Hold the right to ask a teacher, as one process at a time does; what a killed one left open is lost.
 
         The lock is the system's, so it ends with its holder however that ended, and every intent of that teacher
         that is open once the lock is ours belongs to a process that is gone.
@@ -112,13 +112,13 @@ class Store:
             yield
 
     def lost(self, requests: Iterable[str] | None = None) -> list[dict[str, Any]]:
-        """The requests that were sent and whose answer never came, oldest first; of the given ones, or all."""
+        """Return the requests that were sent and whose answer never came, oldest first; of the given ones, or all."""
         rows = self._read("SELECT * FROM intents WHERE outcome = ? ORDER BY sent, intent", LOST)
-        wanted = None if requests is None else set(requests)
-        return [dict(row) for row in rows if wanted is None or row["request"] in wanted]
+        given = None if requests is None else set(requests)
+        return [dict(row) for row in rows if given is None or row["request"] in given]
 
     def account(self) -> dict[str, Any]:
-        """The log in numbers: answers stored, intents, and how the intents ended, with the reasons.
+        """Return the log in numbers: answers stored, intents, and how the intents ended, with the reasons.
 
         Every intent has one outcome, so ``intents`` is the sum of ``answered``, ``refused``, ``unsent``, ``lost`` and
         ``open``; an endpoint's own count of requests is ``intents`` without those that were never sent.
@@ -136,7 +136,7 @@ class Store:
                 **{outcome: counts[outcome] for outcome in (*OUTCOMES, "open")}, "reasons": reasons}  # fmt: skip
 
     def sent_since(self, teacher: str, moment: float) -> list[tuple[float, int]]:
-        """When each request to a teacher was sent after a moment (Unix time), with its tokens; batches apart."""
+        """Return when each request to a teacher was sent after a moment (Unix time), with its tokens; batches apart."""
         rows = self._read(
             "SELECT sent, tokens FROM intents WHERE teacher = ? AND sent > ? AND batch = '' ORDER BY sent",
             teacher, moment,
@@ -144,13 +144,13 @@ class Store:
         return [(row["sent"], row["tokens"]) for row in rows]
 
     def answers_of(self, model: str, limit: int = 1000) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-        """Bodies and answers of a model's latest stored answers."""
+        """Return bodies and answers of a model's latest stored answers."""
         rows = self._read("SELECT body, answer FROM answers ORDER BY stored DESC LIMIT ?", limit)
         pairs = [(json.loads(row["body"]), json.loads(row["answer"])) for row in rows]
         return [pair for pair in pairs if pair[0].get("model") == model]
 
     def has_answered(self, teacher: str) -> bool:
-        """Whether a teacher ever answered."""
+        """Return whether a teacher ever answered."""
         query = "SELECT 1 FROM intents WHERE teacher = ? AND outcome = ? LIMIT 1"
         return bool(self._read(query, teacher, ANSWERED))
 
@@ -162,7 +162,7 @@ class Store:
             )
 
     def learned(self, teacher: str, before: float = float("inf")) -> dict[str, str]:
-        """The adaptations that a teacher wants, with what it said; those learnt before a moment (Unix time)."""
+        """Return the adaptations that a teacher wants, with what it said; those learnt before a moment (Unix time)."""
         query = "SELECT name, said FROM adaptations WHERE teacher = ? AND learned < ? ORDER BY learned, name"
         return {row["name"]: row["said"] for row in self._read(query, teacher, before)}
 
@@ -178,15 +178,15 @@ class Store:
             self._save_batch(batch)
 
     def batches(self, teacher: str) -> list[dict[str, Any]]:
-        """A teacher's batches, oldest first."""
+        """Return a teacher's batches, oldest first."""
         return [dict(row) for row in self._read("SELECT * FROM batches WHERE teacher = ? ORDER BY made, name", teacher)]
 
     def intents_of(self, batch: str) -> list[dict[str, Any]]:
-        """The intents of a batch."""
+        """Return the intents of a batch."""
         return [dict(row) for row in self._read("SELECT * FROM intents WHERE batch = ?", batch)]
 
     def reason(self, request: str) -> str:
-        """Why a request that was sent has no answer: how the last of its intents ended; empty if it never was."""
+        """Return why a request has no answer: how the last of its intents ended; empty if it was never sent."""
         last = "SELECT reason FROM intents WHERE request = ? ORDER BY ended DESC, sent DESC LIMIT 1"
         rows = self._read(last, request)
         return (rows[0]["reason"] or "") if rows else ""

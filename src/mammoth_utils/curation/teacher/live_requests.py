@@ -1,4 +1,4 @@
-"""Requests on their way: logged, paced, sent, sent again where that helps, and their answers stored."""
+"""Live requests to a teacher: logged, paced, sent, sent again where that helps, and their answers stored."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
-from mammoth_utils.curation.teacher import pacing
-from mammoth_utils.curation.teacher.adaptations import Body, adapted, wanted_adaptation
-from mammoth_utils.curation.teacher.ledger import Budget
-from mammoth_utils.curation.teacher.store import LOST, REFUSED, UNSENT, Store
+from mammoth_utils.curation.teacher import rate_limits
+from mammoth_utils.curation.teacher.answer_store import LOST, REFUSED, UNSENT, Store
+from mammoth_utils.curation.teacher.cost_ledger import Budget
 from mammoth_utils.curation.teacher.teacher import Teacher, TeacherError
+from mammoth_utils.curation.teacher.unsupported_parameters import Body, adapt_request, find_adaptation
+from mammoth_utils.records import Record
 
 API_KEY = "OPENAI_API_KEY"
 INTENT_HEADER = "X-Client-Request-Id"  # the intent's name, by which an endpoint's log and ours can be compared
@@ -27,7 +28,7 @@ STOPPED = "the run ended first"
 
 
 def open_client(teacher: Teacher) -> Any:
-    """An ``openai`` client that never retries by itself, since each try is logged first.
+    """Return an ``openai`` client that never retries by itself, since each try is logged first.
 
     Raises:
         TeacherError: If the endpoint is remote and the environment holds no key.
@@ -41,28 +42,28 @@ def open_client(teacher: Teacher) -> Any:
     return openai.OpenAI(api_key=key, base_url=teacher.base_url, max_retries=0, timeout=teacher.timeout_s)
 
 
-def message_of(said: Any) -> str:
-    """The words of a refusal, which most endpoints put into an object and some send as they are."""
-    if isinstance(said, dict):
-        said = said.get("error", said)
-    if isinstance(said, dict):
-        said = said.get("message") or said.get("detail") or said.get("code")
-    return str(said or "")
+def refusal_message(body: Any) -> str:
+    """Return the words of a refusal, which most endpoints put into an object and some send as they are."""
+    if isinstance(body, dict):
+        body = body.get("error", body)
+    if isinstance(body, dict):
+        body = body.get("message") or body.get("detail") or body.get("code")
+    return str(body or "")
 
 
-def for_good(error: str) -> bool:
-    """Whether an endpoint refuses a request whenever it is asked, such as for its content; an outage passes."""
-    found = re.match(r"status (4\d\d)\b", error)
-    return bool(found) and int(found[1]) not in TRANSIENT
+def is_permanent(error: str) -> bool:
+    """Return whether an endpoint refuses a request whenever it is asked, such as for its content; an outage passes."""
+    status = re.match(r"status (4\d\d)\b", error)
+    return bool(status) and int(status[1]) not in TRANSIENT
 
 
-def failed(reason: str) -> dict[str, Any]:
-    """What stands for an answer that did not come; it is not stored."""
+def failed(reason: str) -> Record:
+    """Return what stands for an answer that did not come; it is not stored."""
     return {"text": None, "prompt_tokens": 0, "completion_tokens": 0, "finish": "", "error": reason}
 
 
-def read_completion(response: Any, most: tuple[int, int]) -> dict[str, Any]:
-    """What is stored of a response.
+def read_completion(response: Any, most: tuple[int, int]) -> Record:
+    """Return what is stored of a response.
 
     Args:
         response: The client's ``ChatCompletion``, or the same as a dictionary.
@@ -96,8 +97,8 @@ def read_completion(response: Any, most: tuple[int, int]) -> dict[str, Any]:
     }
 
 
-def priced(answer: dict[str, Any], teacher: Teacher, names: Iterable[str]) -> dict[str, Any]:
-    """The answer with what was paid for it and how its request was adapted; later prices do not change that."""
+def priced(answer: Record, teacher: Teacher, names: Iterable[str]) -> Record:
+    """Return the answer with what was paid for it and how its request was adapted; later prices change neither."""
     dollars = teacher.dollars(answer["prompt_tokens"], answer["completion_tokens"])
     return {**answer, "dollars": dollars, "batch": teacher.batch, "adapted": list(names)}
 
@@ -108,13 +109,13 @@ class Sender:
     def __init__(self, teacher: Teacher, store: Store, budget: Budget, client: Any) -> None:
         self.teacher, self.store, self.budget, self.client = teacher, store, budget, client
         self.stop = threading.Event()
-        earlier = store.sent_since(teacher.key, time.time() - pacing.MINUTE_S)
-        self.pace = pacing.Pace(teacher.requests_per_minute, teacher.tokens_per_minute, earlier)
+        earlier = store.sent_since(teacher.key, time.time() - rate_limits.MINUTE_S)
+        self.pace = rate_limits.RateLimiter(teacher.requests_per_minute, teacher.tokens_per_minute, earlier)
         self._learned = dict.fromkeys(store.learned(teacher.key))
         self._lock = threading.Lock()
 
-    def one(self, request: str, body: Body) -> dict[str, Any]:
-        """The answer to a request, stored; or, after the last retry, the reason why there is none.
+    def answer(self, request: str, body: Body) -> Record:
+        """Return the answer to a request, stored; or, after the last retry, the reason why there is none.
 
         Raises:
             TeacherError: If the endpoint refuses whatever is asked: its key, model or path, or its credit is spent.
@@ -133,14 +134,14 @@ class Sender:
             failures += wait_s >= 0
             if failures > RETRIES:
                 return answer
-            if failures and self.stop.wait(max(wait_s, pacing.back_off_s(failures))):
+            if failures and self.stop.wait(max(wait_s, rate_limits.back_off_s(failures))):
                 return failed(STOPPED)
 
-    def _try(self, request: str, body: Body, names: tuple[str, ...]) -> tuple[dict[str, Any], float | None]:
-        """One request: the answer, and the least seconds to wait before another try (None: none, -1: at once)."""
+    def _try(self, request: str, body: Body, names: tuple[str, ...]) -> tuple[Record, float | None]:
+        """Send a request once; return the answer and the least seconds to the next try (None: none, -1: at once)."""
         import openai
 
-        sent = adapted(body, names)
+        sent = adapt_request(body, names)
         most = self.teacher.most_tokens(sent["messages"])
         dollars = self.teacher.dollars(*most)
         if self.stop.is_set():
@@ -156,7 +157,7 @@ class Sender:
             answer = priced(read_completion(response, most), self.teacher, names)
             spent, paid_for = answer["dollars"], request
             self.store.put(request, sent, answer, intent)
-        except pacing.Stopped:
+        except rate_limits.Stopped:
             return failed(STOPPED), None
         except openai.APIStatusError as error:
             self.store.end(intent, REFUSED, f"status {error.status_code}")
@@ -179,15 +180,15 @@ class Sender:
         self.store.end(intent, LOST, reason)
         return failed(reason), 0.0
 
-    def _refused(self, error: Any, names: tuple[str, ...]) -> tuple[dict[str, Any], float | None]:
-        """What a status of 400 or more means for the request."""
-        said = error.body if isinstance(error.body, dict) else {}
-        said = said.get("error", said) if isinstance(said.get("error", said), dict) else said
-        message, code = message_of(error.body) or error.message, str(said.get("code") or "")
+    def _refused(self, error: Any, names: tuple[str, ...]) -> tuple[Record, float | None]:
+        """Return what a status of 400 or more means for the request, as ``_try`` does."""
+        body = error.body if isinstance(error.body, dict) else {}
+        body = body.get("error", body) if isinstance(body.get("error", body), dict) else body
+        message, code = refusal_message(error.body) or error.message, str(body.get("code") or "")
         status = error.status_code
         reason = failed(f"status {status}: {message[:300]}")
         if status in (400, 422):
-            name = wanted_adaptation(message, said.get("param"), names)
+            name = find_adaptation(message, body.get("param"), names)
             if name is None:
                 return reason, None
             self.store.learn(self.teacher.key, name, message)
@@ -203,35 +204,31 @@ class Sender:
             raise TeacherError(f"{self.teacher.base_url} refuses {self.teacher.model!r}: {error}") from error
         if status not in TRANSIENT and status < 500:
             return reason, None
-        asked = pacing.retry_after_s(error.response.headers)
-        if asked is not None and asked > pacing.LONGEST_RETRY_AFTER_S:
+        wait_s = rate_limits.retry_after_s(error.response.headers)
+        if wait_s is not None and wait_s > rate_limits.LONGEST_RETRY_AFTER_S:
             raise TeacherError(
-                f"{self.teacher.base_url} asks to wait {asked:.0f} s ({message}); the answers so far are stored, the "
+                f"{self.teacher.base_url} asks to wait {wait_s:.0f} s ({message}); the answers so far are stored, the "
                 "same command goes on from there"
             ) from error
-        if asked is not None and status in (429, 503):
-            self.pace.hold(asked)  # the limit is the account's, so no thread sends meanwhile
-        return reason, asked or 0.0
+        if wait_s is not None and status in (429, 503):
+            self.pace.hold(wait_s)  # the limit is the account's, so no thread sends meanwhile
+        return reason, wait_s or 0.0
 
 
 def send(
-    bodies: dict[str, Body],
-    teacher: Teacher,
-    store: Store,
-    budget: Budget,
-    on_answer: Callable[[], None],
-) -> dict[str, dict[str, Any]]:
-    """The answers to requests, at most ``teacher.concurrency`` under way at once; the caller holds ``store.sending``.
+    bodies: dict[str, Body], teacher: Teacher, store: Store, budget: Budget, on_answer: Callable[[], None]
+) -> dict[str, Record]:
+    """Return the answers to requests, ``teacher.concurrency`` at once; the caller holds ``store.sending``.
 
     Raises:
         TeacherError: If the endpoint refuses whatever is asked, or is down.
     """
-    answers: dict[str, dict[str, Any]] = {}
+    answers: dict[str, Record] = {}
     in_a_row, refused, answered = 0, 0, store.has_answered(teacher.key)
     client = open_client(teacher)
     sender = Sender(teacher, store, budget, client)
     with client, ThreadPoolExecutor(teacher.concurrency, thread_name_prefix="teacher") as pool:
-        futures = {pool.submit(sender.one, request, body): request for request, body in bodies.items()}
+        futures = {pool.submit(sender.answer, request, body): request for request, body in bodies.items()}
         try:
             for future in as_completed(futures):
                 answer = future.result()
@@ -239,7 +236,7 @@ def send(
                     continue  # another request failed for all, and its error is on the way
                 answers[futures[future]] = answer
                 answered |= answer["text"] is not None
-                if for_good(answer["error"]):  # of this one request: the endpoint is there
+                if is_permanent(answer["error"]):  # of this one request: the endpoint is there
                     in_a_row, refused = 0, refused + 1
                 else:
                     in_a_row = in_a_row + 1 if answer["text"] is None and answer["error"] != OVER_BUDGET else 0

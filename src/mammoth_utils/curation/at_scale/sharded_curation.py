@@ -1,14 +1,14 @@
-"""A release of any size, audited in bounded memory: on this machine, or by an engine that has many.
+"""Curation of a release of any size in bounded memory: on this machine, or by an engine that has many.
 
-``python -m mammoth_utils.curation.at_scale.release_audit FILE OUT --engine datatrove`` audits one from the command line.
+``python -m mammoth_utils.curation.at_scale.sharded_curation FILE OUT --engine datatrove`` is its command line.
 
-One machine streams: ``audit(file, out)`` goes shard by shard, then bucket by bucket (``shards``), holds one of them at
-a time, and goes on where a killed run stopped. Where that is outgrown, ``engine="datatrove"`` hands the same pieces to
-datatrove, whose executors run them on the cores of one machine, under Slurm or on a Ray cluster. It was taken over Ray
-Data because curation is a row of independent tasks with files between them: datatrove marks each finished task and
-skips it in the next run, submits job arrays to Slurm without a service that has to stand first, adds three small pure
-Python packages (``pip install 'mammoth_utils[scale]'``), and made the web-scale sets (FineWeb, FineMath) that a
-user who outgrows this machine has in mind. Ray Data starts a pipeline anew when its driver dies.
+One machine streams: ``curate_in_shards(file, out)`` goes shard by shard, then bucket by bucket (``shards``), holds one
+of them at a time, and goes on where a killed run stopped. Where that is outgrown, ``engine="datatrove"`` hands the
+same pieces to datatrove, whose executors run them on the cores of one machine, under Slurm or on a Ray cluster. It was
+taken over Ray Data because curation is a row of independent tasks with files between them: datatrove marks each
+finished task and skips it in the next run, submits job arrays to Slurm without a service that has to stand first, adds
+three small pure Python packages (``pip install 'mammoth_utils[scale]'``), and made the web-scale sets (FineWeb,
+FineMath) that a user who outgrows this machine has in mind. Ray Data starts a pipeline anew when its driver dies.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import records
-from mammoth_utils.curation import contamination, mixtures
+from mammoth_utils.curation import clean_subset, mixtures
 from mammoth_utils.curation.at_scale import shards
-from mammoth_utils.curation.at_scale.merge_pieces import merged
+from mammoth_utils.curation.at_scale.piece_merge import merge_pieces
 from mammoth_utils.curation.at_scale.shards import Settings
-from mammoth_utils.curation.description import NOTHING
+from mammoth_utils.curation.benchmark_questions import missing_files
+from mammoth_utils.curation.contamination import KEEP_ALL
 from mammoth_utils.curation.sources import release
+from mammoth_utils.records import Record
 
 SHARD_ROWS = 32_768
 BUCKET_ROWS = 4_096  # compared at once; about 30 kB of memory each
@@ -43,13 +45,13 @@ Task = Callable[[int], None]
 Engine = Callable[[Task, int, Path, int], None]
 
 
-def stream(task: Task, count: int, logs: Path, workers: int) -> None:
+def run_in_order(task: Task, count: int, logs: Path, workers: int) -> None:
     """Run the tasks one after another in this process."""
     for number in range(count):
         task(number)
 
 
-def datatrove(task: Task, count: int, logs: Path, workers: int) -> None:
+def run_by_datatrove(task: Task, count: int, logs: Path, workers: int) -> None:
     """Run the tasks by datatrove's local executor, ``workers`` at once.
 
     Raises:
@@ -63,16 +65,16 @@ def datatrove(task: Task, count: int, logs: Path, workers: int) -> None:
 
 
 def step(task: Task, data: Any, rank: int, world_size: int) -> None:
-    """A task as a step of a datatrove pipeline; any of its executors takes ``partial(step, task)``."""
+    """Run a task as a step of a datatrove pipeline; any of its executors takes ``partial(step, task)``."""
     task(rank)
 
 
-ENGINES: dict[str, Engine] = {"stream": stream, "datatrove": datatrove}
+ENGINES: dict[str, Engine] = {"stream": run_in_order, "datatrove": run_by_datatrove}
 
 
 @dataclass(frozen=True)
-class Check:
-    """The first stage: shard number to its pieces."""
+class CheckShard:
+    """The first stage: makes the pieces of a shard by its number."""
 
     files: tuple[tuple[Path, int], ...]
     out: Path
@@ -81,22 +83,22 @@ class Check:
 
     def __call__(self, number: int) -> None:
         file, first = self.files[number]
-        shards.check(file, first, self.out, f"shard-{number:05d}", self.settings, self.workers)
+        shards.check_shard(file, first, self.out, f"shard-{number:05d}", self.settings, self.workers)
 
 
 @dataclass(frozen=True)
-class Compare:
-    """The second stage: bucket number to its pieces."""
+class CompareBucket:
+    """The second stage: makes the pieces of a bucket by its number."""
 
     shards: tuple[Path, ...]
     out: Path
     settings: Settings
 
     def __call__(self, number: int) -> None:
-        shards.compare(list(self.shards), number, self.out, f"bucket-{number:05d}", self.settings)
+        shards.compare_bucket(list(self.shards), number, self.out, f"bucket-{number:05d}", self.settings)
 
 
-def audit(
+def curate_in_shards(
     inputs: Path | Sequence[Path],
     out: Path,
     settings: Settings | None = None,
@@ -104,8 +106,8 @@ def audit(
     workers: int = 0,
     say: Callable[[str], None] | None = None,
     shard_rows: int = SHARD_ROWS,
-) -> dict[str, Any]:
-    """What became of every row of a release, with the rows kept and those thrown out in files.
+) -> Record:
+    """Curate a release in pieces, and return what became of its rows.
 
     Leaves in ``out``: ``mathinstruct.jsonl``, ``dropped.jsonl`` (each row with its stage and reason), ``clean.json``
     (which benchmark problems the kept rows leave untouched) and ``audit.json``, rows in the order of the input. Every
@@ -128,19 +130,19 @@ def audit(
         raise ValueError(f"unknown engine {engine!r}; known: {', '.join(ENGINES)}")
     run = ENGINES[engine] if isinstance(engine, str) else engine
     settings, say, workers = settings or Settings(), say or (lambda line: None), workers or os.cpu_count() or 1
-    files = [Path(inputs)] if isinstance(inputs, str | Path) else [Path(one) for one in inputs]
-    if absent := [str(one) for one in files if not one.is_file()]:
+    files = [Path(inputs)] if isinstance(inputs, str | Path) else [Path(file) for file in inputs]
+    if absent := [str(file) for file in files if not file.is_file()]:
         raise FileNotFoundError(f"expected rows in {', '.join(absent)}, found no such file")
-    if unseen := contamination.absent(settings.worlds, settings.decontaminate != NOTHING):
+    if unseen := missing_files(settings.worlds, settings.decontaminate != KEEP_ALL):
         say(f"missing: {', '.join(unseen)}: no row is compared with these benchmarks; `make data` fetches them")
     out, started = Path(out), time.monotonic()
-    hashes = [records.sha256(one) for one in files]
+    hashes = [records.sha256(file) for file in files]
     versions = records.versions("curation", "grading", "programs", "prompts")
     plan = {"inputs": hashes, "settings": asdict(settings), "shard_rows": shard_rows, "versions": versions}
     key = records.fingerprint(plan)
     finished = out / "audit.json"
-    if finished.is_file() and (told := records.read_json(finished))["key"] == key:
-        return told
+    if finished.is_file() and (record := records.read_json(finished))["key"] == key:
+        return record
     parts, seconds, begun = out / "parts" / key, {}, time.monotonic()
 
     def mark(name: str) -> None:
@@ -154,54 +156,54 @@ def audit(
         settings = replace(settings, buckets=min(MOST_BUCKETS, -(-max(rows, 1) // BUCKET_ROWS)))
     mark("cut")
     say(f"checking {rows:,} rows in {len(cut)} shards and executing their programs: {engine}")
-    in_task = workers if run is stream else 1
-    first = Check(tuple((file, start) for file, start, _ in cut), parts / "rows", settings, in_task)
+    in_task = workers if run is run_in_order else 1
+    first = CheckShard(tuple((file, start) for file, start, _ in cut), parts / "rows", settings, in_task)
     run(first, len(cut), parts / "logs" / "check", workers)
     mark("checks and execution")
     say(f"comparing them with each other and with the benchmarks in {settings.buckets} buckets")
     shard_counts = tuple(parts / "rows" / f"shard-{number:05d}.json" for number in range(len(cut)))
-    run(Compare(shard_counts, parts / "rows", settings), settings.buckets, parts / "logs" / "compare", workers)
+    run(CompareBucket(shard_counts, parts / "rows", settings), settings.buckets, parts / "logs" / "compare", workers)
     mark("duplicates and contamination")
     bucket_counts = [parts / "rows" / f"bucket-{number:05d}.json" for number in range(settings.buckets)]
-    told = merged(shard_counts, bucket_counts, out, settings)
+    record = merge_pieces(shard_counts, bucket_counts, out, settings)
     mark("merge")
-    told = {"key": key, "plan": plan, "engine": engine if isinstance(engine, str) else "own", "workers": workers,
-            "rows": rows, **told, "benchmarks_missing": unseen, "stages": seconds,
+    record = {"key": key, "plan": plan, "engine": engine if isinstance(engine, str) else "own", "workers": workers,
+            "rows": rows, **record, "benchmarks_missing": unseen, "stages": seconds,
             "seconds": round(time.monotonic() - started, 2)}  # fmt: skip
-    records.write_json(finished, told)
+    records.write_json(finished, record)
     shutil.rmtree(out / "parts")
-    say(f"kept {told['kept']:,} of {rows:,} rows")
+    say(f"kept {record['kept']:,} of {rows:,} rows")
     return records.read_json(finished)
 
 
 def _cut(files: Iterable[Path], folder: Path, shard_rows: int) -> list[tuple[Path, int, int]]:
-    """Shards as JSON Lines, each with the number of its first row and how many it has; made once."""
+    """Return shards as JSON Lines, each with the number of its first row and how many it has; made once."""
     index = folder / "index.json"
     if not index.is_file():
-        made: list[list[Any]] = []
-        rows = (row for file in files for row in release.stream(file))
+        pieces: list[list[Any]] = []
+        rows = (row for file in files for row in release.stream_release(file))
         while batch := list(islice(rows, shard_rows)):
-            name = f"{len(made):05d}.jsonl"
+            name = f"{len(pieces):05d}.jsonl"
             # Characters as numbers, since a row may hold half of a surrogate pair, which is counted later on.
             records.write_text(folder / name, "".join(f"{json.dumps(row)}\n" for row in batch))
-            made.append([name, sum(count for _, _, count in made), len(batch)])
-        if not made:
+            pieces.append([name, sum(count for _, _, count in pieces), len(batch)])
+        if not pieces:
             raise ValueError("expected rows, found none in the input")
-        records.write_json(index, made)
+        records.write_json(index, pieces)
     return [(folder / name, first, count) for name, first, count in records.read_json(index)]
 
 
-def kept(out: Path) -> Iterator[dict[str, Any]]:
-    """The rows that an audit kept, one at a time."""
+def kept_rows(out: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows that a curation in shards kept."""
     with open(Path(out) / mixtures.KEPT, encoding="utf8") as file:
         yield from map(json.loads, file)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Audit a release and say what became of each source's rows; 1 if it cannot be."""
+    """Curate a release in shards and say what became of each source's rows; return 1 if it cannot be."""
     parser = argparse.ArgumentParser(
-        prog="python -m mammoth_utils.curation.at_scale.release_audit",
-        description="Audit a release of any size in bounded memory.",
+        prog="python -m mammoth_utils.curation.at_scale.sharded_curation",
+        description="Curate a release of any size in bounded memory.",
     )
     parser.add_argument("inputs", type=Path, nargs="+", metavar="FILE", help="rows, in one file or in several")
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write")
@@ -215,14 +217,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = Settings(form=chosen.form, worlds=(chosen.world,), decontaminate=chosen.decontaminate,
                             timeout_s=chosen.timeout)  # fmt: skip
-        told = audit(chosen.inputs, chosen.out, settings, chosen.engine, chosen.workers, say=print)
+        record = curate_in_shards(chosen.inputs, chosen.out, settings, chosen.engine, chosen.workers, say=print)
     except (FileNotFoundError, ModuleNotFoundError, ValueError) as error:
-        print(f"not audited: {error}", file=sys.stderr)
+        print(f"not curated: {error}", file=sys.stderr)
         return 1
-    for line in told["sources"]:
+    for line in record["sources"]:
         lost = ", ".join(f"{why} {count:,}" for why, count in line["dropped"].items())
         print(f"{line['name']}: {line['entered']:,} read, {line['kept']:,} kept{f'; {lost}' if lost else ''}")
-    print(f"{chosen.out}: {mixtures.KEPT}, {mixtures.DROPPED}, {contamination.CLEAN}, audit.json")
+    print(f"{chosen.out}: {mixtures.KEPT}, {mixtures.DROPPED}, {clean_subset.CLEAN}, audit.json")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What the teacher may cost and what it did cost: the budget, and the ledger by source and model."""
+"""Costs of a teacher: the budget that it may spend, and the ledger of what it did cost, by source and model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Budget:
     _changed: threading.Condition = field(default_factory=threading.Condition, repr=False)
 
     def reserve(self, dollars: float) -> bool:
-        """Set dollars aside; False, and nothing changed, if the limit could be passed."""
+        """Set dollars aside; return False, and change nothing, if the limit could be passed."""
         with self._changed:
             while dollars and self.spent_usd + self.reserved_usd + dollars > self.limit_usd:
                 if not self._under_way:
@@ -62,7 +62,7 @@ class Budget:
 
 @dataclass
 class Ledger:
-    """What teachers were asked, by source and model, and what it cost; the same after a kill and a new start.
+    """Requests to teachers by source and model, and what they cost; the same after a kill and a new start.
 
     It counts the answers that this curation rests on, whether they were asked now or stored before, and what was
     asked for them and lost: requests whose answer never arrived, which an endpoint may have charged for. Each request
@@ -75,7 +75,7 @@ class Ledger:
     entries: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add(self, source: str, answers: Iterable[Any], model: str = "", lost: Iterable[dict[str, Any]] = ()) -> str:
-        """Count a source's answers (``synthesis.Answer``); the name of the entry.
+        """Count a source's answers (``synthesis.Answer``); return the name of the entry.
 
         Args:
             source: The source's name.
@@ -95,7 +95,7 @@ class Ledger:
         written = sum(answer.completion_tokens for answer in paid)
         given, empty = sum(bool(answer.text) for answer in answers), sum(answer.text == "" for answer in answers)
         refused, over_budget = (sum(getattr(answer, why) for answer in answers) for why in ("refused", "over_budget"))
-        vanished = {each["intent"]: each["most_usd"] for each in lost}
+        vanished = {intent["intent"]: intent["most_usd"] for intent in lost}
         self.entries[name] = {
             "source": source, "model": model,
             "problems": len({answer.problem.id for answer in answers}), "requests": len(answers),
@@ -112,7 +112,7 @@ class Ledger:
         self.entries[name] |= {"accepted": accepted, **_per(self.entries[name], accepted)}
 
     def as_dict(self) -> dict[str, Any]:
-        """Entries by source, sums by model, and their total."""
+        """Return entries by source, sums by model, and their total."""
         models: dict[str, list[dict[str, Any]]] = {}
         for entry in self.entries.values():
             models.setdefault(entry["model"], []).append(entry)

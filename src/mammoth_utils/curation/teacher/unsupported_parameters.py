@@ -1,4 +1,4 @@
-"""What some models refuse, and how their requests are changed so that they take them."""
+"""Parameters that some models do not support, and how requests are adapted so that they take them."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ _REFUSES = re.compile(
 )
 
 
-def adapted(body: Body, names: Iterable[str]) -> Body:
-    """The body as a model with these adaptations takes it."""
+def adapt_request(body: Body, names: Iterable[str]) -> Body:
+    """Return the body as a model with these adaptations takes it."""
     for name in names:
         body = ADAPTATIONS[name][1](body)
     return body
 
 
-def wanted_adaptation(message: str, parameter: str | None, applied: Iterable[str]) -> str | None:
-    """The adaptation that a refusal asks for and that was not applied yet; None if it asks for none."""
+def find_adaptation(message: str, parameter: str | None, applied: Iterable[str]) -> str | None:
+    """Return the adaptation that a refusal asks for and that was not applied yet; None if it asks for none."""
     applied = set(applied)
     for name, (refused, _) in ADAPTATIONS.items():
         named = parameter == refused or re.search(rf"\b(?:{refused})\b", message, re.IGNORECASE)

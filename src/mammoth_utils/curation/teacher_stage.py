@@ -1,73 +1,73 @@
-"""The part of a curation that asks the teacher: which sources, with which prompt, and what came of it."""
+"""The stage of a curation that asks the teacher: which sources, with which prompt, and what came of it."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from mammoth_utils import paths
 from mammoth_utils.curation.description import MINIATURE, TERMS, Curation, describe
 from mammoth_utils.curation.filters import Dropped
-from mammoth_utils.curation.sources.registry import Loaded, load
+from mammoth_utils.curation.sources.loaders import load_sources
+from mammoth_utils.curation.sources.registry import LoadedSource
 from mammoth_utils.curation.teacher import self_instruct, synthesis
-from mammoth_utils.curation.teacher.store import Store
-from mammoth_utils.curation.teacher.teacher import Budget, Ledger, Teacher
+from mammoth_utils.curation.teacher.answer_store import Store
+from mammoth_utils.curation.teacher.cost_ledger import Budget, Ledger
+from mammoth_utils.curation.teacher.prompt_files import prompt_for
+from mammoth_utils.curation.teacher.teacher import Teacher
 from mammoth_utils.rationale import Rationale
+from mammoth_utils.records import Record
 
 Say = Callable[[str], None]
-AUTHOR = "teacher:"
 SECOND = "second answers"
 
 
-def by_teacher(row: Rationale) -> bool:
-    """Whether a teacher wrote a rationale of this curation."""
-    return row.author.startswith(AUTHOR)
-
-
 def store_file() -> Path:
-    """Where answers are kept: one file for all curations, so that none pays for an answer twice."""
+    """Return where answers are kept: one file for all curations, so that none pays for an answer twice."""
     return paths.runs() / "teacher" / "answers.sqlite"
 
 
 @contextlib.contextmanager
 def teacher_of(description: Curation, workers: int = 0) -> Iterator[Teacher]:
-    """The teacher of a curation; the miniature's is served for as long as it is needed."""
+    """Yield the teacher of a curation; the miniature's is served for as long as it is needed."""
     concurrency = workers or Teacher.concurrency
     if description.teacher != MINIATURE:
-        yield description.asked_at(description.teacher, description.teacher_model, concurrency)
+        yield description.teacher_at(description.teacher, description.teacher_model, concurrency)
         return
     from mammoth_utils.miniature import teacher
 
     with teacher.serve() as served:
-        yield description.asked_at(served.base_url, served.model, concurrency)
+        yield description.teacher_at(served.base_url, served.model, concurrency)
 
 
-def plans(description: Curation) -> dict[str, synthesis.Plan]:
-    """By source, what asking would send and cost; nothing is sent. Sources that need no teacher are left out."""
+def plan_teacher_requests(description: Curation) -> dict[str, synthesis.Plan]:
+    """Return by source what asking would send and cost; sources that need no teacher are left out.
+
+    Nothing is sent. Where all prose must agree, the second answers have a line of their own.
+    """
     if description.dataset == "release" or (description.dataset == "rebuild" and description.teacher == MINIATURE):
         return {}
-    loaded = load(description.dataset, description.sources, description.limit, description.seed)
-    planned: dict[str, synthesis.Plan] = {}
+    loaded = load_sources(description.dataset, description.sources, description.limit, description.seed)
+    plans: dict[str, synthesis.Plan] = {}
     with teacher_of(description) as teacher, Store(store_file()) as store:
         for entry in loaded:
             if entry.problems:
-                prompt = synthesis.prompt_for(entry.name)
-                planned[entry.name] = synthesis.plan(entry.problems, teacher, store, prompt)
+                prompt = prompt_for(entry.name)
+                plans[entry.name] = synthesis.plan_requests(entry.problems, teacher, store, prompt)
             if entry.wanted:
-                planned[entry.name] = self_instruct.plan(entry.wanted, teacher, store, description.seed)
+                plans[entry.name] = self_instruct.plan_problems(entry.wanted, teacher, store, description.seed)
             if entry.wanted and description.agreement == "all":
-                planned[f"{entry.name}: {SECOND}"] = self_instruct.plan_confirm(entry.wanted, teacher, store)
-    return planned
+                plans[f"{entry.name}: {SECOND}"] = self_instruct.plan_confirmations(entry.wanted, teacher, store)
+    return plans
 
 
-def after_dry_run(description: Curation, say: Say) -> Curation:
-    """What a page goes on with after a dry run: the sources that need no teacher, else the miniature."""
+def description_after_dry_run(description: Curation, say: Say) -> Curation:
+    """Return what a page goes on with after a dry run: the sources that need no teacher, else the miniature."""
     left = description.without_teacher()
     if left is description or description.dataset == "release":
         return left
-    loaded = load(left.dataset, left.sources, left.limit, left.seed, teacher=False)
+    loaded = load_sources(left.dataset, left.sources, left.limit, left.seed, teacher=False)
     if any(not entry.missing for entry in loaded):
         return left
     say("none of these sources is there without a teacher; what follows is the miniature, which asks its own for free:")
@@ -77,8 +77,8 @@ def after_dry_run(description: Curation, say: Say) -> Curation:
                     windows=",".join(map(str, description.windows)), name=left.name)  # fmt: skip
 
 
-def goes_on(record: dict[str, Any], description: Curation, say: Say) -> bool:
-    """Whether a finished curation has requests without an answer that the teacher may give now; what stands, said.
+def has_open_requests(record: Record, description: Curation, say: Say) -> bool:
+    """Return whether a finished curation has requests that the teacher may answer now, and say what stands.
 
     What an outage left unanswered is asked for again. What the budget left is, once what the teacher is paid, or how
     it is asked, was changed. What the endpoint refuses for good is not.
@@ -96,10 +96,10 @@ def goes_on(record: dict[str, Any], description: Curation, say: Say) -> bool:
     return bool(unanswered)
 
 
-def asked(
-    loaded: Sequence[Loaded], description: Curation, workers: int, say: Say
+def ask_for_rows(
+    loaded: Sequence[LoadedSource], description: Curation, workers: int, say: Say
 ) -> tuple[list[Rationale], list[Dropped], Ledger]:
-    """All rows in Table 1's order, the teacher's among them, those it gave no rationale for, and the ledger.
+    """Return all rows in Table 1's order, the teacher's among them, those without a rationale, and the ledger.
 
     Raises:
         TeacherError: If the teacher cannot be asked.
@@ -114,12 +114,12 @@ def asked(
         for entry in loaded:
             rows += entry.rationales
             if entry.wanted:
-                written, lost = _made_up(entry, description, teacher, store, budget, ledger, say)
+                written, lost = _write_problems(entry, description, teacher, store, budget, ledger, say)
                 rows += written
                 dropped += lost
             if not entry.problems:
                 continue
-            prompt = synthesis.prompt_for(entry.name)
+            prompt = prompt_for(entry.name)
             what = "programs" if prompt.kind == "pot" else "chains of thought"
             say(f"asking {teacher.model} for {len(entry.problems) * teacher.samples:,} {what}: {entry.name}")
             answers = synthesis.ask(entry.problems, teacher, store, budget, prompt)
@@ -133,18 +133,18 @@ def asked(
     return rows, dropped, ledger
 
 
-def _made_up(
-    entry: Loaded, description: Curation, teacher: Teacher, store: Store, budget: Budget, ledger: Ledger, say: Say
+def _write_problems(
+    entry: LoadedSource, description: Curation, teacher: Teacher, store: Store, budget: Budget, ledger: Ledger, say: Say
 ) -> tuple[list[Rationale], list[Dropped]]:
-    """Problems that the teacher makes up with their solutions, and those thrown out.
+    """Return problems that the teacher makes up with their solutions, and those thrown out.
 
     The paper left them unvalidated; where all prose must agree with a gold, a second solution makes one.
     """
     say(f"asking {teacher.model} for {entry.wanted:,} problems of its own: {entry.name}")
-    written = self_instruct.write(entry.wanted, teacher, store, budget, description.seed)
+    written = self_instruct.write_problems(entry.wanted, teacher, store, budget, description.seed)
     rows, dropped, answers = written.rationales, written.dropped, written.answers
     if description.agreement == "all":
-        rows, differing, more = self_instruct.confirm(rows, teacher, store, budget)
+        rows, differing, more = self_instruct.confirm_answers(rows, teacher, store, budget)
         dropped, answers = dropped + differing, answers + more
     ledger.add(entry.name, answers, lost=store.lost({answer.request for answer in answers}))
     entry.notes = "; ".join(part for part in (entry.notes, written.unfinished) if part)

@@ -4,21 +4,24 @@ The published file may be out of reach, and nobody knows what is wrong in it. Th
 as long as the real one (262,039 rows, about 74 thousand programs, about 200 MB), and what is wrong in it is planted, so
 an audit can be checked against it::
 
-    python -m mammoth_utils.curation.rehearsal data/release/MathInstruct.json --rows 10000
+    python speed/_synthetic_release.py data/release/MathInstruct.json --rows 10000
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from mammoth_utils.curation.sources.release import BY_FILE, ROWS, TRIGGERS
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+
+from mammoth_utils import records
+from mammoth_utils.curation import PROGRAM_TRIGGERS, RELEASE_ROWS, RELEASE_SOURCES
 from mammoth_utils.miniature import benchmarks, problems
 from mammoth_utils.miniature import sources as world
 from mammoth_utils.prompts import ANSWER_TRIGGER, CHOICE_PREFILL
@@ -28,7 +31,7 @@ WIDE = 12.0  # number ranges, so that a quarter of a million problems are distin
 
 @dataclass(frozen=True)
 class Shape:
-    """What one value of ``source`` holds.
+    """Shape of the rows of one value of ``source``.
 
     Attributes:
         rows: Rows in the whole release: the published count where one is known, else what fits Table 1 and the sums.
@@ -72,8 +75,8 @@ _SPOIL = {
 }
 
 
-def rows(count: int = ROWS, seed: int = 0) -> Iterator[tuple[dict[str, str], str]]:
-    """Rows in the published format, each with what is wrong with it: ``RIGHT``, ``ENDLESS`` or one of ``PLANTED``.
+def rows(count: int = RELEASE_ROWS, seed: int = 0) -> Iterator[tuple[dict[str, str], str]]:
+    """Yield rows in the published format, each with its fault: ``RIGHT``, ``ENDLESS`` or one of ``PLANTED``.
 
     Sources come mixed, in their published shares. The same count and seed give the same rows.
 
@@ -94,7 +97,7 @@ def rows(count: int = ROWS, seed: int = 0) -> Iterator[tuple[dict[str, str], str
     programs = 0
     for number, file in enumerate(order):
         fault = _fault(rng)
-        kind = BY_FILE[file].kind
+        kind = RELEASE_SOURCES[file].kind
         programs += kind == "pot"
         if kind == "pot" and programs % ENDLESS_EVERY == ENDLESS_EVERY // 2:
             fault = ENDLESS
@@ -125,8 +128,8 @@ def rows(count: int = ROWS, seed: int = 0) -> Iterator[tuple[dict[str, str], str
 
 
 def _order(count: int, rng: Random) -> list[str]:
-    """The source of each row: at least one each, the rest in the published shares, mixed."""
-    shares = {file: count * shape.rows / ROWS for file, shape in SHAPES.items()}
+    """Return the source of each row: at least one each, the rest in the published shares, mixed."""
+    shares = {file: count * shape.rows / RELEASE_ROWS for file, shape in SHAPES.items()}
     counts = {file: max(1, int(share)) for file, share in shares.items()}
     largest = sorted(SHAPES, key=lambda file: -shares[file])
     counts[largest[0]] += count - sum(counts.values())
@@ -145,12 +148,12 @@ def _fault(rng: Random) -> str:
 
 
 def _word(number: int) -> str:
-    """A number in letters: a digit would make it another problem."""
+    """Return a number in letters: a digit would make it another problem."""
     return "".join("abcdefghij"[int(digit)] for digit in str(number))
 
 
 def _draw(file: str, rng: Random) -> tuple[list[problems.MiniProblem], bool]:
-    """The problems of one row, and whether the last has options; no benchmark asks the same by chance."""
+    """Return the problems of one row, and whether the last has options; no benchmark asks the same by chance."""
     shape = SHAPES[file]
     one = world.SOURCES[shape.like]
     while True:
@@ -163,15 +166,15 @@ def _draw(file: str, rng: Random) -> tuple[list[problems.MiniProblem], bool]:
 
 
 def _asked(parts: list[problems.MiniProblem]) -> str:
-    """The questions of a row one after another, without options."""
+    """Return the questions of a row one after another, without options."""
     return " ".join(one.problem.question for one in parts)
 
 
 def _row(parts: list[problems.MiniProblem], choice: bool, kind: str, rng: Random) -> dict[str, str]:
-    """Instruction and output: questions one after another, of which the last has options and the closing answer."""
+    """Return instruction and output: questions one after another, the last with options and the closing answer."""
     asked = " ".join([*(one.problem.question for one in parts[:-1]), parts[-1].problem.instruction])
     if kind == "pot":
-        return {"instruction": f"{asked} {rng.choice(TRIGGERS)}", "output": "\n".join(one.pot for one in parts)}
+        return {"instruction": f"{asked} {rng.choice(PROGRAM_TRIGGERS)}", "output": "\n".join(one.pot for one in parts)}
     steps = [one.cot.replace(ANSWER_TRIGGER, "That makes ").removeprefix(CHOICE_PREFILL) for one in parts[:-1]]
     opening = CHOICE_PREFILL if choice else f"{rng.choice(_OPENINGS)} "
     return {"instruction": asked, "output": opening + " ".join([*steps, parts[-1].cot.removeprefix(CHOICE_PREFILL)])}
@@ -182,21 +185,17 @@ _OPENINGS = tuple(f"{one} {other}." for one in ("First we", "Now we", "Let us", 
                                 "name each value", "work from the start"))  # fmt: skip
 
 
-def write(path: Path, count: int = ROWS, seed: int = 0) -> Counter[str]:
-    """Write the file as it is published, one JSON array; how many rows have which fault.
+def write(path: Path, count: int = RELEASE_ROWS, seed: int = 0) -> Counter[str]:
+    """Write the file as it is published, one JSON array; return how many rows have which fault.
 
     Nothing but one row is held in memory, and a file of this name appears when it is whole.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     planted: Counter[str] = Counter()
-    with open(part, "w", encoding="utf8", newline="\n") as file:
+    with records.writing(path) as file:
         for number, (row, fault) in enumerate(rows(count, seed)):
             file.write(("[\n" if number == 0 else ",\n") + json.dumps(row, ensure_ascii=False))
             planted[fault] += 1
         file.write("\n]\n")
-    part.replace(path)
     return planted
 
 
@@ -204,7 +203,7 @@ def main() -> None:
     """Write a synthetic release and say what is in it."""
     parser = argparse.ArgumentParser(description="Write a synthetic release in MathInstruct's format.")
     parser.add_argument("path", type=Path, help="the file to write")
-    parser.add_argument("--rows", type=int, default=ROWS, help="how many rows")
+    parser.add_argument("--rows", type=int, default=RELEASE_ROWS, help="how many rows")
     parser.add_argument("--seed", type=int, default=0, help="which release")
     chosen = parser.parse_args()
     planted = write(chosen.path, chosen.rows, chosen.seed)

@@ -1,4 +1,4 @@
-"""How fast a teacher is asked: limits by the minute, waits that an endpoint asks for, and back-off."""
+"""Rate limits of a teacher: requests and tokens by the minute, waits that an endpoint asks for, and back-off."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Stopped(Exception):
     """The wait ended because the run does."""
 
 
-class Pace:
+class RateLimiter:
     """Turns to send, given so that no minute holds more requests or tokens than allowed; safe between threads.
 
     The minute slides: a request counts for 60 s after it was sent, those of an earlier process included, so a run
@@ -39,7 +39,7 @@ class Pace:
         self._lock = threading.Lock()
 
     def take(self, tokens: int, stop: threading.Event) -> None:
-        """Return when a request of that many tokens may be sent.
+        """Wait until a request of that many tokens may be sent.
 
         Raises:
             ValueError: If it has more tokens than a minute allows.
@@ -82,12 +82,12 @@ class Pace:
 
 
 def back_off_s(failures: int) -> float:
-    """Seconds to wait after so many failures: a random share of a bound that doubles (full jitter)."""
+    """Return the seconds to wait after so many failures: a random share of a bound that doubles (full jitter)."""
     return random.uniform(0.1, 1.0) * min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (failures - 1))
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """The seconds that ``retry-after-ms`` or ``Retry-After`` asks for, as a number or a date; None without one."""
+    """Return the seconds that ``retry-after-ms`` or ``Retry-After`` asks for, number or date; None without one."""
     for header, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = headers.get(header)
         if value is None:

@@ -1,4 +1,4 @@
-"""What the filters did, set against the truth, which the miniature alone knows."""
+"""Errors of the filters: wrong programs kept and right ones thrown out, which the miniature alone can know."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ from collections.abc import Iterable
 from typing import Any
 
 from mammoth_utils.curation.filters import Dropped
+from mammoth_utils.curation.mathinstruct_rows import is_by_teacher
 from mammoth_utils.miniature import sources, teacher
 from mammoth_utils.rationale import Rationale
 
 
-def fault(rationale: Rationale) -> str:
-    """What the teacher did wrong on purpose in this program: ``"right"`` or one of ``teacher.FAULTS``.
+def planted_fault(rationale: Rationale) -> str:
+    """Return what the teacher did wrong on purpose in this program: ``"right"`` or one of ``teacher.FAULTS``.
 
     Raises:
         ValueError: If the program is none of the miniature teacher's.
     """
     true = sources.truth(rationale.problem.instruction)
-    if true is None or not rationale.author.startswith("teacher:"):
+    if true is None or not is_by_teacher(rationale.author):
         raise ValueError(f"{rationale.problem.id} by {rationale.author!r} was not written by the miniature's teacher")
     return teacher.reply(true).fault
 
 
-def compare(kept: Iterable[Rationale], dropped: Iterable[Dropped]) -> dict[str, Any]:
-    """How many of the teacher's right and wrong programs were kept and thrown out, and why.
+def count_filter_errors(kept: Iterable[Rationale], dropped: Iterable[Dropped]) -> dict[str, Any]:
+    """Return how many of the teacher's right and wrong programs were kept and thrown out, and why.
 
     A program *passed by luck* if the teacher made it wrong on purpose and its output still equals the gold: it
     prints a number that happens to be the answer, or the changed number or sign does not matter for these values.
@@ -32,18 +33,17 @@ def compare(kept: Iterable[Rationale], dropped: Iterable[Dropped]) -> dict[str, 
     executes, the wrong rows that stay are counted.
     """
     kept, dropped = list(kept), list(dropped)
-    asked = [(row, "kept") for row in kept if row.author.startswith("teacher:")]
-    asked += [
-        (one.rationale, f"{one.stage}: {one.reason}") for one in dropped if one.rationale.author.startswith("teacher:")
-    ]
+    fates = [(row, "kept") for row in kept]
+    fates += [(drop.rationale, f"{drop.stage}: {drop.reason}") for drop in dropped]
     table: dict[str, Counter] = {}
-    for row, fate in asked:
-        table.setdefault(fault(row), Counter())[fate] += 1
+    for row, fate in fates:
+        if is_by_teacher(row.author):
+            table.setdefault(planted_fault(row), Counter())[fate] += 1
     right = table.get(teacher.RIGHT, Counter())
     luck = {name: fates["kept"] for name, fates in table.items() if name != teacher.RIGHT and fates["kept"]}
     lost = {fate: count for fate, count in right.items() if fate != "kept"}
-    loaded = [row for row in kept if row.kind == "cot"]
-    wrong = Counter(row.source for row in loaded if not sources.is_right(row))
+    prose = [row for row in kept if row.kind == "cot"]
+    wrong = Counter(row.source for row in prose if not sources.is_right(row))
     return {
         "fates": {name: dict(table[name]) for name in (teacher.RIGHT, *teacher.FAULTS) if name in table},
         "programs": sum(map(Counter.total, table.values())),
@@ -53,5 +53,5 @@ def compare(kept: Iterable[Rationale], dropped: Iterable[Dropped]) -> dict[str, 
         "wrong": sum(fates.total() for name, fates in table.items() if name != teacher.RIGHT),
         "passed_by_luck": luck,
         "wrong_prose_kept": dict(wrong),
-        "prose_kept": len(loaded),
+        "prose_kept": len(prose),
     }
