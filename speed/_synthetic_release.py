@@ -191,7 +191,7 @@ def write(path: Path, count: int = RELEASE_ROWS, seed: int = 0) -> Counter[str]:
     Nothing but one row is held in memory, and a file of this name appears when it is whole.
     """
     planted: Counter[str] = Counter()
-    with records.writing(path) as file:
+    with records.atomic_file(path) as file:
         for number, (row, fault) in enumerate(rows(count, seed)):
             file.write(("[\n" if number == 0 else ",\n") + json.dumps(row, ensure_ascii=False))
             planted[fault] += 1

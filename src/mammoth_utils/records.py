@@ -31,7 +31,7 @@ class RunMismatchError(RuntimeError):
 
 
 @contextlib.contextmanager
-def _atomic_file(path: Path) -> Iterator[TextIO]:
+def atomic_file(path: Path) -> Iterator[TextIO]:
     """Open a file that appears whole or not at all: a temporary file beside it, flushed, then renamed.
 
     An error in the block removes the temporary file and leaves an earlier file as it was.
@@ -53,7 +53,7 @@ def _atomic_file(path: Path) -> Iterator[TextIO]:
 
 def write_text(path: Path, text: str) -> Path:
     """Write a file atomically."""
-    with _atomic_file(path) as file:
+    with atomic_file(path) as file:
         file.write(text)
     return Path(path)
 
@@ -73,7 +73,7 @@ def read_json(path: Path) -> Any:
 
 def write_jsonl(path: Path, rows: Iterable[dict]) -> Path:
     """Write JSON Lines atomically, one row in memory at a time; an error of the rows leaves no file."""
-    with _atomic_file(path) as file:
+    with atomic_file(path) as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return Path(path)

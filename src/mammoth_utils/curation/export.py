@@ -74,7 +74,7 @@ def export_mixture(folder: Path, out: Path, mixture: str = "hybrid", seed: int =
 @contextlib.contextmanager
 def _json(path: Path) -> Iterator[Any]:
     """Yield a writer of rows as one JSON array, a row a line."""
-    with records.writing(path) as file:
+    with records.atomic_file(path) as file:
         opened = False
 
         def write(rows: list[dict[str, str]]) -> None:
@@ -95,7 +95,7 @@ def _parquet(path: Path) -> Iterator[Any]:
 
     schema = pyarrow.schema([(key, pyarrow.string()) for key in KEYS])
     with (
-        records.writing(path) as file,
+        records.atomic_file(path) as file,
         pyarrow.parquet.ParquetWriter(file.buffer, schema, compression="zstd") as writer,
     ):
         yield lambda rows: writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))

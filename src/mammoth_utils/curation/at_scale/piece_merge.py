@@ -57,7 +57,7 @@ def _merge(parts: Iterable[Path], target: Path) -> int:
     count = 0
     with contextlib.ExitStack() as stack:
         opened = [stack.enter_context(open(part, encoding="utf8", newline="\n")) for part in parts]
-        file = stack.enter_context(records.writing(target))
+        file = stack.enter_context(records.atomic_file(target))
         for line in heapq.merge(*opened, key=lambda line: int(line.split("\t", 1)[0])):
             file.write(line.split("\t", 1)[1])
             count += 1

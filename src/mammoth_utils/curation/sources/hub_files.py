@@ -97,7 +97,7 @@ def fetch_home(home: Home, target: Path) -> Origin:
         origin = fetch(home.name, home.path, home.revision or "main")
     except HubError as error:
         raise OSError(f"{home.path} of {home.address} could not be fetched: {error}; put it at {target}") from error
-    with open(origin.path, "rb") as source, records.writing(target) as copy:
+    with open(origin.path, "rb") as source, records.atomic_file(target) as copy:
         shutil.copyfileobj(source, copy.buffer)
     where = {"name": home.name, "path": home.path, "revision": origin.revision, "sha256": origin.sha256}
     records.write_json(target.with_name(f"{target.name}.home.json"), where)

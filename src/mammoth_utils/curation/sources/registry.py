@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from importlib import resources
+from pathlib import Path
 
 from mammoth_utils import licences
 from mammoth_utils.curation.sources.homes import HOMES, MATHINSTRUCT, Home, second_home
 from mammoth_utils.rationale import Problem, Rationale
+from mammoth_utils.records import flag, read_facts
 from mammoth_utils.vocabulary import MINI
 
 DATASETS = ("auto", "miniature", "release", "rebuild")
@@ -74,21 +74,15 @@ class Source:
         return second_home(self.homes)
 
 
-def _read_table() -> dict[str, Source]:
-    """Return the sources of ``table1.csv`` by name, in the order of the paper's Table 1."""
-    text = (resources.files("mammoth_utils.curation.sources") / "table1.csv").read_text(encoding="utf8")
-    flags = {"yes": True, "no": False, "": None}
-    sources = {}
-    for row in csv.DictReader(text.splitlines()):
-        kind = "pot" if row["name"].endswith("(PoT)") else "cot"
-        sources[row["name"]] = Source(
-            row["name"], kind, row["author"], flags[row["validated"]], row["new"] == "yes", int(row["rows_paper"]),
-            row["release_file"], row["benchmark"], row["fields"] or NOT_FOUND, row["fields_from"], row["difficulty"],
-        )  # fmt: skip
-    return sources
-
-
-SOURCES = _read_table()
+_COLUMNS = {
+    "name": str, "author": str, "validated": lambda text: flag(text) if text else None, "new": flag, "rows_paper": int,
+    "release_file": str, "benchmark": str, "fields": lambda text: text or NOT_FOUND, "fields_from": str,
+    "difficulty": str,
+}  # fmt: skip
+SOURCES: dict[str, Source] = {
+    row["name"]: Source(kind="pot" if row["name"].endswith("(PoT)") else "cot", **row)
+    for row in read_facts(Path(__file__).with_name("table1.csv"), _COLUMNS)
+}
 # The release has a fourteenth `source` value that no table of the paper mentions.
 NUMBER_COMPARISON = Source("number_comparison (CoT)", "cot", "not stated", None, True, 0,
                            "data/CoT/number_comparison.json", "numglue")  # fmt: skip

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
+from pathlib import Path
+
+from mammoth_utils.records import read_facts
 
 BATCH_SHARE = 0.5  # of the ordinary price, where the table does not say otherwise
 
@@ -40,11 +41,13 @@ def price_table() -> dict[str, Price]:
     Raises:
         ValueError: If a price is no number of at least 0.
     """
-    text = (resources.files("mammoth_utils.curation.teacher") / "prices.csv").read_text(encoding="utf8")
-    table = {}
-    for row in csv.DictReader(text.splitlines()):
-        numbers = [float(row[column]) for column in ("input", "output", "batch_share")]
-        if not all(math.isfinite(number) and number >= 0 for number in numbers):
-            raise ValueError(f"prices.csv: expected prices of at least 0 for {row['model']!r}, got {numbers}")
-        table[row["model"]] = Price(*numbers, row["read"], row["where"])
-    return table
+    columns = {"model": str, "input": _price, "output": _price, "batch_share": _price, "read": str, "where": str}
+    rows = read_facts(Path(__file__).with_suffix(".csv"), columns)
+    return {row.pop("model"): Price(**row) for row in rows}
+
+
+def _price(text: str) -> float:
+    number = float(text)
+    if not (math.isfinite(number) and number >= 0):
+        raise ValueError(f"expected a price of at least 0, got {text}")
+    return number
