@@ -22,6 +22,7 @@ import pytest
 from mammoth_utils.curation.teacher.answer_store import Store
 from mammoth_utils.curation.teacher.teacher import Teacher
 from mammoth_utils.report import is_finished
+from mammoth_utils.vocabulary import RunName
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "workflow"))
@@ -267,9 +268,9 @@ def test_the_readmes_papermill_lines_run(tmp_path, shared_runs):
         words = shlex.split(line)
         # As the reader types it, but with few steps and problems: that a full run trains is the book's own test.
         words[2] = str(tmp_path / Path(words[2]).name)
-        declared = (ROOT / words[1]).read_text(encoding="utf8")
-        fewer = ["-p", "limit", "4"] if "limit" in declared and "evaluate" in words[1] else []
-        done = papermill(*words[1:], *fewer, env=environment)
+        trained = str(RunName("llama", "1m", "hybrid", words[words.index("method") + 1]))
+        fewer = ["limit", "4"] if "evaluate" in words[1] else ["max_steps", "8", "-p", "name", trained]
+        done = papermill(*words[1:], "-p", *fewer, env=environment)
         assert done.returncode == 0, f"{line}\n{done.stderr[-3000:]}"
     for line in (line for line in lines if "-p size 13b" in line and not line.startswith("cd ")):
         words = shlex.split(line)
