@@ -2,7 +2,7 @@
 
 ``python speed/programs.py`` prints a table; ``--json`` prints one object a row with the ratio against each peer. Rows:
 
-- ours: programs that the static check clears share a confined interpreter, any other has a process;
+- ours: programs that pass the static check share a confined interpreter, any other has a process;
 - ours, a process each: with ``share=False``;
 - a fresh interpreter each: ``subprocess.run([python, "-I", "-c", program])``;
 - a process and a manager each: ``multiprocessing``, the program run by ``exec``, as the paper's released code does;
@@ -59,36 +59,41 @@ Runner = Callable[[list[str]], Iterator[str]]
 
 
 def mixes(largest: dict[str, int]) -> dict[str, list[str]]:
-    """The programs of each mix, the same at each call; the real one only where the data directory is."""
-    made = {mix: [shape.format(n=n) for n in range(largest[mix])] for mix, shape in SHAPES.items()}
+    """Return the programs of each mix, the same at each call; the real mix only if there is a data directory."""
+    programs = {mix: [shape.format(n=n) for n in range(largest[mix])] for mix, shape in SHAPES.items()}
     if folder := os.environ.get("MAMMOTH_DATA_DIR"):
-        whole = [one if isinstance(one, str) else "\n".join(one) for one in real_programs(Path(folder))]
+        whole = [program if isinstance(program, str) else "\n".join(program) for program in real_programs(Path(folder))]
         drawn = random.Random(SEED).sample(whole, min(largest["real"], len(whole)))
         ran = run_programs(drawn, timeout_s=1, isolation="auto")
-        made["real"] = [program for program, execution in zip(drawn, ran, strict=True) if execution.status != "timeout"]
-    return made
+        programs["real"] = [
+            program for program, execution in zip(drawn, ran, strict=True) if execution.status != "timeout"
+        ]
+    return programs
 
 
 def ours(programs: list[str]) -> Iterator[str]:
-    """What this library says that the programs print, at the isolation that pages use."""
-    return (one.printed for one in run_programs(programs, timeout_s=TIMEOUT_S, workers=WORKERS, isolation="auto"))
+    """Yield what programs print in this library's sandbox, at the isolation that pages use."""
+    return (
+        execution.printed
+        for execution in run_programs(programs, timeout_s=TIMEOUT_S, workers=WORKERS, isolation="auto")
+    )
 
 
 def ours_a_process_each(programs: list[str]) -> Iterator[str]:
-    """The same with a process for every program."""
+    """Yield the same with a process for every program."""
     ran = run_programs(programs, timeout_s=TIMEOUT_S, workers=WORKERS, isolation="auto", share=False)
-    return (one.printed for one in ran)
+    return (execution.printed for execution in ran)
 
 
 def fresh_interpreter(programs: list[str]) -> Iterator[str]:
-    """What programs print in an interpreter each."""
+    """Yield what programs print in an interpreter each."""
     for program in programs:
         command = [sys.executable, "-I", "-c", program]
         yield subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S).stdout
 
 
 def in_place(program: str) -> str:
-    """What a program prints in this interpreter, where it also leaves whatever it changes."""
+    """Return what a program prints in this interpreter, where its changes stay."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(Exception, SystemExit):
         exec(program, {"__name__": "__main__"})
@@ -100,7 +105,7 @@ def _in_place_into(program: str, shared) -> None:
 
 
 def manager_each(programs: list[str]) -> Iterator[str]:
-    """What programs print in a process and with a manager each, as the paper's code runs them."""
+    """Yield what programs print in a process and with a manager each, as the paper's code runs them."""
     context = multiprocessing.get_context("spawn" if sys.platform == "darwin" else "fork")
     for program in programs:
         with context.Manager() as manager:
@@ -112,7 +117,7 @@ def manager_each(programs: list[str]) -> Iterator[str]:
 
 
 def pebble_pool(programs: list[str], together: int = 1) -> Iterator[str]:
-    """What programs print in a pool of workers that run one after another in place."""
+    """Yield what programs print in a pool of workers that run one after another in place."""
     from pebble import ProcessPool
 
     context = multiprocessing.get_context("spawn" if sys.platform == "darwin" else "fork")
@@ -121,7 +126,7 @@ def pebble_pool(programs: list[str], together: int = 1) -> Iterator[str]:
 
 
 def sandlock_each(programs: list[str]) -> Iterator[str]:
-    """What programs print in an interpreter each behind sandlock: Python to read, nothing to write, no network."""
+    """Yield what programs print in an interpreter each behind sandlock: Python to read, nothing to write, no network."""
     import sandlock
 
     readable = ["/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/dev", sys.base_prefix, sys.prefix]
@@ -144,7 +149,7 @@ SLOW = ("a fresh interpreter each", "a process and a manager each", "sandlock")
 
 
 def missing(peer: str) -> str | None:
-    """Why a peer cannot run here, or None."""
+    """Return why a peer cannot run here, or None."""
     try:
         if peer.startswith("pebble"):
             import pebble  # noqa: F401
@@ -159,7 +164,7 @@ def missing(peer: str) -> str | None:
 
 
 def per_second(runner: Runner, programs: list[str], warming: int = WARMING) -> tuple[float, list[str]]:
-    """Programs a second without the start of workers, and what was printed.
+    """Return programs a second without the start of workers, and what was printed.
 
     A few programs that start and warm the workers run alone, and then again with the rest behind them; the
     difference counts. A runner that starts anew for each program has nothing to warm, and a difference would only
@@ -175,7 +180,7 @@ def per_second(runner: Runner, programs: list[str], warming: int = WARMING) -> t
 
 
 def measure(mix: str, programs: list[str], counts: dict[str, int], repeats: int) -> dict[str, float]:
-    """Median programs a second of every runner on a mix.
+    """Return the median programs a second of every runner on a mix.
 
     Raises:
         SystemExit: If a peer prints something else on a made mix, since there is no comparison then.

@@ -24,8 +24,8 @@ class Execution:
         peak_memory_mb: Most resident memory of its process in MiB, the interpreter and its libraries included.
         truncated: Whether ``printed`` or ``value`` was longer than what is kept.
         isolation: The level that held: ``namespaces``, ``landlock`` or ``process``.
-        process: ``own``, or ``shared`` where a static check cleared the program to run in an interpreter that runs
-            others after it; its ``peak_memory_mb`` is then that of the interpreter. Empty where it was not run.
+        process: ``own``, or ``shared`` where the program passed the static check and ran in an interpreter that runs
+            others too; its ``peak_memory_mb`` is then that of the interpreter. Empty where it was not run.
     """
 
     status: str
