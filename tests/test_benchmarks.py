@@ -11,6 +11,7 @@ import pytest
 from mammoth_utils import prompts
 from mammoth_utils.evaluation import benchmarks
 from mammoth_utils.rationale import LETTERS
+from mammoth_utils.vocabulary import NAMESAKES
 
 DATA = os.environ.get("MAMMOTH_DATA_DIR")
 real = pytest.mark.skipif(not DATA, reason="needs the real evaluation sets: set MAMMOTH_DATA_DIR")
@@ -102,6 +103,7 @@ def test_a_mistyped_benchmark_is_refused_with_the_nearest_name(names, world, mes
 
 def test_the_miniature_has_nine_benchmarks_with_two_splits_and_its_own_names():
     names = benchmarks.resolve("all", "miniature")
+    assert names == tuple(NAMESAKES), "in the paper's order"
     assert len(names) == 9
     assert all(name.startswith("mini-") for name in names)
     for name in names:

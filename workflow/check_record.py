@@ -14,6 +14,8 @@ from typing import Any
 
 from stages import ROOT
 
+from mammoth_utils.vocabulary import RULES
+
 
 def compare(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Return one line a benchmark and rule: both shares correct and the number of verdicts that differ.
@@ -28,7 +30,7 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         here = new["benchmarks"][name]
         if there["items"]["ids"] != here["items"]["ids"]:
             raise ValueError(f"{name}: the two records hold other problems; the world's version has changed")
-        for rule in ("published", "corrected"):
+        for rule in RULES:
             then, now = there["items"][rule], here["items"][rule]
             changed = sum(a != b for a, b in zip(then, now, strict=True))
             shares = f"{100 * then.count('1') / len(then):5.1f} % then, {100 * now.count('1') / len(now):5.1f} % now"

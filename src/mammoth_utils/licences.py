@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from mammoth_utils import scales
+from mammoth_utils.vocabulary import MINI
 
 UNSTATED = "not stated"
 OURS = "MIT"  # the project's own, which holds for the miniature's generated text and its base models
@@ -42,7 +43,7 @@ def of_source(name: str) -> str:
 
     ``mini-MATH (PoT)`` has the name of ``MATH (PoT)`` and none of its text.
     """
-    return SOURCES.get(name.removeprefix("mini-"), UNSTATED)
+    return SOURCES.get(name.removeprefix(MINI), UNSTATED)
 
 
 def of_file(name: str) -> tuple[str, ...]:

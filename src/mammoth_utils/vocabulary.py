@@ -18,6 +18,10 @@ STORED = "stored"  # the decoding of a completions file that somebody else made
 UNTUNED = "none"  # the mixture of a base model that was not fine-tuned
 EQUAL_STEPS = "equal-steps"  # the variant of a control that trains as many steps as the hybrid run
 MINI = "mini-"  # begins the name of every source and benchmark of the miniature
+# The paper's benchmarks in its order, their namesakes in the miniature, and other names that files and tables use.
+NINE = ("gsm8k", "math", "aqua", "numglue", "svamp", "mathematics", "simuleq", "sat", "mmlu_math")
+NAMESAKES = {MINI + name.removesuffix("_math"): name for name in NINE}
+FILE_NAMES = {"deepmind": "mathematics", "mmlu_mathematics": "mmlu_math"}
 # A record keeps a verdict as one character, in the order of the items.
 MARKS = {"correct": "1", "incorrect": "0", "no_answer": "n", "ungradable_gold": "u"}
 

@@ -15,7 +15,7 @@ from mammoth_utils.audit.tables import select_benchmarks
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.rationale import Problem
 from mammoth_utils.records import Record
-from mammoth_utils.vocabulary import MINI, STORED
+from mammoth_utils.vocabulary import NAMESAKES, STORED
 
 if TYPE_CHECKING:
     import pandas
@@ -99,7 +99,7 @@ def open_audit(
         if not file.is_file():
             raise FileNotFoundError(f"there is no completions file {file}; expected JSON Lines, .jsonl or .jsonl.gz")
     present = [name for name in names if folder and (folder / "eval" / sets.info(name).file).is_file()]
-    miniatures = {f"{MINI}{name.removesuffix('_math')}" for name in names}
+    miniatures = {mini for mini, name in NAMESAKES.items() if name in names}
     with open_math_verify() as verifier:
         own = [{**compare_graders(file, verifier), "path": str(file)} for file in files]
     return AuditPage(

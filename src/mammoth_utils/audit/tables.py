@@ -17,7 +17,7 @@ from mammoth_utils.evaluation import paper_name
 from mammoth_utils.grading import grade
 from mammoth_utils.rationale import Problem
 from mammoth_utils.records import Record
-from mammoth_utils.vocabulary import MARKS, MINI
+from mammoth_utils.vocabulary import MARKS, MINI, RULES
 
 if TYPE_CHECKING:
     import pandas
@@ -315,7 +315,7 @@ def summarize(record: Record) -> AuditSummary:
     """Return an audit in numbers."""
     entries = {name: entry for name, entry in record["benchmarks"].items() if name != "theoremqa"}
     unmatched = {rule: {name: entry["n"] - entry["accepts"][rule].get(golds.ACCEPTS, 0)
-                        for name, entry in entries.items()} for rule in ("published", "corrected")}  # fmt: skip
+                        for name, entry in entries.items()} for rule in RULES}  # fmt: skip
     flags = Counter(flag for entry in entries.values() for _, flag, _ in entry["findings"])
     severities = Counter({severity: 0 for severity in golds.SEVERITIES})
     for flag, count in flags.items():

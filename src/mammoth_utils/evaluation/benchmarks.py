@@ -12,7 +12,7 @@ from pathlib import Path
 from mammoth_utils import paths, records
 from mammoth_utils.rationale import LETTERS, Problem
 from mammoth_utils.records import Record
-from mammoth_utils.vocabulary import MINI, check_known
+from mammoth_utils.vocabulary import FILE_NAMES, MINI, NAMESAKES, NINE, check_known
 
 SPLITS = {"miniature": ("test", "dev"), "real": ("test",)}  # on "dev" alone anything is chosen
 
@@ -58,8 +58,7 @@ _REAL = (
     Benchmark("theoremqa", "TheoremQA", False, False, 800, "theoremqa.jsonl"),
 )
 BENCHMARKS: dict[str, Benchmark] = {benchmark.name: benchmark for benchmark in _REAL}
-NINE: tuple[str, ...] = tuple(name for name in BENCHMARKS if name != "theoremqa")
-ALIASES = {"deepmind": "mathematics", "mmlu_mathematics": "mmlu_math", "mmlu": "mmlu_math"}
+ALIASES = {**FILE_NAMES, "mmlu": "mmlu_math"}
 
 
 @functools.cache
@@ -74,9 +73,8 @@ def of_world(world: str) -> dict[str, Benchmark]:
         return BENCHMARKS
     from mammoth_utils.miniature import benchmarks as miniature
 
-    rules = {name: ALIASES.get(name.removeprefix(MINI), name.removeprefix(MINI)) for name in miniature.BENCHMARKS}
     return {
-        name: Benchmark(name, mini.paper_name, mini.in_domain, mini.choice, 200, "", rules[name], world)
+        name: Benchmark(name, mini.paper_name, mini.in_domain, mini.choice, 200, "", NAMESAKES[name], world)
         for name, mini in miniature.BENCHMARKS.items()
     }
 
@@ -126,7 +124,7 @@ def resolve(listed: str | Sequence[str], world: str) -> tuple[str, ...]:
     listed = listed.split(",") if isinstance(listed, str) else listed
     listed = [name.strip() for name in listed if name.strip()]
     if listed == ["all"]:
-        return tuple(name for name in known if name != "theoremqa")
+        return NINE if world == "real" else known
     if not listed:
         raise ValueError(f"no benchmark named; expected 'all' or some of {', '.join(known)}")
     chosen = set()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mammoth_utils.rationale import LETTERS
-from mammoth_utils.vocabulary import RULES
+from mammoth_utils.vocabulary import FILE_NAMES, NAMESAKES, RULES
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,7 @@ KNOWN: dict[str, Benchmark] = {
     )
 }
 # The data files' names, and the miniature's sets, which are graded as the sets they are named after.
-ALIASES = {"deepmind": "mathematics", "mmlu_mathematics": "mmlu_math", "mini-mmlu": "mmlu_math"} | {
-    f"mini-{name}": name for name in ("gsm8k", "math", "aqua", "numglue", "svamp", "mathematics", "simuleq", "sat")
-}
+ALIASES = FILE_NAMES | NAMESAKES
 _WARNED: set[str] = set()
 
 
