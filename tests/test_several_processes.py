@@ -19,7 +19,7 @@ import tiny_base
 from mammoth_utils import paths, records
 from mammoth_utils.training import describe, finetune
 from mammoth_utils.training.cluster import launch
-from mammoth_utils.training.loop import checkpoints, guards
+from mammoth_utils.training.loop import checkpoints, guards, run_folder
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.alone
@@ -138,7 +138,7 @@ def typed_on_two_nodes(line: str) -> list[subprocess.Popen]:
 @pytest.mark.parametrize("method", ["full", "qlora"])
 def test_two_nodes_train_as_one_process_does_by_the_line_that_the_page_prints(here, base, alone, exact, method):
     description = run(base, "nodes", method=method, devices="1", sharding="fsdp2", nodes=2)
-    launch.prepare(description, tiny_base.rows(64))
+    run_folder.claim_folder(description, tiny_base.rows(64))
     line = launch.cluster_lines(description)[0]
     assert f"-m {launch.AGENT} --nnodes 2 --nproc-per-node 1 " in line
     agents = typed_on_two_nodes(line)
@@ -153,7 +153,7 @@ def test_two_nodes_train_as_one_process_does_by_the_line_that_the_page_prints(he
 def test_slurms_line_runs_as_it_stands_where_srun_starts_the_tasks(here, base, alone):
     """``srun`` and ``scontrol`` are stood in for by a shell that starts as many tasks on this machine."""
     description = run(base, "slurm", devices="1", nodes=2)
-    launch.prepare(description, tiny_base.rows(64))
+    run_folder.claim_folder(description, tiny_base.rows(64))
     line = launch.cluster_lines(description)[1].replace(f" {launch.PORT} ", f" {free_port()} ")
     tools = here / "bin"
     tools.mkdir()

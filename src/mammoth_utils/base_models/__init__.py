@@ -16,7 +16,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "find_folder",
             "identify_base",
             "missing_files",
-            "read_config",
         ],
         "stored_weights": ["StoredWeights"],
         "weights": ["find_model", "require_weights", "weight_files", "weights_hash"],

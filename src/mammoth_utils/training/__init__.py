@@ -8,7 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["hardware_tables"],
     submod_attrs={
-        "cluster.launch": ["cluster_lines", "gpu_setup", "prepare", "train"],
+        "cluster.launch": ["cluster_lines", "gpu_setup", "train"],
         "cluster.page_progress": ["LiveCurve", "StatusLine"],
         "description": ["RunDescription", "describe"],
         "export.merge_adapter": ["merge_adapter"],

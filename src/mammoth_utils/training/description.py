@@ -181,7 +181,8 @@ def describe(
     """Resolve the description of a run; zero, an empty text and ``auto`` take the scale's recipe.
 
     The result follows from the arguments, ``MAMMOTH_BASES`` and the base's configuration if it is on this machine.
-    Every size resolves on every machine; ``readiness.check_readiness`` checks whether the run can start.
+    Every size resolves on every machine; ``readiness.check_readiness`` checks whether the run can start. Parameters
+    that are not explained below are those of :class:`RunDescription`.
 
     Args:
         size: One of ``scales.SIZES``.
@@ -190,22 +191,13 @@ def describe(
         mixture: One of ``scales.MIXTURES``.
         dataset: ``auto`` is ``miniature`` for the miniature's sizes, else ``release``.
         base: A path or hub name in place of the scale's base model.
-        seed: Orders the data and initialises the adapter.
-        epochs: Passes over the mixture.
-        max_steps: Optimiser steps; 0 runs all epochs.
-        max_length: Tokens of a packed row.
-        micro_batch: Packed rows per device pass.
-        learning_rate: Peak rate.
         devices: ``auto`` (all GPUs; the CPU at miniature sizes, so that every machine trains the same net),
             ``cpu``, or a number of devices.
         name: The run's folder; without it the name follows from the parameters, and a value that departs from the
             recipe is part of it, as in ``llama-1m-hybrid-full-s0-max_steps20``.
         revision: Commit, tag or branch of the base on its hub; empty takes the scale's.
         sharding: ``auto`` is ``fsdp2`` on several GPUs or nodes, else ``none``.
-        master_weights: ``fp32``, or ``bf16`` for full fine-tuning at half the memory, which loses most updates.
-        checkpoint_minutes: Minutes between checkpoints; 0 keeps none.
         trackers: Any of ``tensorboard``, ``trackio`` and ``wandb``, comma-separated.
-        force: Start although the planner says that it cannot fit.
         nodes: Machines that share the run; ``devices`` are those of each.
         gpus: GPUs of the machine that will train, as ``find_gpus`` lists them; ``method`` and ``sharding`` follow from
             them where they are ``auto``.

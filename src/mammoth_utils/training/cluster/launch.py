@@ -20,7 +20,7 @@ from mammoth_utils import parent_watch, paths, records
 from mammoth_utils.records import Record
 from mammoth_utils.training.cluster import node_errors
 from mammoth_utils.training.description import FORCE_VARIABLE, RunDescription
-from mammoth_utils.training.loop.run_folder import claim_folder, lock_folder, log_line
+from mammoth_utils.training.loop.run_folder import lock_folder, log_line
 from mammoth_utils.training.plan import planner, this_machine
 from mammoth_utils.training.plan.this_machine import Gpu
 from mammoth_utils.training.training_run import finetune, prepare_folder
@@ -103,17 +103,6 @@ def _follow_nodes(
             watch.check()
             time.sleep(POLL_S)
     return records.read_json(folder / "record.json")
-
-
-def prepare(description: RunDescription, rows: list[dict[str, Any]], resume: bool = True) -> Path:
-    """Write ``run.json`` and the rows of a run that other nodes will train, and return its path; train nothing.
-
-    Raises:
-        RunMismatchError: If the folder holds a run of another description.
-    """
-    with lock_folder(description.folder):
-        claim_folder(description, rows, resume)
-    return description.folder / "run.json"
 
 
 @dataclass(frozen=True)

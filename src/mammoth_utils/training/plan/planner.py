@@ -44,14 +44,12 @@ class Advice:
         sentence: What it needs, what the GPUs have, and if it does not fit, what would help.
         largest_micro_batch: Rows of ``max_length`` that one pass can hold; 0 if not even one fits.
         remedies: What would make it fit, as parameters of the page; empty if it fits or nothing helps.
-        plan: The memory plan behind the sentence.
     """
 
     fits: bool
     sentence: str
     largest_micro_batch: int
     remedies: tuple[str, ...]
-    plan: MemoryPlan
 
 
 @dataclass(frozen=True)
@@ -132,11 +130,11 @@ def advise(
     )
     if plan.fits:
         more = f"; a micro_batch of up to {largest} fits" if largest > description.micro_batch else ""
-        return Advice(True, sentence + more, largest, (), plan)
+        return Advice(True, sentence + more, largest, ())
     remedies = tuple(_remedies(description, plan, largest, options))
     most = min(64, batch)
     helps = "use " + _or(remedies) if remedies else f"nothing on at most {most} such cards makes it fit"
-    return Advice(False, f"{sentence}: {helps}", largest, remedies, plan)
+    return Advice(False, f"{sentence}: {helps}", largest, remedies)
 
 
 def _remedies(description: PlannedRun, plan: MemoryPlan, largest: int, options: dict[str, Any]) -> list[str]:
@@ -259,15 +257,14 @@ def trainable_share(description: PlannedRun) -> TrainableShare:
     return TrainableShare(description.base, description.method, weights, trained, trained / weights)
 
 
-def cost_table(gpu: str = "H100", gpu_gib: float = 0.0) -> list[dict[str, Any]]:
+def cost_table(gpu: str = "H100") -> list[dict[str, Any]]:
     """Return a row per real scale: GiB on one GPU for each method, GPUs for full fine-tuning, hours of one, and disk.
 
     Hours are those of the paper's three epochs by full fine-tuning: an estimate, not a measurement. Disk is what a full
     run writes (:func:`bytes_written`), and its base in 16 bit.
 
     Args:
-        gpu: Kind of GPU whose peak gives the hours.
-        gpu_gib: Memory of one GPU; 0 takes the maker's.
+        gpu: Kind of GPU.
 
     Raises:
         ValueError: If the GPU is unknown; the message names the choices.
@@ -276,8 +273,7 @@ def cost_table(gpu: str = "H100", gpu_gib: float = 0.0) -> list[dict[str, Any]]:
     rows = []
     for (size, family), architecture in ARCHITECTURES.items():
         recipe = scales.scale(size, family).recipe
-        rank, gib = recipe.lora_rank, gpu_gib or model.gib
-        plans = {m: plan_memory(architecture, m, recipe.max_length, 1, gib, rank) for m in METHODS}
+        plans = {m: plan_memory(architecture, m, recipe.max_length, 1, model.gib, recipe.lora_rank) for m in METHODS}
         rows.append(
             {"size": size, "family": family, "parameters": architecture.parameters}
             | {method: round(plan.total) for method, plan in plans.items()}

@@ -67,11 +67,10 @@ def estimate_cost(
     price: float | None = None,
     rank: int = 64,
     checkpointing: bool = True,
-    efficiency: float = EFFICIENCY,
 ) -> Cost:
     """Estimate time and money of training on that many tokens.
 
-    GPUs share the work without loss; a slow link between them is part of ``efficiency``.
+    GPUs share the work without loss; a slow link between them is part of ``EFFICIENCY``.
 
     Args:
         architecture: The model's numbers.
@@ -82,16 +81,13 @@ def estimate_cost(
         price: Dollars an hour of one GPU; None takes the dated list's.
         rank: Rank of the adapters.
         checkpointing: Whether activations are recomputed.
-        efficiency: Share of the GPU's peak.
 
     Raises:
-        ValueError: If the efficiency is no share, or the price negative.
+        ValueError: If the price is negative.
     """
-    if not 0 < efficiency <= 1:
-        raise ValueError(f"efficiency is {efficiency}; expected a share of the card's peak, above 0 and at most 1")
     if price is not None and price < 0:
         raise ValueError(f"price is {price}; expected dollars an hour of one card, or None for the list's")
-    speed = gpus * efficiency * gpu.peak_flops / flops_per_token(architecture, method, rank, checkpointing)
+    speed = gpus * EFFICIENCY * gpu.peak_flops / flops_per_token(architecture, method, rank, checkpointing)
     hours = tokens / speed / 3600
     hourly, source = hourly_price(gpu, price)
     return Cost(speed, hours, hours * gpus, None if hourly is None else hours * gpus * hourly, hourly, source)
