@@ -15,7 +15,7 @@ from mammoth_utils.grading.completions import CompletionsError, Summary, grade_f
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command's arguments."""
+    """Return the parser of the command's arguments."""
     made = argparse.ArgumentParser(
         prog="python -m mammoth_utils.grading",
         description="Grade a completions file (JSON Lines, .gz or not) and print one JSON object with the counts.",

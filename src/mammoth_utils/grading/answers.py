@@ -14,7 +14,7 @@ from mammoth_utils.grading.published import rule as published
 
 @dataclass(frozen=True)
 class Answer:
-    """What was read.
+    """An answer as it was read.
 
     Attributes:
         text: The answer, in the rule's own form: a letter, a number, an expression, a word.
@@ -33,7 +33,7 @@ def read_answer(
     options: Sequence[str] | None = None,
     question: str | None = None,
 ) -> Answer | None:
-    """The answer that a completion gives; None if it gives none.
+    """Return the answer that a completion gives; None if it gives none.
 
     Args:
         completion: What a model wrote, prose or prose with fenced cells and their quoted outputs. A program is run
@@ -97,7 +97,7 @@ def output_under(rule: str, execution: Any) -> str:
 def answer_from_execution(
     execution_output: str, benchmark: str = "math", rule: str = "corrected", options: Sequence[str] | None = None
 ) -> Answer | None:
-    """The answer that a program's output gives; None if it gives none. The span indexes into the output.
+    """Return the answer that a program's output gives, None if it gives none; its span indexes the output.
 
     Under the published rule the output becomes the text ``The answer is <output>`` and is read as any completion.
     Under the corrected rule the output is the answer: its last line that is not empty, without a label before the

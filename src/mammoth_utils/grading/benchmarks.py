@@ -51,7 +51,7 @@ _WARNED: set[str] = set()
 
 
 def benchmark_named(name: str, options: Any = None) -> Benchmark:
-    """The way to grade a benchmark of that name; upper case and aliases count.
+    """Return how a benchmark of that name is graded; upper case and aliases count.
 
     A name that is not known is graded as plain numbers, or as options where ``options`` are given; the
     first time a name is met, a ``UserWarning`` says so.
@@ -74,7 +74,7 @@ def benchmark_named(name: str, options: Any = None) -> Benchmark:
 
 
 def check_rule(rule: str) -> str:
-    """The rule's name, if there is such a rule.
+    """Return the rule's name, if there is such a rule.
 
     Raises:
         ValueError: If there is none, naming the choices.
@@ -85,7 +85,7 @@ def check_rule(rule: str) -> str:
 
 
 def gold_text(gold: Any) -> str:
-    """A gold as text: floats without a trailing ``.0``, lists in Python's form, None as nothing.
+    """Return a gold as text: floats without a trailing ``.0``, lists in Python's form, None as nothing.
 
     SVAMP keeps ``51.0`` for 51, so a float that is a whole number is one.
     """
@@ -97,7 +97,7 @@ def gold_text(gold: Any) -> str:
 
 
 def gold_letter(gold: Any, options: Any = None) -> str | None:
-    """The letter of the right option; None if the gold names none.
+    """Return the letter of the right option; None if the gold names none.
 
     Args:
         gold: A letter (``"C"``, ``"(c)"``), an ``int`` index counted from 0 (MMLU's form), or an option's own text.
@@ -125,7 +125,7 @@ _CHOICE_MARK = re.compile(r"(?:(?<=\s)|^)\(?([A-J])\)\s*")
 
 
 def bare_options(options: Any) -> tuple[str, ...] | None:
-    """Options without the letters that some files keep in them (AQuA's ``"A)21"``, once even ``"A)A)59"``)."""
+    """Return options without the letters that some files keep in them (AQuA's ``"A)21"``, once ``"A)A)59"``)."""
     if not options:
         return None
     texts = [str(option).strip() for option in options]
@@ -138,7 +138,7 @@ def bare_options(options: Any) -> tuple[str, ...] | None:
 
 
 def options_in(question: str) -> tuple[str, ...] | None:
-    """The options that a question lists after ``Answer Choices:``; None if it lists none in order A, B, ...."""
+    """Return the options that a question lists after ``Answer Choices:``, None unless in order A, B, and so on."""
     _, marker, listed = question.rpartition("Answer Choices:")
     if not marker:
         return None

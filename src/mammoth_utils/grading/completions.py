@@ -59,7 +59,7 @@ class Graded:
     execution: Any = None
 
     def as_dict(self, rule: str) -> dict[str, Any]:
-        """The row with its verdict under one rule, as ``--verdicts`` writes it."""
+        """Return the row with its verdict under one rule, as ``--verdicts`` writes it."""
         answer, verdict = self.answers[rule], self.verdicts[rule]
         return {
             **self.row,
@@ -94,7 +94,7 @@ class Summary:
             self.statuses[graded.execution.status] += 1
 
     def as_dict(self, rule: str) -> dict[str, Any]:
-        """Rows, correct, accuracy and the rest under one rule; ``by_benchmark`` holds the same for each benchmark.
+        """Return rows, correct, accuracy and the rest under one rule, and the same for each benchmark.
 
         Accuracy is a fraction of all rows: no answer and ungradable gold count as wrong, as they do in the paper.
         """
@@ -135,7 +135,7 @@ def grade_file(
     limit: int = 0,
     run: Runner | None = None,
 ) -> Iterator[Graded]:
-    """The rows of a completions file with their verdicts, in the file's order, a few hundred held at a time.
+    """Yield the rows of a completions file with their verdicts, in order, a few hundred held at a time.
 
     Programs run once for all rules. Count the rows with a `Summary`.
 
@@ -168,7 +168,7 @@ def grade_file(
 
 
 def score_file(path: str | Path, rules: str | Sequence[str] = "corrected", **how: Any) -> Summary:
-    """The counts of a completions file under one rule or several, in bounded memory; ``how`` as `grade_file` takes it.
+    """Count a completions file under one rule or several, in bounded memory; ``how`` as `grade_file` takes it.
 
     ``score_file("completions.jsonl.gz").as_dict("corrected")["accuracy"]`` re-grades a file.
     """
@@ -235,7 +235,7 @@ def grade_row(row: Record, line: int, programs: dict[str, str | None], execution
 
 
 def rows_of(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number and checked row of each line that is not empty.
+    """Yield line number and checked row of each line that is not empty.
 
     Raises:
         CompletionsError: At the first row that is not as it should be.
@@ -275,5 +275,5 @@ def _checked(line: str, where: str) -> dict[str, Any]:
 
 
 def value_of(row: dict[str, Any], noun: str) -> Any:
-    """What a row holds under the first of a noun's keys that it has."""
+    """Return what a row holds under the first of a noun's keys that it has."""
     return next(row[key] for key in REQUIRED[noun] if key in row)

@@ -1,4 +1,4 @@
-"""What the corrected rule's parser sees in a text: the kind of formula that it is, and the value that it has."""
+"""The kind and the value of a formula, as the corrected rule's parser sees it."""
 
 from __future__ import annotations
 

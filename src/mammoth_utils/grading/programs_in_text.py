@@ -54,7 +54,7 @@ class Block:
 
     @property
     def python(self) -> bool:
-        """Whether the fence says that it is Python."""
+        """Return whether the fence says that it is Python."""
         return bool(_PYTHON.fullmatch(self.language))
 
 
@@ -173,7 +173,7 @@ def fenced_blocks(text: str) -> Iterator[Block]:
 
 
 def without_cells(text: str) -> tuple[str, list[tuple[int, int]], int]:
-    """The text with fenced cells blanked at equal length, the spans of quoted outputs, and where the last cell ends.
+    """Return the text with fenced cells blanked, the spans of quoted outputs, and where the last cell ends.
 
     MathCoder's completions are prose with ``python`` and ``output`` cells; a cell may be cut off by the end.
     """

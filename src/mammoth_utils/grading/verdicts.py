@@ -31,7 +31,7 @@ Outcome = Literal["correct", "incorrect", "no_answer", "ungradable_gold"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a rule says of an answer.
+    """The grade of an answer under a rule.
 
     Attributes:
         outcome: ``correct``, ``incorrect``, ``no_answer`` (nothing was read), or ``ungradable_gold`` (no answer could
@@ -44,17 +44,17 @@ class Verdict:
 
     @property
     def correct(self) -> bool:
-        """Whether the answer counts as right."""
+        """Return whether the answer counts as right."""
         return self.outcome == "correct"
 
     @classmethod
     def of(cls, same: bool, reason: str) -> Verdict:
-        """Correct or incorrect, with a reason."""
+        """Return a correct or incorrect verdict with a reason."""
         return cls("correct" if same else "incorrect", reason)
 
 
 def grade_math_number(answer: float | None, gold: int | float) -> Verdict:
-    """Verdict under the authors' rule for numbers on MATH; their other sets compare strings.
+    """Grade a number on MATH by the authors' rule; their other sets compare strings.
 
     An integer gold is matched after rounding the answer, any other within 4 % of its size; a gold of 0.0 therefore
     accepts only zero. The corrected rule stands beside it.
@@ -71,7 +71,7 @@ def grade(
     rule: str = "corrected",
     options: Sequence[str] | None = None,
 ) -> Verdict:
-    """The verdict on an answer. Any text gives a verdict within a bounded time; none raises.
+    """Grade an answer. Any text gives a verdict within a bounded time; none raises.
 
     Args:
         answer: What `read_answer` gave, or its text, or None where nothing was read.
@@ -102,7 +102,7 @@ def grade(
 
 
 def _writable(gold: Any) -> bool:
-    """Whether a gold that is no text can be written as one: Python refuses whole numbers of thousands of digits."""
+    """Return whether a gold can be written as text: Python refuses whole numbers of thousands of digits."""
     try:
         gold_text(gold)
     except ValueError:
@@ -155,7 +155,7 @@ def _corrected(text: str | None, gold: Any, benchmark: Benchmark, options: Seque
 
 
 def _is_option(gold: Any, benchmark: Benchmark) -> bool:
-    """Whether a gold outside the multiple-choice sets is a letter: NumGLUE's Type_3, TheoremQA's ``(c)``."""
+    """Return whether a gold outside multiple choice is a letter: NumGLUE's Type_3, TheoremQA's ``(c)``."""
     if not isinstance(gold, str):
         return False
     if benchmark.letters_too:
@@ -164,7 +164,7 @@ def _is_option(gold: Any, benchmark: Benchmark) -> bool:
 
 
 def corrected_gold(gold: Any, benchmark: Benchmark) -> str:
-    """The gold's text: what follows GSM8K's ``####``, what a MATH solution's last ``\\boxed`` holds."""
+    """Return the gold's text: what follows GSM8K's ``####``, what a MATH solution's last ``\\boxed`` holds."""
     text = gold_text(gold)
     if benchmark.name == "gsm8k" and "####" in text:
         return text.rpartition("####")[2].strip()

@@ -1,0 +1,1 @@
+"""Mathematical notation: parsed into trees, evaluated, and compared by value; no `eval`."""

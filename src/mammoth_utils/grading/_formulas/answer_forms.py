@@ -1,4 +1,4 @@
-"""Forms of an answer: what a tree is besides a value: an equation, an interval, a matrix, a numeral."""
+"""Forms of an answer that are no plain value: equations, inequalities, intervals, matrices, numerals with a base."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mammoth_utils.grading._formulas.parser import Node
 
 
 def size(node: Node) -> tuple[float, float]:
-    """A constant's place in the order of size, by real then imaginary part.
+    """Return a constant's place in the order of size, by real then imaginary part.
 
     Raises:
         Undefined: If it is no constant, or too large for a float.
@@ -23,7 +23,7 @@ def size(node: Node) -> tuple[float, float]:
 
 
 def with_sign(node: Node, sign: str) -> Node:
-    """The tree with every plus-minus read as its upper (``±``) or lower (``∓``) sign."""
+    """Return the tree with every plus-minus read as its upper (``±``) or lower (``∓``) sign."""
     if node.kind == "pm":
         left, right = (with_sign(part, sign) for part in node.parts)
         return Node("add", (left, right if node.name == sign else Node("neg", (right,))))
@@ -34,7 +34,7 @@ def with_sign(node: Node, sign: str) -> Node:
 
 
 def may_be_share(node: Node) -> bool:
-    """Whether a constant may have been meant as a share: at most 1 in size, or no whole number."""
+    """Return whether a constant may have been meant as a share: at most 1 in size, or no whole number."""
     try:
         value = constant(node)
         return abs(value) <= 1 or (isinstance(value, Fraction) and value.denominator != 1)
@@ -43,7 +43,7 @@ def may_be_share(node: Node) -> bool:
 
 
 def digits(node: Node) -> str | None:
-    """The digits of a whole number or of a numeral with a base; None for others."""
+    """Return the digits of a whole number or of a numeral with a base; None for others."""
     if node.kind == "base":
         return node.name.partition("_")[0]
     if node.kind == "number" and node.unit is None and node.value.denominator == 1:
@@ -54,7 +54,7 @@ def digits(node: Node) -> str | None:
 
 
 def infinity(node: Node) -> str | None:
-    """The sign of an infinite value; None for finite ones."""
+    """Return the sign of an infinite value; None for finite ones."""
     if node.kind == "neg":
         inner = infinity(node.parts[0])
         return {"+": "-", "-": "+"}[inner] if inner else None
@@ -62,7 +62,7 @@ def infinity(node: Node) -> str | None:
 
 
 def named(equation: Node) -> tuple[str, Node] | None:
-    """Name and value of an equation with a lone symbol on one side: ``x = 3``, ``3 = x``, ``f(x) = 2x``."""
+    """Return name and value of an equation with a lone symbol on one side: ``x = 3``, ``3 = x``, ``f(x) = 2x``."""
     if equation.kind != "equation":
         return None
     for one, other in (equation.parts, equation.parts[::-1]):
@@ -76,7 +76,7 @@ def named(equation: Node) -> tuple[str, Node] | None:
 
 
 def to_be_solved(equation: Node) -> bool:
-    """Whether an equation in one unknown states no value: ``x^2 = 9``, ``2x = 6``.
+    """Return whether an equation in one unknown states no value: ``x^2 = 9``, ``2x = 6``.
 
     ``a + b = 7`` and ``xy = 6`` name the quantity asked for, ``f(2) = 9`` and ``\\sin x = 1/2`` a function's value, and
     ``x^2 - 1 = (x - 1)(x + 1)`` another form of it.
@@ -90,12 +90,12 @@ def to_be_solved(equation: Node) -> bool:
 
 
 def difference(node: Node) -> Node:
-    """Left side less right side of an equation or relation."""
+    """Return the left side less the right side of an equation or relation."""
     return Node("add", (node.parts[0], Node("neg", (node.parts[1],))))
 
 
 def proportional(ours: Node, theirs: Node, signed: bool) -> bool:
-    """Whether one expression is a constant multiple of the other, a positive one if ``signed``."""
+    """Return whether one expression is a constant multiple of the other, a positive one if ``signed``."""
     if symbols(ours) != symbols(theirs):
         return False
     ratios = []
@@ -111,7 +111,7 @@ def proportional(ours: Node, theirs: Node, signed: bool) -> bool:
 
 
 def rising(node: Node) -> Node:
-    """A chain of relations written so that its first sign is no ``>``: ``c > b > a`` as ``a < b < c``."""
+    """Return a chain of relations whose first sign is no ``>``: ``c > b > a`` as ``a < b < c``."""
     signs = node.name.split()
     if not signs[0].startswith(">"):
         return node
@@ -120,7 +120,7 @@ def rising(node: Node) -> Node:
 
 
 def as_interval(node: Node) -> Node | None:
-    """The interval that ``x > 3`` or ``-2 <= x < 3`` describes, or the interval itself; None for others."""
+    """Return an interval, or the one that ``x > 3`` or ``-2 <= x < 3`` describes; None for others."""
     if node.kind in ("interval", "union"):
         return node
     if node.kind in ("tuple", "list") and len(node.parts) == 2 and node.name != "array":
@@ -147,7 +147,7 @@ def as_interval(node: Node) -> Node | None:
 
 
 def as_union(node: Node) -> Node | None:
-    """The union that ``x < -1 or x > 1`` describes, or the union itself; None for others."""
+    """Return a union, or the one that ``x < -1 or x > 1`` describes; None for others."""
     if node.kind == "union":
         return node
     if node.kind != "bare" or not node.parts or any(part.kind != "relation" for part in node.parts):
@@ -158,7 +158,7 @@ def as_union(node: Node) -> Node | None:
 
 
 def by_name(items: tuple[Node, ...]) -> tuple[Node, ...]:
-    """Items that all name their values (``y = 3, x = 2``) in the order of the names; others as they are."""
+    """Return items that all name their values (``y = 3, x = 2``) in the order of the names; others as they are."""
     names = [
         one.parts[0].name if one.kind in ("equation", "ratio") and one.parts[0].kind == "symbol" else ""
         for one in items
@@ -167,7 +167,7 @@ def by_name(items: tuple[Node, ...]) -> tuple[Node, ...]:
 
 
 def rows_of_matrix(node: Node) -> list[tuple[Node, ...]] | None:
-    """The rows of a matrix, a list of lists, or a column from a flat list or tuple."""
+    """Return the rows of a matrix, of a list of lists, or of a column that is a flat list or tuple."""
     if node.kind in ("matrix", "list", "tuple") and all(part.kind in ("list", "tuple") for part in node.parts):
         rows = [part.parts for part in node.parts]
     elif node.kind in ("list", "tuple"):

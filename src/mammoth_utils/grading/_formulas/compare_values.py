@@ -1,4 +1,4 @@
-"""When two values are equal: whole numbers, fractions, decimals to their precision, and formulas with unknowns.
+"""Comparison of two values: whole numbers, fractions, decimals to their precision, and formulas with unknowns.
 
 Formulas with unknowns are compared at fixed points of either sign, which tells unequal polynomials apart with certainty
 for all practical purposes. Two plain numbers, which most pairs of GSM8K and SVAMP are, need no parser.
@@ -19,7 +19,7 @@ _NUMERAL = re.compile(r"\s*([-+]?(?:\d{1,15}|\d{1,3}(?:,\d{3}){1,4}))(?:\.(\d{0,
 
 
 def plainly_equal(answer: str, gold: str) -> bool | None:
-    """Whether two plain numbers are equal as `corrected.equivalent` has it; None where it must be asked itself.
+    """Return whether two plain numbers are equal; None where `corrected.equality` has to decide.
 
     It is asked for all that is no plain number, for answers of more decimals than a decimal gold, which may round to
     it, and for those within a billionth of a whole gold, which may be a program's float.
@@ -46,7 +46,7 @@ def plainly_equal(answer: str, gold: str) -> bool | None:
 
 
 def literal(node: Node) -> tuple[Fraction, Fraction] | None:
-    """Value and last place of a decimal literal such as ``-4.17``, ``1.28*10^-6`` or ``2.5%``; None for others."""
+    """Return value and last place of a decimal such as ``-4.17``, ``1.28*10^-6`` or ``2.5%``; None for others."""
     if node.kind == "neg":
         inner = literal(node.parts[0])
         return (-inner[0], inner[1]) if inner else None
@@ -66,7 +66,7 @@ def literal(node: Node) -> tuple[Fraction, Fraction] | None:
 
 
 def last_place(value: Fraction, unit: Fraction, digits: int = 2) -> Fraction:
-    """The place at which answers are compared with a decimal gold: its last, but at least so many significant digits.
+    """Return the place at which answers are compared with a decimal gold.
 
     A gold of 4.17 takes what rounds to 4.17. A gold of 0.5 is read as 0.50 where golds are exact: 0.52 and 0.45 are
     other numbers; where golds are rounded (TheoremQA) one digit is enough.
@@ -75,7 +75,7 @@ def last_place(value: Fraction, unit: Fraction, digits: int = 2) -> Fraction:
 
 
 def rounds_to(answer: Value, gold: Fraction, place: Fraction) -> bool:
-    """Whether a real answer rounds to the gold at that place, halves away from zero."""
+    """Return whether a real answer rounds to the gold at that place, halves away from zero."""
     if isinstance(answer, complex):
         return False
     steps = abs(Fraction(answer)) / place
@@ -86,7 +86,7 @@ def rounds_to(answer: Value, gold: Fraction, place: Fraction) -> bool:
 
 
 def floats_noise(answer: Value, written: tuple[Fraction, Fraction] | None, gold: Fraction, unit: Fraction) -> bool:
-    """Whether an answer of more places than a long decimal gold is within two units of the gold's last place.
+    """Return whether an answer of more places than a long decimal gold is within two units of its last place.
 
     Golds of seven decimals and more were printed by a program that computed in 32 bits or integrated numerically:
     TheoremQA has 0.78539815 where π/4 is 0.78539816. An answer of as few places as the gold must be the gold.
@@ -97,7 +97,7 @@ def floats_noise(answer: Value, written: tuple[Fraction, Fraction] | None, gold:
 
 
 def close(answer: Value, gold: Value, scale: float = 0.0, relative: float = RELATIVE) -> bool:
-    """Whether two values agree up to what rounding in floats explains."""
+    """Return whether two values agree up to what rounding in floats explains."""
     try:
         difference, size = abs(complex(answer) - complex(gold)), abs(complex(gold))
     except OverflowError:
@@ -106,7 +106,7 @@ def close(answer: Value, gold: Value, scale: float = 0.0, relative: float = RELA
 
 
 def equal_values(answer: Node, gold: Node, digits: int = 2) -> bool:
-    """Whether an answer's value is the gold's, under the corrected rule.
+    """Return whether an answer's value is the gold's, under the corrected rule.
 
     * A decimal gold that is no whole number takes what rounds to it, at ``digits`` or more (`last_place`; long ones
       by `floats_noise`).
@@ -136,7 +136,7 @@ def equal_values(answer: Node, gold: Node, digits: int = 2) -> bool:
 
 
 def identical(answer: Node, gold: Node) -> bool:
-    """Whether two expressions with unknowns agree wherever both have a value, at least at two of the fixed points."""
+    """Return whether two expressions with unknowns agree wherever both have a value, at two fixed points at least."""
     agreed = 0
     for point in range(POINTS):
         walk = Evaluation(point)

@@ -44,7 +44,7 @@ class Evaluation:
         self.steps = 0
 
     def value(self, node: Node) -> Value:
-        """The node's value.
+        """Return the node's value.
 
         Raises:
             Undefined: If it has none here, or one that is too large.
@@ -97,7 +97,7 @@ class Evaluation:
         return parts[0] / parts[1]
 
     def called(self, name: str, arguments: list[Value]) -> Value:
-        """A function's value at its arguments."""
+        """Return a function's value at its arguments."""
         first = arguments[0]
         if name == "sqrt":
             return power(first, Fraction(1, 2))
@@ -122,7 +122,7 @@ class Evaluation:
 
 
 def power(base: Value, exponent: Value) -> Value:
-    """``base ** exponent``; exact where both are rational and the result is, without ever making a huge number."""
+    """Return ``base ** exponent``, exact where both are rational and the result is; no huge number is ever made."""
     if isinstance(base, Fraction) and isinstance(exponent, Fraction):
         if exponent.denominator == 1:
             bits = max(base.numerator.bit_length(), base.denominator.bit_length())
@@ -144,7 +144,7 @@ def power(base: Value, exponent: Value) -> Value:
 
 
 def exact_root(base: Fraction, index: int) -> Fraction | None:
-    """The rational root of that index, if there is one."""
+    """Return the rational root of that index, if there is one."""
     if base < 0 and index % 2 == 0:
         return None
     if index == 2:
@@ -160,20 +160,20 @@ def exact_root(base: Fraction, index: int) -> Fraction | None:
 
 @lru_cache(maxsize=4096)
 def point_of(name: str, point: int) -> Fraction:
-    """The value that a symbol takes at one of the fixed points: between 0.1 and 4, negative at the second."""
+    """Return a symbol's value at one of the fixed points: between 0.1 and 4, negative at the second."""
     digest = zlib.crc32(f"{point}:{name}".encode())
     return Fraction(digest % 15013 + 401, 4001) * (-1 if point == 1 else 1)
 
 
 def symbols(node: Node) -> frozenset[str]:
-    """The names of the unknowns in a tree."""
+    """Return the names of the unknowns in a tree."""
     if node.kind == "symbol":
         return frozenset() if node.name in _CONSTANTS or node.name == "oo" else frozenset((node.name,))
     return frozenset().union(*(symbols(part) for part in node.parts)) if node.parts else frozenset()
 
 
 def constant(node: Node) -> Value:
-    """The value of an expression without unknowns.
+    """Return the value of an expression without unknowns.
 
     Raises:
         Undefined: If it has unknowns or no finite value.

@@ -1,4 +1,4 @@
-"""From LaTeX, prose and Python output to one plain notation that `expressions` parses."""
+"""One plain notation, which `parser` reads, of what LaTeX, prose and Python's output write."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ONE_LETTER = {"m": "meters", "g": "grams", "s": "seconds", "h": "hours", "l": "
 
 
 def _time_of_day(hour: str, minutes: str | None, half: str) -> str:
-    """``9:00 a.m.`` and ``9 AM`` as ``9 am``."""
+    """Return ``9:00 a.m.`` and ``9 AM`` as ``9 am``."""
     return f"{hour}{minutes or ''} {half.lower()}m"
 
 
@@ -92,7 +92,7 @@ _BRACKET_OR_THOUSANDS = re.compile(r"[()\[\]]|\\[{}]|(?<![\d.,])\d{1,3}(?:,\d{3}
 
 
 def unwrapped(text: str, command_end: int) -> tuple[int, int] | None:
-    """Start and end of the balanced braces' content that follow a position; None if no brace follows or closes."""
+    """Return start and end of what the braces after a position hold; None if no brace follows or closes."""
     start = command_end
     while start < len(text) and text[start] == " ":
         start += 1
@@ -110,7 +110,7 @@ def unwrapped(text: str, command_end: int) -> tuple[int, int] | None:
 
 
 def without_text_commands(text: str) -> str:
-    """The text with ``\\text{...}`` and its kin replaced by what they hold, set off by spaces."""
+    """Return the text with ``\\text{...}`` and its kin replaced by what they hold, set off by spaces."""
     parts, at = [], 0
     for found in _TEXTS.finditer(text):
         if found.start() < at:
@@ -127,7 +127,7 @@ def without_text_commands(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """An answer or gold in plain notation: no delimiters, spacing commands, dollar signs or trailing dots.
+    """Return a text in plain notation: no delimiters, spacing commands, dollar signs or trailing dots.
 
     What is longer than ``MAX_TEXT`` comes back cut of its spaces only, for comparison as text.
     """
@@ -161,7 +161,7 @@ def plain(text: str) -> str:
 
 
 def without_outer_group(text: str) -> str:
-    """What a lone ``\\boxed{...}`` or pair of grouping braces holds; Python's sets and dicts keep their braces."""
+    """Return what a lone ``\\boxed{...}`` or pair of grouping braces holds; Python's sets and dicts keep theirs."""
     for _ in range(4):
         start = 0 if text.startswith("{") else len("\\boxed") if text.startswith("\\boxed") else -1
         inside = unwrapped(text, start) if start >= 0 else None
@@ -172,7 +172,7 @@ def without_outer_group(text: str) -> str:
 
 
 def _repeating(found: re.Match) -> str:
-    """``0.1\\overline{6}`` as the exact fraction that it is."""
+    """Return ``0.1\\overline{6}`` as the exact fraction that it is."""
     whole, once, again = found.groups()
     if len(whole + once + again) > MAX_REPEATING:
         return found.group()
@@ -182,7 +182,7 @@ def _repeating(found: re.Match) -> str:
 
 
 def joined_thousands(text: str) -> str:
-    """The text without thousands separators; ``1,300`` is a number, ``1, 300`` and ``(1,300)`` are lists."""
+    """Return the text without thousands separators; ``1,300`` is a number, ``1, 300`` and ``(1,300)`` are lists."""
     if "," not in text or re.match(r"\s*(?:\\?\{|[(\[])", text):
         return text
     parts, at, depth = [], 0, 0
@@ -205,7 +205,7 @@ _FRACTION = re.compile("[\u00bc-\u00be\u2150-\u215e\u2189]")  # ¼ to ¾, ⅐ to
 
 
 def spelled(text: str) -> str:
-    """The text with such characters in the notation of a keyboard: ``2⅓`` as ``2 1/3``, ``10⁻³`` as ``10^{-3}``."""
+    """Return a text in the notation of a keyboard: ``2⅓`` as ``2 1/3``, ``10⁻³`` as ``10^{-3}``."""
     if text.isascii():
         return text
     text = _FRACTION.sub(lambda found: " " + unicodedata.normalize("NFKC", found.group()), text)
@@ -233,7 +233,7 @@ _LEVELS = 6
 
 
 def in_our_notation(text: str) -> str:
-    """The text with NumPy's arrays, SymPy's sets and joined relations written as mathematicians write them."""
+    """Return NumPy's arrays, SymPy's sets and joined relations as mathematicians write them."""
     if (found := _PRINTED_ARRAY.fullmatch(text)) and _GAP.search(found[1]):
         return f"array({_GAP.sub(', ', found[1].strip())})"
     if found := _SETS.fullmatch(text):
@@ -246,7 +246,7 @@ def in_our_notation(text: str) -> str:
 
 
 def relations(text: str) -> str | None:
-    """``((-oo < x) & (x < -1)) | (x > 1)`` as ``x < -1 or x > 1``; None where it is anything else."""
+    """Return ``((-oo < x) & (x < -1)) | (x > 1)`` as ``x < -1 or x > 1``; None for anything else."""
     ranges = []
     for part in _joined_parts(text, "|", "Or"):
         bounds = [_RELATION.fullmatch(bound) for bound in _joined_parts(part, "&", "And")]
@@ -268,7 +268,7 @@ def relations(text: str) -> str | None:
 
 
 def _joined_parts(text: str, sign: str, call: str, level: int = 0) -> list[str]:
-    """The parts of a text that a sign joins outside all brackets, or the arguments of a call; brackets around go."""
+    """Return what a sign joins outside all brackets, or a call's arguments, without brackets around them."""
     text = text.strip()
     if level > _LEVELS:
         return [text]
@@ -294,7 +294,7 @@ def _split_outside_brackets(text: str, sign: str) -> list[str]:
 
 
 def _closing_bracket(text: str, opening: int) -> int:
-    """Where the bracket that opens at a position closes; -1 where it never does."""
+    """Return where the bracket that opens at a position closes; -1 where it never does."""
     depth = 0
     for at in range(opening, len(text)):
         depth += (text[at] == "(") - (text[at] == ")")

@@ -75,7 +75,7 @@ _CLOSING = {"(": (")", "]"), "[": ("]", ")")}
 
 
 def number(text: str) -> Node:
-    """A number from its digits, exact, with the worth of its last decimal place.
+    """Return a number from its digits, exact, with the worth of its last decimal place.
 
     Raises:
         Unreadable: If it has more than ``MAX_DIGITS`` digits or an exponent beyond ``MAX_EXPONENT``.
@@ -93,7 +93,7 @@ def number(text: str) -> Node:
 
 
 def tokens(text: str) -> list[tuple[str, str, bool]]:
-    """The tokens of a text as (kind, text, whether a space stood before).
+    """Return the tokens of a text as (kind, text, whether a space stood before).
 
     Raises:
         Unreadable: If a character belongs to no token.
@@ -138,15 +138,15 @@ class Parser:
             raise Unreadable(f"more than {MAX_OPERATIONS} operations")
 
     def peek(self, ahead: int = 0) -> str:
-        """The text of a coming token; nothing at the end."""
+        """Return the text of a coming token; nothing at the end."""
         return self.tokens[self.at + ahead][1] if self.at + ahead < len(self.tokens) else ""
 
     def kind(self, ahead: int = 0) -> str:
-        """The kind of a coming token; ``end`` at the end."""
+        """Return the kind of a coming token; ``end`` at the end."""
         return self.tokens[self.at + ahead][0] if self.at + ahead < len(self.tokens) else "end"
 
     def take(self, *wanted: str) -> str:
-        """The next token's text, which must be one of those wanted if any are named."""
+        """Take the next token's text, which must be one of those wanted if any are named."""
         text = self.peek()
         if not text or (wanted and text not in wanted):
             raise Unreadable(f"expected {' or '.join(wanted) or 'more'}, got {text or 'the end'!r}")
@@ -154,14 +154,14 @@ class Parser:
         return text
 
     def whole(self) -> Node:
-        """The tree of the whole text."""
+        """Return the tree of the whole text."""
         node = self.items("bare", ())
         if self.at < len(self.tokens):
             raise Unreadable(f"left over: {self.peek()!r}")
         return node
 
     def items(self, kind: str, closing: tuple[str, ...]) -> Node:
-        """Items between commas (or ``and``, ``or``, ``;``) as a container; a lone item as itself where bare."""
+        """Parse items between commas (or ``and``, ``or``, ``;``) as a container; a lone item as itself where bare."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise Unreadable("nested too deeply")
@@ -180,7 +180,7 @@ class Parser:
         return found[0] if kind == "bare" and len(found) == 1 else Node(kind, tuple(found))
 
     def item(self) -> Node:
-        """A union, relation or equation, or an expression without one; a dict's ``key: value`` is an equation."""
+        """Parse a union, relation or equation, or an expression; a dict's ``key: value`` is an equation."""
         node = self.sum()
         if self.peek() == "∈":
             self.at += 1
@@ -202,7 +202,7 @@ class Parser:
         return Node("relation", tuple(chain), " ".join(names))
 
     def sum(self) -> Node:
-        """Terms joined by plus, minus and plus-minus."""
+        """Parse terms joined by plus, minus and plus-minus."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise Unreadable("nested too deeply")
@@ -219,7 +219,7 @@ class Parser:
         return node
 
     def product(self) -> Node:
-        """Factors joined by ``*``, ``/`` or by standing side by side; a mixed number such as ``2 1/2`` is a sum."""
+        """Parse factors joined by ``*``, ``/`` or side by side; a mixed number such as ``2 1/2`` is a sum."""
         node = self.factor()
         while True:
             if (sign := self.peek()) in ("*", "/") and self.kind() == "op":
@@ -235,7 +235,7 @@ class Parser:
                 return node
 
     def mixed(self, node: Node) -> Node | None:
-        """The sum that ``2 1/2`` or ``2\\frac{1}{2}`` means, if that is what comes after a whole number."""
+        """Parse the sum that ``2 1/2`` or ``2\\frac{1}{2}`` means; None if something else follows a whole number."""
         sign, whole = (-1, node.parts[0]) if node.kind == "neg" else (1, node)
         if whole.kind != "number" or whole.unit is not None:
             return None
@@ -256,7 +256,7 @@ class Parser:
         return None
 
     def starts_factor(self) -> bool:
-        """Whether what comes can stand beside a factor as another one."""
+        """Return whether what comes can stand beside a factor as another one."""
         kind, text = self.kind(), self.peek()
         if kind == "number":
             # "12 3 0" is a list of numbers, never a product; a digit after a bracket is a factor
@@ -268,7 +268,7 @@ class Parser:
         return text in ("(", "[", "{") or (text == "|" and not self.bars)
 
     def factor(self) -> Node:
-        """A signed power."""
+        """Parse a signed power."""
         signs = 0
         while self.peek() in ("-", "+") and self.kind() == "op":
             signs += self.take() == "-"
@@ -279,7 +279,7 @@ class Parser:
         return Node("neg", (node,)) if signs % 2 else node
 
     def power(self) -> Node:
-        """An atom with what follows it closely: exponent, factorial, percent sign, base."""
+        """Parse an atom with what follows it closely: exponent, factorial, percent sign, base."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise Unreadable("nested too deeply")
@@ -299,11 +299,11 @@ class Parser:
         return node
 
     def exponent(self) -> Node:
-        """What stands after ``^``: a signed atom, or a chain to the right."""
+        """Parse what stands after ``^``: a signed atom, or a chain to the right."""
         return self.factor() if self.peek() != "{" else self.group()
 
     def group(self) -> Node:
-        """The content of LaTeX braces as one expression, or the single token that LaTeX takes without braces."""
+        """Parse LaTeX braces as one expression, or the single token that LaTeX takes without braces."""
         if self.peek() != "{":
             if self.kind() == "number" and len(self.peek()) > 1:
                 kind, text, gap = self.tokens[self.at]
@@ -315,7 +315,7 @@ class Parser:
         return node
 
     def subscripted(self, node: Node) -> Node:
-        """A numeral with a base (``1200_7``) or a symbol with an index (``x_1``)."""
+        """Parse a numeral with a base (``1200_7``) or a symbol with an index (``x_1``)."""
         self.at -= 1
         digits = self.tokens[self.at - 1][1] if node.kind in ("number", "symbol") else ""
         self.take("_")
@@ -336,7 +336,7 @@ class Parser:
         return Node("base", (node,), f"{digits}_{index}")
 
     def atom(self) -> Node:
-        """The next atom.
+        """Parse the next atom.
 
         Raises:
             Unreadable: If no atom can start here.
@@ -364,7 +364,7 @@ class Parser:
         raise Unreadable(f"no value starts with {text or 'the end'!r}")
 
     def word(self, text: str) -> Node:
-        """A named constant, a call or a symbol; short runs of letters were taken apart as products before."""
+        """Parse a named constant, a call or a symbol; products of letters were taken apart before."""
         if text in ("pi", "oo", "inf", "nan", "zoo"):
             if text in ("nan", "zoo"):
                 raise Unreadable(f"{text} is no value")
@@ -374,7 +374,7 @@ class Parser:
         return Node("symbol", name=text)
 
     def command(self, name: str) -> Node:
-        """What a LaTeX command stands for."""
+        """Parse what a LaTeX command stands for."""
         if name == "frac":
             return Node("div", (self.group(), self.group()))
         if name == "sqrt":
@@ -405,7 +405,7 @@ class Parser:
         raise Unreadable(f"the command \\{name[:20]}")
 
     def call(self, name: str) -> Node:
-        """A function with its arguments: ``sqrt(2)``, ``\\sin^2 x``, ``Fraction(1, 2)``, ``Matrix([[1], [2]])``."""
+        """Parse a function's arguments: ``sqrt(2)``, ``\\sin^2 x``, ``Fraction(1, 2)``, ``Matrix([[1], [2]])``."""
         power = None
         if self.peek() == "^":
             self.take()
@@ -431,7 +431,7 @@ class Parser:
         return node if power is None else Node("pow", (node, power))
 
     def bracketed(self) -> Node:
-        """What stands in round or square brackets: a group, tuple, list or interval (brackets may differ)."""
+        """Parse round or square brackets: a group, tuple, list or interval (brackets may differ)."""
         opening = self.take("(", "[")
         bars, self.bars = self.bars, 0
         inside = self.items("tuple", (")", "]"))
@@ -448,7 +448,7 @@ class Parser:
         return Node("tuple" if opening == "(" else "list", inside.parts)
 
     def braced(self, opening: str, closing: str) -> Node:
-        """A set (``\\{1, 2\\}``, Python's ``{1, 2}``, ``{x: 3}``), or what LaTeX braces merely group."""
+        """Parse a set (``\\{1, 2\\}``, Python's ``{1, 2}``, ``{x: 3}``), or what LaTeX braces merely group."""
         if opening == "{":
             self.take("{")
         inside = self.items("set", (closing,))
@@ -460,7 +460,7 @@ class Parser:
         return inside
 
     def matrix(self) -> Node:
-        """A LaTeX matrix as a list of rows, each a list."""
+        """Parse a LaTeX matrix as a list of rows, each a list."""
         self.take("{")
         name = self.take()
         self.take("}")
@@ -487,7 +487,7 @@ class Parser:
 
 
 def applied(name: str, arguments: tuple[Node, ...]) -> Node:
-    """The node of a call, with Python's and SymPy's constructors turned into what they make."""
+    """Return the node of a call; Python's and SymPy's constructors become what they make."""
     if not arguments and name not in ("set", "FiniteSet"):
         raise Unreadable(f"{name} of nothing")
     if name in ("Fraction", "Rational") and len(arguments) == 2:
@@ -518,7 +518,7 @@ def applied(name: str, arguments: tuple[Node, ...]) -> Node:
 
 
 def sympy_interval(name: str, ends: tuple[Node, ...]) -> Node:
-    """An interval as SymPy prints it: closed unless its name says otherwise, and open at infinity."""
+    """Return an interval as SymPy prints it: closed unless its name says otherwise, and open at infinity."""
     infinite = [one.name == "oo" or (one.kind == "neg" and one.parts[0].name == "oo") for one in ends]
     left = "(" if infinite[0] or name in ("OpenInterval", "LopenInterval") else "["
     right = ")" if infinite[1] or name in ("OpenInterval", "RopenInterval") else "]"
@@ -530,7 +530,7 @@ _PER_CENT = re.compile(r"([-+]?(?:\d+\s+)?\d+\s*/\s*\d+|[-+]?\d*\s*\\frac\s*(?:\
 
 
 def parse(text: str) -> Node:
-    """The tree of a text in the notation of `notation.plain`.
+    """Return the tree of a text in the notation of `notation.plain`.
 
     Raises:
         Unreadable: If it is no mathematics, or too long, too deep or too large.

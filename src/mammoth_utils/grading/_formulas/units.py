@@ -86,14 +86,14 @@ _SHORT = frozenset(_SHORT_WORDS.split())
 
 
 def currency(text: str) -> tuple[str, Fraction] | None:
-    """The currency whose sign a text has; a dollar sign counts that is no LaTeX delimiter: ``\\$``, a single ``$``."""
+    """Return the currency whose sign a text has; ``\\$`` and a single ``$`` count, LaTeX's delimiters do not."""
     if found := _SIGN.search(text):
         return _SIGNS[found.group()]
     return DOLLAR if "\\$" in text or text.count("$") == 1 else None
 
 
 def settled(unit: tuple[str, Fraction] | None, other: tuple[str, Fraction] | None) -> tuple[str, Fraction] | None:
-    """What a unit means beside another one: pounds beside ``£`` are money, degrees beside a scale are of that scale."""
+    """Return what a unit means beside another: pounds beside ``£`` are money, degrees beside a scale are of it."""
     if unit == _POUND and other == _STERLING:
         return other
     if unit and other and unit[0] == "angle^1" and other[0].startswith("temperature"):
@@ -102,7 +102,7 @@ def settled(unit: tuple[str, Fraction] | None, other: tuple[str, Fraction] | Non
 
 
 def without_unit(text: str) -> tuple[str, tuple[str, Fraction] | None]:
-    """A quantity's number and its unit; the unit is None where the words after the number are no listed unit.
+    """Return a quantity's number and its unit; None where the words after the number are no listed unit.
 
     Words after a number are what is counted (``81 teachers``) and fall away. A known unit is kept so that ``5 km`` is
     not ``5 m``; a power (``cm^2``, ``square feet``, ``cubic``) makes a dimension of its own. A product's letters
@@ -167,7 +167,7 @@ _COMPOUND = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)\.?,?\s+(?:and\s+)?(\d+(?:
 
 
 def _compound(text: str) -> tuple[str, tuple[str, Fraction]] | None:
-    """``3 dollars and 50 cents`` or ``5 ft 6 in``, in the first of its units; None for what is no such sum."""
+    """Return ``3 dollars and 50 cents`` or ``5 ft 6 in`` in the first of its units; None for what is no such sum."""
     found = _COMPOUND.fullmatch(text)
     if not found:
         return None
@@ -178,7 +178,7 @@ def _compound(text: str) -> tuple[str, tuple[str, Fraction]] | None:
 
 
 def _rate(parts: list[str]) -> tuple[str, Fraction] | None:
-    """The dimension and size of a quotient of two units; None where one of them is not listed."""
+    """Return the dimension and size of a quotient of two units; None where one of them is not listed."""
     if len(parts) != 2 or any(part not in UNITS for part in parts):
         return None
     (above, scale), (below, divisor) = UNITS[parts[0]], UNITS[parts[1]]

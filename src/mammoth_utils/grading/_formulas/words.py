@@ -37,7 +37,7 @@ _WORDY = re.compile(r"[A-Za-z][A-Za-z\s.,'’\-]*")
 
 
 def spoken(text: str) -> str | None:
-    """A number in words as digits (``twenty-five``, ``two thirds``); None for others."""
+    """Return a number in words as digits (``twenty-five``, ``two thirds``); None for others."""
     words = text.lower().replace("-", " ").split() if len(text) <= 80 else []
     if not words or not all(word.isalpha() for word in words):
         return None
@@ -63,7 +63,7 @@ def spoken(text: str) -> str | None:
 
 
 def leading_number(text: str) -> tuple[str, int] | None:
-    """The number in words that a text starts with, as digits, and where it ends; None where it starts otherwise.
+    """Return the number in words that a text starts with, as digits, and where it ends; None without one.
 
     ``twenty-five dollars`` is 25 up to the space; of ``one of them`` nothing is a number.
     """
@@ -80,7 +80,7 @@ def leading_number(text: str) -> tuple[str, int] | None:
 
 
 def stamp(text: str) -> tuple[str, ...] | None:
-    """A date (``2020-01-01``) or a time with two digits of minutes (``2:30``, ``4:30 pm``) in its parts, else None.
+    """Return the parts of a date (``2020-01-01``) or of a time with minutes (``2:30``, ``4:30 pm``), else None.
 
     Two of them are compared part by part: no date is a subtraction, and no two times are one ratio.
     """
@@ -93,18 +93,18 @@ def stamp(text: str) -> tuple[str, ...] | None:
 
 
 def block(gold: str) -> str | None:
-    """The letters of a gold that is wholly a text of letters, ``\\text{VW}``: no product, so their order counts."""
+    """Return the letters of a gold that is a text of letters, ``\\text{VW}``: no product, so their order counts."""
     found = _BLOCK.fullmatch(_DRESS.sub("", gold).strip(" \n.")) if "{" in gold else None
     return found.group(1) if found else None
 
 
 def same_block(answer: str, letters: str) -> bool:
-    """Whether an answer has these letters in this order, whatever separates them."""
+    """Return whether an answer has these letters in this order, whatever separates them."""
     return re.sub(r"\b(?:and|or)\b|[\s,;&.]", "", answer).lower() == letters.lower()
 
 
 def wordy(text: str) -> str | None:
-    """A text of words in one spelling, months and days in full, yes as true; None for what may be a formula."""
+    """Return words in one spelling, months and days in full, yes as true; None for what may be a formula."""
     if not _WORDY.fullmatch(text) or len(text) > 200:
         return None
     plain = re.sub(r"[.,'’\-]", " ", text.lower()).split()

@@ -1,4 +1,4 @@
-"""The corrected rule: what a careful mathematician would accept as the same answer."""
+"""Equality under the corrected rule: what a careful mathematician would accept as the same answer."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _CONTAINERS = frozenset(("list", "tuple", "set", "bare", "interval", "union", "m
 
 
 def equivalent(answer: str, gold: str, mathematics: bool = False, measured: bool = False) -> tuple[bool, str]:
-    """Whether an answer is the gold's equal, and a reason that a reader understands. Never raises on any text.
+    """Return whether an answer equals the gold, and a reason for a reader; no text raises.
 
     Args:
         answer: What was read from a completion.
@@ -104,7 +104,7 @@ def equivalent(answer: str, gold: str, mathematics: bool = False, measured: bool
 
 
 def says_nothing(text: str) -> bool:
-    """Whether a text holds no answer at all: empty mathematics, a lone dot."""
+    """Return whether a text holds no answer at all: empty mathematics, a lone dot."""
     return len(text) <= notation.MAX_TEXT and not _tidy(text)
 
 
@@ -127,7 +127,7 @@ def _tidy(text: str) -> str:
 
 
 def _joined(text: str) -> str:
-    """The text without spaces, but for those between digits: ``12 3`` is not ``123``."""
+    """Return the text without spaces, but for those between digits: ``12 3`` is not ``123``."""
     return re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", text)
 
 
@@ -159,7 +159,7 @@ def forget_parsed_formulas() -> None:
 
 
 def _assigned(node: Node) -> Node:
-    """The value of ``x = 3`` or of a dict's ``x: 3``."""
+    """Return the value of ``x = 3`` or of a dict's ``x: 3``."""
     return node.parts[1] if node.kind in ("equation", "ratio") and len(node.parts) == 2 else node
 
 
@@ -171,7 +171,7 @@ class Comparison:
         self.measured = measured
 
     def same(self, ours: Node, theirs: Node) -> bool:
-        """Whether an answer's tree means what the gold's tree means."""
+        """Return whether an answer's tree means what the gold's tree means."""
         ours, theirs = self.simple(ours), self.simple(theirs)
         if theirs.kind == "equation" or ours.kind == "equation":
             return self.same_equation(ours, theirs)
@@ -196,7 +196,7 @@ class Comparison:
         return self.same_value(ours, theirs)
 
     def simple(self, node: Node) -> Node:
-        """The tree with plus-minus written out, lone items out of their brackets and a degree sign left out."""
+        """Return the tree with plus-minus written out, and without brackets around one item or a degree sign."""
         if node.kind == "mul" and node.parts[1] == _DEGREES:
             node = node.parts[0]
         if node.kind == "neg" and node.parts[0].kind == "base":
@@ -221,7 +221,7 @@ class Comparison:
         return node
 
     def same_value(self, ours: Node, theirs: Node) -> bool:
-        """Whether two values without containers are equal."""
+        """Return whether two values without containers are equal."""
         if ours == theirs:
             return True
         infinite = [infinity(ours), infinity(theirs)]
@@ -233,7 +233,7 @@ class Comparison:
             return False
 
     def same_equation(self, ours: Node, theirs: Node) -> bool:
-        """Equations: ``x = 3`` is 3; two general ones are the same where one is a multiple of the other."""
+        """Compare equations: ``x = 3`` is 3; two general ones are the same where one is a multiple of the other."""
         if theirs.kind != "equation":
             if named(ours) is None and to_be_solved(ours):
                 return False
@@ -247,7 +247,7 @@ class Comparison:
         return proportional(difference(ours), difference(theirs), signed=False)
 
     def same_relation(self, ours: Node, theirs: Node) -> bool:
-        """Inequalities of one form, also where sides are exchanged; those of one unknown are intervals."""
+        """Compare inequalities, also where sides are exchanged; those of one unknown are intervals."""
         unknowns = [{name.lower() for name in symbols(node)} for node in (ours, theirs)]
         if ours.kind == theirs.kind == "relation" and unknowns[0] != unknowns[1]:
             return False
@@ -269,7 +269,7 @@ class Comparison:
         )
 
     def same_container(self, ours: Node, theirs: Node) -> bool:
-        """Sets and bare lists in any order, tuples and lists in theirs, intervals with their brackets."""
+        """Compare sets and bare lists in any order, tuples and lists in theirs, intervals with their brackets."""
         if "matrix" in (ours.kind, theirs.kind):
             rows = [rows_of_matrix(node) for node in (ours, theirs)]
             return None not in rows and len(rows[0]) == len(rows[1]) and all(
@@ -301,7 +301,7 @@ class Comparison:
         return self.in_order(ours.parts if equations else by_name(ours.parts), theirs.parts)
 
     def in_order(self, ours: tuple[Node, ...], theirs: tuple[Node, ...]) -> bool:
-        """Whether items are the same one by one; names in front of an answer's values (``x = 3``) do not count."""
+        """Return whether items are the same in order; names before an answer's values (``x = 3``) do not count."""
         if len(ours) != len(theirs):
             return False
         equations = any(one.kind == "equation" for one in theirs)
@@ -310,7 +310,7 @@ class Comparison:
         )
 
     def any_order(self, ours: tuple[Node, ...], theirs: tuple[Node, ...]) -> bool:
-        """Whether items are the same in some order; long lists of constants are put in order of size first."""
+        """Return whether items are the same in some order; long lists of constants are sorted by size first."""
         if len(ours) != len(theirs):
             return False
         if len(ours) > MAX_ITEMS_UNORDERED:
@@ -328,7 +328,7 @@ class Comparison:
         return True
 
     def distinct(self, items: tuple[Node, ...]) -> tuple[Node, ...]:
-        """The items of a set, each once."""
+        """Return the items of a set, each once."""
         kept: list[Node] = []
         for item in items[:MAX_ITEMS_UNORDERED]:
             if not any(self.same(item, other) for other in kept):

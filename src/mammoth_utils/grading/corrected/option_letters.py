@@ -49,7 +49,7 @@ def _known(letter: str, options: Sequence[str] | None) -> bool:
 
 
 def letter_in(text: str, options: Sequence[str] | None = None) -> Read | None:
-    """The letter that a clause chooses, and where; None if it chooses none: names none, denies it, or leaves several.
+    """Return the letter that a clause chooses, and where; None if it names none, denies it, or leaves several.
 
     A letter counts in brackets (either case), at the clause's start before punctuation or a reason, or alone in upper
     case. The word "A" in front of another word is an article and never counts, nor does a letter inside a formula.
@@ -62,13 +62,13 @@ def letter_in(text: str, options: Sequence[str] | None = None) -> Read | None:
 
 
 def undecided(text: str, options: Sequence[str] | None = None) -> bool:
-    """Whether a clause names letters and chooses none of them: ``not B``, ``B or C``; an option's own text may."""
+    """Return whether a clause names letters and chooses none: ``not B``, ``B or C``; an option's text may."""
     named = next(_mentions(text, options), None) is not None and letter_in(text, options) is None
     return named and not (options and option_of(text.strip(" .*"), options))
 
 
 def _mentions(text: str, options: Sequence[str] | None) -> Iterator[re.Match]:
-    """Where a clause names options that there are, the surest forms first."""
+    """Yield where a clause names options that there are, the surest forms first."""
     for pattern in (_AT_START, _IN_BRACKETS, _STATED, _NAMED, _ALONE):
         for found in [pattern.match(text)] if pattern is _AT_START else pattern.finditer(text):
             if found and _known(found.group(found.lastindex), options):
@@ -76,7 +76,7 @@ def _mentions(text: str, options: Sequence[str] | None) -> Iterator[re.Match]:
 
 
 def _denied(text: str, at: int) -> bool:
-    """Whether what stands right before a letter, or before one that it is joined to, denies it."""
+    """Return whether the words before a letter, or before one that it is joined to, deny it."""
     before = text[max(0, at - CLAUSE) : at]
     while joined := _JOINED_BEFORE.search(before):
         before = before[: joined.start(1)]
@@ -84,20 +84,20 @@ def _denied(text: str, at: int) -> bool:
 
 
 def _joined(text: str, span: tuple[int, int], options: Sequence[str] | None) -> bool:
-    """Whether another option stands beside a letter: ``B or C``, ``A, B and C``."""
+    """Return whether another option stands beside a letter: ``B or C``, ``A, B and C``."""
     beside = (_JOINED_AFTER.match(text, span[1]), _JOINED_BEFORE.search(text[max(0, span[0] - 40) : span[0]]))
     letters = [found.group(found.lastindex) for found in beside if found]
     return any(_known(other, options) and other != text[slice(*span)].upper() for other in letters)
 
 
 def letter_read(found: Read, options: Sequence[str] | None) -> Read:
-    """A read answer with its letter alone where it names one, as it is otherwise."""
+    """Return a read answer as its letter alone where it names one, otherwise as it is."""
     letter = letter_in(found[0], options) if len(found[0]) <= 200 else None
     return found if letter is None else (letter[0], found[1])
 
 
 def untriggered(prose: str, start: int, end: int, options: Sequence[str] | None) -> Read | None:
-    """The option that prose without a trigger settles on: named as one, or on the last line in brackets or alone."""
+    """Return the option that prose without a trigger names, or that stands on its last line in brackets or alone."""
     text = prose[start:end].rstrip()
 
     def chosen(patterns: Sequence[re.Pattern], at: int) -> list[tuple[int, int]]:
@@ -120,7 +120,7 @@ def untriggered(prose: str, start: int, end: int, options: Sequence[str] | None)
 
 
 def option_of(text: str, options: Sequence[str] | None) -> str | None:
-    """The letter of the option that an answer means: the letter it is, the one option that has its text or its value.
+    """Return the letter of the option that an answer means: by its letter, its text or its value.
 
     A letter may have its option's text beside it (``B) 42 %``). A remark in brackets behind a value (``20.0% (24)``)
     counts only where the whole is no option's value.
@@ -151,7 +151,7 @@ def option_of(text: str, options: Sequence[str] | None) -> str | None:
 
 
 def same_option(chosen: str, gold: str, options: Sequence[str] | None) -> bool:
-    """Whether two letters name one option: the same letter, or options of the same text, as a few of AQuA's are."""
+    """Return whether two letters name one option; a few of AQuA's options have the same text."""
     if chosen == gold or not options:
         return chosen == gold
     texts = [options[at] if (at := LETTERS.index(letter)) < len(options) else None for letter in (chosen, gold)]

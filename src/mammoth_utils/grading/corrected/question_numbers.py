@@ -1,4 +1,4 @@
-"""What a question asks for, by which the one number that answers it is told from others in the same sentence."""
+"""The number in a sentence that a question asks for, found by what its "How many ..." counts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _stem(word: str) -> str:
 
 
 def asked_for(question: str | None) -> frozenset[str]:
-    """The stems of what the last ``How many ...`` of a question counts; empty where it asks otherwise.
+    """Return the stems of what the last ``How many ...`` of a question counts; none where it asks otherwise.
 
     ``How many cakes did each eat?`` asks for cakes. One that names two things (``birds and storks``) asks for a sum,
     one that compares (``how many more than``) for a difference: no name in an answer points to these, and they give
@@ -49,7 +49,7 @@ def asked_for(question: str | None) -> frozenset[str]:
 
 
 def counted(text: str, number: re.Match) -> frozenset[str]:
-    """The stems of the words that stand behind a number as what it counts: ``cake`` in ``15 cakes to each``."""
+    """Return the stems of the words that a number counts: ``cake`` in ``15 cakes to each``."""
     following = re.compile(r"\s*(?:more |other |new |different )?((?:[A-Za-z][A-Za-z'’-]*[ ]?){1,5})")
     found = following.match(text, number.end())
     stems: list[str] = []

@@ -1,4 +1,4 @@
-"""Where the answer stands in a completion, under the corrected rule."""
+"""Reading the answer of a completion or of a program's output, under the corrected rule."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _ERROR = re.compile(r"Traceback|\w*(?:Error|Exception|Interrupt)\b\s*:|^\s*Cell 
 def read_corrected(
     completion: str, benchmark: Benchmark, options: Sequence[str] | None = None, question: str | None = None
 ) -> Read | None:
-    """Answer and span under the corrected rule; None where nothing looks like an answer.
+    """Return answer and span under the corrected rule; None where nothing looks like an answer.
 
     A completion that ends in prose is read there: what stands after the last trigger (``The answer is``, ``####``,
     ``\\boxed``, ``Answer:``), else what an earlier ``\\boxed`` holds, else the number that the last sentence states.
@@ -97,7 +97,7 @@ def triggered_value(
     question: str | None = None,
     only: str = "",
 ) -> Read | None:
-    """The value after the last trigger of a stretch of prose that has one; ``only`` restricts how triggers start."""
+    """Return the value after the last trigger that has one; ``only`` restricts how triggers start."""
     for trigger in list(_TRIGGER.finditer(prose, start, end))[: -TRIGGERS_TRIED - 1 : -1]:
         if not trigger.group().startswith(only):
             continue
@@ -123,7 +123,7 @@ def untriggered_value(
     options: Sequence[str] | None = None,
     question: str | None = None,
 ) -> Read | None:
-    """The option that prose without a trigger settles on, or the number that its last sentence states."""
+    """Return the option that prose without a trigger chooses, or the number that its last sentence states."""
     if benchmark.choice and (found := option_letters.untriggered(prose, start, end, options)):
         return found
     if benchmark.choice and option_letters.undecided(prose[start:end].rstrip().rpartition("\n")[2][-CLAUSE:], options):
@@ -132,7 +132,7 @@ def untriggered_value(
 
 
 def boxed(prose: str, start: int, end: int, at: int, benchmark: Benchmark) -> Read | None:
-    """What the last ``\\boxed`` holds, with the boxes just before it where they belong to one answer.
+    """Return what the last ``\\boxed`` holds, with the boxes just before it that belong to one answer.
 
     Two boxes are one answer on MATH, Mathematics and TheoremQA where only ``and``, ``or`` or a comma stands between
     them. SimulEq asks for several unknowns and its gold keeps one, mostly the first asked: of several boxes the first
@@ -166,7 +166,7 @@ def boxed(prose: str, start: int, end: int, at: int, benchmark: Benchmark) -> Re
 
 
 def clause(prose: str, at: int, end: int) -> tuple[int, int]:
-    """Start and end of the clause after a trigger: to the end of its sentence, line or formula."""
+    """Return start and end of the clause after a trigger: to the end of its sentence, line or formula."""
     while at < end and (prose[at].isspace() or prose[at] in ":*"):
         at += 1
     formula = _MATH.match(prose, at, min(end, at + CLAUSE))
@@ -185,7 +185,7 @@ def clause(prose: str, at: int, end: int) -> tuple[int, int]:
 
 
 def _is_money(formula: re.Match) -> bool:
-    """Whether ``$18 and pays $`` was taken for a formula between two dollar signs."""
+    """Return whether ``$18 and pays $`` was taken for a formula between two dollar signs."""
     inside = formula.group(2)
     if not inside or not re.match(r"\d", inside):
         return False
@@ -201,7 +201,7 @@ def clause_value(
     options: Sequence[str] | None = None,
     question: str | None = None,
 ) -> Read | None:
-    """The answer inside a clause: all of it where it is one value, else the value that the clause states."""
+    """Return the answer inside a clause: all of it where it is one value, else the value that it states."""
     text = prose[start:end]
     if not text.strip():
         return None
@@ -245,10 +245,13 @@ def clause_value(
 
 
 def stated(text: str, numbers: list[re.Match], triggered: bool) -> re.Match:
-    """The number that a sentence states: after its last ``is`` or ``=`` (``has`` too where no trigger announces it);
-    else the first after a trigger, the last without one. Numbers that the sentence takes as given do not count:
-    ``After 26 days, ...``, ``each of the 13 boys``, ``Step 2: ...``; nor those before a
-    conclusion (``..., so 8 pieces``, ``between 5 and 7, namely 6``)."""
+    """Return the number that a sentence states.
+
+    It stands after the last ``is`` or ``=`` (``has`` too where no trigger announces it); else it is the first after a
+    trigger, the last without one. Numbers that the sentence takes as given do not count: ``After 26 days, ...``, ``each
+    of the 13 boys``, ``Step 2: ...``; nor those before a conclusion (``..., so 8 pieces``, ``between 5 and 7, namely
+    6``).
+    """
     turned = 0
     for turn in (_NAMELY if triggered else _TURNS).finditer(text):
         later = [number for number in numbers if number.start() >= turn.end()]
@@ -286,7 +289,7 @@ def is_value(text: str, benchmark: Benchmark) -> bool:
 
 
 def last_number(prose: str, start: int, end: int, question: str | None = None) -> Read | None:
-    """The number that the last sentence with a number states; of several, the one that counts what was asked for."""
+    """Return the number that the last sentence with one states; of several, the one that was asked for."""
     numbers = list(NUMBER.finditer(prose, start, end))
     if not numbers:
         return None
@@ -303,7 +306,7 @@ def last_number(prose: str, start: int, end: int, question: str | None = None) -
 
 
 def output_value(text: str, start: int, end: int, benchmark: Benchmark) -> Read | None:
-    """The value that a program's output states: its last line that is not empty, without a label before it.
+    """Return the value that a program's output states: its last line that is not empty, without a label.
 
     On SimulEq, where every line holds a number, the first line is read.
     """
@@ -333,7 +336,7 @@ def output_value(text: str, start: int, end: int, benchmark: Benchmark) -> Read 
 
 
 def _stripped(text: str, start: int) -> Read:
-    """The text without spaces, stars and the dollar signs of a lone formula around it, and where it stands."""
+    """Return a text and its place without spaces, stars and the dollar signs of a lone formula."""
     kept = text.strip().strip("*").strip()
     lone = _MATH.fullmatch(kept)
     if lone and not _is_money(lone):

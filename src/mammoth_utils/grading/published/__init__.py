@@ -1,0 +1,1 @@
+"""The published rule: how the authors' evaluation code reads and compares answers."""

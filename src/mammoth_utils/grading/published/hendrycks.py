@@ -9,7 +9,7 @@ import re
 
 
 def boxed_content(text: str) -> tuple[str, int]:
-    """What the last ``boxed`` holds, and where that starts: to its closing brace, without a brace to the next ``$``."""
+    """Return what the last ``boxed`` holds, and where that starts."""
     at = text.rfind("boxed") + len("boxed")
     rest = text[at:]
     if not rest.startswith("{"):
@@ -24,8 +24,10 @@ def boxed_content(text: str) -> tuple[str, int]:
 
 
 def normal(text: str) -> str:
-    """The text without what carries no meaning to that rule: spaces, ``\\left``, degrees, dollar and percent signs,
-    units after ``\\text{ ``, a name of up to two characters before ``=``; braces added where LaTeX lets them go."""
+    """Return the text without what carries no meaning to that rule, braces added where LaTeX lets them go.
+
+    Spaces, ``\\left``, degrees, dollar and percent signs go, units after ``\\text{ `` and a short name before ``=``.
+    """
     text = text.replace("\n", "").replace("\\!", "").replace("\\\\", "\\")
     text = text.replace("tfrac", "frac").replace("dfrac", "frac")
     text = text.replace("\\left", "").replace("\\right", "")
@@ -44,18 +46,18 @@ def normal(text: str) -> str:
 
 
 def units_after_a_space_in_text(text: str) -> str:
-    """What stands before ``\\text{ `` with its space: only units are written so in the benchmark."""
+    """Return what stands before ``\\text{ `` with its space: only units are written so in the benchmark."""
     return text.split("\\text{ ")[0] if "\\text{ " in text else text
 
 
 def short_name_before_equals(text: str) -> str:
-    """What follows ``=`` where at most two characters stand before the only one: ``k=3`` is 3, ``k = 3`` is 3 too."""
+    """Return what follows the only ``=`` behind at most two characters: ``k=3`` is 3, ``k = 3`` is 3 too."""
     sides = text.split("=")
     return sides[1] if len(sides) == 2 and len(sides[0]) <= 2 else text
 
 
 def braces_of_fractions(text: str) -> str:
-    """``\\frac12`` and ``\\frac1{72}`` with their braces; left alone where a piece is too short to be one."""
+    """Return ``\\frac12`` and ``\\frac1{72}`` with their braces; a piece too short to be one is left alone."""
     head, *pieces = text.split("\\frac")
     for piece in pieces:
         if piece and not piece.startswith("{"):
@@ -68,6 +70,6 @@ def braces_of_fractions(text: str) -> str:
 
 
 def slash_of_two_integers(text: str) -> str:
-    """``a/b`` of two plain integers as ``\\frac{a}{b}``; the benchmark's own golds were changed that way."""
+    """Return ``a/b`` of two integers as ``\\frac{a}{b}``; the benchmark's own golds were changed that way."""
     found = re.fullmatch(r"(0|-?[1-9]\d{0,15})/(0|-?[1-9]\d{0,15})", text)
     return f"\\frac{{{found[1]}}}{{{found[2]}}}" if found else text

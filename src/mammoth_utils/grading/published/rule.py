@@ -31,12 +31,12 @@ Read = tuple[str, tuple[int, int]]
 
 
 def text_of_output(output: str) -> str:
-    """The completion that a program's output stands for; line breaks at its ends go, as in the authors' executor."""
+    """Return the completion that a program's output stands for, without line breaks at the output's ends."""
     return "The answer is " + output.strip("\n")
 
 
 def read_published(completion: str, benchmark: Benchmark) -> Read | None:
-    """Answer and span under the published rule; None where the authors' code would have an empty answer."""
+    """Return answer and span under the published rule; None where the authors' answer would be empty."""
     if benchmark.name == "math":
         found = math_answer(completion) if completion else None
         return found if found and found[0] else None
@@ -58,7 +58,7 @@ def read_published(completion: str, benchmark: Benchmark) -> Read | None:
 
 
 def first_block_when_triggers_repeat(completion: str) -> tuple[int, int]:
-    """Start and end of the part that is read: all, or the first block when a trigger stands there twice.
+    """Return start and end of what is read: all, or the first block where a trigger stands twice.
 
     The authors take a repeated trigger for a model that went on to write further few-shot examples.
     """
@@ -69,19 +69,19 @@ def first_block_when_triggers_repeat(completion: str) -> tuple[int, int]:
 
 
 def after_last_trigger(completion: str, start: int, end: int) -> tuple[int, bool]:
-    """Where the text after the last trigger starts, and whether there was one."""
+    """Return where the text after the last trigger starts, and whether there was one."""
     ends = [at + len(trigger) for trigger in TRIGGERS if (at := completion.rfind(trigger, start, end)) >= 0]
     return (max(ends), True) if ends else (start, False)
 
 
 def after_last_equals_sign(completion: str, start: int, end: int) -> int:
-    """Where the text after the last ``=`` starts: ``x = 3 + 4 = 7`` is read as 7, and so is ``7 apples = enough``."""
+    """Return where the text after the last ``=`` starts: ``x = 3 + 4 = 7`` is 7, and so is ``7 apples = enough``."""
     at = completion.rfind("=", start, end)
     return at + 1 if at >= 0 else start
 
 
 def numbers_by_regular_expression(segment: str) -> list[Read]:
-    """Numbers as the authors' pattern finds them, commas gone, each in the form of `without_extra_zeros`.
+    """Return numbers as the authors' pattern finds them, without commas, in the form of `without_extra_zeros`.
 
     The pattern has no exponents, no leading dot and one oddity, ``12/5`` as a single token that no gold equals.
     """
@@ -94,7 +94,7 @@ def numbers_by_regular_expression(segment: str) -> list[Read]:
 
 
 def letters_even_the_article(segment: str) -> list[Read]:
-    """Stand-alone letters A to E of the upper-cased text; the article "a" is upper-cased too and reads as option A."""
+    """Return letters A to E of the upper-cased text; the article "a" is upper-cased too and reads as option A."""
     if segment.isascii():
         upper = segment.upper()
     else:  # "ß" would become two letters, and spans would move
@@ -103,25 +103,25 @@ def letters_even_the_article(segment: str) -> list[Read]:
 
 
 def whole_segment(segment: str) -> list[Read]:
-    """The segment itself, where a multiple-choice answer names no letter; the authors then ask the model again."""
+    """Return the segment itself, where a multiple-choice answer names no letter; the authors then ask again."""
     text = segment.strip().strip(".")
     at = segment.find(text) if text else 0
     return [(text, (at, at + len(text)))]
 
 
 def first_after_a_trigger_else_last(found: list[Read], triggered: bool) -> Read:
-    """The first candidate after a trigger, the last one where no trigger stands."""
+    """Return the first candidate after a trigger, the last one where no trigger stands."""
     return found[0] if triggered else found[-1]
 
 
 def without_final_dot_or_slash(text: str) -> str:
-    """The text without one final dot and one final slash."""
+    """Return the text without one final dot and one final slash."""
     text = text.removesuffix(".")
     return text.removesuffix("/")
 
 
 def without_extra_zeros(text: str) -> str:
-    """A number in the authors' normal form: through a float, zeros at the end gone.
+    """Return a number in the authors' normal form: through a float, zeros at the end gone.
 
     ``12.50`` becomes ``12.5`` and ``7.0`` becomes ``7``; a whole number beyond 2**53 loses digits, and one whose float
     prints as ``1e+20`` becomes ``100.0``, since the exponent's zero is stripped too. What is no float stays.
@@ -139,8 +139,10 @@ def without_extra_zeros(text: str) -> str:
 
 
 def math_answer(completion: str) -> Read:
-    """The answer on MATH: after the last ``The answer is ``, else after ``the answer is ``, else the boxed content,
-    else the last number; then the Hendrycks normalisation."""
+    """Return the answer on MATH, after the Hendrycks normalisation.
+
+    It stands after the last ``The answer is ``, else after ``the answer is ``, else in a box; else the last number is it.
+    """
     for trigger in ("The answer is ", "the answer is "):
         at = completion.rfind(trigger)
         if at >= 0:
@@ -167,7 +169,7 @@ def _finished(text: str, span: tuple[int, int]) -> Read:
 
 
 def published_gold(gold: Any, benchmark: Benchmark, options: Any = None) -> str | None:
-    """The gold as the authors' loader has it: a letter, a normalised number or ``str(answer)``; None without one.
+    """Return the gold as the authors' loader has it: a letter, a normalised number or ``str(answer)``, or None.
 
     GSM8K's gold is what follows ``####``, without commas; MATH's the last ``\\boxed`` of a solution. Mathematics,
     SimulEq and NumGLUE golds are compared as they are written, which is why ``1363.0`` can never be met there.
@@ -188,7 +190,7 @@ def published_gold(gold: Any, benchmark: Benchmark, options: Any = None) -> str 
 
 @lru_cache(maxsize=16384)
 def reachable(gold: str, benchmark: Benchmark) -> bool:
-    """Whether any completion can be read as this gold: does ``The answer is <gold>`` lead back to it?
+    """Return whether any completion can be read as this gold: does ``The answer is <gold>`` lead back to it?
 
     A string that the reader does not give back is one that it never gives: its normal form is the only one it writes.
     """
@@ -200,7 +202,7 @@ def reachable(gold: str, benchmark: Benchmark) -> bool:
 
 
 def grade_published(answer: str, gold: str, benchmark: Benchmark) -> tuple[bool, str]:
-    """Whether an answer passes, and why: equal strings; on MATH also numbers, within a tolerance."""
+    """Return whether an answer passes, and why: equal strings; on MATH also numbers, within a tolerance."""
     if answer == gold:
         return True, f"the text {answer[:60]!r} is the gold"
     if benchmark.name != "math":
@@ -212,7 +214,7 @@ def grade_published(answer: str, gold: str, benchmark: Benchmark) -> tuple[bool,
 
 
 def compare_math_numbers(answer: float, gold: int | float) -> tuple[bool, str]:
-    """Whether a number passes on MATH: rounded to an integer gold, or within 4 % of another gold.
+    """Return whether a number passes on MATH: rounded to an integer gold, or within 4 % of another, and why.
 
     The form ``gold - eps <= answer <= gold + eps`` is kept, since others differ at the edge: 0.52 passes for 0.5.
     """
@@ -229,7 +231,7 @@ def _shown(value: float) -> str:
 
 
 def gold_number(gold: str) -> int | float | None:
-    """A MATH gold as a number, whole where it is; None where it is none (tuples, intervals, unknowns, lists).
+    """Return a MATH gold as a number, whole where it is; None for tuples, intervals, unknowns and lists.
 
     The authors ship it beside the text in their `MATH.json`, which is in no public copy; here our parser makes it.
     """
@@ -243,7 +245,7 @@ def gold_number(gold: str) -> int | float | None:
 
 
 def number_of(text: str) -> int | float | None:
-    """The number that the authors' `number_it` makes of an answer's text; None if none.
+    """Return the number that the authors' `number_it` makes of an answer's text; None if none.
 
     It is Python's reading, not mathematics': ``^`` is exclusive or (``2^3`` is 1), ``2\\frac{1}{2}`` is 21/2, commas
     vanish (``(1,2)`` is 12), the first item of a tuple counts. A literal arithmetic walker stands in for `eval`.
@@ -279,7 +281,7 @@ _OPERATIONS: dict[type, Any] = {
 
 
 def python_arithmetic(text: str) -> Any:
-    """The value of a text as Python arithmetic on literals; None for anything else. Powers are bounded."""
+    """Return the value of Python arithmetic on literals, None for anything else; powers are bounded."""
     if _NO_ARITHMETIC.search(text):  # such texts are no arithmetic in any case, and Python's reader warns of them
         return None
     try:
