@@ -126,7 +126,7 @@ def pebble_pool(programs: list[str], together: int = 1) -> Iterator[str]:
 
 
 def sandlock_each(programs: list[str]) -> Iterator[str]:
-    """Yield what programs print in an interpreter each behind sandlock: Python to read, nothing to write, no network."""
+    """Yield what programs print in an interpreter each behind sandlock: no files but Python, no network."""
     import sandlock
 
     readable = ["/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/dev", sys.base_prefix, sys.prefix]

@@ -33,7 +33,7 @@ class UploadedFile:
 
 @dataclass(frozen=True)
 class Upload:
-    """What was uploaded, or would be in a dry run.
+    """An upload, or in a dry run the plan of one.
 
     Attributes:
         name: ``owner/name`` on the hub.

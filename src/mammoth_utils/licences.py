@@ -18,12 +18,12 @@ OURS = "MIT"  # the project's own, which holds for the miniature's generated tex
 
 @dataclass(frozen=True)
 class Terms:
-    """What a licence asks.
+    """The conditions of a licence.
 
     Attributes:
         tag: The hub's tag for it.
-        model: What it asks of those who pass on a model.
-        rows: What it asks of those who pass rows on; empty for a base model.
+        model: Condition for passing on a model.
+        rows: Condition for passing on rows; empty for a base model.
     """
 
     tag: str

@@ -65,7 +65,7 @@ class Parameter:
 
     @property
     def is_list(self) -> bool:
-        """Whether the value is a comma-separated list, as the word ``comma`` in the help says."""
+        """Return whether the value is a comma-separated list, as the word ``comma`` in the help says."""
         return self.type is str and bool(re.search(r"\bcommas?\b", self.help.lower()))
 
 

@@ -42,7 +42,7 @@ class Problem:
 
     @property
     def instruction(self) -> str:
-        """The question as it is asked, followed by its options in the paper's form."""
+        """Return the question as it is asked, followed by its options in the paper's form."""
         return self.question if self.options is None else with_options(self.question, self.options)
 
 
@@ -80,7 +80,7 @@ class Rationale:
 
     @property
     def key(self) -> str:
-        """A short fingerprint of instruction, kind and text; equal rows have equal keys."""
+        """Return a short fingerprint of instruction, kind and text; equal rows have equal keys."""
         parts = "\x1f".join((self.problem.instruction, self.kind, self.text))
         return hashlib.sha256(parts.encode()).hexdigest()[:16]
 

@@ -48,9 +48,12 @@ def question(rng: Random) -> MiniProblem:
         family = rng.choice(READ)
         style = rng.choice(list(FAMILIES[family].wordings))
         fact = "web" if rng.random() < 0.15 else ""
-        one = draw(family, style, rng, wide=rng.choice((1.0, 1.0, 2.0, 3.0)), fact=fact, choice=rng.random() < 0.15)
-        if one.problem.instruction not in benchmarks.questions() and one.problem.question not in benchmarks.questions():
-            return one
+        drawn = draw(family, style, rng, wide=rng.choice((1.0, 1.0, 2.0, 3.0)), fact=fact, choice=rng.random() < 0.15)
+        if (
+            drawn.problem.instruction not in benchmarks.questions()
+            and drawn.problem.question not in benchmarks.questions()
+        ):
+            return drawn
 
 
 def number(rng: Random, most: int = 4) -> int:
@@ -76,17 +79,17 @@ def assigned(rng: Random) -> Document:
     if rng.random() < 0.5:
         names = rng.sample(WORDS, rng.randint(2, 4))
         values = [number(rng) for _ in names]
-        said = rng.choice(("The {n} is {v}.", "There is a {n} of {v}.", "{n}: {v}.", "We know the {n}, it is {v}."))
+        sentence = rng.choice(("The {n} is {v}.", "There is a {n} of {v}.", "{n}: {v}.", "We know the {n}, it is {v}."))
         given = " ".join(
-            said.format(n=name.replace("_", " "), v=value) for name, value in zip(names, values, strict=True)
+            sentence.format(n=name.replace("_", " "), v=value) for name, value in zip(names, values, strict=True)
         )
         numbers = values
     else:
-        asked = question(rng)
-        given = asked.problem.question
+        drawn = question(rng)
+        given = drawn.problem.question
         numbers = [int(run) for run in "".join(sign if sign.isdigit() else " " for sign in given).split()]
         # No name of the question's own program, which must not follow its question.
-        free = [word for word in WORDS if word not in (asked.pot or "")]
+        free = [word for word in WORDS if word not in (drawn.pot or "")]
         names = rng.sample(free, min(len(numbers), 6))
     lines = "\n".join(f"{name} = {value}" for name, value in zip(names, numbers, strict=False))
     return Document("assignments", f"{given}\n", lines)
@@ -96,8 +99,8 @@ def program(rng: Random) -> Document:
     """Write a program without a question: one of a family or a random one, at times with its result."""
     if rng.random() < 0.6:
         family = rng.choice(PROGRAMMED)
-        one = draw(family, next(iter(FAMILIES[family].wordings)), rng, wide=rng.choice((1.0, 2.0, 3.0)))
-        text, result = one.pot or "", one.value
+        drawn = draw(family, next(iter(FAMILIES[family].wordings)), rng, wide=rng.choice((1.0, 2.0, 3.0)))
+        text, result = drawn.pot or "", drawn.value
         if rng.random() < 0.6:
             text = f"# {FAMILIES[family].comment}\n{text}"
     else:
@@ -153,8 +156,8 @@ def walk(rng: Random) -> Document:
         }[family]
         return Document("steps", "", ". ".join(single() for _ in range(4)) + ".")
     # The walk, half of the time with its moves as a list, not a question, before it.
-    one = draw(family, "story", rng, wide=rng.choice((1.0, 2.0)))
-    steps = one.cot.split(". The answer")[0]
+    drawn = draw(family, "story", rng, wide=rng.choice((1.0, 2.0)))
+    steps = drawn.cot.split(". The answer")[0]
     moves = steps.split(": ", 1)[1].split(", ")
     if family == "cyclic":
         named = [
@@ -232,8 +235,8 @@ def chosen(rng: Random) -> Document:
 
 def solution(rng: Random) -> Document:
     """Write a solution without its question."""
-    one = question(rng)
-    return Document("solution", "", one.cot if one.problem.options is None else one.cot.split("\n", 1)[1])
+    drawn = question(rng)
+    return Document("solution", "", drawn.cot if drawn.problem.options is None else drawn.cot.split("\n", 1)[1])
 
 
 def bare_question(rng: Random) -> Document:

@@ -269,10 +269,10 @@ def pretrain(name: str, out: Path, work: Path, threads: int = 1) -> records.Reco
                 print(f"{name}: step {step} of {total}, loss {loss.item():.3f}, digits copied at {copying:.2f} nats, "
                       f"{seconds:.0f} s", flush=True)  # fmt: skip
             if step % 400 == 0 or step == recipe.copy_steps:
-                kept = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "tokens": tokens,
-                        "seconds": time.monotonic() - start}  # fmt: skip
+                progress = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "step": step,
+                            "tokens": tokens, "seconds": time.monotonic() - start}  # fmt: skip
                 for file in (checkpoint, shared) if step == recipe.copy_steps else (checkpoint,):
-                    torch.save(kept, file.with_suffix(f".{name}.new"))
+                    torch.save(progress, file.with_suffix(f".{name}.new"))
                     file.with_suffix(f".{name}.new").replace(file)
     net.eval()
     copying = copy_loss(net, tok)

@@ -54,7 +54,7 @@ class MiniSource:
 
     @property
     def field(self) -> str:
-        """The fields of mathematics of its problems, separated by commas."""
+        """Return the fields of mathematics of its problems, separated by commas."""
         return ", ".join(dict.fromkeys(FAMILIES[family].field for family, _ in self.cells))
 
 

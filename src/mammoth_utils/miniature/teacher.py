@@ -47,7 +47,7 @@ class Reply:
 
     @property
     def text(self) -> str:
-        """The message: a sentence and the program in a fenced block."""
+        """Return the message: a sentence and the program in a fenced block."""
         return f"This program solves it.\n\n```python\n{self.program}\n```\n"
 
 

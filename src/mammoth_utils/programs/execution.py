@@ -12,7 +12,7 @@ Program = str | Sequence[str]  # a text, or the cells of a notebook, which run o
 
 @dataclass(frozen=True)
 class Execution:
-    """What happened when a program ran.
+    """The outcome of a program's run.
 
     Attributes:
         status: ``ok``; ``error`` (it raised, or left with an exit code); ``timeout``; ``memory``; ``output`` (it
@@ -40,7 +40,7 @@ class Execution:
 
     @property
     def output(self) -> str:
-        """What a benchmark grades: what was printed, or else the value. Empty where there is neither."""
+        """Return what a benchmark grades: the printed text, or else the value; empty if there is neither."""
         return self.printed if self.printed.strip() else self.value or ""
 
 

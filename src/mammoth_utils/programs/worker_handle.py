@@ -103,7 +103,7 @@ class Worker:
 
     @property
     def killed(self) -> bool:
-        """Whether SIGKILL ended the worker, which comes from outside, and it wrote no error of its own."""
+        """Return whether SIGKILL ended the worker, which comes from outside, and it wrote no error of its own."""
         return self._process.poll() == -signal.SIGKILL and not self.words
 
     def last_words(self) -> str:

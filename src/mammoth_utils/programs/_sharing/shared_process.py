@@ -22,7 +22,7 @@ WALL_S = 30.0  # of elapsed time a slice, enough on a machine that is ten times 
 
 @dataclass
 class BatchOutcome:
-    """What became of the first programs of a batch."""
+    """The outcome of the first programs of a batch."""
 
     results: list[list] = field(default_factory=list)  # [index, fields]
     own_process: list[int] = field(default_factory=list)  # indices of programs that need a process of their own
@@ -84,12 +84,12 @@ class SharedProcess:
         try:
             os.setsid()
             confinement.die_with_parent()
-            kept = program_process.confine_and_keep([incoming, outgoing], self._descriptors["ruleset"], self._level)
+            channels = program_process.confine_and_keep([incoming, outgoing], self._descriptors["ruleset"], self._level)
             confinement.limit_program(None, ceiling, self._level)
             try:
-                shared_interpreter.serve(*kept, self._position, self._clear_caches)
+                shared_interpreter.serve(*channels, self._position, self._clear_caches)
             except Exception:  # an error of this library, not of a program
-                pipe_messages.write(kept[1], {"failed": traceback.format_exc()})
+                pipe_messages.write(channels[1], {"failed": traceback.format_exc()})
             code = 0
         finally:
             os._exit(code)

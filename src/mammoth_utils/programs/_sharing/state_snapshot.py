@@ -55,7 +55,7 @@ class StateSnapshot:
 
     def _now(self) -> list[tuple[str, Any]]:
         context = decimal.getcontext()
-        found: list[tuple[str, Any]] = [
+        settings: list[tuple[str, Any]] = [
             ("recursion limit", sys.getrecursionlimit()),
             ("digits", sys.get_int_max_str_digits()),
             ("decimal", (context.prec, context.rounding, context.Emin, context.Emax, dict(context.traps))),
@@ -65,38 +65,38 @@ class StateSnapshot:
             ("our classes", [dict(vars(cls)) for cls in (StateSnapshot, *self._own_classes)]),
         ]
         if (numpy := sys.modules.get("numpy")) is not None:
-            found.append(("numpy", (numpy.geterr(), numpy.get_printoptions())))
+            settings.append(("numpy", (numpy.geterr(), numpy.get_printoptions())))
         if (mpmath := sys.modules.get("mpmath")) is not None:
-            found.append(("mpmath", (mpmath.mp.prec, mpmath.mp.trap_complex, mpmath.mp.pretty, mpmath.iv.prec)))
+            settings.append(("mpmath", (mpmath.mp.prec, mpmath.mp.trap_complex, mpmath.mp.pretty, mpmath.iv.prec)))
         if (sympy := sys.modules.get("sympy")) is not None:
             parameters = sys.modules["sympy.core.parameters"].global_parameters
-            found.append(("sympy", (dict(vars(parameters)), set(sympy.assumptions.assume.global_assumptions))))
+            settings.append(("sympy", (dict(vars(parameters)), set(sympy.assumptions.assume.global_assumptions))))
             printer = sys.modules["sympy.printing.printer"].Printer
-            found.append(("printing", (dict(printer._global_settings), sympy.StrPrinter._global_settings)))
-        return found
+            settings.append(("printing", (dict(printer._global_settings), sympy.StrPrinter._global_settings)))
+        return settings
 
     def differences(self) -> list[str]:
         """Return the names of what has changed."""
         self.restart_counters()
-        found = [name for (name, was), (_, now) in zip(self._settings, self._now(), strict=True) if was != now]
+        changed = [name for (name, was), (_, now) in zip(self._settings, self._now(), strict=True) if was != now]
         if any(sys.modules.get(name) is not module for name, module in self._loaded.items()):
-            found.append("sys.modules")
+            changed.append("sys.modules")
         for module, was in self._modules:
             if vars(module) != was:
                 now = {name: value for name, value in vars(module).items() if name != "__warningregistry__"}
                 if now.keys() != was.keys() - {"__warningregistry__"} or any(
                     now[name] is not was[name] for name in now
                 ):
-                    found.append(module.__name__)
+                    changed.append(module.__name__)
         for cls, was in self._classes:
             if vars(cls) != was:
                 now = {name: value for name, value in vars(cls).items() if name != "__slotnames__"}  # made by copying
                 if now.keys() != was.keys() - {"__slotnames__"} or any(now[name] is not was[name] for name in now):
-                    found.append(cls.__qualname__)
+                    changed.append(cls.__qualname__)
         for part, functions, were in self._functions:
             if not all(map(operator.is_, map(part, functions), were)):
-                found.append("a function")
-        return found
+                changed.append("a function")
+        return changed
 
 
 def _parts() -> tuple[list[tuple[type, dict]], list[FunctionType]]:

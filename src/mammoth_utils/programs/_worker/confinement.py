@@ -56,11 +56,11 @@ def readable_places(packages: list[str]) -> list[str]:
     places += [os.path.dirname(os.__file__), *packages]
     places += [os.path.realpath(place) for place in places]
     existing = sorted({os.path.normpath(place) for place in places if os.path.exists(place)})
-    kept: list[str] = []
+    outermost: list[str] = []
     for place in existing:
-        if place != "/" and not any(place.startswith(f"{above}/") and not os.path.islink(above) for above in kept):
-            kept.append(place)
-    return kept
+        if place != "/" and not any(place.startswith(f"{above}/") and not os.path.islink(above) for above in outermost):
+            outermost.append(place)
+    return outermost
 
 
 def enter_namespaces() -> bool:
@@ -164,8 +164,8 @@ def build_root(readable: list[str], owner: int) -> str:
     linux_calls.call("pivot_root", b".", b".")
     linux_calls.call("umount2", b".", linux_calls.MNT_DETACH)
     os.chdir("/")
-    kept = linux_calls.MS_NOSUID | linux_calls.MS_NODEV
-    linux_calls.mount("", "/", flags=linux_calls.MS_REMOUNT | linux_calls.MS_BIND | linux_calls.MS_RDONLY | kept)
+    flags = linux_calls.MS_NOSUID | linux_calls.MS_NODEV
+    linux_calls.mount("", "/", flags=linux_calls.MS_REMOUNT | linux_calls.MS_BIND | linux_calls.MS_RDONLY | flags)
     linux_calls.call("sethostname", b"sandbox", 7)
     if hidden := [place for place in readable if not os.path.lexists(place)]:
         raise OSError(f"expected every place of Python to be readable inside, but {', '.join(hidden)} cannot be seen")

@@ -131,8 +131,8 @@ def bind_read_only(source: str, target: str) -> None:
         if error.errno != errno.ENOSYS:
             raise
         # Before Linux 5.12: flags that a mount came with are locked, and leaving one out is refused.
-        kept = os.statvfs(target).f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC)
-        mount("", target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | kept)
+        locked = os.statvfs(target).f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        mount("", target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | locked)
 
 
 def drop_capabilities() -> None:

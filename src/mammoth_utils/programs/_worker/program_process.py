@@ -202,7 +202,7 @@ def _become_the_program(task, level, ruleset, ceiling, out: int, report: int, no
         os.setsid()
         confinement.die_with_parent()
         os.dup2(out, 1)
-        (kept,) = confine_and_keep([report], ruleset, level)
+        (channel,) = confine_and_keep([report], ruleset, level)
         confinement.limit_program(task["timeout_s"], ceiling, level, task["file_mb"])
         program_code.seed_everything()
         words = f"ended at its limit of {task['memory_mb']} MiB"
@@ -211,7 +211,7 @@ def _become_the_program(task, level, ruleset, ceiling, out: int, report: int, no
         with contextlib.suppress(MemoryError):
             message = nonce + json.dumps(program_code.run_cells(task["cells"], 1)).encode("ascii")
         while message:
-            message = message[os.write(kept, message) :]
+            message = message[os.write(channel, message) :]
         os._exit(0)
     finally:
         os.abort()  # it could not report, and every exit code belongs to the program
