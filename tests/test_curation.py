@@ -653,6 +653,26 @@ def test_a_curation_by_an_older_version_is_made_again_and_not_refused(runs, olde
     assert len(list(records.read_jsonl(description.folder / mixtures.KEPT))) == 3
 
 
+def test_a_folder_from_before_versions_is_made_again_or_refused_by_a_line_that_says_so(runs):
+    """Older runs held ``code``, a hash of source text, where ``versions`` stand now."""
+    description = describe(dataset="miniature", sources="GSM8K (CoT)", limit=4)
+    curate(description)
+    run = records.read_json(description.folder / "run.json")
+    del run["versions"]
+    records.write_json(description.folder / "run.json", {**run, "code": "0123456789abcdef"})
+    curate(description)
+    assert records.read_json(description.folder / "run.json")["versions"] == description.versions
+    endpoint = {"teacher": "http://localhost:1/v1", "teacher_model": "m"}
+    paid = describe("miniature", "GSM8K (CoT)", limit=4, name="paid", **endpoint)
+    older = {key: value for key, value in paid.identity().items() if key != "versions"}
+    records.write_json(paid.folder / "run.json", {"schema": records.SCHEMA, **older, "code": "0123456789abcdef"})
+    with pytest.raises(
+        records.RunMismatchError,
+        match=r"^[^\n]*paid was made by another version of the code \(none noted; this is [^\n]*$",
+    ):
+        curate(paid)
+
+
 def test_an_older_curation_by_a_teacher_that_may_have_cost_money_is_refused_with_the_lines_that_differ(runs):
     description = describe("miniature", "GSM8K (PoT)", teacher="http://127.0.0.1:9/v1", teacher_model="m", limit=3)
     run = {"schema": records.SCHEMA, **description.identity()}

@@ -29,7 +29,7 @@ def entries(monkeypatch, problems: int, wanted: int) -> None:
     """Let a data set hold problems for programs, and College-Math."""
     asked = [Problem(f"p/{number}", f"What is {number} + 1?", str(number + 1)) for number in range(problems)]
     loaded = [LoadedSource(SOURCES["GSM8K (PoT)"], "GSM8K (PoT)", problems=asked),
-              LoadedSource(SOURCES["College-Math (CoT)"], "College-Math (CoT)", wanted=wanted)]  # fmt: skip
+              LoadedSource(SOURCES["College-Math (CoT)"], "College-Math (CoT)", to_write=wanted)]  # fmt: skip
     monkeypatch.setattr(teacher_stage, "load_sources", lambda *given, **more: loaded)
 
 

@@ -192,8 +192,8 @@ def test_a_teachers_sources_get_problems_with_golds_only(data):
     assert [problem.gold for problem in loaded.problems] == ["1", "3"]
     assert loaded.rationales == []
     made_up = rebuild.load_source("College-Math (CoT)")
-    assert (made_up.wanted, made_up.missing) == (1800, "")
-    assert made_up.sample(5, 1).wanted == 5
+    assert (made_up.to_write, made_up.missing) == (1800, "")
+    assert made_up.sample(5, 1).to_write == 5
 
 
 TWO_GOOD = [GSM8K, {**GSM8K, "question": "What is 2 x 24?"}]

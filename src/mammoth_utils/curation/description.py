@@ -26,16 +26,16 @@ class Curation:
     """A curation with everything resolved; see ``describe``.
 
     Attributes:
-        dataset: ``"miniature"``, ``"release"`` or ``"rebuild"``.
+        dataset: One of ``registry.DATASETS``, ``"auto"`` resolved.
         sources: Paper names of the sources, in Table 1's order.
         teacher: ``"miniature"``, or the base URL of an OpenAI-compatible endpoint.
         teacher_model: The model's name there.
         budget_usd: Dollars that the teacher may cost.
         price: ``"input,output"`` dollars per million tokens, in place of the table's.
-        samples: Answers asked for each problem.
+        samples: Answers asked for each problem; more than one needs a temperature.
         temperature: Of the teacher; below 0 leaves it to the endpoint.
-        max_tokens: The teacher's longest answer, a reasoning model's thoughts included.
-        batch: Whether the endpoint's batch API is used.
+        max_tokens: The teacher's longest answer; a reasoning model's thoughts count, so it needs several times more.
+        batch: Whether the endpoint's batch API is used: within a day, at a share of the price.
         requests_per_minute: At most so many; 0 sets no limit.
         tokens_per_minute: Sent and allowed for at most; 0 sets no limit.
         teacher_timeout_s: Seconds that an answer of the teacher may take.
@@ -137,26 +137,10 @@ def describe(
     ``dataset="auto"`` is the miniature. The name follows from what is not the default: ``rebuild`` takes every
     source, ``rebuild-gsm8k-cot-mathqa-pot`` two of them.
 
-    Args:
-        dataset: One of ``registry.DATASETS``.
+    Args: as the attributes of ``Curation``, apart from
+
         sources: ``"all"``, or names of Table 1 with commas between them.
-        teacher: ``"miniature"``, or a base URL.
-        teacher_model: The model's name there.
-        budget_usd: Dollars that the teacher may cost.
-        price: ``"input,output"`` dollars per million tokens.
-        samples: Answers asked for each problem; more than one wants a temperature.
-        temperature: Of the teacher; below 0 leaves it to the endpoint.
-        max_tokens: The teacher's longest answer; a reasoning model's thoughts count, so it wants several times more.
-        batch: Whether the endpoint's batch API is used: within a day, at a share of the price.
-        requests_per_minute: At most so many; 0 sets no limit.
-        tokens_per_minute: Sent and allowed for at most; 0 sets no limit.
-        teacher_timeout_s: Seconds that an answer of the teacher may take.
-        seed: Draws the rows where ``limit`` cuts.
-        limit: Rows a source at most; 0 takes all.
-        agreement: One of ``filters.AGREEMENT``.
         windows: Words in a run, with commas between them.
-        decontaminate: ``"equal"``, ``"near"``, ``"ngram_N"`` for one of the windows, or ``"none"``.
-        timeout_s: Seconds a program may take.
         name: The folder; empty for the one that follows.
 
     Raises:

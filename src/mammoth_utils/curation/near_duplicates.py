@@ -87,6 +87,6 @@ def shingles(words: Sequence[str], size: int = SHINGLE) -> set[tuple[str, ...]]:
     return {tuple(words[start : start + size]) for start in range(len(words) - size + 1)}
 
 
-def jaccard(one: set, other: set) -> float:
+def jaccard(first: set, second: set) -> float:
     """Return the Jaccard similarity of two sets, from 0 to 1."""
-    return len(one & other) / len(one | other) if one or other else 1.0
+    return len(first & second) / len(first | second) if first or second else 1.0

@@ -102,16 +102,24 @@ def load_described(description: Curation) -> list[LoadedSource]:
 def _remove_other_version(description: Curation) -> None:
     """Let a run of the same description by another version of the code be made again.
 
-    The miniature's is overwritten, since all of it is generated; a real one is moved aside. One that another teacher
-    wrote is left, so that it is refused with the lines that differ: to make it again may cost money.
+    The miniature's is overwritten, since all of it is generated; a real one is moved aside.
+
+    Raises:
+        RunMismatchError: If another teacher wrote it: to make it again may cost money.
     """
     file = description.folder / "run.json"
-    if not file.is_file() or description.teacher != MINIATURE:
+    if not file.is_file():
         return
     there, now = records.read_json(file), {"schema": records.SCHEMA, **description.identity()}
     differing = {re.split("[.:]", line, maxsplit=1)[0] for line in records.differences(there, now)}
     if not differing or not (differing <= {"versions", "teacher_model"} or set(there) != set(now)):
         return
+    if description.teacher != MINIATURE:
+        raise records.RunMismatchError(
+            f"{description.folder} was made by another version of the code ({there.get('versions', 'none noted')}; this "
+            f"is {now['versions']}): remove the folder, or give this run a `name` of its own; stored answers of "
+            f"{description.teacher_model} are not paid again"
+        )
     if description.world == MINIATURE:
         (description.folder / "record.json").unlink(missing_ok=True)
         file.unlink()

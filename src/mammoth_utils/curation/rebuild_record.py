@@ -12,7 +12,7 @@ import difflib
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,17 +105,16 @@ def known_overlaps(
     for source, benchmark, before, how in KNOWN:
         if not training.get(source) or not benchmarks.get(benchmark):
             continue
-        ours = _pairs(
-            training[source], benchmarks[benchmark], lambda one: " ".join(question_tokens(question_stem(one)))
-        )
-        plain = _pairs(training[source], benchmarks[benchmark], lambda one: letters_and_digits(question_stem(one)))
-        bare = _pairs(training[source], benchmarks[benchmark], lambda one: letters_and_digits(one.question))
+        pairs = training[source], benchmarks[benchmark]
+        ours = _equal_pairs(*pairs, lambda problem: " ".join(question_tokens(question_stem(problem))))
+        plain = _equal_pairs(*pairs, lambda problem: letters_and_digits(question_stem(problem)))
+        bare = _equal_pairs(*pairs, lambda problem: letters_and_digits(problem.question))
         overlaps.append({
             "source": source, "benchmark": benchmark, "before": before, "how": how, "ours": _counts(ours),
             "letters_and_digits": _counts(plain), "without_options": _counts(bare),
-            "only_by_letters_and_digits": [[one.id, other.id, _differing(one, other)]
-                                           for one, other in plain if (one, other) not in ours],
-            "only_without_options": [[one.id, other.id] for one, other in bare if (one, other) not in plain],
+            "only_by_letters_and_digits": [[row.id, test.id, _differing(row, test)]
+                                           for row, test in plain if (row, test) not in ours],
+            "only_without_options": [[row.id, test.id] for row, test in bare if (row, test) not in plain],
         })  # fmt: skip
     return overlaps
 
@@ -125,24 +124,26 @@ def letters_and_digits(text: str) -> str:
     return re.sub(r"[^a-z0-9]", "", text.lower())
 
 
-def _pairs(training: Iterable[Problem], test: Iterable[Problem], form: Any) -> list[tuple[Problem, Problem]]:
-    known: dict[str, list[Problem]] = defaultdict(list)
-    for problem in test:
-        known[form(problem)].append(problem)
-    return [(one, other) for one in training for other in known.get(form(one), ())]
+def _equal_pairs(
+    training: Iterable[Problem], benchmark: Iterable[Problem], form: Callable[[Problem], str]
+) -> list[tuple[Problem, Problem]]:
+    by_form: dict[str, list[Problem]] = defaultdict(list)
+    for problem in benchmark:
+        by_form[form(problem)].append(problem)
+    return [(row, test) for row in training for test in by_form.get(form(row), ())]
 
 
 def _counts(pairs: Sequence[tuple[Problem, Problem]]) -> dict[str, int]:
     return {
-        "rows": len({one.id for one, _ in pairs}),
-        "training_questions": len({letters_and_digits(one.question) for one, _ in pairs}),
-        "benchmark_questions": len({other.id for _, other in pairs}),
+        "rows": len({row.id for row, _ in pairs}),
+        "training_questions": len({letters_and_digits(row.question) for row, _ in pairs}),
+        "benchmark_questions": len({test.id for _, test in pairs}),
     }
 
 
-def _differing(one: Problem, other: Problem) -> str:
+def _differing(row: Problem, test: Problem) -> str:
     """Return the words, numbers and signs in which two questions differ: ``- | +``."""
-    first, second = question_tokens(question_stem(one)), question_tokens(question_stem(other))
+    first, second = question_tokens(question_stem(row)), question_tokens(question_stem(test))
     parts = [f"{' '.join(first[a:b])} | {' '.join(second[c:d])}"
              for kind, a, b, c, d in difflib.SequenceMatcher(None, first, second, False).get_opcodes()
              if kind != "equal"]  # fmt: skip

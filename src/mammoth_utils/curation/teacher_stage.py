@@ -55,10 +55,10 @@ def plan_teacher_requests(description: Curation) -> dict[str, synthesis.Plan]:
             if entry.problems:
                 prompt = prompt_for(entry.name)
                 plans[entry.name] = synthesis.plan_requests(entry.problems, teacher, store, prompt)
-            if entry.wanted:
-                plans[entry.name] = self_instruct.plan_problems(entry.wanted, teacher, store, description.seed)
-            if entry.wanted and description.agreement == "all":
-                plans[f"{entry.name}: {SECOND}"] = self_instruct.plan_confirmations(entry.wanted, teacher, store)
+            if entry.to_write:
+                plans[entry.name] = self_instruct.plan_problems(entry.to_write, teacher, store, description.seed)
+            if entry.to_write and description.agreement == "all":
+                plans[f"{entry.name}: {SECOND}"] = self_instruct.plan_confirmations(entry.to_write, teacher, store)
     return plans
 
 
@@ -106,14 +106,14 @@ def ask_for_rows(
     """
     rows: list[Rationale] = []
     dropped: list[Dropped] = []
-    if not any(entry.problems or entry.wanted for entry in loaded):
+    if not any(entry.problems or entry.to_write for entry in loaded):
         return [row for entry in loaded for row in entry.rationales], [], Ledger((0.0, 0.0))
     with teacher_of(description, workers) as teacher, Store(store_file()) as store:
         teacher.check_budget()
         ledger, budget = Ledger(teacher.prices(), teacher.model), Budget(teacher.budget_usd)
         for entry in loaded:
             rows += entry.rationales
-            if entry.wanted:
+            if entry.to_write:
                 written, lost = _write_problems(entry, description, teacher, store, budget, ledger, say)
                 rows += written
                 dropped += lost
@@ -140,8 +140,8 @@ def _write_problems(
 
     The paper left them unvalidated; where all prose must agree with a gold, a second solution makes one.
     """
-    say(f"asking {teacher.model} for {entry.wanted:,} problems of its own: {entry.name}")
-    written = self_instruct.write_problems(entry.wanted, teacher, store, budget, description.seed)
+    say(f"asking {teacher.model} for {entry.to_write:,} problems of its own: {entry.name}")
+    written = self_instruct.write_problems(entry.to_write, teacher, store, budget, description.seed)
     rows, dropped, answers = written.rationales, written.dropped, written.answers
     if description.agreement == "all":
         rows, differing, more = self_instruct.confirm_answers(rows, teacher, store, budget)

@@ -1,4 +1,4 @@
-"""Where each source of Table 1 lives: the table ``homes.yaml``, read and checked."""
+"""Homes of the sources of Table 1: the table ``homes.yaml``, read and checked."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Home:
 
     @property
     def address(self) -> str:
-        """Its address, with the revision where one is known."""
+        """Return its address, with the revision where one is known."""
         if self.place == "teacher":
             return self.name
         at = f"/tree/{self.revision}" if self.revision else ""

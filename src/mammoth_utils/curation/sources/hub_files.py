@@ -23,7 +23,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a file was read from.
+    """The place from which a file was read.
 
     Attributes:
         path: The file.

@@ -112,8 +112,8 @@ def aqua(row: Row, number: int, name: str) -> Converted:
 
 def aqua_flan(row: Row, number: int, name: str) -> Converted:
     """Convert a line of FLAN's AQuA-RAT: question with options, ``(LETTER)``, rationale; line breaks as two signs."""
-    asked, letter, prose = (cell.replace("\\n", "\n") for cell in row["cells"])
-    question, _, listed = asked.partition("\nOptions:\n")
+    first, letter, prose = (cell.replace("\\n", "\n") for cell in row["cells"])
+    question, _, listed = first.partition("\nOptions:\n")
     options = [text.strip() for text in _OPTION.split(listed)[2::2]]
     own = {"id": f"aqua/train-flan/{number}", "question": question, "options": options, "rationale": prose,
            "correct": letter.strip("()")}  # fmt: skip

@@ -139,7 +139,7 @@ def load_source(name: str, teacher: bool = True) -> LoadedSource:
         return LoadedSource(source, name, missing=_what_to_do(name, folder))
     loaded = LoadedSource(source, name)
     if not READERS[name]:  # College-Math has no primary source: the teacher makes its problems up
-        loaded.wanted = source.rows_paper
+        loaded.to_write = source.rows_paper
     unasked = 0
     try:
         for row in rows(name, form, folder):
@@ -231,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = fetch() if parser.parse_args(arguments).fetch else 0
     for name in SOURCES:
         loaded = load_source(name)
-        count = len(loaded.rationales) + len(loaded.problems) + loaded.wanted
+        count = len(loaded.rationales) + len(loaded.problems) + loaded.to_write
         what = "rationales" if loaded.rationales else "problems for a teacher"
         print(f"{name}: {loaded.missing or f'{count:,} {what}' + (f' ({loaded.notes})' if loaded.notes else '')}")
     return 1 if failed else 0

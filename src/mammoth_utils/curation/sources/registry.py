@@ -97,7 +97,7 @@ class LoadedSource:
         name: Its name in this data set (``mini-...`` in the miniature).
         rationales: Rows with a solution.
         problems: Problems that a teacher must still solve.
-        wanted: Problems that a teacher must make up and solve (Self-Instruct).
+        to_write: Problems that a teacher must make up and solve (Self-Instruct).
         missing: What to download and where to put it; empty if the source is there.
         notes: What a reader should know, such as how much of the source this is.
         files: SHA-256 of each file that was read, by its name below the data folder.
@@ -107,7 +107,7 @@ class LoadedSource:
     name: str
     rationales: list[Rationale] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    wanted: int = 0
+    to_write: int = 0
     missing: str = ""
     notes: str = ""
     files: dict[str, str] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class LoadedSource:
         if limit > 0:
             self.rationales = _sample(self.rationales, limit, f"{self.name}/{seed}")
             self.problems = _sample(self.problems, limit, f"{self.name}/{seed}")
-            self.wanted = min(self.wanted, limit)
+            self.to_write = min(self.to_write, limit)
         return self
 
 

@@ -39,7 +39,7 @@ PROGRAM_TRIGGERS = (
     "Let's write a Python program to solve it.",
     "Please write a program to solve it.",
 )
-_TRIGGER = re.compile(r"\s+(?:" + "|".join(re.escape(one.rstrip(".")) for one in PROGRAM_TRIGGERS) + r")\.?\s*$")
+_TRIGGER = re.compile(r"\s+(?:" + "|".join(re.escape(text.rstrip(".")) for text in PROGRAM_TRIGGERS) + r")\.?\s*$")
 # Any other last sentence that asks for a program: split off as well, and reported.
 _OTHER = re.compile(r"\s+(?:Let's|[Pp]lease)\b[^.?!\n]*\b[Pp](?:rogram|ython)\b[^.?!\n]*\.?\s*$")
 NO_TRIGGER = "(none)"
@@ -167,7 +167,7 @@ def stream_release(path: Path) -> Iterator[dict]:
 
 
 def parse_release(
-    rows: Iterable[dict], wanted: Iterable[str] | None = None, checks: Checks | None = None, first: int = 0
+    rows: Iterable[dict], names: Iterable[str] | None = None, checks: Checks | None = None, first: int = 0
 ) -> Iterator[Rationale]:
     """Yield released rows as rationales; a PoT row is known by its source's path, never by its text.
 
@@ -175,19 +175,19 @@ def parse_release(
 
     Args:
         rows: Objects with ``source``, ``instruction`` and ``output``.
-        wanted: Source names to keep; None keeps all.
-        checks: Where every row is counted, wanted or not.
+        names: Source names to keep; None keeps all.
+        checks: Where every row is counted, kept or not.
         first: Number of the first row.
 
     Raises:
         ValueError: If a row lacks a key or names a source that the release does not have.
     """
-    wanted = None if wanted is None else set(wanted)
+    names = None if names is None else set(names)
     checks = checks or Checks()
     for number, row in enumerate(rows, first):
         checks.count_row(number, row)
         source = RELEASE_SOURCES[row["source"]]
-        if wanted is not None and source.name not in wanted:
+        if names is not None and source.name not in names:
             continue
         question, trigger = split_trigger(row["instruction"]) if source.kind == "pot" else (row["instruction"], "")
         yield Rationale(

@@ -154,11 +154,11 @@ class Store:
         query = "SELECT 1 FROM intents WHERE teacher = ? AND outcome = ? LIMIT 1"
         return bool(self._read(query, teacher, ANSWERED))
 
-    def learn(self, teacher: str, name: str, said: str) -> None:
+    def learn(self, teacher: str, name: str, message: str) -> None:
         """Keep that a teacher wants its requests adapted, in its own words."""
         with self._lock, self._database:
             self._database.execute(
-                "INSERT OR IGNORE INTO adaptations VALUES (?, ?, ?, ?)", (teacher, name, said[:500], time.time())
+                "INSERT OR IGNORE INTO adaptations VALUES (?, ?, ?, ?)", (teacher, name, message[:500], time.time())
             )
 
     def learned(self, teacher: str, before: float = float("inf")) -> dict[str, str]:

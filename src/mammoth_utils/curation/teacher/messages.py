@@ -18,10 +18,10 @@ def program(message: str) -> str | None:
     A bare value explains nothing, so that it is none either.
     """
     text = message.replace("\r\n", "\n")
-    found = program_in(text, broken=False)
-    if found is None or is_bare_value(found):
+    code = program_in(text, broken=False)
+    if code is None or is_bare_value(code):
         return None
-    return found.strip() if found == text else found
+    return code.strip() if code == text else code
 
 
 def prose(message: str) -> str | None:

@@ -44,8 +44,8 @@ class Prompt:
     def messages(self, problem: Problem) -> list[dict[str, str]]:
         """Return the chat messages that put a problem; options are part of it."""
         # str.replace, not format: a problem may hold braces.
-        asked = self.user.replace("{instruction}", problem.instruction)
-        return [{"role": "system", "content": self.system}, {"role": "user", "content": asked}]
+        content = self.user.replace("{instruction}", problem.instruction)
+        return [{"role": "system", "content": self.system}, {"role": "user", "content": content}]
 
 
 def prompt_names() -> list[str]:
