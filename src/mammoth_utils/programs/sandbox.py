@@ -290,20 +290,13 @@ def run_programs(
 ) -> Iterator[Execution]:
     """Yield the executions of programs in their order; workers end with the iterator, or when it is abandoned.
 
-    A program's mistakes are reported in its execution and never raised. Arguments and errors are those of ``Sandbox``,
-    and are checked at once, before the first program is taken.
+    A program's mistakes are reported in its execution and never raised. The other arguments, and the errors, are those
+    of :class:`Sandbox`; they are checked at once, before the first program is taken.
 
     Args:
         programs: Texts. A list of texts in the place of one is the cells of a notebook, which run in one namespace:
             all that they print is kept, and the value of the last.
-        timeout_s: Seconds of processor time a program.
-        memory_mb: MiB of memory a program, beyond what the interpreter and its libraries take.
-        workers: Programs at once; None takes one a processor.
-        isolation: ``full``, ``auto``, or a level.
-        wall_s: Seconds of elapsed time a program.
-        share: Whether programs that pass a static check may share an interpreter.
         progress: Whether to show a progress bar on standard error.
-        file_mb: MiB of a file that a program writes. New processes are refused, so their number is no parameter.
     """
     each_program(programs)
     sandbox = Sandbox(timeout_s, memory_mb, workers, isolation, wall_s, share, file_mb)
