@@ -115,10 +115,13 @@ def _remove_other_version(description: Curation) -> None:
     if not differing or not (differing <= {"versions", "teacher_model"} or set(there) != set(now)):
         return
     if description.teacher != MINIATURE:
+        if differing == {"teacher_model"}:
+            return  # another run, which is refused with the lines that differ
+        was = there.get("versions", "none noted")
         raise records.RunMismatchError(
-            f"{description.folder} was made by another version of the code ({there.get('versions', 'none noted')}; this "
-            f"is {now['versions']}): remove the folder, or give this run a `name` of its own; stored answers of "
-            f"{description.teacher_model} are not paid again"
+            f"{description.folder} was made by another version of the code ({was}; this is {now['versions']}): remove "
+            f"the folder, or give this run a `name` of its own; stored answers of {description.teacher_model} are not "
+            "paid again"
         )
     if description.world == MINIATURE:
         (description.folder / "record.json").unlink(missing_ok=True)
