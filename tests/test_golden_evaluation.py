@@ -40,7 +40,7 @@ class Scripted:
         self.passes: list[list[str]] = []
         self.cases: dict[str, str] = {}
 
-    def complete(self, prompts, max_new_tokens, on_progress=None):
+    def complete(self, prompts, max_new_tokens):
         self.passes.append([f"{max_new_tokens} {prompt}" for prompt in prompts])
         return [COMPLETIONS[self.case(prompt)][self.kind(prompt)] for prompt in prompts]
 

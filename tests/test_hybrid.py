@@ -25,7 +25,7 @@ class Fixed:
     def __init__(self, **completions: str) -> None:
         self.completions, self.passes = completions, []
 
-    def complete(self, asked, max_new_tokens, on_progress=None):
+    def complete(self, asked, max_new_tokens):
         self.passes.append(list(asked))
         return [self.answer(prompt) for prompt in asked]
 

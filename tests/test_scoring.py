@@ -38,7 +38,7 @@ class Truth:
         self.known = true_rationales()
         self.wrong, self.dies_at, self.passes = wrong, dies_at, 0
 
-    def complete(self, prompts, max_new_tokens, on_progress=None):
+    def complete(self, prompts, max_new_tokens):
         self.passes += 1
         if self.passes == self.dies_at:
             raise KeyboardInterrupt

@@ -35,15 +35,13 @@ class CompletionStore:
                     for attempt in row["attempts"]:
                         self._stored.setdefault(attempt["prompt"], attempt["completion"])
 
-    def complete(
-        self, prompts: Sequence[str], max_new_tokens: int, on_progress: Callable[[int, int], None] | None = None
-    ) -> list[str]:
+    def complete(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
         """Return the completion of every prompt, in their order."""
         texts = [self._stored.get(prompt, "") for prompt in prompts]
         missing = [place for place, prompt in enumerate(prompts) if prompt not in self._stored]
         if missing:
             self._decoder = self._decoder or self._load()
-            new = self._decoder.complete([prompts[place] for place in missing], max_new_tokens, on_progress)
+            new = self._decoder.complete([prompts[place] for place in missing], max_new_tokens)
             for place, text in zip(missing, new, strict=True):
                 texts[place] = text
             self.decoded += len(missing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -15,9 +15,7 @@ from mammoth_utils.records import Record
 class Decoder(Protocol):
     """An engine that turns prompts into completions."""
 
-    def complete(
-        self, prompts: Sequence[str], max_new_tokens: int, on_progress: Callable[[int, int], None] | None = None
-    ) -> list[str]:
+    def complete(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
         """Return the completion of every prompt, in their order."""
 
     def describe(self) -> Record:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -71,29 +71,21 @@ class EndpointDecoder:
             "stop": list(STOP),
         }
 
-    def complete(
-        self,
-        prompts: Sequence[str],
-        max_new_tokens: int,
-        on_progress: Callable[[int, int], None] | None = None,
-    ) -> list[str]:
+    def complete(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
         """Return the greedy completion of every prompt, in their order; one request a prompt.
 
         Raises:
             openai.OpenAIError: If a request still fails after its retries; nothing is filled in for it.
         """
-        texts = [""] * len(prompts)
         with ThreadPoolExecutor(max_workers=self.concurrency) as pool:
-            waiting = {pool.submit(self._one, prompt, max_new_tokens): place for place, prompt in enumerate(prompts)}
+            requests = [pool.submit(self._one, prompt, max_new_tokens) for prompt in prompts]
             try:
-                for done, future in enumerate(as_completed(waiting), 1):
-                    texts[waiting[future]] = future.result()
-                    if on_progress:
-                        on_progress(done, len(prompts))
+                for request in as_completed(requests):
+                    request.result()
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        return texts
+        return [request.result() for request in requests]
 
     def _one(self, prompt: str, max_new_tokens: int) -> str:
         answer = self._client.completions.create(

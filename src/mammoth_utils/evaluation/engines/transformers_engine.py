@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +73,7 @@ class LocalDecoder:
             "sampling": "greedy",
         }
 
-    def complete(
-        self, prompts: Sequence[str], max_new_tokens: int, on_progress: Callable[[int, int], None] | None = None
-    ) -> list[str]:
+    def complete(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
         """Return the greedy completion of every prompt, in their order.
 
         A completion ends before the first end-of-sequence token and holds the text after the prompt to the byte,
@@ -84,7 +82,6 @@ class LocalDecoder:
         Args:
             prompts: Whole prompts; beginning-of-sequence is added where the tokenizer adds one.
             max_new_tokens: Most tokens of a completion.
-            on_progress: Called with prompts done and prompts in all after each batch.
 
         Raises:
             ValueError: If a prompt is longer than the model's context.
@@ -101,7 +98,6 @@ class LocalDecoder:
         # Prompts of like length share a batch, so little of it is padding; the longest go first, where a batch
         # that does not fit the memory shows at once. Equal batches: 200 prompts are 4 x 50, not 3 x 64 and 8.
         waiting = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
-        done = 0
         while waiting:
             size = -(-len(waiting) // -(-len(waiting) // self.batch))
             places = waiting[:size]
@@ -114,9 +110,7 @@ class LocalDecoder:
                 continue
             for place, continuation in zip(places, continuations, strict=True):
                 texts[place] = self._text(rows[place], continuation)
-            waiting, done = waiting[size:], done + len(places)
-            if on_progress:
-                on_progress(done, len(rows))
+            waiting = waiting[size:]
         return texts
 
     def _batch(self, rows: list[list[int]], max_new_tokens: int) -> list[list[int]]:
