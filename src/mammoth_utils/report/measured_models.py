@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mammoth_utils import miniature, paths, records
+from mammoth_utils import paths, records
 from mammoth_utils.report.statistics import Sample
-from mammoth_utils.vocabulary import RULES, UNTUNED, RunName, evaluated_run
+from mammoth_utils.vocabulary import NAMESAKES, RULES, UNTUNED, RunName, evaluated_run
 
-MINI_BENCHMARKS = tuple(miniature.benchmarks.BENCHMARKS)
+MINI_BENCHMARKS = tuple(NAMESAKES)
 THIS_RUN, COMMITTED, GIVEN = "this run", "committed", "given"
 Benchmarks = Mapping[str, Any]  # a record's scores and items by benchmark, under one decoding
 
