@@ -43,21 +43,21 @@ if os.environ.get("MAMMOTH_TEST_DIES_AFTER"):
     curve.Curve.add = _last
 
 if os.environ.get("MAMMOTH_TEST_NAN_IN_RANK") == os.environ.get("RANK"):
-    from mammoth_utils.training.loop import output_head
+    from mammoth_utils.training.loop import losses
 
-    _summed, _passes = output_head.summed_loss, [0]
+    _summed, _passes = losses.summed_loss, [0]
 
     def _lost(model, inputs):
         _passes[0] += 1
         return _summed(model, inputs) * (float("nan") if _passes[0] >= 3 else 1)
 
-    output_head.summed_loss = _lost
+    losses.summed_loss = _lost
 
 if os.environ.get("MAMMOTH_TEST_LOSS_TIMES"):
-    from mammoth_utils.training.loop import output_head
+    from mammoth_utils.training.loop import losses
 
-    _true = output_head.summed_loss
-    output_head.summed_loss = lambda model, inputs: _true(model, inputs) * float(os.environ["MAMMOTH_TEST_LOSS_TIMES"])
+    _true = losses.summed_loss
+    losses.summed_loss = lambda model, inputs: _true(model, inputs) * float(os.environ["MAMMOTH_TEST_LOSS_TIMES"])
 
 if os.environ.get("MAMMOTH_TEST_KEEPS_ACTIVATIONS"):
     from mammoth_utils.training.loop import trainer

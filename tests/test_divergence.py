@@ -11,7 +11,7 @@ import tiny_base
 
 from mammoth_utils.training import describe, finetune
 from mammoth_utils.training.cluster import launch
-from mammoth_utils.training.loop import checkpoints, output_head
+from mammoth_utils.training.loop import checkpoints, losses
 
 torch = pytest.importorskip("torch")
 
@@ -59,14 +59,14 @@ def test_a_loss_or_gradient_that_is_no_number_stops_the_run_at_its_step_with_its
 ):
     from safetensors.torch import load_file
 
-    passes, summed = [0], output_head.summed_loss
+    passes, summed = [0], losses.summed_loss
 
     def losing(model, inputs):
         passes[0] += 1
         loss = summed(model, inputs)
         return lost(loss, model) if passes[0] >= PASSES else loss
 
-    monkeypatch.setattr(output_head, "summed_loss", losing)
+    monkeypatch.setattr(losses, "summed_loss", losing)
     description = run(base, method)
     with pytest.raises(FloatingPointError) as stopped:
         finetune(description, tiny_base.rows(64))

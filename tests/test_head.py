@@ -9,9 +9,10 @@ import pytest
 import tiny_base
 
 from mammoth_utils.training import describe
-from mammoth_utils.training.loop import batches, curve, encoding, output_head, tokenizer
+from mammoth_utils.training.loop import batches, curve, encoding, losses, tokenizer
 from mammoth_utils.training.loop import model as models
 from mammoth_utils.training.loop import packed_attention as attention
+from mammoth_utils.training.plan.memory import scores_whole_head
 
 torch = pytest.importorskip("torch")
 from mammoth_utils.training.loop import trainer as trainers  # noqa: E402
@@ -57,7 +58,7 @@ def batch_of(trainer):
 def test_loss_and_gradient_are_those_of_trls_head(made, method, monkeypatch):
     found = {}
     for way in ("ours", "trl"):
-        monkeypatch.setattr(output_head, "fits", lambda *run, way=way: way == "ours")
+        monkeypatch.setattr(trainers, "scores_whole_head", lambda *run, way=way: way == "ours")
         trainer, _ = made(method)
         inputs = batch_of(trainer)
         trainer.model.train()
@@ -85,7 +86,7 @@ def test_the_head_sees_the_labels_positions_alone(made):
 def test_a_run_has_the_curve_and_the_weights_that_it_has_with_trls_head(made, compute, monkeypatch):
     found = {}
     for way in ("ours", "trl"):
-        monkeypatch.setattr(output_head, "fits", lambda *run, way=way: way == "ours")
+        monkeypatch.setattr(trainers, "scores_whole_head", lambda *run, way=way: way == "ours")
         trainer, log = made(compute=compute)
         trainer.train()
         found[way] = log.rows, weights(trainer)
@@ -132,7 +133,7 @@ def test_one_optimiser_step_equals_the_one_over_documents_one_at_a_time(made, ex
     ],
 )
 def test_scores_are_built_whole_where_they_fit(device, tokens, vocabulary, expected, because):
-    assert output_head.fits(device, tokens, vocabulary) == expected, because
+    assert scores_whole_head(vocabulary, tokens, device) == expected, because
 
 
 def test_a_model_that_scores_other_positions_is_refused(examples):
@@ -142,7 +143,7 @@ def test_a_model_that_scores_other_positions_is_refused(examples):
 
     data = encoding.columns([examples[:2]])
     with pytest.raises(RuntimeError, match="takes no logits_to_keep"):
-        output_head.summed_loss(Deaf(), {key: torch.tensor(data[key]) for key in ("input_ids", "labels")})
+        losses.summed_loss(Deaf(), {key: torch.tensor(data[key]) for key in ("input_ids", "labels")})
 
 
 # ---- attention

@@ -131,7 +131,7 @@ def test_what_a_forward_pass_saves_is_the_formula_to_the_byte_on_random_shapes(m
     from peft import LoraConfig, get_peft_model
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from mammoth_utils.training.loop import output_head
+    from mammoth_utils.training.loop import losses
     from mammoth_utils.training.loop.packed_attention import register_packed_attention, row_inputs
 
     draw, lengths, vocabulary, rank, labels = random.Random(0), [50, 47, 40], 300, 12, 61
@@ -158,7 +158,7 @@ def test_what_a_forward_pass_saves_is_the_formula_to_the_byte_on_random_shapes(m
         watch = measuring.Watch()
         autocast = torch.autocast("cpu", torch.bfloat16) if compute == "bf16" else contextlib.nullcontext()
         with watch.watching(), autocast:
-            output_head.summed_loss(model.train(), row)
+            losses.summed_loss(model.train(), row)
             watch._keep()
         stream = 4 if method == "full" else width
         tokens, how = sum(lengths), {"checkpointing": False, "compute": compute, "dropout": dropout, "device": "cpu"}

@@ -16,11 +16,12 @@ from transformers import PrinterCallback, Trainer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from mammoth_utils.training.description import RunDescription
-from mammoth_utils.training.loop import batches, checkpoints, guards, output_head
+from mammoth_utils.training.loop import batches, checkpoints, guards, losses
 from mammoth_utils.training.loop import model as models
 from mammoth_utils.training.loop.encoding import Example
 from mammoth_utils.training.loop.packed_attention import NAME
 from mammoth_utils.training.loop.trackers import PROJECT
+from mammoth_utils.training.plan.memory import scores_whole_head
 
 
 class PackedTrainer(SFTTrainer):
@@ -34,12 +35,12 @@ class PackedTrainer(SFTTrainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Return TRL's loss; on a CPU without the scores of positions that have no label (see ``output_head``)."""
+        """Return TRL's loss; on a CPU without the scores of positions that have no label (see ``losses``)."""
         row = self.args.per_device_train_batch_size * self.args.max_length
-        fits = output_head.fits(self.args.device.type, row, self.model.config.vocab_size)
-        if return_outputs or num_items_in_batch is None or not (fits and self.model.training):
+        whole = scores_whole_head(self.model.config.vocab_size, row, self.args.device.type)
+        if return_outputs or num_items_in_batch is None or not (whole and self.model.training):
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        loss = output_head.summed_loss(model, inputs) / torch.as_tensor(num_items_in_batch).clamp(min=1)
+        loss = losses.summed_loss(model, inputs) / torch.as_tensor(num_items_in_batch).clamp(min=1)
         # The count is that of all processes, and their gradients are averaged.
         if self.args.average_tokens_across_devices:
             loss = loss * self.accelerator.num_processes

@@ -28,8 +28,8 @@ PROCESS = 11_000_000  # a CPU process's trainer, data set and loader: runs on a 
 TILE_TOKENS, TILE_VOCABULARY = 4096, 32_768  # TRL scores the vocabulary in tiles of at most this size
 # In torch instead of one fused kernel the gradient of a tile holds it seven times in fp32 and once as booleans.
 TILE_ON_CPU = 7 * 4 + 1
-# On a CPU the labels' scores alone are built, and whole, if those of a full row are within this
-# (training/loop/output_head.py).
+# On a CPU the labels' scores alone are built, and whole, if those of a full row are within this: a logit takes ten
+# bytes (in 16 bit, in 32, and its gradient), and beyond that TRL's tiles are about this size.
 WHOLE_BYTES, WHOLE_ROOM = 10, 2**28
 # bitsandbytes: half a byte a weight; one byte for each 64, and four for each 256 of these; two tables and an offset.
 BLOCK, NESTED_BLOCK, TABLES = 64, 256, 16 * 4 + 256 * 4 + 4
@@ -110,7 +110,7 @@ def memory_by_part(
     held = (layer + a.layers * kept if checkpointing else a.layers * layer) + outside
     if method != "full" and not checkpointing:  # nothing before the first adapter asks for a gradient
         held -= 4 * a.hidden + 4 + (3 * MASK[device] * a.hidden if dropout > 0 else 0)
-    whole = scores_whole_head(a, tokens, device)
+    whole = scores_whole_head(a.vocabulary, tokens, device)
     parts = {
         "weights": weights / gpus,
         "gradients": each * trained / gpus,
@@ -205,9 +205,12 @@ def saved_activations(
     return layer, stream * h, outside
 
 
-def scores_whole_head(architecture: Architecture, tokens: int, device: str) -> bool:
-    """Return whether the scores of a pass are computed whole (``loop/output_head.py``) instead of in TRL's tiles."""
-    return device == "cpu" and tokens * architecture.vocabulary * WHOLE_BYTES <= WHOLE_ROOM
+def scores_whole_head(vocabulary: int, tokens: int, device: str) -> bool:
+    """Return whether the scores of a pass are computed whole (``loop/losses.py``) instead of in TRL's tiles.
+
+    It follows from the run, not from a row: processes that differed here would wait for each other's counts.
+    """
+    return device == "cpu" and tokens * vocabulary * WHOLE_BYTES <= WHOLE_ROOM
 
 
 def head_bytes(
@@ -216,7 +219,7 @@ def head_bytes(
     """Return the bytes that the head saves for the backward pass, and those it needs while it scores the vocabulary."""
     h, words = architecture.hidden, architecture.vocabulary
     seen = labels * tokens
-    if scores_whole_head(architecture, tokens, device):
+    if scores_whole_head(architecture.vocabulary, tokens, device):
         saved = seen * (4 * words + 16 + (width * h if method == "full" else 0))
         # Two more such tables in the backward pass, and the weights' gradient in the compute type and in fp32.
         passing = 8.0 * seen * words + ((4 + (width if width < 4 else 0)) * words * h if method == "full" else 0)
