@@ -38,7 +38,7 @@ class Ran:
 
     @property
     def least_s(self) -> float:
-        """Seconds without what others can have cost: a second of a processor in others' hands delays by one at most."""
+        """Return the seconds less those that other processes can have cost, at most one each second of theirs."""
         return self.seconds - (self.others_s or 0.0)
 
 
@@ -78,7 +78,7 @@ def _taken_s(whose: int = resource.RUSAGE_SELF) -> float:
 
 
 def _busy_s() -> float | None:
-    """Seconds for which this machine's processors have worked since it started, all together; None where not told.
+    """Return the seconds that all processors of this machine have worked since it started; None where not told.
 
     What a host took away from a virtual machine counts as work, of others.
     """
@@ -92,19 +92,19 @@ def _busy_s() -> float | None:
 
 
 def held_mb(process: int) -> float:
-    """Memory that a process and its descendants hold now; 0 where that cannot be read."""
+    """Return the memory that a process and its descendants hold now; 0 where that cannot be read."""
     return sum(map(_pss_mb, _family(process)))
 
 
 def _family(process: int) -> list[int]:
-    found = [process]
-    for one in found:
-        for tasks in Path(f"/proc/{one}/task").glob("*/children"):
+    family = [process]
+    for member in family:
+        for tasks in Path(f"/proc/{member}/task").glob("*/children"):
             try:
-                found += map(int, tasks.read_text().split())
+                family += map(int, tasks.read_text().split())
             except OSError:  # it ended meanwhile
                 continue
-    return found
+    return family
 
 
 def _pss_mb(process: int) -> float:

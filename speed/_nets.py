@@ -18,23 +18,24 @@ VOCABULARY = 2048
 
 
 def mathinstruct_like(count: int, vocabulary: int, seed: int = 0) -> list[Example]:
-    """Examples of random tokens as long as MathInstruct's: mean 243, 5/50/95 % of them below 99/205/511, at most 1,120.
+    """Return examples of random tokens as long as MathInstruct's.
 
-    Between 30 and 60 % of an example are its prompt; 28 % are programs.
+    Their mean is 243 tokens, 5/50/95 % of them are below 99/205/511, and none is over 1,120. Between 30 and 60 % of an
+    example are its prompt; 28 % are programs.
     """
     draw = random.Random(seed)
-    made = []
+    examples = []
     for _ in range(count):
         length = min(1120, 43 + int(draw.lognormvariate(5.0876, 0.645)))  # 43 + 162 exp(0.645 z)
         prompt = int(length * draw.uniform(0.3, 0.6))
         tokens = [draw.randrange(3, vocabulary) for _ in range(length)]
         kind = "pot" if draw.random() < 0.28 else "cot"
-        made.append(Example(tuple(tokens[:prompt]), tuple(tokens[prompt:]), kind))
-    return made
+        examples.append(Example(tuple(tokens[:prompt]), tuple(tokens[prompt:]), kind))
+    return examples
 
 
 def miniature_rationales(tokenizer: Any, seed: int = 0) -> list[Example]:
-    """The true rationales of all sources of the miniature, in the template, in an order of its own."""
+    """Encode the true rationales of all sources of the miniature, shuffled by the seed."""
     rows = []
     for name, source in world.SOURCES.items():
         for true in world.truths(name):
@@ -46,8 +47,8 @@ def miniature_rationales(tokenizer: Any, seed: int = 0) -> list[Example]:
 
 
 def shape(parameters: int) -> tuple[int, int]:
-    """Hidden size and layers of the net of ``WIDTHS`` that comes nearest to that many parameters."""
-    return min(WIDTHS, key=lambda one: abs(_config(*one)[1].parameters - parameters))
+    """Return hidden size and layers of the net of ``WIDTHS`` that comes nearest to that many parameters."""
+    return min(WIDTHS, key=lambda shape: abs(_config(*shape)[1].parameters - parameters))
 
 
 def _config(hidden: int, layers: int) -> tuple[Any, Architecture]:
@@ -62,7 +63,7 @@ def _config(hidden: int, layers: int) -> tuple[Any, Architecture]:
 
 
 def config_of(size: str, parameters: int) -> tuple[Any, Path | None]:
-    """The net of a table and the folder of its weights, if they are at hand: ``random`` is one of our making."""
+    """Return the net of a table and the folder of its weights, or None: ``random`` is one that is made here."""
     from transformers import AutoConfig, LlamaConfig
 
     if size == "random":

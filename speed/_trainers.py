@@ -91,7 +91,7 @@ class Setting:
 
 
 def model_of(setting: Setting, case: Case) -> Any:
-    """The net as a contestant starts with it."""
+    """Load or make the net as a contestant starts with it."""
     from transformers import AutoModelForCausalLM
 
     attention = register_packed_attention() if case.way == OURS else "sdpa"
@@ -114,7 +114,7 @@ def model_of(setting: Setting, case: Case) -> Any:
 
 
 def _saved(setting: Setting) -> Path:
-    """Random weights in 16 bit, written once."""
+    """Write random weights in 16 bit once, and return their folder."""
     from transformers import AutoModelForCausalLM
 
     folder = setting.scratch / f"{setting.name.replace(' ', '-')}"
@@ -126,7 +126,7 @@ def _saved(setting: Setting) -> Path:
 
 
 def trainer_of(setting: Setting, case: Case, seed: int) -> Any:
-    """A contestant's trainer, ready for ``train()``, over examples that the seed draws."""
+    """Return a contestant's trainer, ready for ``train()``, over examples that the seed draws."""
     torch.manual_seed(seed)
     model = model_of(setting, case)
     drawn = random.Random(seed).sample(range(len(setting.examples)), len(setting.examples))
@@ -145,7 +145,7 @@ def _description(setting: Setting, case: Case, seed: int) -> RunDescription:
 
 
 def _ours(setting: Setting, case: Case, model: Any, examples: list[Example], seed: int) -> Any:
-    """The trainer as ``finetune`` builds it."""
+    """Return the trainer as ``finetune`` builds it."""
     description = _description(setting, case, seed)
     steps = setting.warming + setting.steps
     layout = lay_out(
@@ -162,7 +162,7 @@ def _ours(setting: Setting, case: Case, model: Any, examples: list[Example], see
 
 
 def _shared(setting: Setting, case: Case, seed: int, accumulation: int) -> dict[str, Any]:
-    """What is the same for every contestant: AdamW, schedule, clipping, precision."""
+    """Return the arguments that all contestants share: AdamW, schedule, clipping, precision."""
     recipe = _description(setting, case, seed)
     checkpointing = not recipe.miniature if case.checkpointing is None else case.checkpointing
     return {
@@ -191,7 +191,7 @@ def _shared(setting: Setting, case: Case, seed: int, accumulation: int) -> dict[
 
 
 def _plain(setting: Setting, case: Case, model: Any, drawn: list[int], seed: int) -> Any:
-    """The plain Trainer over batches that are padded to their longest, as Alpaca's script pads them.
+    """Return the plain Trainer over batches that are padded to their longest, as Alpaca's script pads them.
 
     Grouped, its passes are drawn from the order that transformers' sampler gives to all of the pool: a few steps of
     one chunk would be all of the longest.
@@ -215,10 +215,10 @@ def _plain(setting: Setting, case: Case, model: Any, drawn: list[int], seed: int
 
     def collate(some: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
         def padded(key: str, value: int) -> torch.Tensor:
-            return torch.nn.utils.rnn.pad_sequence([torch.tensor(one[key]) for one in some], True, value)
+            return torch.nn.utils.rnn.pad_sequence([torch.tensor(row[key]) for row in some], True, value)
 
         # By length: as `input_ids != pad` a padding token that is also the end of sequence would be hidden.
-        lengths = torch.tensor([len(one["input_ids"]) for one in some])
+        lengths = torch.tensor([len(row["input_ids"]) for row in some])
         ids = padded("input_ids", padding)
         mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
         return {"input_ids": ids, "labels": padded("labels", IGNORE_INDEX), "attention_mask": mask}
@@ -234,7 +234,7 @@ def _plain(setting: Setting, case: Case, model: Any, drawn: list[int], seed: int
 
 
 def _trl(setting: Setting, case: Case, model: Any, drawn: list[int], seed: int) -> Any:
-    """TRL's trainer that packs by itself."""
+    """Return TRL's trainer, which packs by itself."""
     import datasets
     from trl import SFTConfig, SFTTrainer
 

@@ -80,7 +80,7 @@ SMALL_WIDTH = {"hidden_size": 64, "intermediate_size": 176, "num_hidden_layers":
 
 
 def setting_of(size: str, arguments: argparse.Namespace, scratch: Path) -> Setting:
-    """What the contestants of one table share."""
+    """Return what the contestants of one table share."""
     with silent_import():
         from transformers import AutoTokenizer
 
@@ -109,22 +109,22 @@ def setting_of(size: str, arguments: argparse.Namespace, scratch: Path) -> Setti
 
 
 def measure(setting: Setting, cases: Sequence[Case], repeats: int) -> dict[str, list[Ran]]:
-    """Every contestant's runs: all in turn, then again on other examples, so that a busy minute is everybody's.
+    """Run every contestant in turn, then again on other examples, so that a busy minute falls on all of them.
 
     A case for which the card's memory is too small is left out, and said.
     """
-    found: dict[str, list[Ran]] = {case.name: [] for case in cases}
+    runs: dict[str, list[Ran]] = {case.name: [] for case in cases}
     for repeat in range(repeats):
         for case in cases[repeat % len(cases) :] + cases[: repeat % len(cases)]:
             try:
-                found[case.name].append(run(setting, case, repeat))
+                runs[case.name].append(run(setting, case, repeat))
             except torch.cuda.OutOfMemoryError as error:
                 print(f"without {case.name}: {str(error).splitlines()[0]}", file=sys.stderr)
-    return {name: runs for name, runs in found.items() if runs}
+    return {name: done for name, done in runs.items() if done}
 
 
 def packed_drift(setting: Setting, case: Case) -> dict[str, Any]:
-    """By how many nats a token a packed row's loss departs from its documents', one at a time, on this device.
+    """Return by how many nats a token a packed row's loss differs from that of its documents, one at a time.
 
     Raises:
         ValueError: If that is more than rounding: there is nothing to compare then.
@@ -138,8 +138,8 @@ def packed_drift(setting: Setting, case: Case) -> dict[str, Any]:
             "kernel": "varlen" if kernel else "by document", "device": setting.device, "peers": {}}  # fmt: skip
 
 
-def model_flops(config: Any, one: Ran, method: str) -> float:
-    """Operations that the net needs for the tokens of a run: no padding, nothing computed twice.
+def model_flops(config: Any, ran: Ran, method: str) -> float:
+    """Return the operations that the net needs for the tokens of a run: no padding, nothing computed twice.
 
     A weight costs two forward and four backward, of which adapters spare the two for its own gradient; causal attention
     costs a document half the square of its length.
@@ -147,40 +147,40 @@ def model_flops(config: Any, one: Ran, method: str) -> float:
     shape = Architecture.from_config(config.to_dict())
     weights = shape.layers * shape.layer_matrices + shape.vocabulary * shape.hidden
     passes = 3 if method == "full" else 2
-    return passes * 2 * weights * one.tokens + 3 * 2 * shape.layers * shape.queries * one.squares
+    return passes * 2 * weights * ran.tokens + 3 * 2 * shape.layers * shape.queries * ran.squares
 
 
 def rows_of(setting: Setting, cases: Sequence[Case], runs: dict[str, list[Ran]], peak: float) -> list[dict[str, Any]]:
-    """A row a contestant: the medians of its runs, how far they lay apart, and ours as a multiple of it.
+    """Return a row a contestant: the medians of its runs, how far they lay apart, and ours as a multiple of it.
 
     Raises:
         ValueError: If no run of ours is among them.
     """
     clock = "processor_s" if setting.device == "cpu" else "wall_s"
-    speeds = {name: [one.tokens / getattr(one, clock) for one in each] for name, each in runs.items()}
+    speeds = {name: [ran.tokens / getattr(ran, clock) for ran in each] for name, each in runs.items()}
     middle = {name: statistics.median(each) for name, each in speeds.items()}
     mine = next((case.name for case in cases if case.way == OURS and case.name in runs), None)
     if mine is None:
         raise ValueError(f"expected ours among the contestants, got {', '.join(runs) or 'none'}")
-    made = []
+    rows = []
     for case in cases:
         if case.name not in runs:
             continue
         each, speed = runs[case.name], middle[case.name]
-        flops = sum(model_flops(setting.config, one, case.method) for one in each)
-        peaks = [one.peak_gib for one in each if one.peak_gib is not None]
-        made.append({
+        flops = sum(model_flops(setting.config, ran, case.method) for ran in each)
+        peaks = [ran.peak_gib for ran in each if ran.peak_gib is not None]
+        rows.append({
             "name": "training",
             "scale": setting.name,
             "contestant": case.name,
             "way": case.way,
             "tokens_per_s": round(speed, 1),
-            "wall_tokens_per_s": round(statistics.median(one.tokens / one.wall_s for one in each), 1),
+            "wall_tokens_per_s": round(statistics.median(ran.tokens / ran.wall_s for ran in each), 1),
             "ours_over_it": round(middle[mine] / speed, 2),
-            "padding": round(1 - sum(one.tokens for one in each) / sum(one.slots for one in each), 3),
-            "examples_per_step": round(sum(one.documents for one in each) / (len(each) * setting.steps), 1),
+            "padding": round(1 - sum(ran.tokens for ran in each) / sum(ran.slots for ran in each), 3),
+            "examples_per_step": round(sum(ran.documents for ran in each) / (len(each) * setting.steps), 1),
             "apart": round((max(speeds[case.name]) - min(speeds[case.name])) / speed, 3),
-            "mfu": round(flops / sum(one.wall_s for one in each) / (peak * 1e12), 3) if peak else None,
+            "mfu": round(flops / sum(ran.wall_s for ran in each) / (peak * 1e12), 3) if peak else None,
             "peak_gib": round(max(peaks), 2) if peaks else None,
             "loss": round(each[0].loss, 4),
             "runs": len(each),
@@ -189,12 +189,12 @@ def rows_of(setting: Setting, cases: Sequence[Case], runs: dict[str, list[Ran]],
             "peers": {},
         })  # fmt: skip
         if case.name == mine:
-            made[-1]["peers"] = {name: round(speed / other, 2) for name, other in middle.items() if name != mine}
-    return made
+            rows[-1]["peers"] = {name: round(speed / other, 2) for name, other in middle.items() if name != mine}
+    return rows
 
 
 def show(rows: list[dict[str, Any]], setting: Setting) -> None:
-    """The table for people."""
+    """Print the table for people."""
     lengths = sorted(map(len, setting.examples))
     spread = "/".join(str(lengths[len(lengths) * part // 100]) for part in (5, 50, 95))
     print(f"\n{setting.name}: {setting.step} examples a step, {statistics.mean(lengths):.0f} tokens each "
@@ -216,7 +216,7 @@ def show(rows: list[dict[str, Any]], setting: Setting) -> None:
 
 
 def peak_tflops() -> float:
-    """The card's dense 16-bit TFLOP/s, or 0 for one that is not in ``PEAKS``."""
+    """Return the card's dense 16-bit TFLOP/s, or 0 for one that is not in ``PEAKS``."""
     name = torch.cuda.get_device_name()
     return next((peak for key, peak in PEAKS.items() if key in name), 0.0)
 

@@ -72,15 +72,9 @@ def estimate_needs(folder: Path, compute: str = "", shard_bytes: int = SHARD_BYT
     """Estimate what merging a run takes, from the headers of its files alone.
 
     Memory is one output file, the largest matrix as it is stored, in fp32 twice (itself and what is added) and in the
-    output's type, and the adapter.
-
-    Args:
-        folder: The run's folder.
-        compute: In what the run computed; read from its record where it is not given.
-        shard_bytes: The most that one output file holds.
+    output's type, and the adapter. The arguments are those of :func:`merge_adapter`.
     """
-    description, compute = _run(Path(folder), compute)
-    stored = StoredWeights(fetch_base(*description.base_source))
+    description, compute, stored = _run(Path(folder), compute)
     item = 4 if stored_dtype(description, compute) == "fp32" else 2
     shards = _shards(stored.shapes, item, shard_bytes)
     largest = max(map(math.prod, stored.shapes.values()))
@@ -111,8 +105,8 @@ def merge_adapter(folder: Path, compute: str = "", device: str = "cpu", shard_by
     from safetensors.torch import save_file
 
     folder = Path(folder)
-    description, compute = _run(folder, compute)
-    pairs, stored = Pairs.read(folder / "adapter"), StoredWeights(fetch_base(*description.base_source))
+    pairs = Pairs.read(folder / "adapter")
+    description, compute, stored = _run(folder, compute)
     model = _empty_model(stored, description)
     _check_pairs(pairs, stored, model, description)
     item = 4 if stored_dtype(description, compute) == "fp32" else 2
@@ -127,20 +121,19 @@ def merge_adapter(folder: Path, compute: str = "", device: str = "cpu", shard_by
         file = "model.safetensors" if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
         tensors = {}
         for name in shard:
-            weight = stored.tensor(name).to(computed)
             if name in pairs.a:
-                if description.method == "qlora":
-                    weight = quantise_and_dequantise(weight.to(device))
-                weight = weight.to(device).float() + pairs.product(name, device)
+                base = _adapted_weight(stored, name, computed, description, device)
+                weight = base.to(device).float() + pairs.product(name, device)
+            else:
+                weight = stored.tensor(name).to(computed)
             if not torch.isfinite(weight).all():
                 raise ValueError(f"{name} is not finite after merging: the adapter or the base is damaged")
             tensors[name] = weight.to(stored_as).to("cpu", copy=True).contiguous()
             index[name] = file
         save_file(tensors, part / file, metadata={"format": "pt"})
     if len(shards) > 1:
-        records.write_json(
-            part / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": index}
-        )
+        sizes = {"metadata": {"total_size": total}, "weight_map": index}
+        records.write_json(part / "model.safetensors.index.json", sizes)
     from transformers import AutoTokenizer
 
     config, tokenizer = model.config, AutoTokenizer.from_pretrained(folder / "adapter")
@@ -158,10 +151,8 @@ def merge_and_report(folder: Path, compute: str = "", device: str = "cpu") -> Me
     began, needs = time.monotonic(), estimate_needs(folder, compute)
     model = merge_adapter(folder, compute, device)
     seconds = time.monotonic() - began
-    pairs, description = Pairs.read(Path(folder) / "adapter"), _run(Path(folder), compute)[0]
-    return MergeReport(
-        seconds, needs.memory, needs.disk, device, model_folder.weights_hash(model), _drawn(pairs, description)
-    )
+    checked = _drawn(Pairs.read(Path(folder) / "adapter"), _run(Path(folder), compute)[0])
+    return MergeReport(seconds, needs.memory, needs.disk, device, model_folder.weights_hash(model), checked)
 
 
 def record_merge(folder: Path, report: MergeReport) -> None:
@@ -188,13 +179,19 @@ def _check_merged(
         differ = sorted(set(written.shapes.items()) ^ set(stored.shapes.items()))
         raise ValueError(f"{place} does not hold the weights of {description.base}: {differ[:3]} are in one alone")
     for name in _drawn(pairs, description):
-        weight = stored.tensor(name).to(computed)
-        if description.method == "qlora":
-            weight = quantise_and_dequantise(weight.to(device))
+        weight = _adapted_weight(stored, name, computed, description, device)
         error = pairs.rounding_error(name, weight, written.tensor(name))
         if not error <= 1:
             raise ValueError(f"{name}, merged, is {error:.3g} times the rounding of its type from base + scale · B A: "
                              f"{place} is not the net that was trained")  # fmt: skip
+
+
+def _adapted_weight(
+    stored: StoredWeights, name: str, computed: torch.dtype, description: RunDescription, device: str
+) -> torch.Tensor:
+    """Return the base's matrix as the adapter was trained on it."""
+    weight = stored.tensor(name).to(computed)
+    return quantise_and_dequantise(weight.to(device)) if description.method == "qlora" else weight
 
 
 def quantise_and_dequantise(weight: torch.Tensor) -> torch.Tensor:
@@ -205,13 +202,14 @@ def quantise_and_dequantise(weight: torch.Tensor) -> torch.Tensor:
     return functional.dequantize_4bit(stored, state)
 
 
-def _run(folder: Path, compute: str) -> tuple[RunDescription, str]:
+def _run(folder: Path, compute: str) -> tuple[RunDescription, str, StoredWeights]:
+    """Return a run's description, in what it computed, and the weights of its base."""
     description = RunDescription.from_dict(records.read_json(folder / "run.json"))
     if not compute:
         if not (folder / "record.json").is_file():
             raise FileNotFoundError(f"{folder} holds no record.json: the run has not finished")
         compute = records.read_json(folder / "record.json")["environment"]["dtype"]
-    return description, compute
+    return description, compute, StoredWeights(fetch_base(*description.base_source))
 
 
 def _empty_model(stored: StoredWeights, description: RunDescription) -> Any:

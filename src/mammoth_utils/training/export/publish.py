@@ -66,7 +66,7 @@ def hub_files(folder: Path, kind: str, record: dict[str, Any], name: str, base: 
     """
     base = base or model_card.hub_base(record)
     files: dict[str, Path | bytes] = {file.name: file for file in sorted((folder / kind).iterdir()) if file.is_file()}
-    files |= {one: text.encode() for one, text in model_card.card_files(record, kind, name, base).items()}
+    files |= {file: text.encode() for file, text in model_card.card_files(record, kind, name, base).items()}
     if kind == "adapter":
         if not base:
             raise ValueError(

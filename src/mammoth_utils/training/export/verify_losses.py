@@ -66,7 +66,7 @@ def mean_losses(model: Any, examples: list[Example]) -> list[float]:
 def compare_reloaded(
     description: RunDescription, trained: list[float], examples: list[Example], compute: str, device: str = "cpu"
 ) -> LossDrift:
-    """Load what a run saved again and compare its losses with those of the model that was trained.
+    """Load what a run saved again, and compare its losses with those of the model that was trained.
 
     Args:
         description: The run, whose folder holds ``model/`` and, but for full fine-tuning, ``adapter/``.
@@ -92,18 +92,8 @@ def compare_in_memory(
     """Compare the same losses without a second copy of the base, by the model in memory, all of it on one device.
 
     An adapter is read from its folder into the model beside the trained one, and answers in its place. A fully trained
-    model answers with the weights as they were cast, which the files equal.
-
-    Args:
-        description: The run.
-        model: The model, after it was saved.
-        trained: Its loss of each example before that.
-        examples: The same examples.
-        compute: In what the run computed.
-        device: ``cpu`` or ``cuda``.
-
-    Raises:
-        DriftError: If the difference exceeds the tolerance.
+    model answers with the weights as they were cast, which the files equal. The other arguments and the error are those
+    of :func:`compare_reloaded`.
     """
     if description.method == "full":
         return _drift(description, trained, compute, {"model": mean_losses(model, examples)})

@@ -115,7 +115,7 @@ def _shards(checkpoint: Path) -> list[str]:
 
 
 def _contents(folder: Path) -> dict[str, tuple[int, ...]]:
-    """The names and shapes of the tensors in a folder of torch's distributed checkpoints."""
+    """Return the names and shapes of the tensors in a folder of torch's distributed checkpoints."""
     from torch.distributed.checkpoint import FileSystemReader
 
     listed = FileSystemReader(folder).read_metadata().state_dict_metadata

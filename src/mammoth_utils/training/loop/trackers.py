@@ -110,7 +110,8 @@ class Trackers:
 
         handler, kinds = trainer.callback_handler, (TensorBoardCallback, TrackioCallback, WandbCallback)
         self._callbacks = [callback for callback in handler.callbacks if isinstance(callback, kinds)]
-        handler.callbacks = [one for one in handler.callbacks if one not in self._callbacks] + [Reports()]
+        others = [callback for callback in handler.callbacks if callback not in self._callbacks]
+        handler.callbacks = [*others, Reports()]
 
     def send_record(self, record: dict[str, Any]) -> None:
         """Send the record's results by name, and let the run count as finished."""
