@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-STATUSES = ("ok", "error", "timeout", "memory", "output", "refused", "crashed")
 MAX_PROGRAM_CHARS = 1_000_000
 Program = str | Sequence[str]  # a text, or the cells of a notebook, which run one after another in one namespace
 
