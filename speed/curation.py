@@ -39,10 +39,10 @@ OURS, DATATROVE, AT_ONCE = "ours", "datatrove", "all at once"
 AUDIT = """
 import json, sys
 from pathlib import Path
-from mammoth_utils.curation import Settings, curate_in_shards
+from mammoth_utils.curation import ShardSettings, curate_in_shards
 if __name__ == "__main__":
     file, out, worlds, engine, workers = sys.argv[1:]
-    settings = Settings(worlds=tuple(worlds.split(",")))
+    settings = ShardSettings(worlds=tuple(worlds.split(",")))
     record = curate_in_shards(Path(file), Path(out), settings, engine, int(workers))
     print(json.dumps({key: record[key] for key in ("rows", "kept", "dropped", "stages", "files", "sources")}))
 """
@@ -50,7 +50,7 @@ WHOLE = """
 import json, sys
 from pathlib import Path
 from mammoth_utils import records
-from mammoth_utils.curation import Settings, contamination, filters, format_row
+from mammoth_utils.curation import ShardSettings, contamination, filters, format_row
 from mammoth_utils.curation import parse_release, stream_release
 if __name__ == "__main__":
     file, out, worlds, engine, workers = sys.argv[1:]
@@ -60,7 +60,7 @@ if __name__ == "__main__":
     rows, _ = filters.drop_failed_programs(rows, workers=int(workers))
     for each in (filters.drop_disagreeing_prose, filters.drop_duplicates, filters.drop_near_duplicates):
         rows, _ = each(rows)
-    index = Settings(worlds=tuple(worlds.split(","))).index()
+    index = ShardSettings(worlds=tuple(worlds.split(","))).index()
     contamination.count_overlaps(rows, index)
     rows, _ = contamination.drop_contaminated(rows, index)
     kept = records.write_jsonl(Path(out) / "mathinstruct.jsonl", map(format_row, rows))

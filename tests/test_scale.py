@@ -16,12 +16,12 @@ import pytest
 from mammoth_utils import records
 from mammoth_utils.curation import contamination, curate, describe, filters, mathinstruct_rows, mixtures
 from mammoth_utils.curation.at_scale import sharded_curation, shards
-from mammoth_utils.curation.at_scale.shards import Settings
+from mammoth_utils.curation.at_scale.shards import ShardSettings
 from mammoth_utils.curation.benchmark_questions import load_questions
 from mammoth_utils.curation.sources import release
 
 ROWS = 1_500
-SETTINGS = Settings(worlds=("miniature",), timeout_s=2.0)
+SETTINGS = ShardSettings(worlds=("miniature",), timeout_s=2.0)
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -91,7 +91,7 @@ def test_pieces_keep_what_the_whole_at_once_keeps(made, streamed):
 @pytest.mark.parametrize("cut", [(250, 1), (250, 7), (5_000, 3)], ids=str)
 def test_where_the_pieces_are_cut_decides_nothing(made, streamed, tmp_path, cut):
     shard_rows, buckets = cut
-    settings = Settings(worlds=("miniature",), timeout_s=2.0, buckets=buckets)
+    settings = ShardSettings(worlds=("miniature",), timeout_s=2.0, buckets=buckets)
     told = sharded_curation.curate_in_shards(made[0], tmp_path, settings, workers=2, shard_rows=shard_rows)
     assert hashes(told) == hashes(streamed[1])
     for key in ("sources", "contamination", "clean", "checks"):
@@ -166,7 +166,7 @@ def test_a_killed_audit_goes_on_where_it_stopped(made, streamed, tmp_path, stage
                 raise KeyboardInterrupt
             task(place)
 
-    settings = Settings(worlds=("miniature",), timeout_s=2.0, buckets=4)
+    settings = ShardSettings(worlds=("miniature",), timeout_s=2.0, buckets=4)
     with pytest.raises(KeyboardInterrupt):
         sharded_curation.curate_in_shards(made[0], tmp_path, settings, engine=killed_at_two, workers=2, shard_rows=400)
     assert not (tmp_path / "audit.json").exists()
@@ -193,7 +193,7 @@ def test_a_finished_audit_is_read_and_another_is_made(made, streamed):
 
 
 def test_contaminated_rows_stay_where_that_is_asked(made, streamed, tmp_path):
-    settings = Settings(worlds=("miniature",), timeout_s=2.0, decontaminate="none")
+    settings = ShardSettings(worlds=("miniature",), timeout_s=2.0, decontaminate="none")
     told = sharded_curation.curate_in_shards(made[0], tmp_path, settings, workers=2)
     lost = sum(count for line in streamed[1]["sources"] for why, count in line["dropped"].items() if "contam" in why)
     assert told["kept"] == streamed[1]["kept"] + lost
@@ -209,7 +209,7 @@ def test_rows_of_other_origins_take_the_same_way(tmp_path):
     ]  # fmt: skip
     file = records.write_jsonl(tmp_path / "web.jsonl", rows)
     told = sharded_curation.curate_in_shards(
-        file, tmp_path / "out", Settings(form="rows", worlds=("miniature",)), workers=1
+        file, tmp_path / "out", ShardSettings(form="rows", worlds=("miniature",)), workers=1
     )
     assert told["sources"][0]["dropped"] == {"duplicate: same text": 1, "execution: error": 1}
     assert [row["instruction"] for row in sharded_curation.kept_rows(tmp_path / "out")] == [
@@ -224,7 +224,7 @@ def test_a_row_that_is_no_text_or_that_no_file_can_hold_is_dropped_with_its_reas
     file = tmp_path / "web.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     told = sharded_curation.curate_in_shards(
-        file, tmp_path / "out", Settings(form="rows", worlds=("miniature",)), workers=1
+        file, tmp_path / "out", ShardSettings(form="rows", worlds=("miniature",)), workers=1
     )
     assert told["sources"][0]["dropped"] == {"malformed: broken characters": 2, "malformed: no text": 2}
     details = [row["detail"] for row in records.read_jsonl(tmp_path / "out" / mixtures.DROPPED)]
@@ -242,7 +242,7 @@ def test_a_released_row_that_no_file_can_hold_is_dropped_by_the_audit_and_by_the
     file.write_text(json.dumps(rows))
     monkeypatch.setenv("MAMMOTH_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
-    told = sharded_curation.curate_in_shards(file, tmp_path / "out", Settings(decontaminate="none"), workers=1)
+    told = sharded_curation.curate_in_shards(file, tmp_path / "out", ShardSettings(decontaminate="none"), workers=1)
     record = curate(describe("release", decontaminate="none"))
     for one in (told, record):
         assert sum(line["dropped"].get("malformed: broken characters", 0) for line in one["sources"]) == 2
@@ -252,7 +252,9 @@ def test_a_released_row_that_no_file_can_hold_is_dropped_by_the_audit_and_by_the
 def test_a_row_may_hold_any_of_unicodes_line_ends(tmp_path, sign):
     row = {"source": "web", "kind": "cot", "instruction": f"What is{sign}2 + 3?", "output": f"It is{sign}5."}
     file = records.write_jsonl(tmp_path / "web.jsonl", [row, {**row, "instruction": f"What is{sign}2 + 4?"}])
-    sharded_curation.curate_in_shards(file, tmp_path / "out", Settings(form="rows", worlds=("miniature",)), workers=1)
+    sharded_curation.curate_in_shards(
+        file, tmp_path / "out", ShardSettings(form="rows", worlds=("miniature",)), workers=1
+    )
     kept = list(sharded_curation.kept_rows(tmp_path / "out"))
     assert [one["instruction"] for one in kept] == [row["instruction"], f"What is{sign}2 + 4?"]
     assert kept[0]["output"] == row["output"]
@@ -273,20 +275,20 @@ def test_a_row_of_another_form_is_refused_by_its_number(tmp_path, row, message):
     good = {"source": "web", "kind": "cot", "instruction": "What is 2 + 3?", "output": "It is 5."}
     file = records.write_jsonl(tmp_path / "web.jsonl", [good, row])
     with pytest.raises(ValueError, match=message):
-        sharded_curation.curate_in_shards(file, tmp_path / "out", Settings(form="rows", worlds=("miniature",)))
+        sharded_curation.curate_in_shards(file, tmp_path / "out", ShardSettings(form="rows", worlds=("miniature",)))
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
         ({"form": "alpaca"}, "unknown form 'alpaca'; known: release, rows"),
-        ({"buckets": 0}, "a bucket at least"),
+        ({"buckets": 0}, "at least one bucket"),
         ({"decontaminate": "near-ish"}, "unknown rule 'near-ish'; known: equal"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
-        Settings(**wrong)
+        ShardSettings(**wrong)
 
 
 def test_an_unknown_engine_and_a_missing_file_are_refused(made, tmp_path):
@@ -326,7 +328,7 @@ def test_the_page_keeps_the_same_rows_of_a_local_release(made, tmp_path, monkeyp
     monkeypatch.setenv("MAMMOTH_DATA_DIR", str(made[0].parent.parent))
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
     record = curate(describe("release", timeout_s=2.0), workers=2)
-    told = sharded_curation.curate_in_shards(made[0], tmp_path / "out", Settings(timeout_s=2.0), workers=2)
+    told = sharded_curation.curate_in_shards(made[0], tmp_path / "out", ShardSettings(timeout_s=2.0), workers=2)
     pages = {number(row): row for row in records.read_jsonl(tmp_path / "runs" / "curate" / "release" / mixtures.KEPT)}
     assert pages == {number(row): row for row in sharded_curation.kept_rows(tmp_path / "out")}
     assert "eval/math.jsonl" in told["benchmarks_missing"]
@@ -364,8 +366,8 @@ def test_the_whole_release_is_audited_in_five_minutes_and_four_gigabytes(tmp_pat
 def test_a_kill_at_any_moment_loses_no_row(made, streamed, tmp_path):
     """SIGKILL again and again, until the audit ends; what it leaves is what an undisturbed one leaves."""
     code = (
-        "import sys\nfrom pathlib import Path\nfrom mammoth_utils.curation import Settings, curate_in_shards\n"
-        "settings = Settings(worlds=('miniature',), timeout_s=2.0, buckets=4)\n"
+        "import sys\nfrom pathlib import Path\nfrom mammoth_utils.curation import ShardSettings, curate_in_shards\n"
+        "settings = ShardSettings(worlds=('miniature',), timeout_s=2.0, buckets=4)\n"
         "curate_in_shards(Path(sys.argv[1]), Path(sys.argv[2]), settings, workers=1, shard_rows=200)\n"
     )
     kills, patience = 0, 1.5

@@ -9,7 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=["contamination", "filters", "rebuild_record", "tables"],
     submod_attrs={
         "at_scale.sharded_curation": ["curate_in_shards"],
-        "at_scale.shards": ["Settings"],
+        "at_scale.shards": ["ShardSettings"],
         "benchmark_questions": ["load_questions"],
         "description": ["Curation", "describe"],
         "export": ["Export", "export_mixture"],

@@ -10,7 +10,6 @@ import argparse
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from mammoth_utils import records
 from mammoth_utils.records import Record
@@ -19,7 +18,7 @@ from mammoth_utils.vocabulary import MARKS, RULES
 CLEAN = "clean.json"
 
 
-def clean_counts(clean: Record) -> list[dict[str, Any]]:
+def clean_counts(clean: Record) -> list[Record]:
     """Return, per benchmark, its problems and how many of them the kept rows leave clean under each rule."""
     return [
         {"benchmark": key, "name": entry["name"], "problems": entry["problems"],
@@ -78,7 +77,7 @@ def score_clean_subset(
     rule: str = "equal",
     sources: Sequence[str] | None = None,
     graded_by: str = "corrected",
-) -> list[dict[str, Any]]:
+) -> list[Record]:
     """Return a finished evaluation's scores on the clean subset of each benchmark, beside those on the whole.
 
     Args:
@@ -119,7 +118,7 @@ def score_clean_subset(
     return lines
 
 
-def _share(right: Mapping[str, bool], count: str, correct: str, accuracy: str) -> dict[str, Any]:
+def _share(right: Mapping[str, bool], count: str, correct: str, accuracy: str) -> Record:
     return {
         count: len(right),
         correct: sum(right.values()),

@@ -18,7 +18,6 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from mammoth_utils.curation.filters import Dropped, Split
 from mammoth_utils.curation.near_duplicates import NearIndex
@@ -60,7 +59,7 @@ class Overlap:
     questions: int
     counts: dict[str, tuple[int, int]]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Record:
         """Return the overlap as a record keeps it, with ``equal_rows`` and ``equal_questions`` and so on."""
         plain = {key: value for key, value in vars(self).items() if key != "counts"}
         for rule, (rows, questions) in self.counts.items():
@@ -190,19 +189,19 @@ class BenchmarkIndex:
                 overlaps.append(Overlap(source, name, rows, len(problems), counts))
         return overlaps
 
-    def clean(self, touched: OverlapCounts, clean: bool = True) -> dict[str, Any]:
+    def clean(self, touched: OverlapCounts, clean: bool = True) -> Record:
         """Return, per benchmark and rule, the touched problems with their sources, and the clean problems' ids.
 
         Args:
             touched: What the rows touch.
             clean: Whether the clean ids are listed too; they are all that are not touched.
         """
-        benchmarks: dict[str, Any] = {}
+        benchmarks: Record = {}
         for name, problems in self.benchmarks.items():
             ids = [problem.id for problem in problems]
             by_rule = {rule: touched.questions.get(name, {}).get(rule, {}) for rule in self.rules}
             listed = {rule: {id: sorted(hits[id]) for id in ids if id in hits} for rule, hits in by_rule.items()}
-            entry: dict[str, Any] = {"name": name, "problems": len(ids), "touched": listed}
+            entry: Record = {"name": name, "problems": len(ids), "touched": listed}
             if clean:
                 entry["clean"] = {rule: [id for id in ids if id not in hits] for rule, hits in by_rule.items()}
             benchmarks[ids[0].split("/", 1)[0] if ids else name] = entry

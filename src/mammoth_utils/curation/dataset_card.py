@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from mammoth_utils.curation import mixtures
 from mammoth_utils.curation.mathinstruct_rows import TEACHER
@@ -35,7 +34,7 @@ class MixtureCounts:
     kinds: Counter[str] = field(default_factory=Counter)
     authors: Counter[str] = field(default_factory=Counter)
 
-    def add(self, rows: Iterable[dict[str, Any]]) -> None:
+    def add(self, rows: Iterable[Record]) -> None:
         """Count rows."""
         for row in rows:
             self.rows += 1
@@ -48,7 +47,7 @@ class MixtureCounts:
 def dataset_card(
     counts: MixtureCounts,
     mixture: str,
-    files: dict[str, dict],
+    files: dict[str, Record],
     description: Record,
     read: Mapping[str, Iterable[str]] | None = None,
 ) -> str:

@@ -137,8 +137,9 @@ def describe(
     ``dataset="auto"`` is the miniature. The name follows from what is not the default: ``rebuild`` takes every
     source, ``rebuild-gsm8k-cot-mathqa-pot`` two of them.
 
-    Args: as the attributes of ``Curation``, apart from
+    The arguments are the attributes of ``Curation``; three have another form.
 
+    Args:
         sources: ``"all"``, or names of Table 1 with commas between them.
         windows: Words in a run, with commas between them.
         name: The folder; empty for the one that follows.

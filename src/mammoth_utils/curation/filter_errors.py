@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
 
 from mammoth_utils.curation.filters import Dropped
 from mammoth_utils.curation.mathinstruct_rows import is_by_teacher
 from mammoth_utils.miniature import sources, teacher
 from mammoth_utils.rationale import Rationale
+from mammoth_utils.records import Record
 
 
 def planted_fault(rationale: Rationale) -> str:
@@ -24,7 +24,7 @@ def planted_fault(rationale: Rationale) -> str:
     return teacher.reply(true).fault
 
 
-def count_filter_errors(kept: Iterable[Rationale], dropped: Iterable[Dropped]) -> dict[str, Any]:
+def count_filter_errors(kept: Iterable[Rationale], dropped: Iterable[Dropped]) -> Record:
     """Return how many of the teacher's right and wrong programs were kept and thrown out, and why.
 
     A program *passed by luck* if the teacher made it wrong on purpose and its output still equals the gold: it

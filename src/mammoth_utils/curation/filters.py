@@ -11,6 +11,7 @@ from mammoth_utils.curation.near_duplicates import NearIndex
 from mammoth_utils.curation.sources import registry
 from mammoth_utils.grading import SIMILARITY, answer_from_execution, grade, question_tokens, read_answer
 from mammoth_utils.rationale import Rationale
+from mammoth_utils.records import Record
 
 MAX_CHARACTERS = 8_000  # instruction and output together: about the 2,048 tokens that training keeps
 STAGES = ("teacher", "malformed", "length", "execution", "gold", "agreement", "duplicate", "near-duplicate",
@@ -32,7 +33,7 @@ class Dropped:
         if self.stage not in STAGES:
             raise ValueError(f"unknown stage {self.stage!r}; known: {', '.join(STAGES)}")
 
-    def as_row(self) -> dict[str, Any]:
+    def as_row(self) -> Record:
         """Return the row of ``dropped.jsonl``."""
         return {
             **mathinstruct_rows.format_row(self.rationale),

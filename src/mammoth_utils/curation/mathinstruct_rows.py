@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from mammoth_utils.prompts import POT_TRIGGER
 from mammoth_utils.rationale import Problem, Rationale
+from mammoth_utils.records import Record
 
 TEACHER = "teacher:"  # the author of a row that a teacher wrote is this and its model
 
@@ -16,7 +16,7 @@ def is_by_teacher(author: str) -> bool:
     return author.startswith(TEACHER)
 
 
-def format_row(rationale: Rationale) -> dict[str, Any]:
+def format_row(rationale: Rationale) -> Record:
     """Return a rationale as ``mathinstruct.jsonl`` holds it.
 
     A PoT row's instruction ends in its trigger: the released row's own where it had one, else the code's.

@@ -8,11 +8,11 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from mammoth_utils import records
 from mammoth_utils.curation.mathinstruct_rows import is_by_teacher
 from mammoth_utils.curation.sources.registry import SOURCES, paper_name
+from mammoth_utils.records import Record
 from mammoth_utils.scales import MIXTURES
 
 KEPT, DROPPED, UNFILTERED = "mathinstruct.jsonl", "dropped.jsonl", "unfiltered.jsonl"
@@ -37,7 +37,7 @@ MEANING = {
 }
 
 
-def membership(mixture: str) -> Callable[[dict[str, Any]], bool]:
+def membership(mixture: str) -> Callable[[Record], bool]:
     """Return the test whether a row belongs to a mixture.
 
     Raises:
@@ -55,7 +55,7 @@ def membership(mixture: str) -> Callable[[dict[str, Any]], bool]:
     return lambda row: True
 
 
-def read_mixture(folder: Path, mixture: str, seed: int) -> list[dict[str, Any]]:
+def read_mixture(folder: Path, mixture: str, seed: int) -> list[Record]:
     """Return the rows of a mixture, in an order that the seed alone decides.
 
     Args:
@@ -77,7 +77,7 @@ def read_mixture(folder: Path, mixture: str, seed: int) -> list[dict[str, Any]]:
     return rows
 
 
-def stream_mixture(folder: Path, mixture: str, seed: int) -> Iterator[dict[str, Any]]:
+def stream_mixture(folder: Path, mixture: str, seed: int) -> Iterator[Record]:
     """Return the rows of ``read_mixture`` one at a time: their places are shuffled, and the rows stay on disk.
 
     Args:
@@ -120,7 +120,7 @@ def stream_mixture(folder: Path, mixture: str, seed: int) -> Iterator[dict[str, 
     return _at(places, [folder / name for name in files])
 
 
-def _lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _lines(file: Path) -> Iterator[tuple[int, Record]]:
     """Yield the rows of a file of JSON Lines with the place where each begins.
 
     Raises:
@@ -137,7 +137,7 @@ def _lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             offset += len(line)
 
 
-def _at(places: array[int], files: list[Path]) -> Iterator[dict[str, Any]]:
+def _at(places: array[int], files: list[Path]) -> Iterator[Record]:
     opened = [open(file, "rb") for file in files]  # noqa: SIM115, closed below
     try:
         for place in places:
@@ -154,7 +154,7 @@ def curate_command(dataset: str) -> str:
     return f"papermill notebooks/curate.ipynb runs/curate-{dataset}.ipynb {tail}"
 
 
-def count_mixtures(kept: Iterable[dict[str, Any]], unfiltered: Iterable[dict[str, Any]]) -> dict[str, int]:
+def count_mixtures(kept: Iterable[Record], unfiltered: Iterable[Record]) -> dict[str, int]:
     """Return the number of rows of every mixture; each row is looked at once."""
     members = {mixture: membership(mixture) for mixture in MIXTURES if mixture != "unfiltered"}
     counts = dict.fromkeys((*members, "unfiltered"), 0)

@@ -14,7 +14,6 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from mammoth_utils import paths, records
 from mammoth_utils.curation import clean_subset, mixtures
@@ -92,9 +91,7 @@ def _numbers(touched: dict[str, dict[str, list[str]]]) -> dict[str, dict[str, li
     return numbers
 
 
-def known_overlaps(
-    training: dict[str, Sequence[Problem]], benchmarks: dict[str, list[Problem]]
-) -> list[dict[str, Any]]:
+def known_overlaps(training: dict[str, Sequence[Problem]], benchmarks: dict[str, list[Problem]]) -> list[Record]:
     """Return the overlaps that were counted before, counted again three ways, and what tells the ways apart.
 
     Args:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from mammoth_utils.curation.filters import STAGES, Dropped
 from mammoth_utils.curation.sources.registry import LoadedSource
 from mammoth_utils.rationale import Rationale
+from mammoth_utils.records import Record
 
 
-def count_source(entry: LoadedSource, rows: Sequence[Rationale], dropped: Sequence[Dropped]) -> dict[str, Any]:
+def count_source(entry: LoadedSource, rows: Sequence[Rationale], dropped: Sequence[Dropped]) -> Record:
     """Return the entry of one source in the record.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mammoth_utils import records
 from mammoth_utils.curation import mixtures
@@ -50,12 +50,12 @@ def table1(printed: pd.DataFrame, record: Record) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _count(own: dict[str, Any], key: str) -> str:
+def _count(own: Record, key: str) -> str:
     """Return a count of a source that was read; an empty text where it was not."""
     return f"{own[key]:,}" if own.get("entered") else ""
 
 
-def _released(row: dict[str, Any]) -> str:
+def _released(row: Record) -> str:
     """Return the release's rows as far as a source gives them: a number, an interval, a lower bound, or nothing."""
     import pandas as pd
 
@@ -234,7 +234,7 @@ def sizes(record: Record) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["mixture", "rows", "what it holds"])
 
 
-def examples(description: Curation, count: int = 10) -> list[dict[str, Any]]:
+def examples(description: Curation, count: int = 10) -> list[Record]:
     """Return kept rows to browse, of as many sources as there are, prose and programs in turn."""
     queues: dict[str, list[dict]] = {}
     for row in records.read_jsonl(description.folder / mixtures.KEPT):
@@ -250,11 +250,11 @@ def examples(description: Curation, count: int = 10) -> list[dict[str, Any]]:
     return [{**{key: row[key] for key in shown}, "history": _history(row["history"])} for row in rows[:count]]
 
 
-def _history(history: dict[str, Any]) -> str:
+def _history(history: Record) -> str:
     return ", ".join(f"{key}: {value}" for key, value in history.items() if value not in ("", None))
 
 
-def dropped(description: Curation, stage: str, count: int = 3) -> list[dict[str, Any]]:
+def dropped(description: Curation, stage: str, count: int = 3) -> list[Record]:
     """Return rows that a stage threw out, the first one of each reason, then more."""
     rows = [row for row in records.read_jsonl(description.folder / mixtures.DROPPED) if row["stage"] == stage]
     seen: Counter = Counter()

@@ -80,8 +80,8 @@ def description_after_dry_run(description: Curation, say: Say) -> Curation:
 def has_open_requests(record: Record, description: Curation, say: Say) -> bool:
     """Return whether a finished curation has requests that the teacher may answer now, and say what stands.
 
-    What an outage left unanswered is asked for again. What the budget left is, once what the teacher is paid, or how
-    it is asked, was changed. What the endpoint refuses for good is not.
+    Requests that an outage left unanswered are open. Those that the budget left are open once one of ``TERMS`` was
+    changed. Those that the endpoint refused for good are not.
     """
     total, before = record["ledger"]["total"], record["parameters"]
     unanswered, over_budget = total.get("unanswered", 0), total.get("over_budget", 0)

@@ -11,12 +11,14 @@ from typing import Any
 from mammoth_utils import records
 from mammoth_utils.curation import clean_subset, mixtures
 from mammoth_utils.curation.at_scale.piece_counts import PieceCounts
-from mammoth_utils.curation.at_scale.shards import Settings
+from mammoth_utils.curation.at_scale.shards import ShardSettings
 from mammoth_utils.curation.sources import release
 from mammoth_utils.records import Record
 
 
-def merge_pieces(shard_counts: Sequence[Path], bucket_counts: Sequence[Path], out: Path, settings: Settings) -> Record:
+def merge_pieces(
+    shard_counts: Sequence[Path], bucket_counts: Sequence[Path], out: Path, settings: ShardSettings
+) -> Record:
     """Write one file of kept rows and one of dropped ones, in the order of the input; return the counts of all."""
     total, checks = PieceCounts(), {}
     for file in (*shard_counts, *bucket_counts):
@@ -73,7 +75,7 @@ def _sum(first: Any, second: Any) -> Any:
     return first + second
 
 
-def _sources(total: PieceCounts) -> list[dict[str, Any]]:
+def _sources(total: PieceCounts) -> list[Record]:
     """Return a line a source, in Table 1's order: rows that entered, that were thrown out and why, and kept."""
     lines = []
     for name in sorted(total.counts, key=_place):

@@ -30,7 +30,7 @@ from mammoth_utils import records
 from mammoth_utils.curation import clean_subset, mixtures
 from mammoth_utils.curation.at_scale import shards
 from mammoth_utils.curation.at_scale.piece_merge import merge_pieces
-from mammoth_utils.curation.at_scale.shards import Settings
+from mammoth_utils.curation.at_scale.shards import ShardSettings
 from mammoth_utils.curation.benchmark_questions import missing_files
 from mammoth_utils.curation.contamination import KEEP_ALL
 from mammoth_utils.curation.sources import release
@@ -78,7 +78,7 @@ class CheckShard:
 
     files: tuple[tuple[Path, int], ...]
     out: Path
-    settings: Settings
+    settings: ShardSettings
     workers: int | None
 
     def __call__(self, number: int) -> None:
@@ -92,7 +92,7 @@ class CompareBucket:
 
     shards: tuple[Path, ...]
     out: Path
-    settings: Settings
+    settings: ShardSettings
 
     def __call__(self, number: int) -> None:
         shards.compare_bucket(list(self.shards), number, self.out, f"bucket-{number:05d}", self.settings)
@@ -101,7 +101,7 @@ class CompareBucket:
 def curate_in_shards(
     inputs: Path | Sequence[Path],
     out: Path,
-    settings: Settings | None = None,
+    settings: ShardSettings | None = None,
     engine: str | Engine = "stream",
     workers: int = 0,
     say: Callable[[str], None] | None = None,
@@ -129,7 +129,7 @@ def curate_in_shards(
     if isinstance(engine, str) and engine not in ENGINES:
         raise ValueError(f"unknown engine {engine!r}; known: {', '.join(ENGINES)}")
     run = ENGINES[engine] if isinstance(engine, str) else engine
-    settings, say, workers = settings or Settings(), say or (lambda line: None), workers or os.cpu_count() or 1
+    settings, say, workers = settings or ShardSettings(), say or (lambda line: None), workers or os.cpu_count() or 1
     files = [Path(inputs)] if isinstance(inputs, str | Path) else [Path(file) for file in inputs]
     if absent := [str(file) for file in files if not file.is_file()]:
         raise FileNotFoundError(f"expected rows in {', '.join(absent)}, found no such file")
@@ -193,7 +193,7 @@ def _cut(files: Iterable[Path], folder: Path, shard_rows: int) -> list[tuple[Pat
     return [(folder / name, first, count) for name, first, count in records.read_json(index)]
 
 
-def kept_rows(out: Path) -> Iterator[dict[str, Any]]:
+def kept_rows(out: Path) -> Iterator[Record]:
     """Yield the rows that a curation in shards kept."""
     with open(Path(out) / mixtures.KEPT, encoding="utf8") as file:
         yield from map(json.loads, file)
@@ -207,15 +207,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("inputs", type=Path, nargs="+", metavar="FILE", help="rows, in one file or in several")
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write")
-    parser.add_argument("--form", default=Settings.form, choices=shards.FORMS, help="of the rows: published, or any")
+    parser.add_argument(
+        "--form", default=ShardSettings.form, choices=shards.FORMS, help="of the rows: published, or any"
+    )
     parser.add_argument("--engine", default="stream", choices=ENGINES, help="what runs the pieces")
     parser.add_argument("--workers", type=int, default=0, help="at once; 0 takes the processor's cores")
     parser.add_argument("--world", default="real", choices=("real", "miniature"), help="whose benchmarks")
-    parser.add_argument("--decontaminate", default=Settings.decontaminate, help="equal, near, ngram_13 ..., or none")
-    parser.add_argument("--timeout", type=float, default=Settings.timeout_s, help="seconds a program may take")
+    parser.add_argument(
+        "--decontaminate", default=ShardSettings.decontaminate, help="equal, near, ngram_13 ..., or none"
+    )
+    parser.add_argument("--timeout", type=float, default=ShardSettings.timeout_s, help="seconds a program may take")
     chosen = parser.parse_args(arguments)
     try:
-        settings = Settings(form=chosen.form, worlds=(chosen.world,), decontaminate=chosen.decontaminate,
+        settings = ShardSettings(form=chosen.form, worlds=(chosen.world,), decontaminate=chosen.decontaminate,
                             timeout_s=chosen.timeout)  # fmt: skip
         record = curate_in_shards(chosen.inputs, chosen.out, settings, chosen.engine, chosen.workers, say=print)
     except (FileNotFoundError, ModuleNotFoundError, ValueError) as error:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from mammoth_utils import paths, records
 from mammoth_utils.curation import contamination, filters
@@ -29,6 +28,7 @@ from mammoth_utils.curation.mathinstruct_rows import escape_surrogates, format_r
 from mammoth_utils.curation.sources import release
 from mammoth_utils.grading import question_tokens
 from mammoth_utils.rationale import Problem, Rationale
+from mammoth_utils.records import Record
 from mammoth_utils.vocabulary import KINDS
 
 FORMS = ("release", "rows")
@@ -36,8 +36,8 @@ BATCH = 32_768  # rows whose programs are executed in one call: at its end one w
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Settings that decide which rows are kept.
+class ShardSettings:
+    """ShardSettings that decide which rows are kept.
 
     Attributes:
         form: ``"release"``: the published form, checked strictly; ``"rows"``: any ``source``, ``instruction`` and
@@ -69,7 +69,7 @@ class Settings:
             raise ValueError(f"unknown rule {self.decontaminate!r}; known: {', '.join(known)}")
         if self.buckets < 1 or self.timeout_s <= 0:
             raise ValueError(
-                f"expected a bucket at least and a time limit above 0, got {self.buckets}, {self.timeout_s}"
+                f"expected at least one bucket and a time limit above 0, got {self.buckets}, {self.timeout_s}"
             )
 
     def index(self) -> BenchmarkIndex:
@@ -77,7 +77,7 @@ class Settings:
         return _index(self.worlds, self.windows, paths.data())
 
 
-def read_rows(rows: Iterable[dict], first: int, settings: Settings, checks: release.Checks) -> Iterator[Rationale]:
+def read_rows(rows: Iterable[dict], first: int, settings: ShardSettings, checks: release.Checks) -> Iterator[Rationale]:
     """Yield raw rows as rationales, checked one by one; a problem's id holds its row's number in the whole set.
 
     Raises:
@@ -130,7 +130,7 @@ def _index(worlds: tuple[str, ...], windows: tuple[int, ...], folder: Path | Non
     return BenchmarkIndex(benchmarks, windows)
 
 
-def check_shard(file: Path, first: int, out: Path, name: str, settings: Settings, workers: int | None) -> None:
+def check_shard(file: Path, first: int, out: Path, name: str, settings: ShardSettings, workers: int | None) -> None:
     """Make the first pass over one shard: check rows, drop malformed ones, execute programs, lay the rest into buckets.
 
     Args:
@@ -173,7 +173,7 @@ def check_shard(file: Path, first: int, out: Path, name: str, settings: Settings
     records.write_json(out / f"{name}.json", piece)
 
 
-def compare_bucket(shards: list[Path], bucket: int, out: Path, name: str, settings: Settings) -> None:
+def compare_bucket(shards: list[Path], bucket: int, out: Path, name: str, settings: ShardSettings) -> None:
     """Make the second pass over one bucket: drop duplicates and near-duplicates, then what stands in a benchmark.
 
     Args:
@@ -215,7 +215,7 @@ def _of_bucket(shards: list[Path], bucket: int) -> Iterator[Rationale]:
                 yield Rationale(**{**row, "problem": Problem(**row["problem"])})
 
 
-def _line(number: int, row: dict[str, Any]) -> str:
+def _line(number: int, row: Record) -> str:
     return f"{number}\t{json.dumps(row, ensure_ascii=False)}\n"
 
 

@@ -10,11 +10,11 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mammoth_utils import records
 from mammoth_utils.curation.sources.homes import Home
 from mammoth_utils.hub import HubError
+from mammoth_utils.records import Record
 
 REVISION_VARIABLE = "MAMMOTH_RELEASE_REVISION"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -39,7 +39,7 @@ class Origin:
     sha256: str
     bytes: int
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Record:
         """Return the origin as a record keeps it; it names no path of a machine."""
         return {"home": self.home, "revision": self.revision, "sha256": self.sha256, "bytes": self.bytes}
 

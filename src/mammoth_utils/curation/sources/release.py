@@ -9,7 +9,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from mammoth_utils import paths, records
 from mammoth_utils.curation.mathinstruct_rows import escape_surrogates
@@ -18,6 +17,7 @@ from mammoth_utils.curation.sources.homes import MATHINSTRUCT
 from mammoth_utils.curation.sources.hub_files import REVISION_VARIABLE, Origin
 from mammoth_utils.curation.sources.registry import NUMBER_COMPARISON, SOURCES, LoadedSource, Source
 from mammoth_utils.rationale import Problem, Rationale
+from mammoth_utils.records import Record
 
 HUB_NAME, HUB_FILE = MATHINSTRUCT.name, MATHINSTRUCT.path
 # `main` as public texts of 2026 pin it, with the file's size as the hub gave it there. The hub serves a commit's files
@@ -79,7 +79,7 @@ class Checks:
     odd: Counter[str] = field(default_factory=Counter)
     where: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
-    def count_row(self, number: int, row: dict[str, Any]) -> None:
+    def count_row(self, number: int, row: Record) -> None:
         """Check one row and count it.
 
         Raises:
@@ -116,7 +116,7 @@ class Checks:
         """Return the values of ``source`` that the published file has and this one does not."""
         return [file for file in RELEASE_SOURCES if not self.sources[file]]
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Record:
         """Return the checks as a record keeps them."""
         return {
             "rows": self.rows,

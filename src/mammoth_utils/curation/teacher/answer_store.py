@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import records
+from mammoth_utils.records import Record
 
 # How an intent ends. Only the first has a stored answer; only a lost one may have been answered, and charged, without
 # our having the answer. An intent without an outcome is under way or belongs to a process that was killed.
@@ -52,12 +53,12 @@ class Store:
         self._database.execute("PRAGMA journal_mode=WAL")
         self._database.executescript(_TABLES)
 
-    def get(self, request: str) -> dict[str, Any] | None:
+    def get(self, request: str) -> Record | None:
         """Return the stored answer of a request, or None."""
         rows = self._read("SELECT answer FROM answers WHERE request = ?", request)
         return json.loads(rows[0]["answer"]) if rows else None
 
-    def put(self, request: str, body: dict[str, Any], answer: dict[str, Any], intent: str = "") -> None:
+    def put(self, request: str, body: Record, answer: Record, intent: str = "") -> None:
         """Store an answer and end the intent that it answers; on disk when this returns."""
         now = time.time()
         with self._lock, self._database:
@@ -111,13 +112,13 @@ class Store:
                 )
             yield
 
-    def lost(self, requests: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    def lost(self, requests: Iterable[str] | None = None) -> list[Record]:
         """Return the requests that were sent and whose answer never came, oldest first; of the given ones, or all."""
         rows = self._read("SELECT * FROM intents WHERE outcome = ? ORDER BY sent, intent", LOST)
         given = None if requests is None else set(requests)
         return [dict(row) for row in rows if given is None or row["request"] in given]
 
-    def account(self) -> dict[str, Any]:
+    def account(self) -> Record:
         """Return the log in numbers: answers stored, intents, and how the intents ended, with the reasons.
 
         Every intent has one outcome, so ``intents`` is the sum of ``answered``, ``refused``, ``unsent``, ``lost`` and
@@ -143,7 +144,7 @@ class Store:
         )  # fmt: skip
         return [(row["sent"], row["tokens"]) for row in rows]
 
-    def answers_of(self, model: str, limit: int = 1000) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    def answers_of(self, model: str, limit: int = 1000) -> list[tuple[Record, Record]]:
         """Return bodies and answers of a model's latest stored answers."""
         rows = self._read("SELECT body, answer FROM answers ORDER BY stored DESC LIMIT ?", limit)
         pairs = [(json.loads(row["body"]), json.loads(row["answer"])) for row in rows]
@@ -166,22 +167,22 @@ class Store:
         query = "SELECT name, said FROM adaptations WHERE teacher = ? AND learned < ? ORDER BY learned, name"
         return {row["name"]: row["said"] for row in self._read(query, teacher, before)}
 
-    def add_batch(self, batch: dict[str, Any], requests: dict[str, tuple[int, float]]) -> None:
+    def add_batch(self, batch: Record, requests: dict[str, tuple[int, float]]) -> None:
         """Keep a new batch and the intents of its requests, together."""
         with self._lock, self._database:
             self._save_batch({**batch, "made": time.time()})
             self._intend(batch["teacher"], requests, batch["name"])
 
-    def save_batch(self, batch: dict[str, Any]) -> None:
+    def save_batch(self, batch: Record) -> None:
         """Keep a batch's new state."""
         with self._lock, self._database:
             self._save_batch(batch)
 
-    def batches(self, teacher: str) -> list[dict[str, Any]]:
+    def batches(self, teacher: str) -> list[Record]:
         """Return a teacher's batches, oldest first."""
         return [dict(row) for row in self._read("SELECT * FROM batches WHERE teacher = ? ORDER BY made, name", teacher)]
 
-    def intents_of(self, batch: str) -> list[dict[str, Any]]:
+    def intents_of(self, batch: str) -> list[Record]:
         """Return the intents of a batch."""
         return [dict(row) for row in self._read("SELECT * FROM intents WHERE batch = ?", batch)]
 
@@ -205,7 +206,7 @@ class Store:
         )  # fmt: skip
         return names
 
-    def _save_batch(self, batch: dict[str, Any]) -> None:
+    def _save_batch(self, batch: Record) -> None:
         self._database.execute(
             "INSERT OR REPLACE INTO batches VALUES (:name, :teacher, :state, :file, :batch, :made)", batch
         )

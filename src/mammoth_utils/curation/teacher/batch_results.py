@@ -13,6 +13,7 @@ from mammoth_utils.curation.teacher.answer_store import LOST, REFUSED, UNSENT, S
 from mammoth_utils.curation.teacher.cost_ledger import Budget
 from mammoth_utils.curation.teacher.teacher import Teacher
 from mammoth_utils.curation.teacher.unsupported_parameters import Body, find_adaptation
+from mammoth_utils.records import Record
 
 FETCHED = "fetched"  # the state of a batch from which nothing more is to come
 
@@ -22,7 +23,7 @@ def file_of(store: Store, name: str) -> Path:
     return store.path.with_name(f"batch-{name}.jsonl")
 
 
-def close(batch: dict[str, Any], store: Store, outcome: str, reason: str) -> list[dict[str, Any]]:
+def close(batch: Record, store: Store, outcome: str, reason: str) -> list[Record]:
     """End a batch and its open intents; return these."""
     closed = [intent for intent in store.intents_of(batch["name"]) if intent["outcome"] is None]
     for intent in closed:
@@ -32,7 +33,7 @@ def close(batch: dict[str, Any], store: Store, outcome: str, reason: str) -> lis
     return closed
 
 
-def gone(batch: dict[str, Any], store: Store, budget: Budget) -> bool:
+def gone(batch: Record, store: Store, budget: Budget) -> bool:
     """End a batch that the endpoint no longer has, or whose results are gone; return True: asking again may help."""
     for intent in close(batch, store, LOST, f"the batch {batch['batch']} is gone"):
         budget.count(intent["intent"], intent["most_usd"])
@@ -40,7 +41,7 @@ def gone(batch: dict[str, Any], store: Store, budget: Budget) -> bool:
 
 
 def settle(
-    patient: Any, batch: dict[str, Any], state: Any, teacher: Teacher, store: Store, budget: Budget
+    patient: Any, batch: Record, state: Any, teacher: Teacher, store: Store, budget: Budget
 ) -> bool:  # fmt: skip
     """Store the answers of a batch that has ended and end its intents; return whether asking again may help."""
     bodies = {row["custom_id"]: row["body"] for row in records.read_jsonl(file_of(store, batch["name"]))}
@@ -64,7 +65,7 @@ def settle(
     return again or state.status == "expired"
 
 
-def _row(line: str) -> dict[str, Any]:
+def _row(line: str) -> Record:
     """Return a line of a batch's results; of one that is no JSON object, the name of its request if it can be read.
 
     Only a line feed ends a line: an answer may hold what Unicode calls a line separator as it stands.
@@ -79,7 +80,7 @@ def _row(line: str) -> dict[str, Any]:
     return {"custom_id": name[1]} if name else {}
 
 
-def _lose(intent: dict[str, Any], reason: str, store: Store, budget: Budget) -> bool:
+def _lose(intent: Record, reason: str, store: Store, budget: Budget) -> bool:
     """Note that an answer may have been given, and charged, that is not to be had; return True: ask again."""
     store.end(intent["intent"], LOST, reason)
     budget.count(intent["intent"], intent["most_usd"])
@@ -87,7 +88,7 @@ def _lose(intent: dict[str, Any], reason: str, store: Store, budget: Budget) -> 
 
 
 def _keep(
-    row: dict[str, Any], body: Body, intent: dict[str, Any], names: list[str], teacher: Teacher, store: Store,
+    row: Record, body: Body, intent: Record, names: list[str], teacher: Teacher, store: Store,
     budget: Budget,
 ) -> bool:  # fmt: skip
     """Store one line's answer, or note why it holds none; return whether asking again may help."""

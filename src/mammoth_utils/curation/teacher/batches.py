@@ -15,6 +15,7 @@ from mammoth_utils.curation.teacher.batch_results import FETCHED
 from mammoth_utils.curation.teacher.cost_ledger import Budget
 from mammoth_utils.curation.teacher.teacher import Teacher, TeacherError
 from mammoth_utils.curation.teacher.unsupported_parameters import Body, adapt_request
+from mammoth_utils.records import Record
 
 URL = "/v1/chat/completions"
 MOST_REQUESTS = 50_000  # of one batch, and the bytes of its file: the vendor's limits, a margin left on the second
@@ -29,7 +30,7 @@ ENDED = ("completed", "failed", "expired", "cancelled")
 
 def send(
     bodies: dict[str, Body], teacher: Teacher, store: Store, budget: Budget, on_answer: Callable[[], None]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Record]:
     """Return the answers to requests by the batch API; the caller holds ``store.sending``.
 
     Each step is on disk before the next: intents, the file's name, the batch's. A process that was killed goes on
@@ -41,7 +42,7 @@ def send(
     """
     import openai
 
-    answers: dict[str, dict[str, Any]] = {}
+    answers: dict[str, Record] = {}
     tried: set[str] = set()
     missing, again, failures = bodies, False, 0
     with live_requests.open_client(teacher) as client:
@@ -74,7 +75,7 @@ def send(
 
 
 def _collect(
-    bodies: dict[str, Body], store: Store, answers: dict[str, dict[str, Any]], on_answer: Callable[[], None]
+    bodies: dict[str, Body], store: Store, answers: dict[str, Record], on_answer: Callable[[], None]
 ) -> dict[str, Body]:
     """Move what is stored by now into the answers; return the rest."""
     missing = {}
@@ -152,7 +153,7 @@ def _finish(client: Any, teacher: Teacher, store: Store, budget: Budget) -> bool
 
 def collect_earlier(
     bodies: dict[str, Body], teacher: Teacher, store: Store, budget: Budget, on_answer: Callable[[], None]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Record]:
     """Return the answers that a teacher's earlier batches hold, before it is asked live: what is in one is paid once.
 
     Ended batches are fetched; one that was never created is given up. The caller holds ``store.sending``.
@@ -192,12 +193,12 @@ def collect_earlier(
             "Either ask by batch (batch=True), which waits for them, or cancel them at the endpoint: then this command "
             "fetches what they gave and asks live for the rest"
         )
-    answers: dict[str, dict[str, Any]] = {}
+    answers: dict[str, Record] = {}
     _collect(bodies, store, answers, on_answer)
     return answers
 
 
-def _ended(patient: Any, batch: dict[str, Any], teacher: Teacher, store: Store, budget: Budget) -> bool:
+def _ended(patient: Any, batch: Record, teacher: Teacher, store: Store, budget: Budget) -> bool:
     """Return whether a batch has ended; one that has is fetched, and one that failed has cost nothing."""
     import openai
 
@@ -236,7 +237,7 @@ def _create(client: Any, patient: Any, name: str, file: str) -> str:
     raise AssertionError("the last try returns or raises")
 
 
-def _fetch(patient: Any, batch: dict[str, Any], teacher: Teacher, store: Store, budget: Budget) -> bool:
+def _fetch(patient: Any, batch: Record, teacher: Teacher, store: Store, budget: Budget) -> bool:
     """Wait until a batch has ended, store its answers and end its intents; return whether asking again may help."""
     import openai
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from mammoth_utils.records import Record
+
 
 @dataclass
 class Budget:
@@ -72,9 +74,9 @@ class Ledger:
 
     prices: tuple[float, float]
     model: str = ""
-    entries: dict[str, dict[str, Any]] = field(default_factory=dict)
+    entries: dict[str, Record] = field(default_factory=dict)
 
-    def add(self, source: str, answers: Iterable[Any], model: str = "", lost: Iterable[dict[str, Any]] = ()) -> str:
+    def add(self, source: str, answers: Iterable[Any], model: str = "", lost: Iterable[Record] = ()) -> str:
         """Count a source's answers (``synthesis.Answer``); return the name of the entry.
 
         Args:
@@ -111,9 +113,9 @@ class Ledger:
         """Note how many of an entry's rationales were kept, which gives their price; what was lost is part of it."""
         self.entries[name] |= {"accepted": accepted, **_per(self.entries[name], accepted)}
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Record:
         """Return entries by source, sums by model, and their total."""
-        models: dict[str, list[dict[str, Any]]] = {}
+        models: dict[str, list[Record]] = {}
         for entry in self.entries.values():
             models.setdefault(entry["model"], []).append(entry)
         return {
@@ -124,7 +126,7 @@ class Ledger:
         }
 
 
-def _per(entry: dict[str, Any], accepted: int) -> dict[str, float | None]:
+def _per(entry: Record, accepted: int) -> dict[str, float | None]:
     if not accepted:
         return {"dollars_per_accepted": None, "tokens_per_accepted": None}
     tokens = entry["prompt_tokens"] + entry["completion_tokens"]
@@ -134,8 +136,8 @@ def _per(entry: dict[str, Any], accepted: int) -> dict[str, float | None]:
     }
 
 
-def _sum(entries: list[dict[str, Any]]) -> dict[str, Any]:
+def _sum(entries: list[Record]) -> Record:
     keys = ("problems", "requests", "answered", "empty", "refused", "over_budget", "unanswered", "prompt_tokens",
             "completion_tokens", "dollars", "lost", "lost_dollars_at_most", "accepted")  # fmt: skip
-    total: dict[str, Any] = {key: round(sum(entry.get(key) or 0 for entry in entries), 6) for key in keys}
+    total: Record = {key: round(sum(entry.get(key) or 0 for entry in entries), 6) for key in keys}
     return {**total, **_per(total, total["accepted"])}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from mammoth_utils import records
 from mammoth_utils.curation.filters import Dropped
@@ -69,14 +68,14 @@ class Answer:
         return self.error == OVER_BUDGET
 
 
-def request_body(problem: Problem, teacher: Teacher, prompt: Prompt, sample: int = 0) -> dict[str, Any]:
+def request_body(problem: Problem, teacher: Teacher, prompt: Prompt, sample: int = 0) -> Record:
     """Return the body of the chat request; further samples carry a seed of their own, which tells them apart."""
     body = {"model": teacher.model, "messages": prompt.messages(problem), "max_tokens": teacher.max_tokens}
     body |= {} if teacher.temperature is None else {"temperature": teacher.temperature}
     return body | ({"seed": sample} if sample else {})
 
 
-def request_key(body: dict[str, Any], teacher: Teacher) -> str:
+def request_key(body: Record, teacher: Teacher) -> str:
     """Return the hash under which an answer is stored: of the whole body, and the endpoint unless it is local.
 
     A local server has another port each time; its model's name says who answered. It is the body before a model's
@@ -145,7 +144,7 @@ def _without(bodies: dict[str, Record], answers: dict[str, Record]) -> dict[str,
     return {key: body for key, body in bodies.items() if key not in answers}
 
 
-def _stored(bodies: Iterable[str], store: Store) -> dict[str, dict[str, Any]]:
+def _stored(bodies: Iterable[str], store: Store) -> dict[str, Record]:
     return {key: answer for key in bodies if (answer := store.get(key)) is not None}
 
 
@@ -238,7 +237,7 @@ def plan_requests(problems: Iterable[Problem], teacher: Teacher, store: Store, p
                 teacher.dollars(prompt_tokens, completion_tokens), most, basis)  # fmt: skip
 
 
-def _characters(body: dict[str, Any]) -> int:
+def _characters(body: Record) -> int:
     return sum(len(message["content"]) for message in body["messages"])
 
 
@@ -262,9 +261,9 @@ def _row(answer: Answer, text: str, source: str, teacher: Teacher, prompt: Promp
     return Rationale(answer.problem, prompt.kind, text, source, author, history(answer, teacher, prompt))
 
 
-def history(answer: Answer, teacher: Teacher, prompt: Prompt) -> dict[str, Any]:
+def history(answer: Answer, teacher: Teacher, prompt: Prompt) -> Record:
     """Return where a row of a teacher comes from: the request, the prompt, and what was out of the ordinary."""
-    entries: dict[str, Any] = {"request": answer.request, "prompt": prompt.label}
+    entries: Record = {"request": answer.request, "prompt": prompt.label}
     entries |= {"sample": answer.sample} if teacher.samples > 1 else {}
     entries |= {"adapted": list(answer.adapted)} if answer.adapted else {}
     entries |= {"finish": answer.finish} if answer.finish not in ("", "stop") else {}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import ipaddress
 import math
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 from mammoth_utils.curation.teacher.prices import BATCH_SHARE, price_table
+from mammoth_utils.records import Record
 
 MILLION = 1_000_000
 MESSAGE_TOKENS = 16  # at most so many more than its bytes: the marks of a chat template
@@ -152,7 +152,7 @@ class Teacher:
         """Return an upper bound of a request's cost in dollars."""
         return self.dollars(*self.most_tokens(messages))
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Record:
         """Return how it is asked, for a record; an endpoint's address is no secret, and the key is not held here."""
         listed = price_table().get(self.model)
         return {
