@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from mammoth_utils import records
 from mammoth_utils.curation import mixtures
@@ -13,12 +14,9 @@ from mammoth_utils.curation.sources.registry import SOURCES
 from mammoth_utils.curation.teacher import synthesis
 from mammoth_utils.records import Record
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 # The steps of a funnel: the stage after which each is counted.
 STEPS = {"entered": "entered", "well-formed": "length", "program ran": "execution", "agrees with gold": "agreement",
-         "not said before": "near-duplicate", "in no benchmark": "contamination"}  # fmt: skip
+         "no duplicate": "near-duplicate", "in no benchmark": "contamination"}  # fmt: skip
 
 
 def table1(printed: pd.DataFrame, record: Record) -> pd.DataFrame:
@@ -31,8 +29,6 @@ def table1(printed: pd.DataFrame, record: Record) -> pd.DataFrame:
     Raises:
         ValueError: If the record is of the miniature, whose counts share no table with the paper's.
     """
-    import pandas as pd
-
     if record["world"] != "real":
         raise ValueError(f"expected a curation of the real sources beside the paper's, got one of {record['world']!r}")
     released = {f"{row['source']} ({row['kind']})": row for row in printed.to_dict("records")}
@@ -57,8 +53,6 @@ def _count(own: Record, key: str) -> str:
 
 def _released(row: Record) -> str:
     """Return the release's rows as far as a source gives them: a number, an interval, a lower bound, or nothing."""
-    import pandas as pd
-
     low, high, exact = (row[key] for key in ("released_at_least", "released_at_most", "released_rows"))
     if not pd.isna(exact):
         return f"{exact:,}"
@@ -69,8 +63,6 @@ def _released(row: Record) -> str:
 
 def homes() -> pd.DataFrame:
     """Return where each source lives, its second home, and who says what its fields are."""
-    import pandas as pd
-
     rows = [(name, source.home, source.second_home, source.fields_from)
             for name, source in SOURCES.items()]  # fmt: skip
     return pd.DataFrame(rows, columns=["source", "home", "second home", "fields by"])
@@ -78,8 +70,6 @@ def homes() -> pd.DataFrame:
 
 def funnel(record: Record) -> pd.DataFrame:
     """Return the rows left after each step, a row for each source that is there and each step."""
-    import pandas as pd
-
     rows = [(source["name"], source["kind"], step, source["funnel"][stage])
             for source in record["sources"] if source["entered"] for step, stage in STEPS.items()]  # fmt: skip
     return pd.DataFrame(rows, columns=["source", "kind", "step", "rows"])
@@ -87,8 +77,6 @@ def funnel(record: Record) -> pd.DataFrame:
 
 def lengths(record: Record) -> pd.DataFrame:
     """Return how long the kept rows are: characters of question and rationale, lines of the rationale."""
-    import pandas as pd
-
     keys = {"question_characters": "question", "rationale_characters": "rationale", "rationale_lines": "lines"}
     rows = []
     for source in record["sources"]:
@@ -100,8 +88,6 @@ def lengths(record: Record) -> pd.DataFrame:
 
 def fields(record: Record) -> pd.DataFrame:
     """Return fields and levels of difficulty of the kept rows, as the rows themselves name them."""
-    import pandas as pd
-
     rows = [(source["name"], what, value, count) for source in record["sources"]
             for what in ("fields", "levels") for value, count in source[what].items()]  # fmt: skip
     frame = pd.DataFrame(rows, columns=["source", "what", "value", "rows"])
@@ -113,8 +99,6 @@ def missing(record: Record) -> pd.DataFrame:
 
     Behind them stand the benchmarks whose files are not there, with which no row was compared.
     """
-    import pandas as pd
-
     rows = [(source["name"], source["missing"] or source["notes"], "missing" if source["missing"] else "there")
             for source in record["sources"] if source["missing"] or source["notes"]]  # fmt: skip
     rows += [(f"benchmark, {file}", "no row was compared with it; `make data` fetches it", "missing")
@@ -124,16 +108,12 @@ def missing(record: Record) -> pd.DataFrame:
 
 def statuses(record: Record) -> pd.DataFrame:
     """Return how executions ended, one row a source of programs."""
-    import pandas as pd
-
     frame = pd.DataFrame.from_dict(record["statuses"], orient="index").fillna(0).astype(int)
     return frame.rename_axis("source").reset_index()
 
 
 def verdicts(record: Record) -> pd.DataFrame:
     """Return how the answers of the rows compare with their golds, one row a source."""
-    import pandas as pd
-
     rows = {source["name"]: {"kind": source["kind"], **source["verdicts"]}
             for source in record["sources"] if source["verdicts"]}  # fmt: skip
     frame = pd.DataFrame.from_dict(rows, orient="index")
@@ -143,8 +123,6 @@ def verdicts(record: Record) -> pd.DataFrame:
 
 def reasons(record: Record) -> pd.DataFrame:
     """Return why rows were thrown out: one row a source, one column a stage and reason, and the rows kept."""
-    import pandas as pd
-
     rows = {source["name"]: {"kept": source["kept"], **source["dropped"]}
             for source in record["sources"] if source["entered"]}  # fmt: skip
     frame = pd.DataFrame.from_dict(rows, orient="index").fillna(0).astype(int)
@@ -153,16 +131,12 @@ def reasons(record: Record) -> pd.DataFrame:
 
 def filter_errors(record: Record) -> pd.DataFrame:
     """Return what became of the teacher's programs by the fault planted in them; the miniature alone knows."""
-    import pandas as pd
-
     frame = pd.DataFrame.from_dict((record["truth"] or {"fates": {}})["fates"], orient="index").fillna(0).astype(int)
     return frame.rename_axis("the teacher's program").reset_index()
 
 
 def overlaps(record: Record) -> pd.DataFrame:
     """Return the sources that touch a benchmark: rows and benchmark questions under each rule."""
-    import pandas as pd
-
     columns = [f"{rule}_{what}" for rule in record["rules"] for what in ("rows", "questions")]
     frame = pd.DataFrame(record["contamination"], columns=["source", "benchmark", *columns])
     touching = frame[(frame[columns] > 0).any(axis=1)]
@@ -172,8 +146,6 @@ def overlaps(record: Record) -> pd.DataFrame:
 
 def clean_problems(record: Record) -> pd.DataFrame:
     """Return the problems of each benchmark, and how many of them the kept rows do not touch under each rule."""
-    import pandas as pd
-
     columns = ["benchmark", "name", "problems", *record["rules"]]  # named for a record without any benchmark
     frame = pd.DataFrame(record["clean"], columns=columns).drop(columns=["benchmark"])
     return frame.rename(columns={"name": "benchmark", **{rule: f"clean, {rule}" for rule in record["rules"]}})
@@ -181,8 +153,6 @@ def clean_problems(record: Record) -> pd.DataFrame:
 
 def known_overlaps(record: Record) -> pd.DataFrame:
     """Return overlaps that were counted before, and the same counted here three ways, in training questions."""
-    import pandas as pd
-
     rows = [
         {"source": pair["source"], "benchmark": pair["benchmark"], "counted before": pair["before"],
          "letters and digits, no options": pair["without_options"]["training_questions"],
@@ -196,8 +166,6 @@ def known_overlaps(record: Record) -> pd.DataFrame:
 
 def questions_apart(record: Record) -> pd.DataFrame:
     """Return questions that letters and digits alone make equal, and the signs that tell them apart."""
-    import pandas as pd
-
     rows = [(pair["source"], *questions) for pair in record["known"]
             for questions in pair["only_by_letters_and_digits"]]  # fmt: skip
     return pd.DataFrame(rows, columns=["source", "training", "benchmark", "training | benchmark"])
@@ -205,8 +173,6 @@ def questions_apart(record: Record) -> pd.DataFrame:
 
 def teacher_plans(plans: dict[str, synthesis.Plan]) -> pd.DataFrame:
     """Return what asking the teacher would send and cost: a row a source of ``plan_teacher_requests``, and the sum."""
-    import pandas as pd
-
     if len(plans) > 1:
         plans = {**plans, "all": synthesis.total(plans.values())}
     rows = [{"source": name, **{key: getattr(plan, key) for key in _PLANNED}} for name, plan in plans.items()]
@@ -218,8 +184,6 @@ _PLANNED = ("requests", "stored", "prompt_tokens", "completion_tokens", "dollars
 
 def ledger(record: Record) -> pd.DataFrame:
     """Return what the teacher was asked and what it cost, one row a source and the total."""
-    import pandas as pd
-
     total = {name: value for name, value in record["ledger"]["total"].items() if record["ledger"]["sources"]}
     frame = pd.DataFrame.from_dict({**record["ledger"]["sources"], **({"all": total} if total else {})}, orient="index")
     columns = [name for name in frame.columns if name != "source"]
@@ -228,8 +192,6 @@ def ledger(record: Record) -> pd.DataFrame:
 
 def sizes(record: Record) -> pd.DataFrame:
     """Return the rows of every mixture, with what it holds."""
-    import pandas as pd
-
     rows = [(name, count, mixtures.MEANING[name]) for name, count in record["mixtures"].items()]
     return pd.DataFrame(rows, columns=["mixture", "rows", "what it holds"])
 
