@@ -87,7 +87,8 @@ def test_packed_documents_do_not_see_each_other(tokenizer):
     assert (labels[ids == tokenizer.pad_token_id] == -100).all(), "padding bears no loss"
 
 
-def test_an_interrupted_pretraining_goes_on_to_the_same_weights(tmp_path, monkeypatch):
+def test_an_interrupted_pretraining_goes_on_to_the_same_weights(tmp_path, monkeypatch, tokenizer):
+    monkeypatch.setattr(pretraining, "tokenizer", lambda: tokenizer)  # the same each time, and it takes seconds to make
     tiny = pretraining.BaseRecipe("llama", 32, 1, 2, 48, 3, 3, 2, 3e-3, recall_limit=0.0)
     monkeypatch.setitem(pretraining.BASES, "tiny", tiny)
     monkeypatch.setattr(pretraining, "COPY_LOSS_LIMIT", 99.0)
@@ -109,7 +110,8 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_weights(tmp_path, monkey
     assert len(calls) == 5 + 3, "the first phase was not repeated"
 
 
-def test_an_unknown_base_and_one_that_cannot_copy_are_refused(tmp_path, monkeypatch):
+def test_an_unknown_base_and_one_that_cannot_copy_are_refused(tmp_path, monkeypatch, tokenizer):
+    monkeypatch.setattr(pretraining, "tokenizer", lambda: tokenizer)
     with pytest.raises(ValueError, match="unknown base 'llama-2m'; known: llama-1m"):
         pretraining.pretrain("llama-2m", tmp_path, tmp_path)
     monkeypatch.setitem(pretraining.BASES, "tiny", pretraining.BaseRecipe("llama", 32, 1, 2, 48, 1, 1, 1, 3e-3))
