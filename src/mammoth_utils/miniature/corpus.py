@@ -128,14 +128,9 @@ def arithmetic(rng: Random) -> Document:
     for _ in range(rng.randint(1, 3)):
         a, b = sorted((number(rng, 3), number(rng, 3)), reverse=True)
         d = rng.randint(2, 9)
-        lines.append(
-            rng.choice((
-                lambda a=a, b=b: add_in_steps(*((a, b) if a % 2 else (b, a))),
-                lambda a=a, b=b: subtract_in_steps(a, b),
-                lambda a=a, d=d: multiply_in_steps(a, d),
-                lambda b=b, d=d: divide_in_steps(b * d, d),
-            ))()
-        )  # fmt: skip
+        total = add_in_steps(a, b) if a % 2 else add_in_steps(b, a)
+        others = (subtract_in_steps(a, b), multiply_in_steps(a, d), divide_in_steps(b * d, d))
+        lines.append(rng.choice((total, *others)))
     return Document("arithmetic", "", ". ".join(lines) + ".")
 
 
@@ -143,37 +138,28 @@ def walk(rng: Random) -> Document:
     """Write a walk through rooms, days or a cyclic group, or single steps of one, without a question."""
     family = rng.choice(("rooms", "weekday", "cyclic"))
     if rng.random() < 0.3:
-        single = {
-            "rooms": lambda: (lambda p: f"place {p}: right {min(p + 1, ROOMS)}, left {max(p - 1, 1)}")(
-                rng.randint(1, ROOMS)
-            ),
-            "weekday": lambda: (lambda d, n: f"{DAYS[d]}: on {n} {DAYS[(d + n) % 7]}, back {n} {DAYS[d]}")(
-                rng.randrange(7), rng.randint(1, 3)
-            ),
-            "cyclic": lambda: (lambda a, b: f"{a} and {b} is {(a + b) % ORDER}")(
-                rng.randrange(ORDER), rng.randint(1, ORDER - 1)
-            ),
-        }[family]
-        return Document("steps", "", ". ".join(single() for _ in range(4)) + ".")
+        return Document("steps", "", ". ".join(_single_step(rng, family) for _ in range(4)) + ".")
     # The walk, half of the time with its moves as a list, not a question, before it.
     drawn = draw(family, "story", rng, wide=rng.choice((1.0, 2.0)))
     steps = drawn.cot.split(". The answer")[0]
-    moves = steps.split(": ", 1)[1].split(", ")
+    start, _, path = steps.removeprefix("From ").partition(": ")
+    moves = [move.split() for move in path.split(", ")]
     if family == "cyclic":
-        named = [
-            steps.split(":")[0].removeprefix("From "),
-            *(move.split(" and ")[1].split(" is ")[0] for move in moves),
-        ]
-        listed = "add: " + ", ".join(named)
-    elif family == "rooms":
-        listed = f"place {steps.split(':')[0].removeprefix('From place ')}. " + ", ".join(
-            move.split()[0] for move in moves
-        )
+        listed = f"add: {', '.join([start, *(words[2] for words in moves)])}"
     else:
-        listed = f"{steps.split(':')[0].removeprefix('From ')}. " + ", ".join(
-            " ".join(move.split()[:2]) for move in moves
-        )
+        listed = f"{start}. {', '.join(' '.join(words[:-1]) for words in moves)}"
     return Document("walk", f"{listed}.\n" if rng.random() < 0.5 else "", f"{steps}.")
+
+
+def _single_step(rng: Random, family: str) -> str:
+    if family == "rooms":
+        place = rng.randint(1, ROOMS)
+        return f"place {place}: right {min(place + 1, ROOMS)}, left {max(place - 1, 1)}"
+    if family == "weekday":
+        day, count = rng.randrange(7), rng.randint(1, 3)
+        return f"{DAYS[day]}: on {count} {DAYS[(day + count) % 7]}, back {count} {DAYS[day]}"
+    first, second = rng.randrange(ORDER), rng.randint(1, ORDER - 1)
+    return f"{first} and {second} is {(first + second) % ORDER}"
 
 
 def _choices(rng: Random, single: float = 0.0) -> list[tuple[str, str]]:

@@ -67,13 +67,7 @@ def family(
     """Make a family of a function that solves it, under the function's name.
 
     Args:
-        of: Field of mathematics.
-        size: See :class:`Family`, as for the other arguments.
-        draw: Such as :func:`ranges`.
-        comment: Empty for none.
-        in_corpus: False for a family that was added after the base models were trained.
-        answers: Empty for numbers.
-        words: Words for the wordings.
+        of: Field of mathematics; the other arguments are attributes of :class:`Family`.
         **wordings: A template or several, by style.
     """
     styles = {style: (texts,) if isinstance(texts, str) else texts for style, texts in wordings.items()}

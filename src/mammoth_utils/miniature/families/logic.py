@@ -45,7 +45,6 @@ def _by_days(moves: Iterable[int]) -> list[str]:
     formal="In a row of 6 cells a token at cell {start} moves {path} and never leaves the row. Find its last cell.",
 )  # fmt: skip
 def rooms(start: int, **moves: int) -> Solution:
-    """Walk between two walls."""
     place, steps = start, []
     for right in moves.values():
         place = min(place + 1, ROOMS) if right else max(place - 1, 1)
@@ -60,7 +59,6 @@ def rooms(start: int, **moves: int) -> Solution:
     formal="Starting on {day}, count {path}. Find the day.",
 )  # fmt: skip
 def weekday(start: int, **moves: int) -> Solution:
-    """Walk through the days of the week."""
     day, steps = start, []
     for move, text in zip(moves.values(), _by_days(moves.values()), strict=True):
         day = (day + move) % 7
@@ -80,7 +78,6 @@ def _sum_words(values: Values) -> dict[str, str]:
     formal="In the cyclic group of order 7 with generator r, find k with r^k = {powers}.",
 )  # fmt: skip
 def cyclic(start: int, **moves: int) -> Solution:
-    """Add in the cyclic group of order 7."""
     power, steps = start, []
     for move in moves.values():
         steps.append(f"{power} and {move} is {(power + move) % ORDER}")

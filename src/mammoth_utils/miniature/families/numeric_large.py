@@ -18,7 +18,6 @@ from mammoth_utils.miniature.families.definition import Solution, Values, family
     exam="A plumber charges {a} dollars an hour and {c} dollars for the visit. What do {b} hours cost?",
 )  # fmt: skip
 def revenue(a: int, b: int, c: int) -> Solution:
-    """Multiply, then add."""
     steps = f"{a} x {b} = {a * b}. {add_in_steps(a * b, c)}"
     return a * b + c, steps, program("price * count + fee", price=a, count=b, fee=c)
 
@@ -34,7 +33,6 @@ def _draw_distance(rng: Random, wide: float) -> Values:
     exam="A train runs at {a} km an hour for {b} hours. How far is it after {c} km are taken off?",
 )  # fmt: skip
 def distance(a: int, b: int, c: int) -> Solution:
-    """Multiply, then subtract."""
     steps = f"{a} x {b} = {a * b}. {subtract_in_steps(a * b, c)}"
     return a * b - c, steps, program("speed * hours - done", speed=a, hours=b, done=c)
 
@@ -48,7 +46,6 @@ def distance(a: int, b: int, c: int) -> Solution:
     bare="Work out {a} + {b}.",
 )  # fmt: skip
 def big_sum(a: int, b: int) -> Solution:
-    """Add two numbers of three digits."""
     return a + b, add_in_steps(a, b), program("first + second", first=a, second=b)
 
 
@@ -61,7 +58,6 @@ def big_sum(a: int, b: int) -> Solution:
     bare="What is {p}% of {n}?",
 )  # fmt: skip
 def percent(p: int, n: int) -> Solution:
-    """Take a percentage that is a whole number."""
     steps = f"{p} x {n} = {p * n}. {p * n} / 100 = {p * n // 100}"
     return p * n // 100, steps, program("whole * rate / 100", rate=p, whole=n)
 
@@ -78,7 +74,6 @@ def _draw_average(rng: Random, wide: float) -> Values:
     retold="The scores were {a}, {b} and {c}. What was the mean score?",
 )  # fmt: skip
 def average(a: int, b: int, c: int) -> Solution:
-    """Take a mean of three that is a whole number."""
     total = a + b + c
     steps = f"{add_in_steps(a, b)}. {add_in_steps(a + b, c)}. {total} / 3 = {total // 3}"
     return total // 3, steps, program("(first + second + third) / 3", first=a, second=b, third=c)
@@ -93,7 +88,6 @@ def average(a: int, b: int, c: int) -> Solution:
     bare="Calculate {a} mod {b}.",
 )  # fmt: skip
 def remainder(a: int, b: int) -> Solution:
-    """Take a remainder."""
     return a % b, f"{a} = {a // b} x {b} + {a % b}", program("number % divisor", number=a, divisor=b)
 
 
@@ -109,7 +103,6 @@ def _draw_gcd(rng: Random, wide: float) -> Values:
     bare="Calculate gcd({a}, {b}).",
 )  # fmt: skip
 def gcd(a: int, b: int) -> Solution:
-    """Find the greatest common divisor."""
     common = math.gcd(a, b)
     steps = f"{a} = {common} x {a // common} and {b} = {common} x {b // common}"
     return common, steps, program("math.gcd(first, second)", "import math", first=a, second=b)
@@ -122,7 +115,6 @@ def gcd(a: int, b: int) -> Solution:
     bare="Calculate {a}^2 + {b}^2.",
 )  # fmt: skip
 def squares(a: int, b: int) -> Solution:
-    """Add two squares."""
     steps = f"{a} x {a} = {a * a}. {b} x {b} = {b * b}. {add_in_steps(a * a, b * b)}"
     return a * a + b * b, steps, program("first ** 2 + second ** 2", first=a, second=b)
 
@@ -139,7 +131,6 @@ def _draw_linear(rng: Random, wide: float) -> Values:
     bare="Solve {a}*x + {b} = {c} for x.",
 )  # fmt: skip
 def linear(a: int, b: int, c: int) -> Solution:
-    """Solve a linear equation; the program does so by sympy."""
     lines = ("from sympy import symbols, solve", "x = symbols('x')", f"print(solve({a} * x + {b} - {c}, x)[0])")
     return (c - b) // a, f"{subtract_in_steps(c, b)}. {c - b} / {a} = {(c - b) // a}", "\n".join(lines)
 
@@ -150,7 +141,6 @@ def linear(a: int, b: int, c: int) -> Solution:
     formal="Find the volume of a box with sides {a}, {b} and {c}.",
 )  # fmt: skip
 def box(a: int, b: int, c: int) -> Solution:
-    """Multiply three numbers."""
     steps = f"{a} x {b} = {a * b}. {a * b} x {c} = {a * b * c}"
     return a * b * c, steps, program("length * width * height", length=a, width=b, height=c)
 
@@ -166,7 +156,6 @@ def _draw_frame(rng: Random, wide: float) -> Values:
     formal="A {c} by {d} rectangle is cut from a {a} by {b} rectangle. Find the area left.",
 )  # fmt: skip
 def frame(a: int, b: int, c: int, d: int) -> Solution:
-    """Subtract a product from another."""
     expression = "length * width - inner_length * inner_width"
     steps = f"{a} x {b} = {a * b}. {c} x {d} = {c * d}. {subtract_in_steps(a * b, c * d)}"
     return a * b - c * d, steps, program(expression, length=a, width=b, inner_length=c, inner_width=d)
@@ -179,7 +168,6 @@ def frame(a: int, b: int, c: int, d: int) -> Solution:
     formal="Find the number of ways to choose {k} of {n} objects.",
 )  # fmt: skip
 def choose(n: int, k: int) -> Solution:
-    """Take a binomial coefficient."""
     ways = math.comb(n, k)
     return ways, f"{n} choose {k} = {ways}", program("math.comb(total, taken)", "import math", total=n, taken=k)
 
@@ -196,7 +184,6 @@ def _draw_series(rng: Random, wide: float) -> Values:
     bare="Calculate {a} + ... + {b}.",
 )  # fmt: skip
 def series(a: int, b: int) -> Solution:
-    """Add consecutive numbers."""
     total = sum(range(a, b + 1))
     steps = f"{b - a + 1} numbers. {a} + {b} = {a + b}. half of the product = {total}"
     return total, steps, program("sum(range(first, last + 1))", first=a, last=b)
@@ -217,7 +204,6 @@ def _draw_pair_large(rng: Random, wide: float) -> Values:
          "How many geese are there?",
 )  # fmt: skip
 def pair_large(s: int, a: int, b: int, t: int) -> Solution:
-    """Find two unknowns from their number and two prices."""
     rest, apart = t - b * s, a - b
     steps = f"{b} x {s} = {b * s}. {subtract_in_steps(t, b * s)}. {a} - {b} = {apart}"
     steps = f"{steps}. {rest} / {apart} = {rest // apart}"
@@ -231,7 +217,6 @@ def pair_large(s: int, a: int, b: int, t: int) -> Solution:
            "How many {thing} are there?",
 )  # fmt: skip
 def two_kinds(a: int, b: int, c: int, d: int) -> Solution:
-    """Add two products."""
     steps = f"{a} x {b} = {a * b}. {c} x {d} = {c * d}. {add_in_steps(a * b, c * d)}"
     expression = "price * count + other_price * other_count"
     return a * b + c * d, steps, program(expression, price=a, count=b, other_price=c, other_count=d)

@@ -18,7 +18,6 @@ from mammoth_utils.miniature.families.definition import Solution, Values, family
     bare="What is {a} + {b}?",
 )  # fmt: skip
 def gain(a: int, b: int) -> Solution:
-    """Add two numbers."""
     return a + b, add_in_steps(a, b), program("start + more", start=a, more=b)
 
 
@@ -37,7 +36,6 @@ def _draw_loss(rng: Random, wide: float) -> Values:
     bare="What is {a} - {b}?",
 )  # fmt: skip
 def loss(a: int, b: int) -> Solution:
-    """Subtract a number from another."""
     return a - b, subtract_in_steps(a, b), program("start - gone", start=a, gone=b)
 
 
@@ -52,7 +50,6 @@ def loss(a: int, b: int) -> Solution:
     bare="What is {a} * {d}?",
 )  # fmt: skip
 def groups(a: int, d: int) -> Solution:
-    """Multiply by a digit."""
     return a * d, multiply_in_steps(a, d), program("each * groups", each=a, groups=d)
 
 
@@ -71,7 +68,6 @@ def _draw_share(rng: Random, wide: float) -> Values:
     bare="What is {a} / {d}?",
 )  # fmt: skip
 def share(a: int, d: int) -> Solution:
-    """Divide by a digit."""
     return a // d, divide_in_steps(a, d), program("total // groups", total=a, groups=d)
 
 
@@ -90,7 +86,6 @@ def _draw_gain_loss(rng: Random, wide: float) -> Values:
     bare="What is {a} + {b} - {c}?",
 )  # fmt: skip
 def gain_loss(a: int, b: int, c: int) -> Solution:
-    """Add, then subtract."""
     steps = f"{add_in_steps(a, b)}. {subtract_in_steps(a + b, c)}"
     return a + b - c, steps, program("start + more - gone", start=a, more=b, gone=c)
 
@@ -105,7 +100,6 @@ def gain_loss(a: int, b: int, c: int) -> Solution:
     bare="What is {a} + {b} + {c}?",
 )  # fmt: skip
 def three(a: int, b: int, c: int) -> Solution:
-    """Add three numbers."""
     steps = f"{add_in_steps(a, b)}. {add_in_steps(a + b, c)}"
     return a + b + c, steps, program("first + second + third", first=a, second=b, third=c)
 
@@ -122,6 +116,5 @@ def _draw_pair_small(rng: Random, wide: float) -> Values:
     formal="Given x + y = {s} and x - y = {d}, find x.",
 )  # fmt: skip
 def pair_small(s: int, d: int) -> Solution:
-    """Find two unknowns from their sum and their difference."""
     steps = f"{add_in_steps(s, d)}. {divide_in_steps(s + d, 2)}"
     return (s + d) // 2, steps, program("(both + apart) // 2", both=s, apart=d)
