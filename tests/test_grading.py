@@ -18,6 +18,7 @@ from mammoth_utils.grading import (
     Answer,
     benchmark_named,
     corrected_gold,
+    corrected_program,
     gold_letter,
     grade,
     grade_math_number,
@@ -185,6 +186,7 @@ ADVERSARIES = {
 @pytest.mark.parametrize("rule", RULES)
 def test_an_adversary_gets_a_verdict_and_never_an_exception(name, rule):
     text = ADVERSARIES[name]
+    assert corrected_program(text, "pot") in (None, text)
     for benchmark in ("gsm8k", "math", "aqua"):
         gold = "A" if benchmark == "aqua" else "3"
         options = ["1", "2", "x^2"] if benchmark == "aqua" else None

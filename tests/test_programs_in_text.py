@@ -96,7 +96,13 @@ PIECES = (
     "```python", "```", "```output", "~~~", "```python3", "#### 42", "\\boxed{42}", "### Instruction:", "x = 3 = 4.",
     "# The answer is 7", 's = """', "", "  ", "Answer: 42", "A", "(", ")", "'", "x, y = 1, 2", "print(x, y)",
 )  # fmt: skip
-TEXTS = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=12)), max_size=7).flatmap(
+FENCED = st.builds(
+    "{0}{1}\n{2}\n{0}".format,
+    st.sampled_from(["```", "~~~"]),
+    st.sampled_from(["python", "", "output", "json"]),
+    st.lists(st.sampled_from(PIECES), max_size=3).map("\n".join),
+)
+TEXTS = st.lists(st.one_of(st.sampled_from(PIECES), FENCED, st.text(max_size=12)), max_size=7).flatmap(
     lambda pieces: st.sampled_from(["\n", "\n", "\n", " ", "\r\n"]).map(lambda joint: joint.join(pieces))
 )
 ROWS = st.fixed_dictionaries(

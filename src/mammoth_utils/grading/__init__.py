@@ -17,13 +17,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "corrected.option_letters": ["option_of"],
         "formula_kinds": ["FORMULA_KINDS", "constant_value", "formula_kind", "is_matched_as_text_only"],
         "programs_in_text": [
-            "Block", "corrected_program", "fenced_blocks", "is_bare_value", "program_in", "program_to_run",
+            "corrected_program", "fenced_blocks", "is_bare_value", "program_in", "program_to_run",
             "program_under", "published_program",
         ],
         "published.hendrycks": [
             "boxed_content", "braces_of_fractions", "short_name_before_equals", "units_after_a_space_in_text",
         ],
-        "question_text": ["SHINGLE", "SHORT_QUESTION", "SIMILARITY", "question_stem", "question_tokens"],
+        "question_text": ["SHINGLE", "SIMILARITY", "question_stem", "question_tokens"],
         "verdicts": ["Verdict", "corrected_gold", "grade", "grade_math_number"],
     },
 )  # fmt: skip

@@ -17,6 +17,7 @@ import textwrap
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 PRINT_CALL = "print("
 NEXT_PROBLEM = "### Instruction"  # what an unstopped model writes after its answer
@@ -198,6 +199,7 @@ def _fenced_program(blocks: list[Block]) -> str | None:
     What a model shows as the output of its program is a block too, so one whose fence names no language counts only if
     it parses and prints or assigns something, or is mostly code.
     """
+    blocks = [block for block in blocks if _statements(block.text) != []]  # comments alone are none
     plain = [block for block in blocks if not block.language and not is_bare_value(block.text)]
     groups = (
         [block for block in blocks if block.python and not is_bare_value(block.text)],
@@ -211,7 +213,8 @@ def _fenced_program(blocks: list[Block]) -> str | None:
     if chosen is None:
         return None
     parts, needed = [chosen.text], _names(chosen.text)[0]
-    for block in reversed(blocks[: blocks.index(chosen)]):
+    place = max(at for at, block in enumerate(blocks) if block is chosen)
+    for block in reversed(blocks[:place]):
         uses, binds = _names(block.text)
         if needed & binds:
             parts.insert(0, block.text)
@@ -257,6 +260,7 @@ def _mostly_code(text: str) -> bool:
     return 2 * code > count
 
 
+@lru_cache(maxsize=8)
 def _statements(text: str) -> list[ast.stmt] | None:
     """Return the statements of a text; None if it is no Python."""
     try:
@@ -285,7 +289,7 @@ def _computes(text: str) -> bool:
     if any(isinstance(node, (ast.Call, ast.comprehension)) for statement in body for node in ast.walk(statement)):
         return True
     last = body[-1].value if isinstance(body[-1], ast.Expr) else None
-    if isinstance(last, (ast.List, ast.Set, ast.Dict)) or (isinstance(last, ast.Tuple) and text.rstrip()[-1] == ")"):
+    if isinstance(last, (ast.List, ast.Set, ast.Dict)) or (isinstance(last, ast.Tuple) and text.strip()[0] == "("):
         return _literal(last)
     return isinstance(last, ast.BinOp) and not is_bare_value(text) and all(map(_is_number_arithmetic, ast.walk(last)))
 

@@ -141,7 +141,7 @@ def without_extra_zeros(text: str) -> str:
 def math_answer(completion: str) -> Read:
     """Return the answer on MATH, after the Hendrycks normalisation.
 
-    It stands after the last ``The answer is ``, else after ``the answer is ``, else in a box; else the last number is it.
+    It stands after the last ``The answer is ``, else ``the answer is ``, else in a box; else it is the last number.
     """
     for trigger in ("The answer is ", "the answer is "):
         at = completion.rfind(trigger)
