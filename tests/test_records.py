@@ -172,3 +172,19 @@ def test_an_error_of_the_rows_leaves_the_file_as_it_was(tmp_path):
         records.write_jsonl(file, rows())
     assert list(records.read_jsonl(file)) == [{"n": 1}]
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("name,gib\na,1\n", r"facts.csv: expected the columns name, gib, tied, got \['name', 'gib'\]"),
+    ("name,gib,tied\na,much,true\n", "facts.csv: .*'gib': 'much'.* does not parse"),
+    ("name,gib,tied\na,1,yes\n", "expected true or false, got 'yes'"),
+    ("name,gib,tied\na,1\n", "facts.csv: .*'tied': None.* does not parse"),
+])  # fmt: skip
+def test_a_table_of_facts_that_is_not_as_declared_is_refused_with_its_row(tmp_path, text, words):
+    columns = {"name": str, "gib": float, "tied": records.flag}
+    file = tmp_path / "facts.csv"
+    file.write_text('# a comment, with commas\nname,gib,tied\n"a, b",1.5,true\n')
+    assert records.read_facts(file, columns) == [{"name": "a, b", "gib": 1.5, "tied": True}]
+    file.write_text(text)
+    with pytest.raises(ValueError, match=words):
+        records.read_facts(file, columns)

@@ -8,7 +8,7 @@ import pytest
 
 from mammoth_utils import scales
 from mammoth_utils.training import describe, plan_methods, recipe_table
-from mammoth_utils.training.plan import memory
+from mammoth_utils.training.plan import memory, this_machine
 
 METHODS = ("full", "lora", "qlora")
 REAL = [key for key, one in scales.SCALES.items() if not one.miniature]
@@ -78,6 +78,7 @@ def test_every_size_resolves_and_plans_without_a_network_and_without_weights(
 ):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("socket.socket.connect", lambda *address: pytest.fail(f"asked the network: {address}"))
+    monkeypatch.setattr(this_machine, "find_gpus", lambda: pytest.fail("asked this machine"))
     description = describe(size, family, method)
     rows = {row.method: row for row in plan_methods(description, gpus=8, gpu_gib=80e9 / memory.GIB)}
     assert set(rows) == set(METHODS)
@@ -109,3 +110,13 @@ def test_gated_bases_name_ungated_copies_of_the_same_size():
 def test_a_method_that_is_none_is_refused_with_the_choices():
     with pytest.raises(ValueError, match="unknown method 'auto'; known: full, lora, qlora"):
         scales.recipe_table("7b", method="auto")
+
+
+@pytest.mark.parametrize(("given", "words"), [
+    ({"method": "lora", "master_weights": "bf16"}, "master_weights=bf16 is for method=full; lora trains fp32 adapters"),
+    ({"master_weights": "fp16"}, "unknown master_weights 'fp16'; known: fp32, bf16"),
+    ({"sharding": "zero3"}, "unknown sharding 'zero3'; known: auto, none, fsdp2"),
+])  # fmt: skip
+def test_a_value_that_no_run_can_have_is_refused_with_the_choices(given, words):
+    with pytest.raises(ValueError, match=words):
+        describe("7b", **given)
