@@ -31,9 +31,6 @@ from mammoth_utils.miniature import sources as world
 from mammoth_utils.prompts import POT_TRIGGER
 from mammoth_utils.rationale import Problem, Rationale
 
-REAL = os.environ.get("MAMMOTH_DATA_DIR", "")
-needs_real = pytest.mark.skipif(not REAL, reason="MAMMOTH_DATA_DIR names no folder of real data")
-
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
@@ -685,20 +682,3 @@ def test_the_library_curates_without_torch():
     heavy = "('torch', 'pandas', 'datasets')"
     code = f"import sys, mammoth_utils.curation.mixtures; sys.exit(any(name in sys.modules for name in {heavy}))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-# --- real data ----------------------------------------------------------------------------------------------
-
-
-@needs_real
-@pytest.mark.long
-def test_the_real_gsm8k_and_mathqa_go_through_all_stages(tmp_path, monkeypatch):
-    monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path))
-    record = curate(describe("rebuild", "GSM8K (CoT),MathQA (PoT)"))
-    gsm8k, mathqa = record["sources"]
-    assert gsm8k["entered"] == 7473
-    assert gsm8k["kept"] == 7473
-    assert mathqa["entered"] == 3655
-    assert mathqa["entered"] == mathqa["kept"] + sum(mathqa["dropped"].values())
-    assert sum(record["statuses"]["MathQA (PoT)"].values()) == 3655, "every program was executed"
-    assert mathqa["kept"] >= 0.9 * 3655

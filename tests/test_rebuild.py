@@ -368,6 +368,9 @@ def test_the_committed_record_is_small_and_adds_up():
                        "NumGLUE (PoT)": 4370}  # fmt: skip
     assert {name: sum(counts.values()) for name, counts in record["statuses"].items()} == {
         "MathQA (PoT)": 3655, "NumGLUE (PoT)": 4370}, "every program was executed"  # fmt: skip
+    kept = {one["name"]: one["kept"] for one in record["sources"]}
+    assert kept["GSM8K (CoT)"] == 7473
+    assert kept["MathQA (PoT)"] >= 0.9 * 3655
     for one in record["sources"]:
         assert one["entered"] == one["kept"] + sum(one["dropped"].values()), one["name"]
         assert list(one["funnel"].values()) == sorted(one["funnel"].values(), reverse=True), one["name"]
