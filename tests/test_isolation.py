@@ -119,7 +119,7 @@ def test_a_system_that_is_no_unix_is_told_so():
     assert "ImportError: mammoth_utils.programs runs programs on Linux, macOS and other Unix systems" in done.stderr
 
 
-def test_the_rooms_load_without_torch():
+def test_the_package_loads_without_torch():
     script = "import sys, mammoth_utils.programs; print('torch' in sys.modules, 'pandas' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)

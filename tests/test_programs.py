@@ -19,7 +19,7 @@ import pytest
 from processes import below, children, gone
 
 from mammoth_utils.programs import Sandbox, SandboxError, isolation, run_program, run_programs, worker_handle
-from mammoth_utils.programs import sandbox as sandbox_room
+from mammoth_utils.programs import sandbox as sandbox_file
 from mammoth_utils.programs._worker import pipe_messages, program_process
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -572,7 +572,7 @@ def killing_at_the_start(monkeypatch, times: int, which: str) -> list[int]:
 @pytest.mark.parametrize("level", [*STRONG, "process"])
 @pytest.mark.parametrize("which", ["guard", "child"])
 def test_workers_that_are_killed_while_they_start_cost_no_program_an_attempt(level, which, monkeypatch):
-    times = sandbox_room.ATTEMPTS + 2
+    times = sandbox_file.ATTEMPTS + 2
     killed = killing_at_the_start(monkeypatch, times, which)
     ran = list(run_programs([f"import sympy\nprint({n})" for n in range(3)], workers=1, isolation=level))
     assert [one.printed for one in ran] == ["0\n", "1\n", "2\n"]

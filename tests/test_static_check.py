@@ -1,4 +1,4 @@
-"""Clearance: what may share an interpreter, what may not, and what the lists must never hold."""
+"""The static check: what may share an interpreter, what may not, and what the lists must never hold."""
 
 from __future__ import annotations
 
