@@ -581,7 +581,7 @@ def test_workers_that_are_killed_while_they_start_cost_no_program_an_attempt(lev
 
 @needs_linux
 def test_workers_that_are_always_killed_while_they_start_are_told_and_not_started_for_ever(monkeypatch):
-    monkeypatch.setattr(sandbox_room, "STARTS", 4)
+    monkeypatch.setattr(sandbox_file, "STARTS", 4)
     killed = killing_at_the_start(monkeypatch, 1000, "child")
     with pytest.raises(SandboxError, match="4 workers in a row were ended while they started"):
         list(run_programs(["import sympy"], workers=1, isolation="auto"))
