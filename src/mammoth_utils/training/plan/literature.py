@@ -24,7 +24,7 @@ class PublishedMemory:
 
     Attributes:
         run: Model, method and GPUs.
-        source: Where it stands.
+        source: Publication and place in it.
         why: Why the planner's figure differs.
         architecture: The model's numbers.
         method: ``full``, ``lora`` or ``qlora``.

@@ -98,7 +98,7 @@ def hourly_price(gpu: GpuModel, price: float | None = None) -> tuple[float | Non
     if price is not None:
         return price, f"{price:.2f} an hour of one {gpu.name}, as given"
     if gpu.price is None:
-        return None, f"no price of a {gpu.name} was seen, so that none is reckoned: give one"
+        return None, f"no price of a {gpu.name} was seen; give one to get dollars"
     dollars = gpu.price.dollars_an_hour
     return dollars, f"{dollars:.2f} an hour of one {gpu.name}, as listed on {gpu.price.seen}"
 
