@@ -10,7 +10,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "at_scale.sharded_curation": ["curate_in_shards"],
         "at_scale.shards": ["ShardSettings"],
-        "benchmark_questions": ["load_questions"],
         "description": ["Curation", "describe"],
         "export": ["Export", "export_mixture"],
         "mathinstruct_rows": ["format_row"],
