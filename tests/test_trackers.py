@@ -157,12 +157,6 @@ def test_a_tracker_gets_each_point_the_record_and_the_end(fakes, name):
     assert not [other for other in TRACKERS if other != name and fakes[other]], "only the one that was asked for"
 
 
-def test_several_get_the_same(fakes):
-    with tracking("tensorboard,trackio,wandb") as (_, report):
-        report(1, 10, 20)
-    assert all(sent(fakes[name], "train/loss") == POINTS for name in TRACKERS)
-
-
 @pytest.mark.parametrize("name", TRACKERS)
 def test_a_resumed_run_sends_no_point_twice_and_is_the_same_run(fakes, name):
     with tracking(name) as (_, report):
