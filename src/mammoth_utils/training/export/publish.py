@@ -47,7 +47,7 @@ def publish(
     if not (folder / "record.json").is_file():
         raise FileNotFoundError(f"{folder} holds no record.json: the run has not finished, or is none")
     record = records.read_json(folder / "record.json")
-    kind = _kind(folder, kind)
+    kind = _choose_kind(folder, kind)
     _check_unchanged(folder, kind, record)
     files = hub_files(folder, kind, record, name, base)
     _check_no_local_path(files, folder, record)
@@ -79,7 +79,7 @@ def hub_files(folder: Path, kind: str, record: dict[str, Any], name: str, base: 
     return files
 
 
-def _kind(folder: Path, kind: str) -> str:
+def _choose_kind(folder: Path, kind: str) -> str:
     saved = [name for name in model_card.KINDS if any((folder / name).glob("*.safetensors"))]
     if not saved:
         raise FileNotFoundError(f"{folder} holds neither model/ nor adapter/ with safetensors")

@@ -100,7 +100,9 @@ def verify_tensors(folder: Path, description: RunDescription, memory: Mapping[st
     try:
         stored = StoredWeights(folder)
     except (OSError, SafetensorError) as error:
-        raise _refused(folder, description, [f"its files cannot be read ({type(error).__name__}: {error})"]) from error
+        raise _incomplete(
+            folder, description, [f"its files cannot be read ({type(error).__name__}: {error})"]
+        ) from error
     expected, optional = expected_tensors(description)
     faults["missing"] = [name for name in expected if name not in stored.shapes and name not in optional]
     faults["unknown"] = [name for name in stored.shapes if name not in expected]
@@ -111,7 +113,9 @@ def verify_tensors(folder: Path, description: RunDescription, memory: Mapping[st
             faults.setdefault(fault, []).append(name)
     reasons = [f"{fault}: {_first(names)}" for fault, names in faults.items() if names]
     if reasons:
-        raise _refused(folder, description, [f"{len(expected)} tensors expected, {len(stored.shapes)} there", *reasons])
+        raise _incomplete(
+            folder, description, [f"{len(expected)} tensors expected, {len(stored.shapes)} there", *reasons]
+        )
     return len(stored.shapes)
 
 
@@ -135,7 +139,7 @@ def _first(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
-def _refused(folder: Path, description: RunDescription, reasons: list[str]) -> IncompleteModelError:
+def _incomplete(folder: Path, description: RunDescription, reasons: list[str]) -> IncompleteModelError:
     last = checkpoints.find_checkpoint(description.folder / "checkpoints")
     where = f"the last checkpoint is {last}" if last else (
         f"no checkpoint lies in {description.folder / 'checkpoints'}, so it would start again"

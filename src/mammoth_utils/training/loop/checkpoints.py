@@ -32,9 +32,9 @@ def commit(written: Path, place: Path, processes: int) -> Path:
         RuntimeError: If shards were written without a weight that is trained. Later ones would lack it too, and each
             would take the place of one before.
     """
-    lacking = _shards(written) if (written / SHARDS[0]).is_dir() else []
-    if lacking:
-        raise RuntimeError(f"{written.name} was not written whole, no run could go on from it: {'; '.join(lacking)}")
+    missing = _shards(written) if (written / SHARDS[0]).is_dir() else []
+    if missing:
+        raise RuntimeError(f"{written.name} was not written whole, no run could go on from it: {'; '.join(missing)}")
     files = {}
     for file in sorted(path for path in written.rglob("*") if path.is_file()):
         with open(file, "rb") as opened:
@@ -103,13 +103,13 @@ def _shards(checkpoint: Path) -> list[str]:
         for name, shape in states.items()
         if name.startswith("optimizer.state.") and name.endswith(".exp_avg")
     }
-    lacking = [name.removeprefix("model.") for name, shape in trained.items() if weights.get(name) != shape]
+    missing = [name.removeprefix("model.") for name, shape in trained.items() if weights.get(name) != shape]
     if not trained:
         reasons.append(f"{SHARDS[1]} holds no averages of any weight")
-    if lacking:
+    if missing:
         reasons.append(
-            f"{SHARDS[0]} holds {len(trained) - len(lacking)} of the {len(trained)} weights that are trained; "
-            f"{lacking[0]} is missing or has another shape"
+            f"{SHARDS[0]} holds {len(trained) - len(missing)} of the {len(trained)} weights that are trained; "
+            f"{missing[0]} is missing or has another shape"
         )
     return reasons
 
@@ -155,11 +155,11 @@ def find_checkpoint(folder: Path, say: object = None) -> Path | None:
         say: Called with a line for each checkpoint that is passed over.
     """
     for checkpoint in list_checkpoints(folder):
-        lacking = faults(checkpoint)
-        if not lacking:
+        missing = faults(checkpoint)
+        if not missing:
             return checkpoint
         if callable(say):
-            say(f"{checkpoint.name} is passed over: {'; '.join(lacking)}")
+            say(f"{checkpoint.name} is passed over: {'; '.join(missing)}")
     return None
 
 

@@ -29,8 +29,8 @@ class Curve:
 
     def start(self, step: int) -> None:
         """Keep the points up to the step that the run goes on from, and drop what a killed run did beyond it."""
-        there = records.read_jsonl(self.file) if step and self.file.is_file() else ()
-        self.rows = [row for row in _complete(there) if row["step"] <= step]
+        written = records.read_jsonl(self.file) if step and self.file.is_file() else ()
+        self.rows = [row for row in _complete(written) if row["step"] <= step]
         if self.rows:
             self._tokens, self._seconds = self.rows[-1]["tokens"], self.rows[-1]["seconds"]
         self._began = time.monotonic()
