@@ -120,7 +120,7 @@ def test_every_verdict_and_answer_of_stored_programs_is_as_before(data_dir, writ
     files = {}
     for name in PROGRAMS:
         files[name] = rows_of(
-            data_dir / "outputs" / f"{name}.jsonl.gz", lambda programs: run_programs(programs, timeout_s=30)
+            data_dir / "outputs" / f"{name}.jsonl.gz", lambda programs: run_programs(programs, timeout_s=10)
         )
     assert not [row for rows in files.values() for row in rows if row.live != row.answers]
     golden.check("grading", "stored-programs", decisions(files), write_golden)

@@ -34,16 +34,24 @@ class RunMismatchError(RuntimeError):
 def atomic_file(path: Path) -> Iterator[TextIO]:
     """Open a file that appears whole or not at all: a temporary file beside it, flushed, then renamed.
 
-    An error in the block removes the temporary file and leaves an earlier file as it was.
+    A name that ends in ``.gz`` is compressed. An error in the block removes the temporary file and leaves an earlier
+    file as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(handle, "w", encoding="utf8", newline="\n") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        if path.suffix == ".gz":
+            import gzip
+
+            os.close(handle)
+            with gzip.open(temporary, "wt", encoding="utf8", newline="\n") as file:
+                yield file
+        else:
+            with os.fdopen(handle, "w", encoding="utf8", newline="\n") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:

@@ -109,9 +109,9 @@ def gold_letter(gold: Any, options: Any = None) -> str | None:
     if isinstance(gold, int):
         return LETTERS[gold] if 0 <= gold < min(count, len(LETTERS)) else None
     text = gold_text(gold)
-    found = re.fullmatch(r"\(?\s*([A-Ja-j])\s*\)?\.?", text)
-    if found:
-        letter = found.group(1).upper()
+    match = re.fullmatch(r"\(?\s*([A-Ja-j])\s*\)?\.?", text)
+    if match:
+        letter = match.group(1).upper()
         return letter if LETTERS.index(letter) < count else None
     if options:
         same = [at for at, option in enumerate(options) if str(option).strip() == text]
@@ -130,7 +130,7 @@ def bare_options(options: Any) -> tuple[str, ...] | None:
         return None
     texts = [str(option).strip() for option in options]
     while all(
-        (found := _GIVEN_LETTER.match(text)) and found.group(1) == LETTERS[at]
+        (match := _GIVEN_LETTER.match(text)) and match.group(1) == LETTERS[at]
         for at, text in enumerate(texts[: len(LETTERS)])
     ):
         texts = [_GIVEN_LETTER.sub("", text, count=1).strip() for text in texts]
@@ -143,12 +143,11 @@ def options_in(question: str) -> tuple[str, ...] | None:
     if not marker:
         return None
     marks = list(_CHOICE_MARK.finditer(listed))
-    wanted, kept = 0, []
+    in_order: list[re.Match] = []
     for mark in marks:
-        if wanted < len(LETTERS) and mark.group(1) == LETTERS[wanted]:
-            kept.append(mark)
-            wanted += 1
-    if len(kept) < 2:
+        if len(in_order) < len(LETTERS) and mark.group(1) == LETTERS[len(in_order)]:
+            in_order.append(mark)
+    if len(in_order) < 2:
         return None
-    ends = [mark.start() for mark in kept[1:]] + [len(listed)]
-    return tuple(listed[mark.end() : end].strip() for mark, end in zip(kept, ends, strict=True))
+    ends = [mark.start() for mark in in_order[1:]] + [len(listed)]
+    return tuple(listed[mark.end() : end].strip() for mark, end in zip(in_order, ends, strict=True))

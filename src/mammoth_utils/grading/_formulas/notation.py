@@ -29,8 +29,8 @@ def _time_of_day(hour: str, minutes: str | None, half: str) -> str:
     return f"{hour}{minutes or ''} {half.lower()}m"
 
 
-def _over(found: re.Match) -> str:
-    above, below = found.groups()[:2] if found[1] is not None else found.groups()[2:]
+def _over(match: re.Match) -> str:
+    above, below = match.groups()[:2] if match[1] is not None else match.groups()[2:]
     return f"{{\\frac{{{above.strip()}}}{{{below.strip()}}}}}"
 
 
@@ -69,10 +69,10 @@ _REPLACED = [
         (r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}|^([^{}\\]*)\\over(?![A-Za-z])([^{}\\]*)$", _over),
         (r"\\(?:overline|bar)\s*\{\s*([A-Z]{2})\s*\}", r"\1"),  # a segment is named by its ends
         (r"(?<![A-Za-z])(?:C|comb|nCr)\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)", r"binomial(\1,\2)"),
-        (r"\bInterval\.([olLrR])(open|pen)\(", lambda found: _INTERVALS[found[1] + found[2]]),
+        (r"\bInterval\.([olLrR])(open|pen)\(", lambda match: _INTERVALS[match[1] + match[2]]),
         (r"\\langle(?![A-Za-z])|^\s*<(?=[^<>=]*,[^<>=]*>\s*$)", "("),
         (r"\\rangle(?![A-Za-z])|(?<=[^<>=])>(?=\s*$)", ")"),
-        (r"(?i)\b(\d{1,2})(?::00|(:\d\d))?\s*([ap])\.?\s?m\b\.?", lambda found: _time_of_day(*found.groups())),
+        (r"(?i)\b(\d{1,2})(?::00|(:\d\d))?\s*([ap])\.?\s?m\b\.?", lambda match: _time_of_day(*match.groups())),
         (r"^([^iI]*\d)j(?=[^A-Za-z]*$)", r"\1i"),  # Python's imaginary unit
         (r"(?<=\d)(?:st|nd|rd|th)\b", ""),
         (r"√\s*(\d+(?:\.\d+)?|[A-Za-z])", r"sqrt(\1)"),
@@ -112,16 +112,16 @@ def unwrapped(text: str, command_end: int) -> tuple[int, int] | None:
 def without_text_commands(text: str) -> str:
     """Return the text with ``\\text{...}`` and its kin replaced by what they hold, set off by spaces."""
     parts, at = [], 0
-    for found in _TEXTS.finditer(text):
-        if found.start() < at:
+    for match in _TEXTS.finditer(text):
+        if match.start() < at:
             continue
-        inside = unwrapped(text, found.end())
+        inside = unwrapped(text, match.end())
         if inside is None:
             continue
         held = text[inside[0] : inside[1]]
-        if text[: found.start()].strip():  # 2\\pi\\text{ m} is a length, 2\\pi m a product
+        if text[: match.start()].strip():  # 2\\pi\\text{ m} is a length, 2\\pi m a product
             held = _ONE_LETTER.get(held.strip(), held)
-        parts.append(text[at : found.start()] + f" {held} ")
+        parts.append(text[at : match.start()] + f" {held} ")
         at = inside[1] + 1
     return "".join(parts) + text[at:]
 
@@ -171,11 +171,11 @@ def without_outer_group(text: str) -> str:
     return text
 
 
-def _repeating(found: re.Match) -> str:
+def _repeating(match: re.Match) -> str:
     """Return ``0.1\\overline{6}`` as the exact fraction that it is."""
-    whole, once, again = found.groups()
+    whole, once, again = match.groups()
     if len(whole + once + again) > MAX_REPEATING:
-        return found.group()
+        return match.group()
     nines, zeros = 10 ** len(again) - 1, 10 ** len(once)
     value = Fraction(int(whole + once or "0") * nines + int(again), nines * zeros)
     return f"({value.numerator}/{value.denominator})"
@@ -186,11 +186,11 @@ def joined_thousands(text: str) -> str:
     if "," not in text or re.match(r"\s*(?:\\?\{|[(\[])", text):
         return text
     parts, at, depth = [], 0, 0
-    for found in _BRACKET_OR_THOUSANDS.finditer(text):
-        sign = found.group()
+    for match in _BRACKET_OR_THOUSANDS.finditer(text):
+        sign = match.group()
         if sign[0].isdigit():
-            parts += [text[at : found.start()], sign.replace(",", "") if depth <= 0 else sign]
-            at = found.end()
+            parts += [text[at : match.start()], sign.replace(",", "") if depth <= 0 else sign]
+            at = match.end()
         else:
             depth += 1 if sign[-1] in "([{" else -1
     return "".join(parts) + text[at:]
@@ -208,10 +208,10 @@ def spelled(text: str) -> str:
     """Return a text in the notation of a keyboard: ``2⅓`` as ``2 1/3``, ``10⁻³`` as ``10^{-3}``."""
     if text.isascii():
         return text
-    text = _FRACTION.sub(lambda found: " " + unicodedata.normalize("NFKC", found.group()), text)
+    text = _FRACTION.sub(lambda match: " " + unicodedata.normalize("NFKC", match.group()), text)
     for run, sign, table in _RUNS:
         text = run.sub(
-            lambda found, sign=sign, table=table: sign + _braced("".join(map(table.get, found.group()))), text
+            lambda match, sign=sign, table=table: sign + _braced("".join(map(table.get, match.group()))), text
         )
     return text.replace("\u2044", "/")
 
@@ -234,12 +234,12 @@ _LEVELS = 6
 
 def in_our_notation(text: str) -> str:
     """Return NumPy's arrays, SymPy's sets and joined relations as mathematicians write them."""
-    if (found := _PRINTED_ARRAY.fullmatch(text)) and _GAP.search(found[1]):
-        return f"array({_GAP.sub(', ', found[1].strip())})"
-    if found := _SETS.fullmatch(text):
-        return r"\{\}" if found[1] == "EmptySet" else "(-oo, oo)"
-    if found := _POLY.fullmatch(text):
-        return found[1]
+    if (match := _PRINTED_ARRAY.fullmatch(text)) and _GAP.search(match[1]):
+        return f"array({_GAP.sub(', ', match[1].strip())})"
+    if match := _SETS.fullmatch(text):
+        return r"\{\}" if match[1] == "EmptySet" else "(-oo, oo)"
+    if match := _POLY.fullmatch(text):
+        return match[1]
     if "\\" not in text and _LOGIC.search(text):
         return relations(text) or text
     return text
@@ -253,7 +253,7 @@ def relations(text: str) -> str | None:
         if None in bounds:
             return None
         rising = [
-            (found[3], _TURNED[found[2]], found[1]) if found[2] in _TURNED else found.groups() for found in bounds
+            (match[3], _TURNED[match[2]], match[1]) if match[2] in _TURNED else match.groups() for match in bounds
         ]
         finite = [one for one in rising if one[0] != "-oo" and one[2] != "oo"] or rising[:1]
         if len(finite) == 2 and finite[1][2] == finite[0][0]:

@@ -87,8 +87,8 @@ _SHORT = frozenset(_SHORT_WORDS.split())
 
 def currency(text: str) -> tuple[str, Fraction] | None:
     """Return the currency whose sign a text has; ``\\$`` and a single ``$`` count, LaTeX's delimiters do not."""
-    if found := _SIGN.search(text):
-        return _SIGNS[found.group()]
+    if match := _SIGN.search(text):
+        return _SIGNS[match.group()]
     return DOLLAR if "\\$" in text or text.count("$") == 1 else None
 
 
@@ -117,49 +117,50 @@ def without_unit(text: str) -> tuple[str, tuple[str, Fraction] | None]:
         return compound
     if (per := _PER.fullmatch(text)) and per[2].lower() in UNITS:  # 18/day
         return per[1], None
-    found = _QUANTITY.fullmatch(text)
-    if not found or not re.search(r"\d|pi", found["number"]) or _PROSE.search(found["number"]):
+    match = _QUANTITY.fullmatch(text)
+    if not match or not re.search(r"\d|pi", match["number"]) or _PROSE.search(match["number"]):
         return text, None
-    words = found["words"].lower().replace(".", "").strip()
+    number = match["number"].strip()
+    words = match["words"].lower().replace(".", "").strip()
     first = re.split(r"[ /-]+", words)
     if first[0] in SCALE_WORDS:
-        scaled = f"{found['number'].strip()}*{SCALE_WORDS[first[0]]}"
+        scaled = f"{number}*{SCALE_WORDS[first[0]]}"
         rest = " ".join(first[1:])
         return (scaled, UNITS.get(rest)) if rest else (scaled, None)
-    if first[0] in PARTS and re.fullmatch(r"[-+]?\d+", found["number"].strip()):  # 3 fifths
-        return f"{found['number'].strip()}/{PARTS[first[0]]}", None
+    if first[0] in PARTS and re.fullmatch(r"[-+]?\d+", number):  # 3 fifths
+        return f"{number}/{PARTS[first[0]]}", None
     if first in (["squared"], ["cubed"]):
-        return f"({found['number'].strip()})^{2 if first == ['squared'] else 3}", None
+        return f"({number})^{2 if first == ['squared'] else 3}", None
     if "/" in words or "per" in first:
         if re.search(r"[a-z]{2}", words) or all(part in UNITS for part in words.split("/")):
-            return found["number"].strip(), _rate([part for part in first if part not in ("per", "a", "an")])
+            return number, _rate([part for part in first if part not in ("per", "a", "an")])
         return text, None
     power = 1
     if first[0] in ("square", "sq", "cubic") and len(first) > 1:
         power, first = (3 if first[0] == "cubic" else 2), first[1:]
     elif first[-1] in ("squared", "cubed") and len(first) > 1:
         power, first = (3 if first[-1] == "cubed" else 2), first[:-1]
-    elif found["power"]:
-        power = int(re.sub(r"\D", "", found["power"]))
+    elif match["power"]:
+        power = int(re.sub(r"\D", "", match["power"]))
         if first[0] not in UNITS and first[0] not in ("unit", "units"):
             return text, None
     name = first[0]
     if name in ("degree", "degrees") and len(first) == 2 and first[1] in _TEMPERATURES:
-        return found["number"].strip(), (f"temperature {_TEMPERATURES[first[1]]}^1", Fraction(1))
-    if first[0] in ("degree", "degrees") and re.search(r"sin|cos|tan|cot|sec|csc", found["number"]):
+        return number, (f"temperature {_TEMPERATURES[first[1]]}^1", Fraction(1))
+    if first[0] in ("degree", "degrees") and re.search(r"sin|cos|tan|cot|sec|csc", match["number"]):
         return text, None  # the angle is measured in degrees, not the function's value
     if name in ("unit", "units"):
-        return found["number"].strip(), None
-    if name in UNITS and (len(name) > 1 or found["gap"]) and (name != "in" or len(first) == 1):  # "5 in total"
-        if len(name) == 1 and not re.fullmatch(r"[-+]?[\d.,]+", found["number"].strip()):
+        return number, None
+    if name in UNITS and (len(name) > 1 or match["gap"]) and (name != "in" or len(first) == 1):  # "5 in total"
+        if len(name) == 1 and not re.fullmatch(r"[-+]?[\d.,]+", number):
             return text, None
         dimension, scale = UNITS[name]
-        return found["number"].strip(), (f"{dimension}^{power}", scale**power)
-    if words in _SHORT and found["gap"] and not found["power"]:
-        return found["number"].strip(), None
-    if found["power"] or re.fullmatch(r"[A-Za-z]{1,3}", words) or re.search(NO_WORDS, words):
+        return number, (f"{dimension}^{power}", scale**power)
+    if words in _SHORT and match["gap"] and not match["power"]:
+        return number, None
+    if match["power"] or re.fullmatch(r"[A-Za-z]{1,3}", words) or re.search(NO_WORDS, words):
         return text, None
-    return found["number"].strip(), None
+    return number, None
 
 
 _PER = re.compile(r"([-+]?\d+(?:\.\d+)?)\s*/\s*([A-Za-z]{3,})")
@@ -168,13 +169,13 @@ _COMPOUND = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)\.?,?\s+(?:and\s+)?(\d+(?:
 
 def _compound(text: str) -> tuple[str, tuple[str, Fraction]] | None:
     """Return ``3 dollars and 50 cents`` or ``5 ft 6 in`` in the first of its units; None for what is no such sum."""
-    found = _COMPOUND.fullmatch(text)
-    if not found:
+    match = _COMPOUND.fullmatch(text)
+    if not match:
         return None
-    first, second = UNITS.get(found[2].lower()), UNITS.get(found[4].lower())
+    first, second = UNITS.get(match[2].lower()), UNITS.get(match[4].lower())
     if first is None or second is None or first[0] != second[0] or first[1] <= second[1]:
         return None
-    return f"{found[1]} + {found[3]}*({second[1] / first[1]})", (f"{first[0]}^1", first[1])
+    return f"{match[1]} + {match[3]}*({second[1] / first[1]})", (f"{first[0]}^1", first[1])
 
 
 def _rate(parts: list[str]) -> tuple[str, Fraction] | None:

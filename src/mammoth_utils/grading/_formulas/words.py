@@ -84,18 +84,18 @@ def stamp(text: str) -> tuple[str, ...] | None:
 
     Two of them are compared part by part: no date is a subtraction, and no two times are one ratio.
     """
-    if found := _DATE.fullmatch(text):
-        return (DATE, *(str(int(part)) for part in found.groups()))
-    found = _TIME.fullmatch(text)
-    if found and int(found[1]) <= 24 and int(found[2]) < 60:
-        return ("time", str(int(found[1])), found[2], found[3] or "")
+    if match := _DATE.fullmatch(text):
+        return (DATE, *(str(int(part)) for part in match.groups()))
+    match = _TIME.fullmatch(text)
+    if match and int(match[1]) <= 24 and int(match[2]) < 60:
+        return ("time", str(int(match[1])), match[2], match[3] or "")
     return None
 
 
 def block(gold: str) -> str | None:
     """Return the letters of a gold that is a text of letters, ``\\text{VW}``: no product, so their order counts."""
-    found = _BLOCK.fullmatch(_DRESS.sub("", gold).strip(" \n.")) if "{" in gold else None
-    return found.group(1) if found else None
+    match = _BLOCK.fullmatch(_DRESS.sub("", gold).strip(" \n.")) if "{" in gold else None
+    return match.group(1) if match else None
 
 
 def same_block(answer: str, letters: str) -> bool:

@@ -71,5 +71,5 @@ def braces_of_fractions(text: str) -> str:
 
 def slash_of_two_integers(text: str) -> str:
     """Return ``a/b`` of two integers as ``\\frac{a}{b}``; the benchmark's own golds were changed that way."""
-    found = re.fullmatch(r"(0|-?[1-9]\d{0,15})/(0|-?[1-9]\d{0,15})", text)
-    return f"\\frac{{{found[1]}}}{{{found[2]}}}" if found else text
+    match = re.fullmatch(r"(0|-?[1-9]\d{0,15})/(0|-?[1-9]\d{0,15})", text)
+    return f"\\frac{{{match[1]}}}{{{match[2]}}}" if match else text
