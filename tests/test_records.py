@@ -85,9 +85,9 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path):
 
 def test_json_lines_are_read_zipped_or_not_and_a_bad_line_is_named(tmp_path):
     plain = records.write_jsonl(tmp_path / "a.jsonl", [{"n": 1}, {"n": 2}])
-    with gzip.open(tmp_path / "b.jsonl.gz", "wt") as file:
-        file.write(plain.read_text())
-    assert list(records.read_jsonl(plain)) == list(records.read_jsonl(tmp_path / "b.jsonl.gz")) == [{"n": 1}, {"n": 2}]
+    zipped = records.write_jsonl(tmp_path / "b.jsonl.gz", records.read_jsonl(plain))
+    assert gzip.decompress(zipped.read_bytes()).decode() == plain.read_text()
+    assert list(records.read_jsonl(plain)) == list(records.read_jsonl(zipped)) == [{"n": 1}, {"n": 2}]
     plain.write_text('{"n": 1}\nnot json\n')
     with pytest.raises(ValueError, match="line 2: no JSON"):
         list(records.read_jsonl(plain))
