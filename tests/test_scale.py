@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 import time
@@ -88,11 +89,24 @@ def test_pieces_keep_what_the_whole_at_once_keeps(made, streamed):
     assert [mathinstruct_rows.format_row(row) for row in rows] == list(sharded_curation.kept_rows(streamed[0]))
 
 
-@pytest.mark.parametrize("cut", [(250, 7), (5_000, 3)], ids=str)
-def test_where_the_pieces_are_cut_decides_nothing(made, streamed, tmp_path, cut):
-    shard_rows, buckets = cut
+def backwards(task, count, logs, workers):
+    """An engine of one's own: tasks of a stage are independent, so they may run in any order and be sent elsewhere."""
+    for place in reversed(range(count)):
+        pickle.loads(pickle.dumps(task))(place)
+
+
+@pytest.mark.parametrize(("shard_rows", "buckets", "engine"), [(250, 7, backwards), (5_000, 3, "stream")])
+def test_how_pieces_are_cut_and_run_decides_nothing_and_two_files_are_one_set(
+    made, streamed, tmp_path, shard_rows, buckets, engine
+):
+    rows, files = list(release.stream_release(made[0])), made[0]
+    if engine == "stream":
+        parts = (("a.jsonl", rows[:700]), ("b.jsonl", rows[700:]))
+        files = [records.write_jsonl(tmp_path / name, part) for name, part in parts]
     settings = ShardSettings(worlds=("miniature",), timeout_s=2.0, buckets=buckets)
-    told = sharded_curation.curate_in_shards(made[0], tmp_path, settings, workers=2, shard_rows=shard_rows)
+    out = tmp_path / "out"
+    told = sharded_curation.curate_in_shards(files, out, settings, engine, workers=2, shard_rows=shard_rows)
+    assert told["engine"] == ("stream" if engine == "stream" else "own")
     assert hashes(told) == hashes(streamed[1])
     for key in ("sources", "contamination", "clean", "checks"):
         assert _without_places(told[key]) == _without_places(streamed[1][key]), key
@@ -101,15 +115,6 @@ def test_where_the_pieces_are_cut_decides_nothing(made, streamed, tmp_path, cut)
 def _without_places(value):
     """Odd rows are listed a shard at a time, twenty each, so their number depends on the cut."""
     return {key: one for key, one in value.items() if key != "odd_rows"} if isinstance(value, dict) else value
-
-
-def test_two_files_are_one_set(made, streamed, tmp_path):
-    rows = list(release.stream_release(made[0]))
-    halves = [
-        records.write_jsonl(tmp_path / name, part) for name, part in (("a.jsonl", rows[:700]), ("b.jsonl", rows[700:]))
-    ]
-    told = sharded_curation.curate_in_shards(halves, tmp_path / "out", SETTINGS, workers=2)
-    assert hashes(told) == hashes(streamed[1])
 
 
 def test_an_engine_keeps_the_same_rows(made, streamed, tmp_path):
@@ -141,48 +146,38 @@ def test_the_documented_command_audits_and_says_what_became_of_the_rows(made, st
         assert option in capsys.readouterr().out
 
 
-def test_any_other_engine_is_a_function(made, streamed, tmp_path):
-    """Tasks of a stage are independent: they may run in any order and be sent elsewhere."""
-    import pickle
+def test_a_killed_audit_goes_on_where_it_stopped(made, streamed, tmp_path):
+    """Killed in the first stage, then in the second; what stands is not made again."""
+    settings, before, unchanged = ShardSettings(worlds=("miniature",), timeout_s=2.0, buckets=4), {}, []
 
-    def backwards(task, count, logs, workers):
-        for place in reversed(range(count)):
-            pickle.loads(pickle.dumps(task))(place)
+    def killed_in(stage):
+        def run(task, count, logs, workers):
+            for place in range(count):
+                if isinstance(task, stage) and place == 2:
+                    raise KeyboardInterrupt
+                task(place)
 
-    told = sharded_curation.curate_in_shards(made[0], tmp_path, SETTINGS, engine=backwards, workers=2, shard_rows=400)
-    assert (told["engine"], hashes(told)) == ("own", hashes(streamed[1]))
-
-
-@pytest.mark.parametrize("stage", [0, 1])
-def test_a_killed_audit_goes_on_where_it_stopped(made, streamed, tmp_path, stage):
-    done: list[tuple[int, int]] = []
-
-    def killed_at_two(task, count, logs, workers):
-        for place in range(count):
-            if (
-                isinstance(task, sharded_curation.CheckShard if stage == 0 else sharded_curation.CompareBucket)
-                and place == 2
-            ):
-                raise KeyboardInterrupt
-            task(place)
-
-    settings = ShardSettings(worlds=("miniature",), timeout_s=2.0, buckets=4)
-    with pytest.raises(KeyboardInterrupt):
-        sharded_curation.curate_in_shards(made[0], tmp_path, settings, engine=killed_at_two, workers=2, shard_rows=400)
-    assert not (tmp_path / "audit.json").exists()
-    assert not (tmp_path / mixtures.KEPT).exists()
-    name = ("shard", "bucket")[stage]
-    pieces = sorted((tmp_path / "parts").glob(f"*/rows/{name}-*.json"))
-    assert len(pieces) == 2
-    before = [piece.stat().st_mtime_ns for piece in pieces]
+        return run
 
     def watched(task, count, logs, workers):
         sharded_curation.run_in_order(task, count, logs, workers)
-        done.extend((isinstance(task, sharded_curation.CompareBucket), piece.stat().st_mtime_ns) for piece in pieces)
+        unchanged.extend(piece.stat().st_mtime_ns == at for piece, at in before.items())
 
-    told = sharded_curation.curate_in_shards(made[0], tmp_path, settings, engine=watched, workers=2, shard_rows=400)
+    def audit(engine):
+        return sharded_curation.curate_in_shards(made[0], tmp_path, settings, engine, workers=2, shard_rows=400)
+
+    for stage, name in ((sharded_curation.CheckShard, "shard"), (sharded_curation.CompareBucket, "bucket")):
+        with pytest.raises(KeyboardInterrupt):
+            audit(killed_in(stage))
+        assert not (tmp_path / "audit.json").exists()
+        assert not (tmp_path / mixtures.KEPT).exists()
+        pieces = sorted((tmp_path / "parts").glob(f"*/rows/{name}-*.json"))
+        assert len(pieces) == 2
+        before |= {piece: piece.stat().st_mtime_ns for piece in pieces}
+    told = audit(watched)
     assert hashes(told) == hashes(streamed[1])
-    assert {at for _, at in done} == set(before), "finished pieces were not made again"
+    assert len(unchanged) == 8
+    assert all(unchanged), "finished pieces were not made again"
 
 
 def test_a_finished_audit_is_read_and_another_is_made(made, streamed):
