@@ -117,7 +117,6 @@ def architecture_of(scale: scales.Scale, base: str = "", revision: str = "") -> 
     Folders, ``MAMMOTH_BASES`` and the hub's cache are searched; the network is not.
 
     Args:
-        scale: The scale.
         base: A folder or hub name in place of the scale's.
         revision: Revision of the hub's base; empty takes the one that the scale pins.
 

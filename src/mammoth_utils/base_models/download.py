@@ -6,6 +6,7 @@ what they mean elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -120,9 +121,7 @@ def locate_base(size: str, family: str = "auto", base: str = "", revision: str =
     return f"{name} at {listing.commit} on the hub, {listing.bytes / 1e9:.2f} GB"
 
 
-def fetch_base(
-    name: str, revision: str = "", path: str = "", say: Callable[[str], None] = lambda line: None
-) -> Path:  # fmt: skip
+def fetch_base(name: str, revision: str = "", path: str = "", say: Callable[[str], None] = lambda line: None) -> Path:
     """Return the folder of a base model, and download it into the hub's cache first if it is missing.
 
     A broken download is resumed, and complete files are not fetched again. Each large file is then compared with the
@@ -175,10 +174,8 @@ def _bytes_in(blobs: Path) -> int:
     """Count the bytes in a folder of the cache; a file may be renamed meanwhile."""
     total = 0
     for file in blobs.glob("*"):
-        try:
+        with contextlib.suppress(FileNotFoundError):
             total += file.stat().st_size
-        except FileNotFoundError:
-            continue
     return total
 
 

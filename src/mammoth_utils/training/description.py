@@ -15,7 +15,7 @@ from mammoth_utils.base_models import find_folder
 from mammoth_utils.records import Record
 from mammoth_utils.training.plan import planner
 from mammoth_utils.training.plan.this_machine import Gpu
-from mammoth_utils.vocabulary import RunName
+from mammoth_utils.vocabulary import RunName, check_known
 
 MAX_SEED = 2**31 - 1
 NOT_STORED = ("force", "nodes")  # parameters of the page that are no part of the run
@@ -207,13 +207,13 @@ def describe(
     """
     scale = scales.scale(size, family)
     recipe = scale.recipe
-    _check_choice("method", method, scales.METHODS)
-    _check_choice("mixture", mixture, scales.MIXTURES)
-    _check_choice("sharding", sharding, SHARDINGS)
-    _check_choice("master_weights", master_weights, MASTER_WEIGHTS)
+    check_known("method", method, scales.METHODS)
+    check_known("mixture", mixture, scales.MIXTURES)
+    check_known("sharding", sharding, SHARDINGS)
+    check_known("master_weights", master_weights, MASTER_WEIGHTS)
     trackers = ",".join(part.strip() for part in trackers.split(",") if part.strip())
     for tracker in filter(None, trackers.split(",")):
-        _check_choice("tracker", tracker, TRACKERS)
+        check_known("tracker", tracker, TRACKERS)
     _check_range("seed", seed, 0, MAX_SEED)
     _check_range("epochs", epochs, 0, 100)
     _check_range("max_steps", max_steps, 0, 10_000_000)
@@ -305,11 +305,6 @@ def _resolve_dataset(dataset: str, scale: scales.Scale) -> str:
             f"unknown dataset {dataset!r}; known: auto, miniature, release, rebuild, or a folder below runs/curate"
         )
     return dataset
-
-
-def _check_choice(parameter: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"unknown {parameter} {value!r}; known: {', '.join(choices)}")
 
 
 def _check_range(parameter: str, value: int, low: int, high: int) -> None:

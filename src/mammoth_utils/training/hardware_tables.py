@@ -108,12 +108,12 @@ def advice_table(hardware: Hardware) -> list[dict[str, Any]]:
 
 def measured_table(record: Record) -> list[dict[str, Any]]:
     """Return a row per measured run beside the planner of today, differences in per cent of the measured value."""
-    rows = []
-    for run in map(compare_measurement, record["cases"]):
-        rows.append({
+    return [
+        {
             "net": run.shape, "weights, M": run.parameters / 1e6, "method": run.method, "computes in": run.compute,
             "activations": "made again" if run.checkpointing else "kept",
             "weights, gradients, states": "to the byte" if run.exact else "differ", "saved, %": 100 * run.saved,
             "planned, MB": run.planned / 1e6, "measured, MB": run.measured / 1e6, "peak, %": 100 * run.peak,
-        })  # fmt: skip
-    return rows
+        }
+        for run in map(compare_measurement, record["cases"])
+    ]  # fmt: skip

@@ -170,9 +170,7 @@ def _memory(description: RunDescription, architecture: Architecture) -> _Check:
     return _unless_forced(description, f"memory of the machine: {text}")
 
 
-def loading_memory(
-    description: RunDescription, architecture: Architecture, processes: int
-) -> tuple[float, str]:  # fmt: skip
+def loading_memory(description: RunDescription, architecture: Architecture, processes: int) -> tuple[float, str]:
     """Return the GiB that loading takes of one machine's own memory, and what for."""
     method, count = description.method, architecture.parameters
     libraries, count_text = LIBRARIES_GIB * processes, f"{processes} process{'es' if processes > 1 else ''}"
@@ -186,9 +184,8 @@ def loading_memory(
         whole = width * count / GIB
         return whole + libraries, f"where the first process holds the whole net in {8 * width} bit until it is cut"
     matrix = 4 * max(inputs * outputs for inputs, outputs in architecture.matrices) / GIB
-    return (
-        matrix + LIBRARIES_GIB
-    ) * processes, f"of {count_text} that each read{'' if processes > 1 else 's'} a tensor at a time"
+    need = (matrix + LIBRARIES_GIB) * processes
+    return need, f"of {count_text} that each read{'' if processes > 1 else 's'} a tensor at a time"
 
 
 def _torch(description: RunDescription) -> _Check:

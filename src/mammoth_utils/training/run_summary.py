@@ -54,13 +54,8 @@ def estimate_duration(
 ) -> str:
     """Say in a sentence how many tokens a run reads and, on known GPUs, how long that takes and what it costs.
 
-    The tokens are estimated from a sample of the rows, the hours from a stated share of the GPUs' peak.
-
-    Args:
-        description: The run.
-        rows: The mixture, in a random order.
-        tokenizer: The base model's.
-        gpus: GPUs of each machine that trains.
+    The tokens are estimated from the first rows, which are in a random order, the hours from a stated share of the
+    GPUs' peak. ``gpus`` are those of each machine that trains.
     """
     texts = [prompts.alpaca(row["instruction"]) + row["output"] for row in rows[:SAMPLE]]
     mean = 1 + sum(map(len, tokenizer(texts).input_ids)) / len(texts)

@@ -48,8 +48,6 @@ def train(
     A run of several nodes is prepared; the page then waits until the lines of ``cluster_lines``, started on them, end.
 
     Args:
-        description: The run.
-        rows: The mixture.
         on_step: Called with each point of the curve, from one device or several.
         resume: Whether a finished or unfinished run in the folder is used.
         on_line: Called with each line that torchrun and its workers write; ``train.log`` has them all.
@@ -128,12 +126,7 @@ def count_processes(description: RunDescription, gpus: Sequence[Gpu]) -> int:
 
 
 def gpu_setup(description: RunDescription, gpus: Sequence[Gpu]) -> GpuSetup:
-    """Return how a run uses the GPUs of its machines; without any, one of 24 GB for each of its processes.
-
-    Args:
-        description: The run.
-        gpus: GPUs of one machine, as ``find_gpus`` lists them.
-    """
+    """Return how a run uses GPUs, those of each of its machines; without any, one of 24 GB for each process."""
     processes = count_processes(description, gpus)
     taken = [] if description.devices == "cpu" else gpus[:processes]
     smallest = min((gpu.gib for gpu in taken), default=planner.SMALL_GPU_GIB)
@@ -154,20 +147,19 @@ def cluster_lines(description: RunDescription, count: int = 0) -> list[str]:
 
     The first node holds rank 0, which writes the model while all others are done, and the meeting point of all. Where
     torchrun deals the ranks itself, the meeting point may be another node's, which leaves 300 seconds after its own
-    workers: a model that takes longer to write would lose it.
-
-    Args:
-        description: The run.
-        count: Number of nodes; 0 takes the run's.
+    workers: a model that takes longer to write would lose it. A ``count`` of 0 takes the run's number of nodes.
     """
     settings = [f"{name}={shlex.quote(value)}" for name, value in node_environment(description).items()]
-    count = count or description.nodes
+    count, gpus = count or description.nodes, this_machine.find_gpus()
+    # Without a GPU, as on a login node, it is torchrun's word `gpu`, by which each node counts its GPUs.
+    unknown = description.devices == "auto" and not gpus and not description.miniature
+    processes = "gpu" if unknown else count_processes(description, gpus)
     python, run_json = (
         shlex.quote(paths.relative_to_root(path)) for path in (Path(sys.executable), description.folder / "run.json")
     )
     launcher = [
         *settings, python, f"-m {AGENT} --nnodes {count}",
-        f"--nproc-per-node {processes_per_node(description)} --node-rank $NODE",
+        f"--nproc-per-node {processes} --node-rank $NODE",
         f"--master-addr $HEAD --master-port {PORT}",
         f"--rdzv-id {description.name} -m {MODULE} {run_json}",
     ]  # fmt: skip
@@ -175,17 +167,6 @@ def cluster_lines(description: RunDescription, count: int = 0) -> list[str]:
     head = "HEAD=$(scontrol show hostnames $SLURM_JOB_NODELIST | head -n 1)"
     each = shlex.quote(f"NODE=$SLURM_NODEID; {line}")
     return [line, f"{head} && export HEAD && srun --nodes {count} --ntasks-per-node 1 bash -c {each}"]
-
-
-def processes_per_node(description: RunDescription) -> str:
-    """Return how many processes torchrun starts on each node: as the run asks for, else one for each GPU.
-
-    Without a GPU, as on a login node, it is torchrun's word ``gpu``, by which each node counts its GPUs.
-    """
-    gpus = this_machine.find_gpus()
-    if description.devices == "auto" and not gpus and not description.miniature:
-        return "gpu"
-    return str(count_processes(description, gpus))
 
 
 def node_environment(description: RunDescription) -> dict[str, str]:

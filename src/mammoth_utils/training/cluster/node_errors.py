@@ -83,12 +83,7 @@ def raise_errors(folder: Path, attempt: str) -> None:
 
 
 class ProgressWatch:
-    """Reports when nothing in a run's folder has changed for a while, and when it changes again; it ends nothing.
-
-    Args:
-        folder: The run's.
-        say: Called with each line.
-    """
+    """Reports when nothing in a run's folder has changed for a while, and when it changes again; it ends nothing."""
 
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
         self.folder, self.say = folder, say

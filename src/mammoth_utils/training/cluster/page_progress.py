@@ -22,7 +22,6 @@ class StatusLine:
     """A line on a page that the next text replaces; call it with a text.
 
     Args:
-        text: The first text.
         every_s: Seconds between two changes; a text that comes sooner waits for :meth:`last`.
     """
 
@@ -115,10 +114,7 @@ def status(points: list[dict[str, float]], steps: int = 0) -> str:
     """Return a line about a run's last point: step, loss, tokens a second, memory, and the time left.
 
     The speed is that of the last tenth of the points, and of at least two, since the first step warms caches up.
-
-    Args:
-        points: The curve so far.
-        steps: Steps of the whole run; 0 if unknown.
+    ``steps`` are those of the whole run; 0 if unknown.
     """
     last = points[-1]
     before = points[-min(len(points), max(2, 1 + len(points) // 10))]

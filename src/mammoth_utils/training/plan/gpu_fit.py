@@ -108,17 +108,9 @@ def largest_micro_batch(
     batch: int = 0,
     **options: Any,
 ) -> int:
-    """Return the most rows of ``max_length`` that fit one device pass; 0 if not even one fits.
+    """Return the most rows of ``max_length`` tokens that fit one device pass; 0 if not even one fits.
 
-    Args:
-        architecture: The model's numbers.
-        method: ``full``, ``lora`` or ``qlora``.
-        max_length: Tokens of a row.
-        gpus: GPUs that share the run.
-        gpu_gib: Memory of one GPU.
-        rank: Rank of the adapters.
-        batch: Examples of a step, of which every row needs one; 0 sets no bound.
-        **options: Keyword arguments of :func:`memory_by_part`.
+    Every row needs an example of the step's ``batch``. The other arguments are those of :func:`plan_memory`.
     """
     low, high = 0, max(1, MOST_TOKENS // max_length)
     if batch:  # a step may have one example less than the recipe's: the epochs' rest is dealt over all of them

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mammoth_utils import records
 from mammoth_utils.training.plan.memory import GIB
+from mammoth_utils.vocabulary import check_known
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,5 @@ def gpu_model(name: str) -> GpuModel:
     Raises:
         ValueError: If it is unknown; the message names the choices.
     """
-    model = GPU_MODELS.get(ALIASES.get(name, name))
-    if model is None:
-        raise ValueError(f"unknown gpu {name!r}; known: {', '.join(GPU_NAMES)}")
-    return model
+    check_known("gpu", name, GPU_NAMES)
+    return GPU_MODELS[ALIASES.get(name, name)]

@@ -26,8 +26,6 @@ class PublishedMemory:
         run: Model, method and GPUs.
         source: Publication and place in it.
         why: Why the planner's figure differs.
-        architecture: The model's numbers.
-        method: ``full``, ``lora`` or ``qlora``.
         gib: GiB of one GPU as published; None if only "it fits", or "it does not", was published.
         limit: GiB that the GPU has, if the claim is that the run fits; None otherwise.
         fits: Whether it was said to fit ``limit``.
@@ -80,9 +78,7 @@ class PublishedSpeed:
     Attributes:
         run: Model and method.
         gpu: A name of ``gpu_models.csv``.
-        gpus: How many.
         seconds: As published.
-        architecture: The model's numbers.
         method: ``lora`` or ``qlora``.
     """
 
@@ -111,11 +107,7 @@ def _document() -> dict[str, Any]:
 
 
 def _architecture(model: str) -> Architecture:
-    """Return a model of the file, or of a scale named by size and family.
-
-    Raises:
-        ValueError: If there is no such model.
-    """
+    """Return a model of the file, or of a scale named by size and family; raise ValueError if there is none."""
     numbers = _document()["architectures"].get(model)
     if numbers is not None:
         return Architecture(**numbers)

@@ -12,6 +12,7 @@ from mammoth_utils import paths, records
 from mammoth_utils.base_models import Architecture
 from mammoth_utils.records import Record
 from mammoth_utils.training.plan.memory import BYTES, head_bytes, memory_by_part, saved_activations
+from mammoth_utils.vocabulary import check_known
 
 COMMITTED = "real/hardware.json"
 MEASURE_COMMAND = "python speed/_measure_memory.py"
@@ -28,7 +29,6 @@ class Comparison:
     Attributes:
         shape: Name of the net.
         parameters: Its weights.
-        method: ``full``, ``lora`` or ``qlora``.
         checkpointing: Whether activations were recomputed.
         compute: ``bf16`` or ``fp32``.
         exact: Whether weights, gradients and optimiser states agree to the byte.
@@ -76,8 +76,7 @@ def architecture_of_shape(shape: str) -> Architecture:
     """
     if shape == MINIATURE:
         return Architecture.from_config(records.read_json(paths.miniature_models() / MINIATURE / "config.json"))
-    if shape not in MEASURED_SHAPES:
-        raise ValueError(f"unknown shape {shape!r}; known: {MINIATURE}, {', '.join(MEASURED_SHAPES)}")
+    check_known("shape", shape, (MINIATURE, *MEASURED_SHAPES))
     return Architecture.from_config(MEASURED_SHAPES[shape])
 
 
@@ -122,11 +121,7 @@ def compare_measurement(case: Record) -> Comparison:
 
 
 def committed_measurements() -> Record:
-    """Return the committed record of measured runs.
-
-    Raises:
-        FileNotFoundError: If there is none; the message names the command that makes it.
-    """
+    """Return the committed record of measured runs; without one the error names the command that makes it."""
     return records.committed(COMMITTED, MEASURE_COMMAND)
 
 

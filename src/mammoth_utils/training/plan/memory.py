@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 from mammoth_utils.base_models import Architecture
+from mammoth_utils.vocabulary import check_known
 
 GIB = 2**30
 METHODS = ("full", "lora", "qlora")
@@ -59,12 +60,10 @@ def memory_by_part(
     If loading takes more than a step, ``loading`` is the difference, and the sum is loading's peak.
 
     Args:
-        architecture: The model's numbers.
         method: ``full``: master weights and autocast. ``lora``: a base in the compute type. ``qlora``: a base in nf4
             with double quantisation.
         tokens: Tokens of one device pass, ``micro_batch * max_length``.
         gpus: GPUs that share weights, gradients and optimiser states (FSDP2); activations are each GPU's own.
-        rank: Rank of the adapters.
         adapter_bytes: Bytes of one adapter weight; 0 takes 4, or 2 for QLoRA over several GPUs, where TRL keeps bf16.
         checkpointing: Whether a layer's activations are recomputed in the backward pass instead of kept.
         compute: ``bf16``, ``fp16`` or ``fp32``.
@@ -86,8 +85,7 @@ def memory_by_part(
     """
     for name, value, known in (("method", method, METHODS), ("compute", compute, tuple(BYTES)),
                                ("master", master, MASTERS), ("device", device, DEVICES)):  # fmt: skip
-        if value not in known:
-            raise ValueError(f"unknown {name} {value!r}; known: {', '.join(known)}")
+        check_known(name, value, known)
     if tokens < 1 or gpus < 1 or rank < 1:
         raise ValueError(f"expected at least one token, GPU and rank, got {tokens}, {gpus} and {rank}")
     if replicas < 1 or (replicas > 1 and gpus > 1):
@@ -137,13 +135,7 @@ def loading_bytes(architecture: Architecture, gpus: int, width: int, adapters: f
     (by the source of transformers 5.23 and accelerate 1.15): every process quantises the whole net on its GPU, since
     4-bit tensors lose their class on torch's ``meta`` device, and accelerate keeps the whole state until the last share
     is cut from it. So this is the whole net and its adapters, this GPU's share of both, a matrix being quantised, and
-    CUDA's context.
-
-    Args:
-        architecture: The model's numbers.
-        gpus: GPUs that will share it.
-        width: Bytes of the compute type.
-        adapters: Bytes of all adapters.
+    CUDA's context. ``width`` is the bytes of one weight in the compute type, ``adapters`` those of all adapters.
     """
     whole = quantised_bytes(architecture, width) + adapters
     return whole * (1 + 1 / gpus) + width * max(i * o for i, o in architecture.matrices) + CONTEXT
@@ -174,9 +166,7 @@ def saved_activations(
     queries, keys and values after rotation, the attention's output and its row sums, gate, up, their product.
 
     Args:
-        architecture: The model's numbers.
         method: ``full`` trains the matrices themselves, so that their inputs are kept.
-        rank: Rank of the adapters.
         width: Bytes of the compute type.
         stream: Bytes of the residual stream's type.
         dropout: Whether there is dropout in front of the adapters.
@@ -243,7 +233,7 @@ def extra_bytes(
     adapters: int,
     autocast: bool,
     device: str,
-    whole: bool = False,
+    whole: bool,
 ) -> float:
     """Return the bytes of copies and of what is held beside the model; ``whole``: the head is copied too."""
     a = architecture

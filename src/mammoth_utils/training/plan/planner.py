@@ -58,7 +58,6 @@ class TrainableShare:
 
     Attributes:
         base_model: Hub name or folder.
-        method: ``full``, ``lora`` or ``qlora``.
         weights: All weights, the adapter's included.
         trained: Weights that are trained.
         share: ``trained`` of ``weights``.
@@ -108,15 +107,7 @@ def advise(
     description: PlannedRun, gpus: int = 1, gpu_gib: float = SMALL_GPU_GIB, checkpointing: bool = True,
     replicas: int = 1,
 ) -> Advice:  # fmt: skip
-    """Say whether a run fits its GPUs, and if not, what would make it fit.
-
-    Args:
-        description: A run description.
-        gpus: GPUs that share the run (FSDP2).
-        gpu_gib: Memory of one GPU in GiB.
-        checkpointing: Whether activations are recomputed in the backward pass.
-        replicas: GPUs that each hold the whole run instead (DDP).
-    """
+    """Say whether a run fits its GPUs, and if not, what would make it fit; arguments as for :func:`plan_methods`."""
     architecture, tokens, rank, options = _memory_arguments(description)
     method, length = description.method, description.max_length
     options |= {"checkpointing": checkpointing, "replicas": replicas}
@@ -202,19 +193,7 @@ def choose_method(
 
     Any method but ``auto`` is taken as it is. ``auto`` is full at miniature sizes; elsewhere the first of full, LoRA
     and QLoRA that fits the machine's GPUs, on all nodes together, and QLoRA, which needs least, if none does.
-
-    Args:
-        scale: The scale.
-        method: As the page has it.
-        base: A folder or hub name in place of the scale's.
-        max_length: Tokens of a packed row.
-        devices: As a run description has them.
-        gpus: GPUs of each machine.
-        revision: Revision of the hub's base.
-        nodes: Machines that share the run.
-        sharding: ``none`` keeps the whole run on each GPU.
-        micro_batch: Rows of one pass.
-        master: Type in which full fine-tuning keeps its weights.
+    ``gpus`` are those of each node; the other parameters are those of ``description.describe``.
     """
     if method != "auto":
         return method, "asked for"
@@ -262,9 +241,6 @@ def cost_table(gpu: str = "H100") -> list[dict[str, Any]]:
 
     Hours are those of the paper's three epochs by full fine-tuning: an estimate, not a measurement. Disk is what a full
     run writes (:func:`bytes_written`), and its base in 16 bit.
-
-    Args:
-        gpu: Kind of GPU.
 
     Raises:
         ValueError: If the GPU is unknown; the message names the choices.

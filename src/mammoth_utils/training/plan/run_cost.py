@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from mammoth_utils.base_models import Architecture
 from mammoth_utils.training.plan.gpu_models import GpuModel
 from mammoth_utils.training.plan.memory import METHODS
+from mammoth_utils.vocabulary import check_known
 
 # 190 M tokens are three epochs of 262,039 examples at a mean of about 243 tokens (a synthetic mean, not yet measured
 # on the release).
@@ -50,8 +51,7 @@ def flops_per_token(architecture: Architecture, method: str, rank: int = 64, che
     Raises:
         ValueError: If the method is unknown.
     """
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
+    check_known("method", method, METHODS)
     again = 2 if checkpointing else 0
     if method == "full":
         return (6.0 + again) * architecture.parameters
@@ -73,14 +73,8 @@ def estimate_cost(
     GPUs share the work without loss; a slow link between them is part of ``EFFICIENCY``.
 
     Args:
-        architecture: The model's numbers.
-        method: ``full``, ``lora`` or ``qlora``.
-        gpu: Kind of GPU.
-        gpus: How many.
         tokens: Tokens of all epochs.
         price: Dollars an hour of one GPU; None takes the dated list's.
-        rank: Rank of the adapters.
-        checkpointing: Whether activations are recomputed.
 
     Raises:
         ValueError: If the price is negative.
@@ -104,24 +98,16 @@ def hourly_price(gpu: GpuModel, price: float | None = None) -> tuple[float | Non
 
 
 def bytes_written(
-    architecture: Architecture,
-    method: str,
-    rank: int = 64,
-    master: int = 4,
-    model: int = 2,
-    checkpoints: bool = True,
+    architecture: Architecture, method: str, rank: int = 64, master: int = 4, model: int = 2, checkpoints: bool = True
 ) -> tuple[int, int]:
     """Return the most bytes that a run writes: its results, and the checkpoints that exist at once.
 
     A checkpoint holds the trained weights and AdamW's two moments of them, in the type in which they are trained.
 
     Args:
-        architecture: The model's numbers.
         method: ``full``, ``lora`` or ``qlora``. Adapters of small bases are also merged into a model.
-        rank: Rank of the adapters.
         master: Bytes of a weight that full fine-tuning trains; adapters are trained in fp32.
         model: Bytes of a weight of the resulting model.
-        checkpoints: Whether any are kept.
     """
     count, full = architecture.parameters, method == "full"
     trained, width = (count, master) if full else (architecture.lora_parameters(rank), 4)

@@ -153,10 +153,7 @@ def runs_on(archs: Sequence[str], major: int, minor: int) -> bool:
     Binary code runs on its own generation from its own minor version on (``sm_80`` on 8.9, not on 9.0), code with
     the letter ``a`` on that one GPU alone (``sm_90a``), and ``compute_`` code is compiled for any later GPU.
     """
-    for arch in archs:
-        parts = re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", arch)
-        if parts is None:
-            continue
+    for parts in filter(None, (re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", arch) for arch in archs)):
         kind, built, letter = parts[1], (int(parts[2]), int(parts[3])), parts[4]
         if letter == "a":
             fits = built == (major, minor)
