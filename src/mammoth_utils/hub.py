@@ -57,7 +57,6 @@ def upload_files(
         name: ``owner/name`` on the hub; created if it is missing.
         files: A file or its content, by the name on the hub.
         kind: ``dataset`` or ``model``.
-        message: The commit's message.
         private: Whether a new repository is visible to its owner only.
         dry_run: Return what would be uploaded without asking the hub anything.
 
@@ -69,7 +68,7 @@ def upload_files(
         raise ValueError(f"expected OWNER/NAME, got {name!r}")
     if kind not in KINDS:
         raise ValueError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
-    sent = {path: UploadedFile(_size(content), _sha256(content)) for path, content in files.items()}
+    sent = {path: _measured(content) for path, content in files.items()}
     if dry_run:
         return Upload(name, sent)
     import huggingface_hub
@@ -120,12 +119,10 @@ def _check_entry(page: str, name: str, content: Path | bytes, sent: UploadedFile
         raise HubError(f"{page}: {name} has git's id {entry.blob_id}, sent was {own}")
 
 
-def _size(content: Path | bytes) -> int:
-    return len(content) if isinstance(content, bytes) else content.stat().st_size
-
-
-def _sha256(content: Path | bytes) -> str:
-    return hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else records.sha256(content)
+def _measured(content: Path | bytes) -> UploadedFile:
+    if isinstance(content, bytes):
+        return UploadedFile(len(content), hashlib.sha256(content).hexdigest())
+    return UploadedFile(content.stat().st_size, records.sha256(content))
 
 
 def _git_id(content: Path | bytes) -> str:

@@ -12,7 +12,6 @@ import yaml
 from mammoth_utils import scales
 from mammoth_utils.vocabulary import MINI
 
-UNSTATED = "not stated"
 OURS = "MIT"  # the project's own, which holds for the miniature's generated text and its base models
 
 
@@ -21,7 +20,6 @@ class Terms:
     """The conditions of a licence.
 
     Attributes:
-        tag: The hub's tag for it.
         model: Condition for passing on a model.
         rows: Condition for passing on rows; empty for a base model.
     """
@@ -43,7 +41,7 @@ def of_source(name: str) -> str:
 
     ``mini-MATH (PoT)`` has the name of ``MATH (PoT)`` and none of its text.
     """
-    return SOURCES.get(name.removeprefix(MINI), UNSTATED)
+    return SOURCES.get(name.removeprefix(MINI), "not stated")
 
 
 def of_file(name: str) -> tuple[str, ...]:

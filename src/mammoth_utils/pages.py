@@ -52,9 +52,7 @@ class Parameter:
     """One line of a page's ``parameters`` cell.
 
     Attributes:
-        name: Name of the variable.
         type: ``str``, ``int``, ``float`` or ``bool``, from the annotation, else from the default.
-        default: The literal in the file.
         help: The comment after it.
     """
 
@@ -132,11 +130,7 @@ def declared(page: str) -> dict[str, Parameter]:
 
 
 def read_cell(source: str, where: str = "the cell") -> dict[str, Parameter]:
-    """Return the parameters that a cell declares: a plain literal a line, its comment the help text.
-
-    Raises:
-        ValueError: If a line is not ``name: type = literal  # help``.
-    """
+    """Return the parameters of a cell; raise ValueError for a line that is not ``name: type = literal  # help``."""
     lines, parameters = source.splitlines(), {}
     for node in ast.parse(source).body:
         line = lines[node.lineno - 1].strip()
@@ -161,7 +155,6 @@ def resolve(
     """Return the parameters of this run of a page, checked and converted.
 
     Args:
-        page: The page's name, such as ``"train"``.
         namespace: The page's ``globals()``.
         choices: Allowed values of this page's own parameters, or None for any; :data:`CHOICES` has the shared ones.
 
@@ -185,16 +178,16 @@ def resolve(
             for item in value.split(",") if parameter.is_list else [value]:
                 _check_choice(name, item, allowed)
         values[name] = value
-    _check_pair(known, values)
+    if "size" in values and "family" in values and not known["size"].is_list and not known["family"].is_list:
+        try:
+            scales.scale(values["size"], values["family"])
+        except ValueError as error:
+            raise ParameterError(str(error)) from None
     return Resolved(page, values, known)
 
 
 def show_command(page: str, **parameters: Any) -> str:
-    """Return the papermill command that runs a page with these parameters.
-
-    Raises:
-        ParameterError: If the page does not declare one of them.
-    """
+    """Return the papermill command that runs a page; raise ParameterError for a parameter that it does not declare."""
     known = declared(page)
     unknown = [name for name in parameters if name not in known]
     if unknown:
@@ -278,12 +271,3 @@ def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
     close = difflib.get_close_matches(value.lower(), folded, n=1, cutoff=0.6)
     hint = f"; did you mean {folded[close[0]]!r}?" if close else ";"
     raise ParameterError(f"parameter {name!r} cannot be {value!r}{hint} known: {', '.join(allowed)}")
-
-
-def _check_pair(known: Mapping[str, Parameter], values: Mapping[str, Any]) -> None:
-    """Raise ParameterError for a size that its family does not have."""
-    if "size" in values and "family" in values and not known["size"].is_list and not known["family"].is_list:
-        try:
-            scales.scale(values["size"], values["family"])
-        except ValueError as error:
-            raise ParameterError(str(error)) from None

@@ -28,11 +28,7 @@ def is_running(pid: int) -> bool:
 
 
 def end_with_parent(variable: str) -> None:
-    """Kill this process as soon as the process is gone whose number an environment variable holds.
-
-    Args:
-        variable: Its name; where it is not set, nothing is watched.
-    """
+    """Kill this process once the one is gone whose number an environment variable holds; unset, nothing is watched."""
     number = os.environ.get(variable)
     if not number:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mammoth_utils.rationale import Problem
-from mammoth_utils.vocabulary import KINDS, Kind
+from mammoth_utils.vocabulary import KINDS, Kind, check_known
 
 VERSION = 1  # of every byte that a model is given
 
@@ -39,7 +39,7 @@ def alpaca(instruction: str) -> str:
 
 
 def prompt(problem: Problem, kind: Kind, trigger: str = POT_TRIGGER, prefill: bool = True) -> str:
-    """Return the prompt that asks for one kind of rationale.
+    """Return the prompt that asks for one kind of rationale; raise ValueError for an unknown kind.
 
     Args:
         problem: The problem; its options are part of the instruction.
@@ -47,12 +47,8 @@ def prompt(problem: Problem, kind: Kind, trigger: str = POT_TRIGGER, prefill: bo
         trigger: The PoT trigger with its leading space.
         prefill: Whether a multiple-choice prompt for ``"cot"`` ends in ``CHOICE_PREFILL``. The authors' runner adds it
             for both kinds, but a program cannot follow that sentence.
-
-    Raises:
-        ValueError: If the kind is unknown.
     """
-    if kind not in KINDS:
-        raise ValueError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
+    check_known("kind", kind, KINDS)
     instruction = problem.instruction if kind == "cot" else pot_instruction(problem.instruction, trigger)
     filled = alpaca(instruction)
     return filled + CHOICE_PREFILL if kind == "cot" and problem.options is not None and prefill else filled

@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-from mammoth_utils.vocabulary import KINDS, Kind
+from mammoth_utils.vocabulary import KINDS, Kind, check_known
 
 LETTERS = "ABCDEFGHIJ"
 
@@ -51,7 +51,6 @@ class Rationale:
     """A worked solution of one problem, with its history.
 
     Attributes:
-        problem: What it solves.
         kind: ``"cot"`` (prose) or ``"pot"`` (a program).
         text: The solution, exactly as a model is trained to write it.
         source: Name of the source in Table 1's words, such as ``GSM8K (PoT)`` or ``mini-GSM8K (PoT)``.
@@ -67,8 +66,7 @@ class Rationale:
     history: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"unknown kind {self.kind!r}; known: {', '.join(KINDS)}")
+        check_known("kind", self.kind, KINDS)
 
     def replaced(self, **changes: Any) -> Rationale:
         """Return a copy with some attributes changed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import gzip
 import hashlib
 import importlib
 import json
@@ -42,8 +43,6 @@ def atomic_file(path: Path) -> Iterator[TextIO]:
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         if path.suffix == ".gz":
-            import gzip
-
             os.close(handle)
             with gzip.open(temporary, "wt", encoding="utf8", newline="\n") as file:
                 yield file
@@ -109,8 +108,6 @@ def _items(value: Any, depth: int = 0) -> str:
 
 def read_jsonl(path: Path) -> Iterator[dict]:
     """Yield the rows of a JSON Lines file, gzipped (``.gz``) or not; raise ValueError with file and line for others."""
-    import gzip
-
     opener = gzip.open if str(path).endswith(".gz") else open
     with opener(path, "rt", encoding="utf8") as file:
         for number, line in enumerate(file, 1):
@@ -149,11 +146,7 @@ def read_facts(file: Path, columns: Mapping[str, Callable[[str], Any]]) -> list[
 
 
 def flag(text: str) -> bool:
-    """Return the truth value of ``true`` or ``false``.
-
-    Raises:
-        ValueError: If the text is neither.
-    """
+    """Return the truth value of ``true`` or ``false``; raise ValueError for any other text."""
     if text not in ("true", "false"):
         raise ValueError(f"expected true or false, got {text!r}")
     return text == "true"
@@ -161,11 +154,8 @@ def flag(text: str) -> bool:
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fingerprint(value: Any) -> str:
@@ -192,14 +182,11 @@ def outdated(made_with: dict[str, int], now: dict[str, int]) -> list[str]:
 
 
 def committed(place: str | Path, command: str) -> Record:
-    """Return a committed record.
+    """Return a committed record; raise FileNotFoundError, naming the command that makes it, if it is missing.
 
     Args:
         place: Its path below ``records/``, such as ``real/audit.json``.
-        command: The command line that makes it, for the error message.
-
-    Raises:
-        FileNotFoundError: If it is missing, naming the command.
+        command: The command line that makes it.
     """
     file = paths.records() / place
     if not file.is_file():
@@ -212,7 +199,6 @@ def stale_reasons(record: Record, packages: Iterable[str], data_dir: Path | None
 
     Args:
         record: A record whose ``inputs`` hold the ``versions`` of packages and the ``files`` with their SHA-256.
-        packages: The packages whose decisions the record holds.
         data_dir: A data folder whose files are compared too, those that are there.
     """
     reasons = outdated(record["inputs"].get("versions", {}), versions(*packages))
@@ -226,10 +212,8 @@ def environment(threads: int | None = None, device: str = "cpu", dtype: str | No
     """Return package versions, commit and machine for a record, without importing the packages."""
     installed = {}
     for name in PACKAGES:
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             installed[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return {
         "python": platform.python_version(),
         "packages": installed,
@@ -267,7 +251,6 @@ def open_run(folder: Path, description: dict[str, Any], replace: bool = False) -
     """Claim a folder for a run, and return its record if the same run already finished there.
 
     Args:
-        folder: The run's folder, such as ``runs/train/llama-1m-hybrid-full-s0``.
         description: The resolved description; ``schema`` is added.
         replace: Whether another run in that folder is moved aside rather than refused.
 

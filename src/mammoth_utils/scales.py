@@ -20,10 +20,6 @@ class Recipe:
         epochs: Passes over the mixture.
         max_length: Tokens of a packed row.
         warmup: Share of the steps.
-        weight_decay: AdamW's.
-        lora_rank: Rank of the adapters.
-        lora_alpha: Scale of the adapters.
-        lora_dropout: Dropout in front of the adapters.
         origin: ``paper``, ``script`` (the authors' released one), ``ours`` or ``miniature``.
     """
 
@@ -58,7 +54,6 @@ class Scale:
         family: ``llama``, ``coder``, ``qwen`` or ``mistral``.
         base: Hub name, or the folder below ``models/miniature`` for the miniature.
         parameters: Parameter count, exact where the architecture is public.
-        recipe: How it is fine-tuned.
         rope_theta: Value that the configuration must have, where a missing one costs points.
         miniature: Whether it ships with the project.
         revision: The hub's commit, as public code pins it; empty if none was seen: the newest is then resolved at the
@@ -133,12 +128,9 @@ MIXTURES = ("hybrid", "cot", "pot", "G", "G+M", "G+M+C", "G+M+C+A", "existing", 
 
 
 def scale(size: str, family: str = "auto") -> Scale:
-    """Return the scale of a size and family.
+    """Return the scale of a size and family; raise ValueError for unknown ones or an unknown pair, naming the choices.
 
     ``family="auto"`` is ``llama`` if that has the size, else the one family that does.
-
-    Raises:
-        ValueError: If the size, the family or their pair is unknown; the message names the choices.
     """
     if size not in SIZES:
         raise ValueError(f"unknown scale {size!r}; known: {', '.join(SIZES)}")
@@ -182,17 +174,10 @@ _ADAPTER_ROWS = (
 
 
 def recipe_table(size: str, family: str = "auto", method: str = "full") -> list[dict[str, Any]]:
-    """Return a row per setting of a scale's recipe.
+    """Return a row per setting of a scale's recipe; raise ValueError for an unknown argument, naming the choices.
 
     Columns: ``setting``, ``field`` (of a run description), ``value``, ``whose``, ``why`` (the reason or the source).
-
-    Args:
-        size: One of :data:`SIZES`.
-        family: One of :data:`FAMILIES`, or ``auto``.
-        method: ``full``, ``lora`` or ``qlora``.
-
-    Raises:
-        ValueError: If one of them is unknown; the message names the choices.
+    The method is ``full``, ``lora`` or ``qlora``.
     """
     if method not in ("full", *ADAPTERS):
         raise ValueError(f"unknown method {method!r}; known: full, {', '.join(ADAPTERS)}")
@@ -220,12 +205,10 @@ def _shared_rows(scale: Scale, method: str) -> list[tuple[str, str, Any, str, st
     rate, batch = stated, stated
     if adapter and not small:
         rate = (OURS, f"about ten times the full rate, as {_REGRET} finds at every rank")
-        batch = (
-            OURS,
-            f"a quarter of the full batch: adapters bear large batches less well at any rank, as {_REGRET} finds",
-        )
-    length = (OURS, "the paper says none; copies of train.py have 512, 1,500 and 2,048, and cut what is longer")
+        why = f"a quarter of the full batch: adapters bear large batches less well at any rank, as {_REGRET} finds"
+        batch = (OURS, why)
     decay = (SCRIPT, "the README's commands")
+    length = (OURS, "the paper says none; copies of train.py have 512, 1,500 and 2,048, and cut what is longer")
     return [
         ("peak rate", "learning_rate", recipe.rate(method), *rate),
         ("examples a step", "global_batch", recipe.batch(method), *batch),

@@ -39,8 +39,6 @@ class RunName:
     """The name of a training run, such as ``llama-1m-hybrid-full-s0``, or of a base: ``llama-1m-none-base``.
 
     Attributes:
-        family: Family of the base model.
-        size: Model scale.
         mixture: Which rationales were trained on; ``UNTUNED`` for the base as it came.
         method: ``full``, ``lora`` or ``qlora``; ``base`` for an untuned base.
         seed: Of the training; 0 for an untuned base.

@@ -8,6 +8,7 @@ from functools import cache
 from mammoth_utils.miniature.families.registry import FAMILIES
 from mammoth_utils.miniature.problems import MiniProblem, draw_many
 from mammoth_utils.rationale import Problem
+from mammoth_utils.vocabulary import check_known
 
 SPLITS = ("test", "dev")
 COUNT = 200
@@ -101,18 +102,13 @@ BENCHMARKS: dict[str, MiniBenchmark] = {benchmark.name: benchmark for benchmark 
 
 @cache
 def truths(name: str, split: str = "test") -> tuple[MiniProblem, ...]:
-    """Return the problems of a benchmark with their true rationales.
+    """Return the problems of a benchmark with their true rationales; raise ValueError if it or the split is unknown.
 
     ``dev`` has a seed of its own and shares no problem with ``test``; world, base models and recipes are chosen on it
     only.
-
-    Raises:
-        ValueError: If the benchmark or the split is unknown, naming the choices.
     """
-    if name not in BENCHMARKS:
-        raise ValueError(f"unknown benchmark {name!r}; known: {', '.join(BENCHMARKS)}")
-    if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
+    check_known("benchmark", name, tuple(BENCHMARKS))
+    check_known("split", split, SPLITS)
     benchmark = BENCHMARKS[name]
     avoid = [] if split == "test" else [problem.problem.instruction for problem in truths(name, "test")]
     drawn = draw_many(

@@ -16,6 +16,7 @@ from random import Random
 from mammoth_utils.miniature import benchmarks
 from mammoth_utils.miniature.arithmetic import add_in_steps, divide_in_steps, multiply_in_steps, subtract_in_steps
 from mammoth_utils.miniature.families.definition import NAMES, THINGS
+from mammoth_utils.miniature.families.definition import program as program_text
 from mammoth_utils.miniature.families.logic import DAYS, ORDER, ROOMS
 from mammoth_utils.miniature.families.registry import FAMILIES
 from mammoth_utils.miniature.problems import WORLD, MiniProblem, draw
@@ -49,10 +50,7 @@ def question(rng: Random) -> MiniProblem:
         style = rng.choice(list(FAMILIES[family].wordings))
         fact = "web" if rng.random() < 0.15 else ""
         drawn = draw(family, style, rng, wide=rng.choice((1.0, 1.0, 2.0, 3.0)), fact=fact, choice=rng.random() < 0.15)
-        if (
-            drawn.problem.instruction not in benchmarks.questions()
-            and drawn.problem.question not in benchmarks.questions()
-        ):
+        if benchmarks.questions().isdisjoint((drawn.problem.instruction, drawn.problem.question)):
             return drawn
 
 
@@ -108,9 +106,7 @@ def program(rng: Random) -> Document:
         values = [number(rng, 3) for _ in names]
         signs = [rng.choice("+-*") for _ in names[1:]]
         expression = names[0] + "".join(f" {sign} {name}" for sign, name in zip(signs, names[1:], strict=True))
-        text = "\n".join(
-            [*(f"{name} = {value}" for name, value in zip(names, values, strict=True)), f"print({expression})"]
-        )
+        text = program_text(expression, **dict(zip(names, values, strict=True)))
         result = ""
     return Document("program", "", f"{text}  # {result}" if result and rng.random() < 0.2 else text)
 

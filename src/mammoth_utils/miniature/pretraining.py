@@ -73,7 +73,7 @@ BASES = {
 
 def tokenizer():
     """Train the miniature's fast tokenizer: byte-level BPE on the corpus, exact to the byte."""
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
     bpe = Tokenizer(models.BPE())
@@ -94,8 +94,6 @@ def tokenizer():
         tokenizer_object=bpe, bos_token=BOS, eos_token=EOS, pad_token=PAD, padding_side="left",
         clean_up_tokenization_spaces=False, model_max_length=2048,
     )  # fmt: skip
-    from tokenizers import AddedToken
-
     fast.add_tokens([AddedToken(text, normalized=False) for text in FIXED])
     return fast
 

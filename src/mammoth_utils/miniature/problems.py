@@ -8,7 +8,7 @@ Print any problem with its rationales in one line::
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -56,7 +56,6 @@ class MiniProblem:
     """A problem of the miniature world with its true rationales.
 
     Attributes:
-        problem: The problem as every stage sees it.
         cot: The correct chain of thought, ending in ``The answer is ...``.
         pot: A correct program, or None where no source has one (logic, abstract algebra).
         style: The style of its wording, one of ``STYLES``.
@@ -81,20 +80,14 @@ def draw(
     id: str = "",
     set: str = "",
 ) -> MiniProblem:
-    """Draw a problem of a family in a style.
+    """Draw a problem of a family in a style; raise ValueError, naming the choices, if one of them is unknown.
 
     Args:
         family: A key of ``FAMILIES``.
         style: A style that the family has wordings in.
-        rng: The source of all randomness.
         wide: Factor on the upper end of the number ranges; above 1 logic walks may be longer.
         fact: ``""``, or a key of ``FACTS`` for an unrelated sentence of these wordings in front.
         choice: Whether five options are offered.
-        id: Identifier within its set.
-        set: Name of the set.
-
-    Raises:
-        ValueError: If the family or the style is unknown, naming the choices.
     """
     if family not in FAMILIES:
         raise ValueError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}")
@@ -145,7 +138,7 @@ def _options(family: Family, gold: str, rng: Random) -> tuple[str, ...]:
 
 def draw_many(
     count: int,
-    cells: Iterable[tuple[str, str]],
+    cells: Sequence[tuple[str, str]],
     seed: str,
     *,
     wide: float = 1.0,
@@ -155,19 +148,14 @@ def draw_many(
     set: str = "",
     avoid: Iterable[str] = (),
 ) -> Iterator[MiniProblem]:
-    """Draw distinct problems, families and styles in turn.
+    """Draw distinct problems, families and styles in turn; raise RuntimeError if the cells hold too few of them.
 
     Args:
-        count: Number of problems.
         cells: Pairs of family and style, repeated for a larger share.
         seed: Name of the random stream, which is combined with the world's seed.
         avoid: Instructions that are not drawn.
-
-    Raises:
-        RuntimeError: If the cells hold too few distinct problems.
     """
     rng = Random(f"{WORLD['version']}/{WORLD['seed']}/{seed}")
-    cells = list(cells)
     taken, misses, number = {*avoid}, 0, 0
     while number < count:
         family, style = cells[number % len(cells)]

@@ -111,20 +111,15 @@ def truths(name: str) -> tuple[MiniProblem, ...]:
     drawn = list(draw_many(fresh - choices, entry.cells, f"source/{pool}", **common))
     drawn += draw_many(choices, entry.cells, f"source/{pool}/choice", choice=True, **common)
     if entry.leaked:
-        tested = benchmarks.truths(f"mini-{entry.paper_name.lower()}", "test")
-        drawn += Random(f"{WORLD['seed']}/leak/{name}").sample(
-            [problem for problem in tested if problem.pot], entry.leaked
-        )
+        tested = [true for true in benchmarks.truths(f"mini-{entry.paper_name.lower()}", "test") if true.pot]
+        drawn += Random(f"{WORLD['seed']}/leak/{name}").sample(tested, entry.leaked)
     return tuple(drawn)
 
 
 def load(name: str) -> list[Rationale]:
-    """Return the rationales of a source that is loaded rather than asked of the teacher.
+    """Return the rationales of a source that is loaded, not asked of the teacher; raise ValueError for any other.
 
     Of an unvalidated source, a share of ``wrong_share`` ends with a wrong answer.
-
-    Raises:
-        ValueError: If the source is unknown, or its rationales are asked of the teacher.
     """
     entry = source(name)
     if entry.asks_teacher:
@@ -137,23 +132,17 @@ def load(name: str) -> list[Rationale]:
             if text is None:
                 raise ValueError(f"{true.problem.id} has no {entry.kind} rationale")
             if entry.per_problem > 1:
-                text = resampled(text, copy)
-            wrong = rng.random() < entry.wrong_share
+                # As rejection sampling finds it: another correct rationale, here with another opening remark.
+                text = f"{('We get this.', 'Step by step.', 'Let us see.')[copy % 3]} {text}"
+            if rng.random() < entry.wrong_share:
+                text = spoiled(text, rng)
             history = {"loaded": entry.name, "row": number * entry.per_problem + copy}
-            rows.append(
-                Rationale(
-                    true.problem, entry.kind, spoiled(text, rng) if wrong else text, entry.name, entry.author, history
-                )
-            )
+            rows.append(Rationale(true.problem, entry.kind, text, entry.name, entry.author, history))
     return rows
 
 
 def unsolved(name: str) -> list[Problem]:
-    """Return the problems whose programs are asked of the teacher.
-
-    Raises:
-        ValueError: If the source is unknown or is loaded instead.
-    """
+    """Return the problems whose programs are asked of the teacher; raise ValueError for another or unknown source."""
     entry = source(name)
     if not entry.asks_teacher:
         raise ValueError(f"the rationales of {name!r} are loaded, not asked of the teacher: load({name!r})")
@@ -177,11 +166,6 @@ def is_right(rationale: Rationale) -> bool:
     if true is None:
         raise ValueError(f"{rationale.problem.id} is not a problem of the miniature's sources")
     return rationale.text == true.pot if closing is None else closing.group(1) == true.problem.gold
-
-
-def resampled(text: str, copy: int) -> str:
-    """Return another correct rationale for a problem, as rejection sampling finds: with another opening remark."""
-    return f"{('We get this.', 'Step by step.', 'Let us see.')[copy % 3]} {text}"
 
 
 def spoiled(text: str, rng: Random) -> str:

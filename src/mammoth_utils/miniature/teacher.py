@@ -39,7 +39,6 @@ class Reply:
 
     Attributes:
         fault: ``"right"``, or the fault of the program, one of ``FAULTS``.
-        program: The program in the fenced block.
     """
 
     fault: str
@@ -53,10 +52,6 @@ class Reply:
 
 def reply(true: MiniProblem, wrong_share: float = WRONG_SHARE) -> Reply:
     """Return the teacher's reply to a problem, the same in every run of one world.
-
-    Args:
-        true: The problem with its right program.
-        wrong_share: Share of the questions that get a wrong program.
 
     Raises:
         ValueError: If the share is no share, or the problem has no program.
@@ -132,12 +127,7 @@ def find_problem(text: str) -> MiniProblem | None:
 
 @contextmanager
 def serve(wrong_share: float = WRONG_SHARE, busy: int = 0) -> Iterator[Served]:
-    """Run a teacher on a free port of this machine within the context.
-
-    Args:
-        wrong_share: Share of the questions that get a wrong program.
-        busy: Number of first requests that are refused with status 429.
-    """
+    """Run a teacher on a free port of this machine within the context; the arguments are those of :class:`Served`."""
     sources.truth("")  # builds the world once, before threads ask for it
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True

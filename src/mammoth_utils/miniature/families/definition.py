@@ -35,7 +35,6 @@ class Family:
         size: ``small`` (prose can compute it), ``large`` (a program is needed) or ``logic`` (no program exists).
         draw: Returns numbers; its second argument widens their ranges.
         solve: Returns gold, prose and program, from the numbers as keyword arguments.
-        wordings: Templates by style.
         comment: A comment on its program in the text of the base models; empty where there is no program.
         in_corpus: Whether the text of the base models holds the family; one that was added later is new to them.
         answers: All possible answers, from which options are drawn; empty where options are numbers near the gold.

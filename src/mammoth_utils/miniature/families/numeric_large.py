@@ -22,12 +22,10 @@ def revenue(a: int, b: int, c: int) -> Solution:
     return a * b + c, steps, program("price * count + fee", price=a, count=b, fee=c)
 
 
-def _draw_distance(rng: Random, wide: float) -> Values:
-    return {"a": number(rng, 25, 99, wide), "b": number(rng, 11, 48, wide), "c": rng.randint(20, 250)}
-
-
 @family(
-    "rates", "large", _draw_distance, comment="speed times hours without done",
+    "rates", "large",
+    lambda rng, wide: {"a": number(rng, 25, 99, wide), "b": number(rng, 11, 48, wide), "c": rng.randint(20, 250)},
+    comment="speed times hours without done",
     story="{name} drives {a} km an hour for {b} hours in all and has done {c} km. How many km are left?",
     retold="A pump moves {a} litres an hour. After {b} hours {c} litres are taken out. How many litres are there?",
     exam="A train runs at {a} km an hour for {b} hours. How far is it after {c} km are taken off?",
