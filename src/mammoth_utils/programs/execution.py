@@ -44,11 +44,7 @@ class Execution:
 
 
 def program_cells(program: Program) -> list[str]:
-    """Return the cells of a program.
-
-    Raises:
-        TypeError: If it is neither a text nor a list of texts.
-    """
+    """Return the cells of a program; raise TypeError if it is neither a text nor a list of texts."""
     if isinstance(program, str):
         return [program]
     if isinstance(program, Sequence) and program and all(isinstance(cell, str) for cell in program):

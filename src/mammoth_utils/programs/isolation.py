@@ -26,7 +26,6 @@ class IsolationReport:
     """The protection of this machine from the programs that run on it, as a table.
 
     Attributes:
-        level: ``namespaces``, ``landlock`` or ``process``.
         full: Whether the level holds against a program that means harm.
         summary: One line for people.
         rows: One dictionary a property with ``property``, ``holds`` (``yes``, ``partly`` or ``no``) and ``how``.
@@ -101,10 +100,7 @@ def resolve_level(isolation: str) -> str:
 
 
 def describe(isolation: str = "auto") -> IsolationReport:
-    """Return the protection that an isolation gives on this machine, found by starting a worker.
-
-    Raises as :func:`resolve_level` does.
-    """
+    """Return the protection that an isolation gives on this machine, or raise as :func:`resolve_level` does."""
     level = resolve_level(isolation)
     hello = try_level(level)[0]
     rows = [*_layers(level, hello), *_properties(level)]

@@ -46,7 +46,6 @@ class Worker:
 
     Attributes:
         kind: What it has imported, ``bare`` or ``scientific``.
-        level: ``namespaces``, ``landlock`` or ``process``.
         hello: Its first message, sent when it was ready; None until then.
         words: The last line of its standard error, once it is closed.
     """
@@ -77,8 +76,7 @@ class Worker:
     def receive(self) -> list[dict] | None:
         """Wait for bytes and return the answers that they complete, or None if the worker has ended.
 
-        Raises:
-            SandboxError: If the worker reports that it could not start.
+        Raise SandboxError if it reports that it could not start.
         """
         piece = os.read(self.fileno(), 1 << 18)
         if not piece:
@@ -91,11 +89,7 @@ class Worker:
         return answers
 
     def wait_until_ready(self) -> dict:
-        """Wait until the worker is ready and return its first message.
-
-        Raises:
-            SandboxError: If it could not start, with its reason or the last line of its error.
-        """
+        """Wait until the worker is ready and return its first message; raise SandboxError if it could not start."""
         while self.hello is None:
             if self.receive() is None:
                 raise SandboxError(self.last_words())

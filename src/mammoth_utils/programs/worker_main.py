@@ -87,9 +87,6 @@ def _status(child: int) -> int | None:
     return status if ended else None
 
 
-# --- the fork server ---
-
-
 def _become_the_fork_server(settings: dict, level: str, has_nobody: bool, scratch: str, guard: int) -> NoReturn:
     """Turn this process into the fork server; an error of ours goes to standard error, which the caller reads."""
     code = 1
@@ -166,9 +163,6 @@ def _results(batch: dict, shared: SharedProcess, level: str, descriptors: dict) 
     Args:
         batch: ``programs``, a list of ``[index, cells]``; the limits; ``share``, whether programs that pass the static
             check may share an interpreter.
-        shared: The handle on the process of that interpreter.
-        level: One of ``namespaces``, ``landlock``, ``process``.
-        descriptors: ``incoming``, ``statm`` and ``ruleset`` of the fork server.
     """
     waiting, own_process = list(batch["programs"]), []
     while waiting and batch["share"]:
@@ -206,9 +200,7 @@ def _open_or_none(path: str) -> int | None:
 def _warm(kind: str, caches: LayeredCaches) -> dict[str, str]:
     """Import what programs of a kind use, call what is slow the first time, and return the versions of the libraries.
 
-    Args:
-        kind: ``bare`` or ``scientific``.
-        caches: Sympy's caches, which are filled here and frozen on return.
+    Sympy's caches are filled here and frozen on return.
     """
     for name in STANDARD:
         importlib.import_module(name)

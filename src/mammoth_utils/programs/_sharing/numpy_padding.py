@@ -19,7 +19,6 @@ def reason_for_own_process(trees: Iterable[ast.AST], arrays: Set[str], stored: S
     Args:
         trees: The cells of the program, which passes every other check.
         arrays: The names bound to numpy or to a module inside it.
-        stored: The names that the program binds.
     """
     nodes = [node for tree in trees for node in ast.walk(tree)]
     called = {id(node.func) for node in nodes if type(node) is ast.Call}

@@ -29,11 +29,7 @@ class BatchOutcome:
 
 
 class SharedProcess:
-    """A process in which programs run one after another; started for the first, and again whenever it ended.
-
-    Attributes:
-        pid: Of the process, or None.
-    """
+    """A process in which programs run one after another; started for the first, and again whenever it ended."""
 
     def __init__(self, level: str, descriptors: dict, clear_caches: Callable[[], None]) -> None:
         self._level, self._descriptors, self._clear_caches = level, descriptors, clear_caches
@@ -41,12 +37,7 @@ class SharedProcess:
         self.pid: int | None = None
 
     def run(self, programs: Sequence[list], task: dict) -> BatchOutcome:
-        """Run the first of these programs, as many as a time slice holds, at least one.
-
-        Args:
-            programs: ``[index, cells]`` each.
-            task: The limits.
-        """
+        """Run the first of these programs ``[index, cells]``, as many as a time slice holds, at least one."""
         if self.pid is None:
             self._start(task)
         limit_s = min(TIMEOUT_S, task["timeout_s"])

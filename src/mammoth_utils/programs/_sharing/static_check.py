@@ -41,11 +41,7 @@ class _NotAllowed(Exception):
 
 
 def reason_for_own_process(trees: Iterable[ast.Module]) -> str | None:
-    """Return in a few words why a program gets a process of its own, or None if it may share an interpreter.
-
-    Args:
-        trees: The parsed cells of the program, which are only read.
-    """
+    """Return in a few words why a program gets a process of its own, or None; its parsed cells are only read."""
     names, trees = _ProgramNames(), list(trees)
     try:
         for tree in trees:

@@ -20,7 +20,6 @@ def end_processes(level: str, spared: int | None = None) -> None:
     """End and reap the processes that a program has left.
 
     Args:
-        level: One of ``namespaces``, ``landlock``, ``process``.
         spared: A child that goes on, or None. Where a call filter holds, which lets no program make a process, nothing
             but this child can be there; where none is spared, the whole process table ends.
     """

@@ -66,11 +66,8 @@ def readable_places(packages: list[str]) -> list[str]:
 def enter_namespaces() -> bool:
     """Move this process into namespaces of its own; its next child is the first process of a new process table.
 
-    Returns:
-        Whether programs can run as an unprivileged user that is not the caller: true where the caller is root.
-
-    Raises:
-        OSError: If the kernel or its policy refuses.
+    Return whether programs can run as an unprivileged user that is not the caller: true where the caller is root. Raise
+    OSError if the kernel or its policy refuses.
     """
     me, group = os.geteuid(), os.getegid()
     # As root the map names a second, powerless user. It can only be written from outside, so a helper stays behind.
@@ -128,10 +125,7 @@ def build_root(readable: list[str], owner: int) -> str:
     """Replace the file system of this process by one that shows the readable places, and return its scratch folder.
 
     Everything is read-only but the scratch folder, a file system of its own in memory, ``DISK_MB`` large. There is no
-    ``/proc``, no ``/sys``, no home and no ``/etc``.
-
-    Raises:
-        OSError: If a mount is refused; the message names it.
+    ``/proc``, no ``/sys``, no home and no ``/etc``. A refused mount raises OSError, which names it.
     """
     linux_calls.mount("", "/", flags=linux_calls.MS_REC | linux_calls.MS_PRIVATE)
     # What is mounted over must not hide what is still to be shown.
@@ -241,8 +235,6 @@ def limit_program(timeout_s: float | None, address_space: int | None, level: str
         timeout_s: Seconds of processor time. The fork server watches them to the millisecond; the kernel's limit, in
             whole seconds, holds where the fork server has ended. None where a timer ends each program instead.
         address_space: Bytes of address space in all, or None for no limit.
-        level: One of ``namespaces``, ``landlock``, ``process``.
-        file_mb: MiB of a file.
     """
     file_size = int(file_mb * 2**20)
     limits = {

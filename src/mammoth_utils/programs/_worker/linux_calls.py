@@ -86,14 +86,11 @@ def _libc():
 
 
 def call(name: str, *arguments: int | bytes | None) -> int:
-    """Make a system call and return its result.
+    """Make a system call and return its result; raise OSError if the kernel refuses or this machine has no such call.
 
     Args:
         name: One of ``NUMBERS``.
         *arguments: Integers, bytes (passed by address) or None (a null pointer).
-
-    Raises:
-        OSError: If the kernel refused, or this machine has no such call.
     """
     import ctypes
 
@@ -156,14 +153,11 @@ def landlock_ruleset(rules: Iterable[tuple[str, int]], everything: Iterable[str]
     """Return the descriptor of a ruleset under which all is forbidden but what the rules allow.
 
     Network connections (ABI 4), and signals and abstract sockets that leave the sandbox (ABI 6), are forbidden too
-    where the kernel knows them.
+    where the kernel knows them. A kernel without Landlock raises OSError.
 
     Args:
         rules: Paths with the rights allowed at and below them; a path that does not exist is left out.
         everything: Folders in which everything but running files and devices is allowed: the scratch folder.
-
-    Raises:
-        OSError: If the kernel has no Landlock.
     """
     abi = landlock_abi()
     handled = (1 << 13) - 1  # ABI 1: execute, write, read, list, remove, and make each kind of file
@@ -231,7 +225,6 @@ def refuse_values(name: str, *values: int, argument: int = 0) -> bytes:
     """Return a piece of filter that refuses a call with one of these values as an argument.
 
     Args:
-        name: One of ``NUMBERS``.
         *values: Compared with the lower 32 bits, all that the kernel reads of a command.
         argument: Number of the argument, from 0.
     """
@@ -245,10 +238,7 @@ def refuse_values(name: str, *values: int, argument: int = 0) -> bytes:
 def restrict_calls(*pieces: bytes) -> None:
     """Put this process and its children under a filter made of these pieces, in addition to those in force.
 
-    Needs ``PR_SET_NO_NEW_PRIVS`` (``drop_capabilities`` sets it).
-
-    Raises:
-        OSError: If the kernel has no seccomp filters.
+    Needs ``PR_SET_NO_NEW_PRIVS`` (``drop_capabilities`` sets it). A kernel without seccomp filters raises OSError.
     """
     import ctypes
 

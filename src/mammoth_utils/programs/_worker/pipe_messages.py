@@ -33,10 +33,8 @@ def write(descriptor: int, message: dict[str, Any]) -> None:
 def read(descriptor: int) -> dict[str, Any] | None:
     """Wait for the next message and return it, or None if the other side has closed the pipe.
 
-    No byte beyond the message is read, so that another process may read the next one.
-
-    Raises:
-        MessageError: If the pipe ends inside a message.
+    No byte beyond the message is read, so that another process may read the next one. A pipe that ends inside a message
+    raises MessageError.
     """
     head = _exactly(descriptor, LENGTH.size)
     if not head:

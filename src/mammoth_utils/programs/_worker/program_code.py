@@ -99,10 +99,6 @@ def run_cells(cells: Sequence[str], stdout: int) -> dict:
     The value is, in this order: ``ans``; what ``solution()`` or ``solver()`` returns, where nothing was printed and the
     last line does not call it already; the last expression of the last cell.
 
-    Args:
-        cells: The program's source, in cells that run one after another in one namespace.
-        stdout: Descriptor that the program prints to.
-
     Returns:
         ``status`` (``ok``, ``error`` or ``memory``), ``value``, ``error`` and ``truncated``.
     """
@@ -173,7 +169,6 @@ def execute_cells(cells: Iterable[CompiledCell], space: dict, has_printed: Calla
 
     Args:
         cells: May be compiled one by one: cells before one that is not Python have run by then, as in a notebook.
-        space: The namespace in which they run.
         has_printed: Returns whether anything but white space has been printed.
     """
     value = calls = None

@@ -29,7 +29,6 @@ def run_in_own_process(task: dict, level: str, descriptors: dict, spared: int | 
 
     Args:
         task: The limits, and ``cells``.
-        level: One of ``namespaces``, ``landlock``, ``process``.
         descriptors: ``incoming``, ``statm`` and ``ruleset`` of the fork server.
         spared: A child that goes on when every other process that is left is ended, or None.
     """
@@ -233,10 +232,7 @@ def confine_and_keep(kept: list[int], ruleset: int | None, level: str) -> list[i
 
 
 def memory_sizes(statm: int | None) -> tuple[int | None, int]:
-    """Return the bytes of address space and of memory of the fork server, with which its programs start.
-
-    None and 0 where they are not known.
-    """
+    """Return the fork server's bytes of address space (None if unknown) and of memory, with which programs start."""
     if statm is None:
         return None, 0
     pages, resident = map(int, os.pread(statm, 64, 0).split()[:2])
