@@ -117,12 +117,8 @@ class Served:
 def find_problem(text: str) -> MiniProblem | None:
     """Return the problem whose instruction stands in a text as whole lines, or None."""
     lines = text.split("\n")
-    for start in range(len(lines)):
-        for end in range(len(lines), start, -1):
-            true = sources.truth("\n".join(lines[start:end]))
-            if true is not None:
-                return true
-    return None
+    parts = ("\n".join(lines[start:end]) for start in range(len(lines)) for end in range(len(lines), start, -1))
+    return next(filter(None, map(sources.truth, parts)), None)
 
 
 @contextmanager
