@@ -11,7 +11,7 @@ from mammoth_utils.miniature.problems import WORLD
 COMMITTED = sorted(paths.records().rglob("*.json"))
 EVALUATIONS = [file for file in COMMITTED if records.read_json(file).get("page") == "evaluate"]
 MINIATURE = [file for file in EVALUATIONS if records.read_json(file)["world"] == "miniature"]
-AGAIN = "run `make book` and `make book-full`, then copy runs/evaluate/*/record.json into records/miniature"
+AGAIN = "run `make book` and `make book-full`, then `python workflow/keep_records.py`"
 
 
 def name(file):
@@ -27,9 +27,11 @@ def test_a_committed_record_says_what_it_is_and_holds_no_path_of_one_machine(fil
 
 
 @pytest.mark.parametrize("file", MINIATURE, ids=name)
-def test_a_record_of_the_miniature_was_made_in_the_world_of_this_code(file):
+def test_a_record_of_the_miniature_was_made_in_this_world_by_these_versions(file):
     record = records.read_json(file)
     assert record["inputs"]["world"] == WORLD, AGAIN
+    made_with = record["inputs"]["versions"]
+    assert not records.outdated(made_with, records.versions(*made_with)), AGAIN
     for benchmark, scores in record["benchmarks"].items():
         asked = [problem.id for problem in benchmarks.load(benchmark, record["split"])]
         assert scores["items"]["ids"] == asked, AGAIN

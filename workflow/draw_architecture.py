@@ -41,7 +41,7 @@ def places(rows: dict[str, int], graph: dict[str, set[str]]) -> dict[str, tuple[
         names = sorted(name for name in rows if rows[name] == level)
 
         def middle(name: str) -> float:
-            below = [corners[other][0] for other in graph[name] if other in corners]
+            below = [corners[other][0] for other in sorted(graph[name]) if other in corners]
             return sum(below) / len(below) if below else WIDTH / 2
 
         names.sort(key=middle)
@@ -73,7 +73,7 @@ def draw() -> str:
         '<g fill="none" stroke="currentColor" stroke-opacity="0.55" stroke-width="1.3">',
     ]
     for name in packages:
-        targets = sorted(graph[name], key=lambda other: corners[other][0])
+        targets = sorted(sorted(graph[name]), key=lambda other: corners[other][0])
         for at, other in enumerate(targets, 1):
             x = corners[name][0] + BOX * at / (len(targets) + 1)
             sources = sorted((p for p in packages if other in graph[p]), key=lambda p: corners[p][0])
