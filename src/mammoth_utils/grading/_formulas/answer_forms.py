@@ -10,11 +10,7 @@ from mammoth_utils.grading._formulas.parser import Node
 
 
 def size(node: Node) -> tuple[float, float]:
-    """Return a constant's place in the order of size, by real then imaginary part.
-
-    Raises:
-        Undefined: If it is no constant, or too large for a float.
-    """
+    """Return a constant's real and imaginary part, to sort by; raise `Undefined` if it is none, or too large."""
     try:
         value = complex(constant(node))
     except OverflowError as error:
@@ -65,13 +61,13 @@ def named(equation: Node) -> tuple[str, Node] | None:
     """Return name and value of an equation with a lone symbol on one side: ``x = 3``, ``3 = x``, ``f(x) = 2x``."""
     if equation.kind != "equation":
         return None
-    for one, other in (equation.parts, equation.parts[::-1]):
-        if one.kind == "symbol":
-            return one.name, other
-        if one.kind == "tuple" and one.parts and all(part.kind == "symbol" for part in one.parts):
-            return ",".join(part.name for part in one.parts), other  # (x, y) = (2, 3)
-        if one.kind == "mul" and all(part.kind == "symbol" for part in one.parts) and one is equation.parts[0]:
-            return f"{one.parts[0].name}({one.parts[1].name})", other
+    for side, value in (equation.parts, equation.parts[::-1]):
+        if side.kind == "symbol":
+            return side.name, value
+        if side.kind == "tuple" and side.parts and all(part.kind == "symbol" for part in side.parts):
+            return ",".join(part.name for part in side.parts), value  # (x, y) = (2, 3)
+        if side.kind == "mul" and all(part.kind == "symbol" for part in side.parts) and side is equation.parts[0]:
+            return f"{side.parts[0].name}({side.parts[1].name})", value
     return None
 
 
@@ -160,8 +156,8 @@ def as_union(node: Node) -> Node | None:
 def by_name(items: tuple[Node, ...]) -> tuple[Node, ...]:
     """Return items that all name their values (``y = 3, x = 2``) in the order of the names; others as they are."""
     names = [
-        one.parts[0].name if one.kind in ("equation", "ratio") and one.parts[0].kind == "symbol" else ""
-        for one in items
+        item.parts[0].name if item.kind in ("equation", "ratio") and item.parts[0].kind == "symbol" else ""
+        for item in items
     ]
     return tuple(items[at] for at in sorted(range(len(items)), key=names.__getitem__)) if all(names) else items
 

@@ -6,6 +6,7 @@ for all practical purposes. Two plain numbers, which most pairs of GSM8K and SVA
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from fractions import Fraction
@@ -28,44 +29,32 @@ def plainly_equal(answer: str, gold: str) -> bool | None:
     if ours is None or theirs is None:
         return None
     whole, decimals = ours.groups()
-    wanted, places = theirs.groups()
-    if not decimals and not places:
-        if "," in whole or "," in wanted:
-            return int(whole.replace(",", "")) == int(wanted.replace(",", ""))
-        return int(whole) == int(wanted)
+    gold_whole, places = theirs.groups()
     decimals, places = (decimals or "").rstrip("0"), (places or "").rstrip("0")
-    found = int(whole.replace(",", "") + decimals)
-    aim = int(wanted.replace(",", "") + places)
+    value = int(whole.replace(",", "") + decimals)
+    aim = int(gold_whole.replace(",", "") + places)
     further = len(decimals) - len(places)
     if further <= 0:
-        return found * 10**-further == aim
+        return value * 10**-further == aim
     aim *= 10**further
-    if places or abs(found - aim) * 10**9 <= (abs(aim) or 10 ** len(decimals)):
+    if places or abs(value - aim) * 10**9 <= (abs(aim) or 10 ** len(decimals)):
         return None
     return False
 
 
 def literal(node: Node) -> tuple[Fraction, Fraction] | None:
     """Return value and last place of a decimal such as ``-4.17``, ``1.28*10^-6`` or ``2.5%``; None for others."""
-    if node.kind == "neg":
-        inner = literal(node.parts[0])
-        return (-inner[0], inner[1]) if inner else None
     if node.kind == "number":
         return (node.value, node.unit) if node.unit is not None else None
-    if node.kind == "percent":
-        inner = literal(node.parts[0])
-        return (inner[0] / 100, inner[1] / 100) if inner else None
+    factor = {"neg": Fraction(-1), "percent": Fraction(1, 100)}.get(node.kind)
     if node.kind == "mul" and node.parts[1].kind == "pow" and node.parts[1].parts[0].value == 10:
-        inner = literal(node.parts[0])
-        try:
+        with contextlib.suppress(Undefined):
             factor = Evaluation().value(node.parts[1])
-        except Undefined:
-            return None
-        return (inner[0] * factor, inner[1] * factor) if inner and isinstance(factor, Fraction) else None
-    return None
+    inner = literal(node.parts[0]) if isinstance(factor, Fraction) else None
+    return (inner[0] * factor, inner[1] * abs(factor)) if inner else None
 
 
-def last_place(value: Fraction, unit: Fraction, digits: int = 2) -> Fraction:
+def last_place(value: Fraction, unit: Fraction, digits: int) -> Fraction:
     """Return the place at which answers are compared with a decimal gold.
 
     A gold of 4.17 takes what rounds to 4.17. A gold of 0.5 is read as 0.50 where golds are exact: 0.52 and 0.45 are
@@ -96,16 +85,16 @@ def floats_noise(answer: Value, written: tuple[Fraction, Fraction] | None, gold:
     return (written is None or written[1] < unit) and abs(Fraction(answer) - gold) <= 2 * unit
 
 
-def close(answer: Value, gold: Value, scale: float = 0.0, relative: float = RELATIVE) -> bool:
+def close(answer: Value, gold: Value, scale: float = 0.0) -> bool:
     """Return whether two values agree up to what rounding in floats explains."""
     try:
         difference, size = abs(complex(answer) - complex(gold)), abs(complex(gold))
     except OverflowError:
         return False
-    return difference <= relative * max(size, abs(complex(answer))) + 1e-13 * scale
+    return difference <= RELATIVE * max(size, abs(complex(answer))) + 1e-13 * scale
 
 
-def equal_values(answer: Node, gold: Node, digits: int = 2) -> bool:
+def equal_values(answer: Node, gold: Node, digits: int) -> bool:
     """Return whether an answer's value is the gold's, under the corrected rule.
 
     * A decimal gold that is no whole number takes what rounds to it, at ``digits`` or more (`last_place`; long ones
@@ -121,18 +110,18 @@ def equal_values(answer: Node, gold: Node, digits: int = 2) -> bool:
         return identical(answer, gold)
     exact = literal(gold)
     walk = Evaluation()
-    found = walk.value(answer)
+    value = walk.value(answer)
     if exact and exact[0].denominator != 1:
-        return rounds_to(found, exact[0], last_place(*exact, digits)) or floats_noise(found, literal(answer), *exact)
-    wanted = walk.value(gold)
-    if isinstance(found, Fraction) and isinstance(wanted, Fraction):
-        if found == wanted:
+        return rounds_to(value, exact[0], last_place(*exact, digits)) or floats_noise(value, literal(answer), *exact)
+    aim = walk.value(gold)
+    if isinstance(value, Fraction) and isinstance(aim, Fraction):
+        if value == aim:
             return True
         written = literal(answer)
         if written is None or written[0].denominator == 1:
             return False
-        return abs(found - wanted) <= min(Fraction(1, 10**9) * (abs(wanted) or 1), Fraction(1, 10**4))
-    return close(found, wanted, walk.largest)
+        return abs(value - aim) <= min(Fraction(1, 10**9) * (abs(aim) or 1), Fraction(1, 10**4))
+    return close(value, aim, walk.largest)
 
 
 def identical(answer: Node, gold: Node) -> bool:
@@ -141,12 +130,12 @@ def identical(answer: Node, gold: Node) -> bool:
     for point in range(POINTS):
         walk = Evaluation(point)
         try:
-            wanted = walk.value(gold)
+            aim = walk.value(gold)
         except Undefined:
             continue
-        found = walk.value(answer)
-        exact = isinstance(found, Fraction) and isinstance(wanted, Fraction)
-        if (exact and found != wanted) if exact else not close(found, wanted, walk.largest):
+        value = walk.value(answer)
+        exact = isinstance(value, Fraction) and isinstance(aim, Fraction)
+        if not (value == aim if exact else close(value, aim, walk.largest)):
             return False
         agreed += 1
     if agreed < 2:

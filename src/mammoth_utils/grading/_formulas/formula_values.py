@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import cmath
 import math
+import operator
 import zlib
 from fractions import Fraction
 from functools import lru_cache
@@ -44,28 +45,24 @@ class Evaluation:
         self.steps = 0
 
     def value(self, node: Node) -> Value:
-        """Return the node's value.
-
-        Raises:
-            Undefined: If it has none here, or one that is too large.
-        """
+        """Return the node's value; raise `Undefined` if it has none here, or one that is too large."""
         self.steps += 1
         if self.steps > MAX_STEPS:
             raise Undefined("too many steps")
         try:
-            found = self._value(node)
+            value = self._value(node)
         except (ZeroDivisionError, OverflowError, ValueError) as error:
             raise Undefined(str(error)) from error
-        if isinstance(found, Fraction):
-            if found.numerator.bit_length() + found.denominator.bit_length() > MAX_BITS:
+        if isinstance(value, Fraction):
+            if value.numerator.bit_length() + value.denominator.bit_length() > MAX_BITS:
                 raise Undefined("too large a number")
-            return found
-        if isinstance(found, complex) and found.imag == 0:
-            found = found.real
-        if not cmath.isfinite(found):
+            return value
+        if isinstance(value, complex) and value.imag == 0:
+            value = value.real
+        if not cmath.isfinite(value):
             raise Undefined("not finite")
-        self.largest = max(self.largest, abs(found))
-        return found
+        self.largest = max(self.largest, abs(value))
+        return value
 
     def _value(self, node: Node) -> Value:
         kind = node.kind
@@ -79,22 +76,12 @@ class Evaluation:
             return point_of(node.name, self.point)
         if kind == "call":
             return self.called(node.name, [self.value(part) for part in node.parts])
-        if kind not in ("neg", "add", "mul", "div", "pow", "percent", "ratio"):
+        if kind not in _OPERATIONS:
             raise Undefined(f"a {node.kind} is no value")
         parts = [self.value(part) for part in node.parts]
-        if kind == "neg":
-            return -parts[0]
-        if kind == "percent":
-            return parts[0] / 100
-        if kind == "add":
-            return parts[0] + parts[1]
-        if kind == "mul":
-            return parts[0] * parts[1]
-        if kind == "pow":
-            return power(parts[0], parts[1])
-        if len(parts) != 2:
+        if kind == "ratio" and len(parts) != 2:
             raise Undefined("a ratio of more than two")
-        return parts[0] / parts[1]
+        return _OPERATIONS[kind](*parts)
 
     def called(self, name: str, arguments: list[Value]) -> Value:
         """Return a function's value at its arguments."""
@@ -110,9 +97,9 @@ class Evaluation:
                 raise Undefined("the floor of a complex number")
             return Fraction(math.floor(first) if name == "floor" else math.ceil(first))
         if name in ("factorial", "binomial"):
-            if not all(isinstance(one, Fraction) and one.denominator == 1 and 0 <= one <= 400 for one in arguments):
+            if not all(isinstance(n, Fraction) and n.denominator == 1 and 0 <= n <= 400 for n in arguments):
                 raise Undefined(f"{name} of what is no small whole number")
-            whole = [int(one) for one in arguments]
+            whole = [int(argument) for argument in arguments]
             return Fraction(math.factorial(whole[0]) if name == "factorial" else math.comb(whole[0], whole[1]))
         if name == "exp" and first == 0:
             return Fraction(1)
@@ -141,6 +128,12 @@ def power(base: Value, exponent: Value) -> Value:
     if not isinstance(base, complex) and not isinstance(exponent, complex) and base > 0:
         return float(base) ** float(exponent)
     return complex(base) ** complex(exponent)
+
+
+_OPERATIONS = {
+    "neg": operator.neg, "add": operator.add, "mul": operator.mul, "div": operator.truediv, "ratio": operator.truediv,
+    "pow": power, "percent": lambda value: value / 100,
+}  # fmt: skip
 
 
 def exact_root(base: Fraction, index: int) -> Fraction | None:
@@ -173,11 +166,7 @@ def symbols(node: Node) -> frozenset[str]:
 
 
 def constant(node: Node) -> Value:
-    """Return the value of an expression without unknowns.
-
-    Raises:
-        Undefined: If it has unknowns or no finite value.
-    """
+    """Return the value of an expression; raise `Undefined` if it has unknowns or no finite value."""
     if symbols(node):
         raise Undefined("an expression with unknowns")
     return Evaluation().value(node)

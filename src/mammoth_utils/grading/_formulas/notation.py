@@ -24,11 +24,6 @@ _TEXTS = re.compile(
 _ONE_LETTER = {"m": "meters", "g": "grams", "s": "seconds", "h": "hours", "l": "liters"}
 
 
-def _time_of_day(hour: str, minutes: str | None, half: str) -> str:
-    """Return ``9:00 a.m.`` and ``9 AM`` as ``9 am``."""
-    return f"{hour}{minutes or ''} {half.lower()}m"
-
-
 def _over(match: re.Match) -> str:
     above, below = match.groups()[:2] if match[1] is not None else match.groups()[2:]
     return f"{{\\frac{{{above.strip()}}}{{{below.strip()}}}}}"
@@ -72,7 +67,8 @@ _REPLACED = [
         (r"\bInterval\.([olLrR])(open|pen)\(", lambda match: _INTERVALS[match[1] + match[2]]),
         (r"\\langle(?![A-Za-z])|^\s*<(?=[^<>=]*,[^<>=]*>\s*$)", "("),
         (r"\\rangle(?![A-Za-z])|(?<=[^<>=])>(?=\s*$)", ")"),
-        (r"(?i)\b(\d{1,2})(?::00|(:\d\d))?\s*([ap])\.?\s?m\b\.?", lambda match: _time_of_day(*match.groups())),
+        # 9:00 a.m. and 9 AM are 9 am
+        (r"(?i)\b(\d{1,2})(?::00|(:\d\d))?\s*([ap])\.?\s?m\b\.?", lambda m: f"{m[1]}{m[2] or ''} {m[3].lower()}m"),
         (r"^([^iI]*\d)j(?=[^A-Za-z]*$)", r"\1i"),  # Python's imaginary unit
         (r"(?<=\d)(?:st|nd|rd|th)\b", ""),
         (r"√\s*(\d+(?:\.\d+)?|[A-Za-z])", r"sqrt(\1)"),
@@ -255,7 +251,7 @@ def relations(text: str) -> str | None:
         rising = [
             (match[3], _TURNED[match[2]], match[1]) if match[2] in _TURNED else match.groups() for match in bounds
         ]
-        finite = [one for one in rising if one[0] != "-oo" and one[2] != "oo"] or rising[:1]
+        finite = [bound for bound in rising if bound[0] != "-oo" and bound[2] != "oo"] or rising[:1]
         if len(finite) == 2 and finite[1][2] == finite[0][0]:
             finite.reverse()  # (x < 3) & (-2 < x)
         if len(finite) == 2 and finite[0][2] == finite[1][0]:
@@ -274,10 +270,10 @@ def _joined_parts(text: str, sign: str, call: str, level: int = 0) -> list[str]:
         return [text]
     parts = _split_outside_brackets(text, sign)
     if len(parts) > 1:
-        return [one for part in parts for one in _joined_parts(part, sign, call, level + 1)]
+        return [piece for part in parts for piece in _joined_parts(part, sign, call, level + 1)]
     if text.startswith(f"{call}(") and _closing_bracket(text, len(call)) == len(text) - 1:
         arguments = _split_outside_brackets(text[len(call) + 1 : -1], ",")
-        return [one for part in arguments for one in _joined_parts(part, sign, call, level + 1)]
+        return [piece for part in arguments for piece in _joined_parts(part, sign, call, level + 1)]
     if text.startswith("(") and _closing_bracket(text, 0) == len(text) - 1:
         return _joined_parts(text[1:-1], sign, call, level + 1)
     return [text]

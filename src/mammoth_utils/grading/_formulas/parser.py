@@ -72,6 +72,7 @@ class Node:
 
 _MINUS_ONE = Node("neg", (Node("number", value=Fraction(1)),))
 _CLOSING = {"(": (")", "]"), "[": ("]", ")")}
+_SEPARATORS = (",", ";", "and", "or")
 
 
 def number(text: str) -> Node:
@@ -93,14 +94,10 @@ def number(text: str) -> Node:
 
 
 def tokens(text: str) -> list[tuple[str, str, bool]]:
-    """Return the tokens of a text as (kind, text, whether a space stood before).
-
-    Raises:
-        Unreadable: If a character belongs to no token.
-    """
+    """Return the tokens of a text as (kind, text, whether a space stood before); raise `Unreadable` for other text."""
     if len(text) > MAX_TEXT:
         raise Unreadable(f"a text of {len(text)} characters")
-    found, at = [], 0
+    pieces, at = [], 0
     text = text.rstrip()
     while at < len(text):
         match = _TOKEN.match(text, at)
@@ -110,11 +107,11 @@ def tokens(text: str) -> list[tuple[str, str, bool]]:
         spaced = match.start(kind) > at
         if kind == "word" and 1 < len(match[kind]) <= 3 and match[kind] not in WORDS:
             # a short run of letters is a product, and "ab^2" squares the b alone
-            found.extend(("word", letter, spaced and not index) for index, letter in enumerate(match[kind]))
+            pieces.extend(("word", letter, spaced and not index) for index, letter in enumerate(match[kind]))
         else:
-            found.append((kind, match[kind], spaced))
+            pieces.append((kind, match[kind], spaced))
         at = match.end()
-    return found
+    return pieces
 
 
 class Parser:
@@ -128,11 +125,7 @@ class Parser:
         self.operations = 0
 
     def another(self) -> None:
-        """Count one operation.
-
-        Raises:
-            Unreadable: If the text has more of them than a tree may have levels.
-        """
+        """Count one operation; raise `Unreadable` if the text has more of them than a tree may have levels."""
         self.operations += 1
         if self.operations > MAX_OPERATIONS:
             raise Unreadable(f"more than {MAX_OPERATIONS} operations")
@@ -145,11 +138,11 @@ class Parser:
         """Return the kind of a coming token; ``end`` at the end."""
         return self.tokens[self.at + ahead][0] if self.at + ahead < len(self.tokens) else "end"
 
-    def take(self, *wanted: str) -> str:
-        """Take the next token's text, which must be one of those wanted if any are named."""
+    def take(self, *expected: str) -> str:
+        """Take the next token's text, which must be one of those expected if any are named."""
         text = self.peek()
-        if not text or (wanted and text not in wanted):
-            raise Unreadable(f"expected {' or '.join(wanted) or 'more'}, got {text or 'the end'!r}")
+        if not text or (expected and text not in expected):
+            raise Unreadable(f"expected {' or '.join(expected) or 'more'}, got {text or 'the end'!r}")
         self.at += 1
         return text
 
@@ -165,19 +158,17 @@ class Parser:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise Unreadable("nested too deeply")
-        found: list[Node] = []
+        nodes: list[Node] = []
         while self.peek() not in closing and self.kind() != "end":
-            found.append(self.item())
-            separated = False
-            while self.peek() in (",", ";", "and", "or") and self.kind() != "end":
-                self.at += 1
-                separated = True
-            if not separated:
+            nodes.append(self.item())
+            if self.peek() not in _SEPARATORS:
                 break
+            while self.peek() in _SEPARATORS:
+                self.at += 1
         self.depth -= 1
-        if not found and kind == "bare":
+        if not nodes and kind == "bare":
             raise Unreadable("nothing")
-        return found[0] if kind == "bare" and len(found) == 1 else Node(kind, tuple(found))
+        return nodes[0] if kind == "bare" and len(nodes) == 1 else Node(kind, tuple(nodes))
 
     def item(self) -> Node:
         """Parse a union, relation or equation, or an expression; a dict's ``key: value`` is an equation."""
@@ -244,12 +235,12 @@ class Parser:
             part = self.power()
             top, bottom = part.parts if part.kind == "div" else (None, None)
         elif self.kind() == "number" and self.peek(1) == "/" and self.kind(2) == "number":
-            top, bottom = number(self.take()), None
+            top = number(self.take())
             self.at += 1
             bottom = number(self.take())
         else:
             return None
-        plain = top is not None and all(one.kind == "number" and one.unit is None for one in (top, bottom))
+        plain = top is not None and all(part.kind == "number" and part.unit is None for part in (top, bottom))
         if plain and 0 < top.value < bottom.value and whole.value > 0:
             return Node("number", value=sign * (whole.value + top.value / bottom.value))
         self.at = start
@@ -319,14 +310,14 @@ class Parser:
         self.at -= 1
         digits = self.tokens[self.at - 1][1] if node.kind in ("number", "symbol") else ""
         self.take("_")
-        braced = self.peek() == "{"
-        if braced:
+        if self.peek() == "{":
             self.at += 1
-        index = self.take()
-        if braced:
+            index = self.take()
             while self.peek() != "}":
                 index += self.take()
             self.take("}")
+        else:
+            index = self.take()
         if node.kind == "symbol":
             return Node("symbol", name=f"{node.name}_{index}")
         if not index.isdigit() or not digits:
@@ -336,24 +327,19 @@ class Parser:
         return Node("base", (node,), f"{digits}_{index}")
 
     def atom(self) -> Node:
-        """Parse the next atom.
-
-        Raises:
-            Unreadable: If no atom can start here.
-        """
+        """Parse the next atom; raise `Unreadable` if none can start here."""
         kind, text = self.kind(), self.peek()
         if kind == "number":
             return number(self.take())
         if kind == "word":
-            self.take()
-            return self.word(text)
+            return self.word(self.take())
         if kind == "command":
-            self.take()
-            return self.command(text[1:])
+            return self.command(self.take()[1:])
         if text in ("(", "["):
             return self.bracketed()
         if text == "{":
-            return self.braced("{", "}")
+            self.take()
+            return self.braced("}")
         if text == "|":
             self.take()
             self.bars += 1
@@ -365,13 +351,11 @@ class Parser:
 
     def word(self, text: str) -> Node:
         """Parse a named constant, a call or a symbol; products of letters were taken apart before."""
-        if text in ("pi", "oo", "inf", "nan", "zoo"):
-            if text in ("nan", "zoo"):
-                raise Unreadable(f"{text} is no value")
-            return Node("symbol", name="oo" if text == "inf" else text)
+        if text in ("nan", "zoo"):
+            raise Unreadable(f"{text} is no value")
         if text in CALLS:
             return self.call(text)
-        return Node("symbol", name=text)
+        return Node("symbol", name="oo" if text == "inf" else text)
 
     def command(self, name: str) -> Node:
         """Parse what a LaTeX command stands for."""
@@ -389,7 +373,7 @@ class Parser:
         if name == "begin":
             return self.matrix()
         if name == "{":
-            return self.braced("\\{", "\\}")
+            return self.braced("\\}")
         if name == "log" and self.peek() == "_":
             self.take()
             base = self.group()
@@ -447,13 +431,11 @@ class Parser:
             return Node("interval", inside.parts, opening + closing)
         return Node("tuple" if opening == "(" else "list", inside.parts)
 
-    def braced(self, opening: str, closing: str) -> Node:
+    def braced(self, closing: str) -> Node:
         """Parse a set (``\\{1, 2\\}``, Python's ``{1, 2}``, ``{x: 3}``), or what LaTeX braces merely group."""
-        if opening == "{":
-            self.take("{")
         inside = self.items("set", (closing,))
         self.take(closing)
-        if opening == "{" and len(inside.parts) == 1 and inside.parts[0].kind not in ("ratio", "equation"):
+        if closing == "}" and len(inside.parts) == 1 and inside.parts[0].kind not in ("ratio", "equation"):
             return inside.parts[0]
         if inside.parts and all(part.kind == "ratio" for part in inside.parts):
             return Node("dict", inside.parts)
@@ -470,7 +452,8 @@ class Parser:
             raise Unreadable("a determinant, which is no matrix")
         rows: list[Node] = []
         cells: list[Node] = []
-        while True:
+        sign = ""
+        while sign != "\\end":
             cells.append(self.item())
             sign = self.take("&", "¶", "\\end")
             if sign != "&":
@@ -478,8 +461,6 @@ class Parser:
                 cells = []
             if sign == "¶" and self.peek() == "\\end":
                 sign = self.take()
-            if sign == "\\end":
-                break
         self.take("{")
         self.take(name)
         self.take("}")
@@ -519,7 +500,7 @@ def applied(name: str, arguments: tuple[Node, ...]) -> Node:
 
 def sympy_interval(name: str, ends: tuple[Node, ...]) -> Node:
     """Return an interval as SymPy prints it: closed unless its name says otherwise, and open at infinity."""
-    infinite = [one.name == "oo" or (one.kind == "neg" and one.parts[0].name == "oo") for one in ends]
+    infinite = [end.name == "oo" or (end.kind == "neg" and end.parts[0].name == "oo") for end in ends]
     left = "(" if infinite[0] or name in ("OpenInterval", "LopenInterval") else "["
     right = ")" if infinite[1] or name in ("OpenInterval", "RopenInterval") else "]"
     kind = {"()": "tuple", "[]": "list"}.get(left + right, "interval")
@@ -537,7 +518,7 @@ def parse(text: str) -> Node:
     """
     spaced = re.fullmatch(r"[-+]?\d+(?:\s+[-+]?\d+)+", text)
     if spaced and len(text) <= MAX_TEXT:  # Mathematics writes sorted numbers as "12 3 0": their order is the answer
-        return Node("tuple", tuple(_signed(one) for one in text.split()))
+        return Node("tuple", tuple(_signed(numeral) for numeral in text.split()))
     if (whole := _PER_CENT.fullmatch(text)) and len(text) <= MAX_TEXT:  # 100/3% is a third, not a hundred over 3 %
         return Node("percent", (Parser(whole.group(1)).whole(),))
     if sum(word not in WORDS for word in PROSE.findall(text)) > 1:

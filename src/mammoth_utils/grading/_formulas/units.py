@@ -10,11 +10,13 @@ from mammoth_utils.grading._formulas.words import PARTS
 MAX_QUANTITY = 200  # a number with its unit; the pattern's work grows with the square of the length
 
 
-def _units() -> dict[str, tuple[str, Fraction]]:
-    table: dict[str, tuple[str, Fraction]] = {}
-    table["mph"] = ("length^1/time", Fraction(1609344, 1000) / 3600)
-    table["kmph"] = table["kph"] = ("length^1/time", Fraction(1000, 3600))
+# A unit's dimension and its size in that dimension's own unit. Single letters count as units only after a number and
+# a space, as in "5 m": `5m` is a product.
+UNITS = {
+    name: (dimension, Fraction(scale))
     for dimension, scale, names in (
+        ("length^1/time", "0.44704", "mph"),
+        ("length^1/time", "5/18", "kmph kph"),
         ("length", "1", "m meter meters metre metres"),
         ("length", "1/100", "cm cms centimeter centimeters centimetre centimetres"),
         ("length", "1/1000", "mm millimeter millimeters millimetre millimetres"),
@@ -52,15 +54,9 @@ def _units() -> dict[str, tuple[str, Fraction]]:
         ("energy", "1", "j joule joules"),
         ("power", "1", "w watt watts"),
         ("force", "1", "n newton newtons"),
-    ):
-        for name in names.split():
-            table[name] = (dimension, Fraction(scale))
-    return table
-
-
-# A unit's dimension and its size in that dimension's own unit. Single letters count as units only after a number and
-# a space, as in "5 m": `5m` is a product.
-UNITS = _units()
+    )
+    for name in names.split()
+}
 DOLLAR = ("money^1", Fraction(1))
 DOZEN = ("dozen^1", Fraction(12))
 _STERLING = ("sterling^1", Fraction(1))
@@ -125,8 +121,7 @@ def without_unit(text: str) -> tuple[str, tuple[str, Fraction] | None]:
     first = re.split(r"[ /-]+", words)
     if first[0] in SCALE_WORDS:
         scaled = f"{number}*{SCALE_WORDS[first[0]]}"
-        rest = " ".join(first[1:])
-        return (scaled, UNITS.get(rest)) if rest else (scaled, None)
+        return scaled, UNITS.get(" ".join(first[1:]))
     if first[0] in PARTS and re.fullmatch(r"[-+]?\d+", number):  # 3 fifths
         return f"{number}/{PARTS[first[0]]}", None
     if first in (["squared"], ["cubed"]):

@@ -19,12 +19,14 @@ _DENOMINATORS = {"third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, 
                  "twelfth": 12, "twentieth": 20, "hundredth": 100, "thousandth": 1000, "millionth": 10**6}  # fmt: skip
 PARTS = _DENOMINATORS | {f"{name}s": below for name, below in _DENOMINATORS.items()} | {"halves": 2}
 _PARTS = PARTS | {"half": 2, "quarter": 4, "quarters": 4}  # "3 quarters" in digits are coins, "three quarters" 3/4
-_SAME_WORDS = {"yes": "true", "no": "false", "correct": "true", "incorrect": "false", "right": "true", "wrong": "false",
-               "noon": "12 pm"}  # fmt: skip
 _CALENDAR = {name: name for name in _DATES.split()} | {name[:3]: name for name in _DATES.split()}
 _CALENDAR |= {"sept": "september", "tues": "tuesday", "thurs": "thursday", "thur": "thursday"}
+_ONE_WORD = _CALENDAR | {
+    **dict.fromkeys(("true", "yes", "correct", "right"), "true"),
+    **dict.fromkeys(("false", "no", "incorrect", "wrong"), "false"),
+    "noon": "12 pm",
+}
 _SHORT_WORDS = frozenset(("odd", "all"))  # words, not products of three letters
-_BOOLEANS = ("true", "false")
 _STARTS = re.compile(rf"\s*(?:a|an|hundred|{'|'.join([*SPOKEN, *_TENS])})\b", re.I)
 _BLOCK = re.compile(
     r"(?:\\boxed)?\{?\s*\\(?:text|textbf|textit|textrm|mbox|mathrm|mathbf)\s*\{\s*([A-Za-z]{2,})\s*\}[\s.]*\}?"
@@ -113,10 +115,8 @@ def wordy(text: str) -> str | None:
         plain = plain[1:]
     if not plain:
         return None
-    if len(plain) == 1 and plain[0] in _BOOLEANS:
-        return plain[0]
-    if len(plain) == 1 and (plain[0] in _SAME_WORDS or plain[0] in _CALENDAR):
-        return _SAME_WORDS.get(plain[0]) or _CALENDAR[plain[0]]
+    if len(plain) == 1 and plain[0] in _ONE_WORD:
+        return _ONE_WORD[plain[0]]
     if (max(len(word) for word in plain) < 4 and not _SHORT_WORDS & set(plain)) or "pi" in plain or "sqrt" in plain:
         return None
     return " ".join(_CALENDAR.get(word, word) for word in plain)
