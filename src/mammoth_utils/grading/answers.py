@@ -52,10 +52,10 @@ def read_answer(
         raise TypeError(f"expected a completion's text, got {type(completion).__name__}")
     known, options = benchmark_named(benchmark, options), bare_options(options)
     if rule == "published":
-        found = published.read_published(completion, known)
+        read = published.read_published(completion, known)
     else:
-        found = reading.read_corrected(completion, known, options, question)
-    return Answer(*found) if found else None
+        read = reading.read_corrected(completion, known, options, question)
+    return Answer(*read) if read else None
 
 
 def answer_after_run(
@@ -113,15 +113,15 @@ def answer_from_execution(
     known, options = benchmark_named(benchmark, options), bare_options(options)
     if rule == "published":
         text = published.text_of_output(execution_output)
-        found = published.read_published(text, known)
+        read = published.read_published(text, known)
         # the output's own start inside that text: its prefix, less the line breaks that went
         shift = len(execution_output) - len(execution_output.lstrip("\n")) - len(published.text_of_output(""))
-        if found is None:
+        if read is None:
             return None
-        left, right = (min(max(0, at + shift), len(execution_output)) for at in found[1])
-        return Answer(found[0], (left, right))
+        left, right = (min(max(0, at + shift), len(execution_output)) for at in read[1])
+        return Answer(read[0], (left, right))
     start = max(0, len(execution_output) - reading.WINDOW)
-    found = reading.output_value(execution_output, start, len(execution_output), known)
-    if found and known.choice:
-        found = option_letters.letter_read(found, options)
-    return Answer(*found) if found else None
+    read = reading.output_value(execution_output, start, len(execution_output), known)
+    if read and known.choice:
+        read = option_letters.letter_read(read, options)
+    return Answer(*read) if read else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mammoth_utils.rationale import LETTERS
-from mammoth_utils.vocabulary import FILE_NAMES, NAMESAKES, RULES
+from mammoth_utils.vocabulary import FILE_NAMES, NAMESAKES, RULES, check_known
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,8 @@ def benchmark_named(name: str, options: Any = None) -> Benchmark:
 
 
 def check_rule(rule: str) -> str:
-    """Return the rule's name, if there is such a rule.
-
-    Raises:
-        ValueError: If there is none, naming the choices.
-    """
-    if rule not in RULES:
-        raise ValueError(f"unknown rule {rule!r}; known: {', '.join(RULES)}")
+    """Return the rule's name, or raise ValueError, naming the choices, if there is no such rule."""
+    check_known("rule", rule, RULES)
     return rule
 
 
@@ -109,8 +104,7 @@ def gold_letter(gold: Any, options: Any = None) -> str | None:
     if isinstance(gold, int):
         return LETTERS[gold] if 0 <= gold < min(count, len(LETTERS)) else None
     text = gold_text(gold)
-    match = re.fullmatch(r"\(?\s*([A-Ja-j])\s*\)?\.?", text)
-    if match:
+    if match := re.fullmatch(r"\(?\s*([A-Ja-j])\s*\)?\.?", text):
         letter = match.group(1).upper()
         return letter if LETTERS.index(letter) < count else None
     if options:
@@ -142,9 +136,8 @@ def options_in(question: str) -> tuple[str, ...] | None:
     _, marker, listed = question.rpartition("Answer Choices:")
     if not marker:
         return None
-    marks = list(_CHOICE_MARK.finditer(listed))
     in_order: list[re.Match] = []
-    for mark in marks:
+    for mark in _CHOICE_MARK.finditer(listed):
         if len(in_order) < len(LETTERS) and mark.group(1) == LETTERS[len(in_order)]:
             in_order.append(mark)
     if len(in_order) < 2:

@@ -10,6 +10,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -99,19 +100,17 @@ class Summary:
         Accuracy is a fraction of all rows: no answer and ungradable gold count as wrong, as they do in the paper.
         """
         counts = self.outcomes.get(rule, Counter())
-        names = sorted({name for name, _ in counts})
+        by_name: dict[str, Counter] = {}
         total: Counter = Counter()
-        for (_, outcome), number in counts.items():
+        for (name, outcome), number in counts.items():
             total[outcome] += number
+            by_name.setdefault(name, Counter())[outcome] += number
         return {
             "rule": rule,
             **_counted(total),
             "seconds": round(time.perf_counter() - self.started, 3),
             "executions": dict(sorted(self.statuses.items())),
-            "by_benchmark": {
-                name: _counted(Counter({outcome: n for (one, outcome), n in counts.items() if one == name}))
-                for name in names
-            },
+            "by_benchmark": {name: _counted(outcomes) for name, outcomes in sorted(by_name.items())},
         }
 
 
@@ -179,30 +178,24 @@ def score_file(path: str | Path, rules: str | Sequence[str] = "corrected", **how
 
 
 def _graded(path: Path, rules: tuple[str, ...], run: Runner, limit: int) -> Iterator[Graded]:
-    chunk: list[tuple[int, Record]] = []
-    for count, numbered in enumerate(rows_of(path), 1):
-        chunk.append(numbered)
-        if len(chunk) == CHUNK or count == limit:
-            yield from _graded_chunk(chunk, rules, run)
-            chunk = []
-        if count == limit:
-            return
-    yield from _graded_chunk(chunk, rules, run)
+    rows = islice(rows_of(path), limit if limit > 0 else None)
+    while chunk := list(islice(rows, CHUNK)):
+        yield from _graded_chunk(chunk, rules, run)
 
 
 def _graded_chunk(chunk: list[tuple[int, Record]], rules: tuple[str, ...], run: Runner) -> Iterator[Graded]:
     programs: dict[str, None] = {}
-    found: list[dict[str, str | None]] = []
+    by_row: list[dict[str, str | None]] = []
     for _, row in chunk:
         completion, kind = value_of(row, "completion"), row.get("kind", "cot")
-        found.append({rule: program_under(rule, completion, kind) for rule in rules})
-        if (program := program_to_run(found[-1])) is not None:
+        by_row.append({rule: program_under(rule, completion, kind) for rule in rules})
+        if (program := program_to_run(by_row[-1])) is not None:
             programs[program] = None
     executions = list(run(list(programs))) if programs else []
     if len(executions) != len(programs):
         raise RuntimeError(f"{len(programs)} programs were run, {len(executions)} executions came back")
     ran = dict(zip(programs, executions, strict=True))
-    for (line, row), by_rule in zip(chunk, found, strict=True):
+    for (line, row), by_rule in zip(chunk, by_row, strict=True):
         yield grade_row(row, line, by_rule, ran.get(program_to_run(by_rule)))
 
 
@@ -235,11 +228,7 @@ def grade_row(row: Record, line: int, programs: dict[str, str | None], execution
 
 
 def rows_of(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield line number and checked row of each line that is not empty.
-
-    Raises:
-        CompletionsError: At the first row that is not as it should be.
-    """
+    """Yield line number and row of each line that is not empty; raise `CompletionsError` at the first bad one."""
     opener = gzip.open if str(path).endswith(".gz") else open
     number = 0
     try:

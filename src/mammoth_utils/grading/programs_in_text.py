@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import zip_longest
 
 PRINT_CALL = "print("
 NEXT_PROBLEM = "### Instruction"  # what an unstopped model writes after its answer
@@ -179,17 +180,13 @@ def without_cells(text: str) -> tuple[str, list[tuple[int, int]], int]:
     MathCoder's completions are prose with ``python`` and ``output`` cells; a cell may be cut off by the end.
     """
     marks = list(_CELL_FENCE.finditer(text))
-    if not marks:
-        return text, [], 0
-    parts, outputs, at, index = [], [], 0, 0
-    while index < len(marks):
-        opening = marks[index]
-        closing = marks[index + 1] if index + 1 < len(marks) else None
+    parts, outputs, at = [], [], 0
+    for opening, closing in zip_longest(marks[::2], marks[1::2]):
         end = closing.end() if closing else len(text)
         parts += [text[at : opening.start()], " " * (end - opening.start())]
         if opening.group(1).strip() == "output":
             outputs.append((opening.end(), closing.start() if closing else len(text)))
-        at, index = end, index + 2
+        at = end
     return "".join(parts) + text[at:], outputs, at
 
 

@@ -94,39 +94,32 @@ def grade(
     known, options = benchmark_named(benchmark, options), bare_options(options)
     if text is not None and not isinstance(text, str):
         raise TypeError(f"expected an Answer, a text or None as the answer, got {type(answer).__name__}")
-    if not isinstance(gold, str) and not _writable(gold):
+    try:
+        gold_text(gold)
+    except ValueError:  # Python refuses to write whole numbers of thousands of digits
         return Verdict("ungradable_gold", "a gold of more digits than Python writes")
     if rule == "published":
         return _published(text, gold, known, options)
     return _corrected(text, gold, known, options)
 
 
-def _writable(gold: Any) -> bool:
-    """Return whether a gold can be written as text: Python refuses whole numbers of thousands of digits."""
-    try:
-        gold_text(gold)
-    except ValueError:
-        return False
-    return True
-
-
 def _published(text: str | None, gold: Any, benchmark: Benchmark, options: Sequence[str] | None) -> Verdict:
     if isinstance(gold, str) and len(gold) > LONGEST_GOLD:
         return Verdict("ungradable_gold", f"a gold of {len(gold)} characters")
-    wanted = published.published_gold(gold, benchmark, options)
-    if wanted is None:
+    reference = published.published_gold(gold, benchmark, options)
+    if reference is None:
         return Verdict("ungradable_gold", f"{gold!r} names no option" if benchmark.choice else f"{gold!r} is no gold")
-    if not published.reachable(wanted, benchmark):
-        return Verdict("ungradable_gold", f"no completion can be read as {wanted[:60]!r} under the published rule")
+    if not published.reachable(reference, benchmark):
+        return Verdict("ungradable_gold", f"no completion can be read as {reference[:60]!r} under the published rule")
     if not text:
         return Verdict("no_answer", "nothing was read from the completion")
     if benchmark.choice and text not in tuple("ABCDE"):
         return Verdict.of(False, f"{text[:60]!r} is no option; the authors would ask the model for the closest one")
-    if benchmark.name == "math" and text != wanted:
-        number, value = published.number_of(text), published.gold_number(wanted)
+    if benchmark.name == "math" and text != reference:
+        number, value = published.number_of(text), published.gold_number(reference)
         if number is not None and value is not None:
             return grade_math_number(number, value)
-    return Verdict.of(*published.grade_published(text, wanted, benchmark))
+    return Verdict.of(*published.grade_published(text, reference, benchmark))
 
 
 def _corrected(text: str | None, gold: Any, benchmark: Benchmark, options: Sequence[str] | None) -> Verdict:
@@ -139,19 +132,16 @@ def _corrected(text: str | None, gold: Any, benchmark: Benchmark, options: Seque
         chosen = option_letters.option_of(text, options)
         if chosen is None:
             return Verdict.of(False, f"{text[:60]!r} is no option's letter, nor the value of exactly one option")
-        alike = (
-            ""
-            if chosen == letter or not option_letters.same_option(chosen, letter, options)
-            else ", which has the same text"
-        )
-        return Verdict.of(chosen == letter or bool(alike), f"option {chosen} against {letter}{alike}")
-    wanted = corrected_gold(gold, benchmark)
-    if not wanted:
+        same = option_letters.same_option(chosen, letter, options)
+        alike = ", which has the same text" if same and chosen != letter else ""
+        return Verdict.of(same, f"option {chosen} against {letter}{alike}")
+    reference = corrected_gold(gold, benchmark)
+    if not reference:
         return Verdict("ungradable_gold", f"{gold!r} is no gold")
     if not text or equality.says_nothing(text):
         return Verdict("no_answer", "nothing was read from the completion")
-    own = {"mathematics": benchmark.name == "mathematics", "measured": benchmark.name == "theoremqa"}
-    return Verdict.of(*equality.equivalent(text, wanted, **own))
+    mathematics, measured = benchmark.name == "mathematics", benchmark.name == "theoremqa"
+    return Verdict.of(*equality.equivalent(text, reference, mathematics, measured))
 
 
 def _is_option(gold: Any, benchmark: Benchmark) -> bool:

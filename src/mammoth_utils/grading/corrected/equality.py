@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
@@ -65,7 +66,7 @@ def equivalent(answer: str, gold: str, mathematics: bool = False, measured: bool
     if len(ours) > notation.MAX_TEXT or len(theirs) > notation.MAX_TEXT:
         return _as_text(ours, theirs), "compared as text, since one side is too long for a formula"
     stamps = [stamp(text) for text in (ours, theirs)]
-    if None not in stamps or any(one is not None and one[0] == DATE for one in stamps):
+    if None not in stamps or any(parts is not None and parts[0] == DATE for parts in stamps):
         return stamps[0] == stamps[1], f"{_short(answer)} and {_short(gold)} are read as times or dates"
     words = wordy(theirs)
     if words is not None:
@@ -74,32 +75,31 @@ def equivalent(answer: str, gold: str, mathematics: bool = False, measured: bool
     if (letters := block(gold)) is not None:
         same = same_block(ours, letters)
         return same, f"{'the' if same else 'not the'} letters of {_short(gold)} in their order"
-    if _is_bool(ours):
+    if ours.lower() in ("true", "false", "yes", "no"):
         return False, f"{_short(answer)} is no value for {_short(gold)}"
     try:
-        wanted, wanted_unit = _quantity(theirs)
+        reference, gold_unit = _quantity(theirs)
     except Unreadable as error:
         return _as_text(ours, theirs), f"compared as text, since the gold is no formula ({error})"
     try:
-        found, found_unit = _quantity(ours)
+        value, unit = _quantity(ours)
     except Unreadable as error:
         return _as_text(ours, theirs), f"compared as text, since the answer is no formula ({error})"
-    found_unit, wanted_unit = found_unit or signs[0], wanted_unit or signs[1]
-    found_unit, wanted_unit = units.settled(found_unit, wanted_unit), units.settled(wanted_unit, found_unit)
+    unit, gold_unit = unit or signs[0], gold_unit or signs[1]
+    unit, gold_unit = units.settled(unit, gold_unit), units.settled(gold_unit, unit)
     comparison = Comparison(mathematics, measured)
-    same = comparison.same(found, wanted)
-    if units.DOZEN in (found_unit, wanted_unit) and None in (found_unit, wanted_unit):  # 5 dozen are 60, or 5 dozens
-        dozens = [
-            Node("mul", (one, _TWELVE)) if unit else one for one, unit in ((found, found_unit), (wanted, wanted_unit))
-        ]
-        same = same or comparison.same(*dozens)
-    if wanted_unit and found_unit and wanted_unit != found_unit:
-        if wanted_unit[0] != found_unit[0]:
+    same = comparison.same(value, reference)
+    if not same and units.DOZEN in (unit, gold_unit) and None in (unit, gold_unit):  # 5 dozen are 60, or 5 dozens
+        ours_each = Node("mul", (value, _TWELVE)) if unit else value
+        gold_each = Node("mul", (reference, _TWELVE)) if gold_unit else reference
+        same = comparison.same(ours_each, gold_each)
+    if gold_unit and unit and gold_unit != unit:
+        if gold_unit[0] != unit[0]:
             return False, f"the units differ: {_short(answer)} against {_short(gold)}"
-        scale = Node("number", value=found_unit[1] / wanted_unit[1])
-        same = comparison.same(Node("mul", (found, scale)), wanted)
+        scale = Node("number", value=unit[1] / gold_unit[1])
+        same = comparison.same(Node("mul", (value, scale)), reference)
     if not same and (mixed := _MIXED.fullmatch(ours)):  # "2 and 1/2", which may be two values as well
-        same = comparison.same(_quantity(f"{mixed[1]} {mixed[2]}")[0], wanted)
+        same = comparison.same(_quantity(f"{mixed[1]} {mixed[2]}")[0], reference)
     return same, f"{_short(answer)} {'equals' if same else 'differs from'} {_short(gold)}"
 
 
@@ -117,22 +117,15 @@ def _tidy(text: str) -> str:
     text = notation.joined_thousands(notation.plain(text))
     text = re.sub(r"\s*\b(?:percent|per cent)\b", "%", text)
     text = re.sub(r"^(\d+)\s+to\s+(\d+)$", r"\1:\2", text)
-    if (
-        (found := leading_number(text))
-        and _COUNTED.fullmatch(text, found[1])
-        and not units.NO_WORDS.search(text, found[1])
-    ):
-        text = found[0] + text[found[1] :]  # "seven apples"
+    digits_in_words, end = leading_number(text) or ("", 0)
+    if digits_in_words and _COUNTED.fullmatch(text, end) and not units.NO_WORDS.search(text, end):
+        text = digits_in_words + text[end:]  # "seven apples"
     return text
 
 
 def _joined(text: str) -> str:
     """Return the text without spaces, but for those between digits: ``12 3`` is not ``123``."""
     return re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", text)
-
-
-def _is_bool(text: str) -> bool:
-    return text.lower() in ("true", "false", "yes", "no")
 
 
 def _as_text(ours: str, theirs: str) -> bool:
@@ -158,17 +151,19 @@ def forget_parsed_formulas() -> None:
     _quantity.cache_clear()
 
 
-def _assigned(node: Node) -> Node:
-    """Return the value of ``x = 3`` or of a dict's ``x: 3``."""
-    return node.parts[1] if node.kind in ("equation", "ratio") and len(node.parts) == 2 else node
+def _assigned(nodes: tuple[Node, ...], theirs: tuple[Node, ...]) -> list[Node]:
+    """Return the values of ``x = 3`` or of a dict's ``x: 3``; where the gold has equations, the nodes as they are."""
+    if any(node.kind == "equation" for node in theirs):
+        return list(nodes)
+    return [node.parts[1] if node.kind in ("equation", "ratio") and len(node.parts) == 2 else node for node in nodes]
 
 
+@dataclass(frozen=True)
 class Comparison:
-    """One comparison of two trees."""
+    """One comparison of two trees, with the settings of `equivalent`."""
 
-    def __init__(self, mathematics: bool = False, measured: bool = False):
-        self.mathematics = mathematics
-        self.measured = measured
+    mathematics: bool
+    measured: bool
 
     def same(self, ours: Node, theirs: Node) -> bool:
         """Return whether an answer's tree means what the gold's tree means."""
@@ -188,11 +183,9 @@ class Comparison:
         if "base" in (ours.kind, theirs.kind):
             return digits(ours) == digits(theirs) and (ours.kind != theirs.kind or ours.name == theirs.name)
         if ours.kind == theirs.kind == "ratio" and len(ours.parts) == len(theirs.parts) > 2:  # 2:4:6 is 1:2:3
-            scaled = [
-                [Node("mul", (part, other.parts[0])) for part in one.parts]
-                for one, other in ((ours, theirs), (theirs, ours))
-            ]
-            return all(self.same_value(*pair) for pair in zip(*scaled, strict=True))
+            pairs = zip(ours.parts, theirs.parts, strict=True)
+            first, other = ours.parts[0], theirs.parts[0]
+            return all(self.same_value(Node("mul", (a, other)), Node("mul", (b, first))) for a, b in pairs)
         return self.same_value(ours, theirs)
 
     def simple(self, node: Node) -> Node:
@@ -234,14 +227,13 @@ class Comparison:
 
     def same_equation(self, ours: Node, theirs: Node) -> bool:
         """Compare equations: ``x = 3`` is 3; two general ones are the same where one is a multiple of the other."""
+        name, other = named(theirs), named(ours)
         if theirs.kind != "equation":
-            if named(ours) is None and to_be_solved(ours):
+            if other is None and to_be_solved(ours):
                 return False
-            return self.same(ours.parts[1] if named(ours) is None else named(ours)[1], theirs)
-        name = named(theirs)
+            return self.same(ours.parts[1] if other is None else other[1], theirs)
         if ours.kind != "equation":
             return name is not None and self.same(ours, name[1])
-        other = named(ours)
         if name and other and not symbols(name[1]) and not symbols(other[1]):
             return name[0].lower() == other[0].lower() and self.same(other[1], name[1])
         return proportional(difference(ours), difference(theirs), signed=False)
@@ -256,17 +248,12 @@ class Comparison:
             return self.same_container(*intervals)
         if ours.kind != "relation" or theirs.kind != "relation" or len(ours.parts) != len(theirs.parts):
             return False
+        ours, theirs = rising(ours), rising(theirs)
+        if ours.name != theirs.name:
+            return False
         if len(ours.parts) > 2:  # a < b < c, which read from the right is c > b > a
-            chains = [rising(node) for node in (ours, theirs)]
-            return chains[0].name == chains[1].name and self.in_order(chains[0].parts, chains[1].parts)
-        sides = []
-        for node in (ours, theirs):
-            flipped = ">" in node.name
-            strict = node.name.replace(">", "<")
-            sides.append((strict, Node("relation", node.parts[::-1] if flipped else node.parts)))
-        return sides[0][0] == sides[1][0] and proportional(
-            difference(sides[0][1]), difference(sides[1][1]), signed=sides[0][0] != "!="
-        )
+            return self.in_order(ours.parts, theirs.parts)
+        return proportional(difference(ours), difference(theirs), signed=ours.name != "!=")
 
     def same_container(self, ours: Node, theirs: Node) -> bool:
         """Compare sets and bare lists in any order, tuples and lists in theirs, intervals with their brackets."""
@@ -294,20 +281,16 @@ class Comparison:
             if "tuple" in brackets or ("list" in brackets and not self.mathematics and theirs.kind == "list"):
                 return False
             return self.any_order(self.distinct(ours.parts), self.distinct(theirs.parts))
-        unordered = brackets == {"bare"} or theirs.kind == "bare" or (self.mathematics and theirs.kind == "list")
-        if unordered:
+        if theirs.kind == "bare" or (self.mathematics and theirs.kind == "list"):
             return self.any_order(ours.parts, theirs.parts)
-        equations = any(one.kind == "equation" for one in theirs.parts)
+        equations = any(part.kind == "equation" for part in theirs.parts)
         return self.in_order(ours.parts if equations else by_name(ours.parts), theirs.parts)
 
     def in_order(self, ours: tuple[Node, ...], theirs: tuple[Node, ...]) -> bool:
         """Return whether items are the same in order; names before an answer's values (``x = 3``) do not count."""
         if len(ours) != len(theirs):
             return False
-        equations = any(one.kind == "equation" for one in theirs)
-        return all(
-            self.same(one if equations else _assigned(one), other) for one, other in zip(ours, theirs, strict=True)
-        )
+        return all(self.same(*pair) for pair in zip(_assigned(ours, theirs), theirs, strict=True))
 
     def any_order(self, ours: tuple[Node, ...], theirs: tuple[Node, ...]) -> bool:
         """Return whether items are the same in some order; long lists of constants are sorted by size first."""
@@ -318,10 +301,9 @@ class Comparison:
                 return self.in_order(tuple(sorted(ours, key=size)), tuple(sorted(theirs, key=size)))
             except Undefined:
                 return self.in_order(ours, theirs)
-        equations = any(one.kind == "equation" for one in theirs)
-        left = [one if equations else _assigned(one) for one in ours]
+        left = _assigned(ours, theirs)
         for other in theirs:
-            at = next((index for index, one in enumerate(left) if self.same(one, other)), None)
+            at = next((index for index, node in enumerate(left) if self.same(node, other)), None)
             if at is None:
                 return False
             del left[at]
