@@ -36,8 +36,8 @@ def read_answer(
     """Return the answer that a completion gives; None if it gives none.
 
     Args:
-        completion: What a model wrote, prose or prose with fenced cells and their quoted outputs. A program is run
-            first and its output read by `answer_from_execution`.
+        completion: Prose, or prose with fenced cells and their quoted outputs. A program is run first and its output
+            read by `answer_from_execution`.
         benchmark: Whose questions were asked; aliases count, an unknown name is read as numbers, with a warning.
         rule: ``"published"`` or ``"corrected"``.
         options: The options' texts of a multiple-choice question, with or without their letters.
@@ -70,10 +70,9 @@ def answer_after_run(
     """Return the answer of a completion whose program was run: from its output, or from the text where it has none.
 
     Args:
-        completion: What a model wrote.
+        completion: As in `read_answer`, and so are ``benchmark`` and what follows it.
         programs: The completion's program under each rule, from `programs_in_text.program_under`.
         execution: What happened to the one that was run, `programs_in_text.program_to_run`; None where none was.
-        benchmark: As in `read_answer`, and so are the other arguments.
     """
     program = programs.get(rule)
     if program is None:

@@ -16,7 +16,6 @@ class Benchmark:
     """How one benchmark is graded.
 
     Attributes:
-        name: The canonical name.
         choice: Whether every item has options and the gold is one of them.
         expression: Whether golds are expressions (MATH, TheoremQA) and not plain numbers.
         letters_too: Whether some items have options and others do not (NumGLUE).

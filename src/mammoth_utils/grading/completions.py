@@ -38,14 +38,10 @@ class Graded:
     Attributes:
         row: The row as it stands in the file, unknown keys too.
         line: Its line in the file, from 1.
-        benchmark: The name in the row.
         id: The row's ``id``, else its line.
-        kind: ``"cot"`` or ``"pot"``.
         answers: By rule, what was read; None where nothing was.
         verdicts: By rule, what the rule says.
         read_from: By rule, ``"program"`` where a program's output was read and ``"text"`` where the completion was.
-        program: The program that was run, None where there is none.
-        execution: What happened to it.
     """
 
     row: Record
@@ -184,14 +180,12 @@ def _graded(path: Path, rules: tuple[str, ...], run: Runner, limit: int) -> Iter
 
 
 def _graded_chunk(chunk: list[tuple[int, Record]], rules: tuple[str, ...], run: Runner) -> Iterator[Graded]:
-    programs: dict[str, None] = {}
-    by_row: list[dict[str, str | None]] = []
-    for _, row in chunk:
-        completion, kind = value_of(row, "completion"), row.get("kind", "cot")
-        by_row.append({rule: program_under(rule, completion, kind) for rule in rules})
-        if (program := program_to_run(by_row[-1])) is not None:
-            programs[program] = None
-    executions = list(run(list(programs))) if programs else []
+    by_row = [
+        {rule: program_under(rule, value_of(row, "completion"), row.get("kind", "cot")) for rule in rules}
+        for _, row in chunk
+    ]
+    programs = [program for program in dict.fromkeys(map(program_to_run, by_row)) if program is not None]
+    executions = list(run(programs)) if programs else []
     if len(executions) != len(programs):
         raise RuntimeError(f"{len(programs)} programs were run, {len(executions)} executions came back")
     ran = dict(zip(programs, executions, strict=True))

@@ -6,7 +6,7 @@ import contextlib
 import re
 from fractions import Fraction
 
-from mammoth_utils.grading._formulas.answer_forms import digits, infinity, with_sign
+from mammoth_utils.grading._formulas.answer_forms import CONTAINERS, digits, infinity, with_sign
 from mammoth_utils.grading._formulas.formula_values import POINTS, Evaluation, Undefined, constant, symbols
 from mammoth_utils.grading._formulas.notation import joined_thousands, plain
 from mammoth_utils.grading._formulas.parser import Node, Unreadable, parse
@@ -18,9 +18,6 @@ _KIND_OF_NODE = {
     "relation": "equation or relation", "interval": "interval", "union": "interval", "matrix": "matrix",
     **dict.fromkeys(("list", "tuple", "set", "bare", "dict", "pm"), "list, tuple or set"),
 }  # fmt: skip
-_CONTAINERS = (
-    "list", "tuple", "set", "bare", "interval", "union", "matrix", "equation", "relation", "dict", "ratio",
-)  # fmt: skip
 FORMULA_KINDS = (
     "integer", "decimal", "fraction", "radical or constant", "quantity with a unit", "expression",
     *dict.fromkeys(_KIND_OF_NODE.values()), "truth value", "words", "text",
@@ -79,7 +76,7 @@ def is_matched_as_text_only(text: str) -> bool:
 
 def _has_value(node: Node) -> bool:
     """Return whether a tree, or each part of a container, has a value at some fixed point."""
-    if node.kind in _CONTAINERS:
+    if node.kind in CONTAINERS or node.kind in ("equation", "relation", "ratio"):
         return all(_has_value(part) for part in node.parts)
     if digits(node) is not None or infinity(node):  # a numeral with a base, its sign before it
         return True

@@ -60,9 +60,6 @@ class Block:
         return bool(_PYTHON.fullmatch(self.language))
 
 
-# --- the two rules ---------------------------------------------------------------------------------------------------
-
-
 def published_program(completion: str) -> str | None:
     """Return what the authors' runner executes of a completion; None where it reads the text.
 
@@ -74,9 +71,7 @@ def published_program(completion: str) -> str | None:
 def corrected_program(completion: str, kind: str) -> str | None:
     """Return the program of a completion under the corrected rule; None where its text is read.
 
-    Args:
-        completion: What the model wrote.
-        kind: The kind that was asked for; only ``"pot"`` completions hold programs.
+    Only completions of which the kind ``"pot"`` was asked for hold programs.
     """
     if kind != "pot":
         return None
@@ -105,9 +100,6 @@ def program_to_run(programs: Mapping[str, str | None]) -> str | None:
     return programs.get("corrected") or programs.get("published")
 
 
-# --- a program in a text ---------------------------------------------------------------------------------------------
-
-
 def program_in(text: str, broken: bool = True) -> str | None:
     """Return the program in a text that was asked to be one; None for prose.
 
@@ -117,7 +109,6 @@ def program_in(text: str, broken: bool = True) -> str | None:
     Outside of fences, sentences before and behind a program are left out.
 
     Args:
-        text: What was written.
         broken: Whether an unfenced text counts that does not parse, but is mostly code and states no answer in words.
     """
     if is_program(text):

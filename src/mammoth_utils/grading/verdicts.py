@@ -7,18 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from mammoth_utils.grading import benchmarks
 from mammoth_utils.grading._formulas.compare_values import plainly_equal
 from mammoth_utils.grading.answers import Answer
-from mammoth_utils.grading.benchmarks import (
-    ALIASES,
-    KNOWN,
-    Benchmark,
-    bare_options,
-    benchmark_named,
-    check_rule,
-    gold_letter,
-    gold_text,
-)
+from mammoth_utils.grading.benchmarks import ALIASES, KNOWN, Benchmark, gold_letter, gold_text
 from mammoth_utils.grading.corrected import equality, option_letters
 from mammoth_utils.grading.published import hendrycks
 from mammoth_utils.grading.published import rule as published
@@ -90,8 +82,8 @@ def grade(
         same = plainly_equal(text, gold)
         if same is not None:
             return Verdict.of(same, f"{text} equals {gold}" if same else f"{text} differs from {gold}")
-    check_rule(rule)
-    known, options = benchmark_named(benchmark, options), bare_options(options)
+    benchmarks.check_rule(rule)
+    known, options = benchmarks.benchmark_named(benchmark, options), benchmarks.bare_options(options)
     if text is not None and not isinstance(text, str):
         raise TypeError(f"expected an Answer, a text or None as the answer, got {type(answer).__name__}")
     try:

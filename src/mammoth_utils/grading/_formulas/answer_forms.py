@@ -8,6 +8,8 @@ from mammoth_utils.grading._formulas.compare_values import close
 from mammoth_utils.grading._formulas.formula_values import Evaluation, Undefined, constant, symbols
 from mammoth_utils.grading._formulas.parser import Node
 
+CONTAINERS = frozenset(("list", "tuple", "set", "bare", "interval", "union", "matrix", "dict"))
+
 
 def size(node: Node) -> tuple[float, float]:
     """Return a constant's real and imaginary part, to sort by; raise `Undefined` if it is none, or too large."""

@@ -69,11 +69,9 @@ class Evaluation:
         if kind == "number":
             return node.value
         if kind == "symbol":
-            if node.name in _CONSTANTS:
-                return _CONSTANTS[node.name]
             if node.name == "oo":
                 raise Undefined("infinity")
-            return point_of(node.name, self.point)
+            return _CONSTANTS[node.name] if node.name in _CONSTANTS else point_of(node.name, self.point)
         if kind == "call":
             return self.called(node.name, [self.value(part) for part in node.parts])
         if kind not in _OPERATIONS:

@@ -95,12 +95,11 @@ def unwrapped(text: str, command_end: int) -> tuple[int, int] | None:
     if start >= len(text) or text[start] != "{":
         return None
     depth = 0
-    for at in range(start, len(text)):
-        if text[at] == "{" and text[at - 1] != "\\":
-            depth += 1
-        elif text[at] == "}" and text[at - 1] != "\\":
-            depth -= 1
-            if depth == 0:
+    for brace in re.compile(r"[{}]").finditer(text, start):
+        at = brace.start()
+        if text[at - 1] != "\\":
+            depth += 1 if text[at] == "{" else -1
+            if depth == 0 and text[at] == "}":
                 return start + 1, at
     return None
 
@@ -109,10 +108,8 @@ def without_text_commands(text: str) -> str:
     """Return the text with ``\\text{...}`` and its kin replaced by what they hold, set off by spaces."""
     parts, at = [], 0
     for match in _TEXTS.finditer(text):
-        if match.start() < at:
-            continue
         inside = unwrapped(text, match.end())
-        if inside is None:
+        if match.start() < at or inside is None:
             continue
         held = text[inside[0] : inside[1]]
         if text[: match.start()].strip():  # 2\\pi\\text{ m} is a length, 2\\pi m a product
@@ -192,8 +189,6 @@ def joined_thousands(text: str) -> str:
     return "".join(parts) + text[at:]
 
 
-# --- characters that stand for notation -------------------------------------------------------------------------------
-
 _RAISED = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n", strict=True))
 _LOWERED = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
 _RUNS = [(re.compile(f"[{''.join(table)}]+"), sign, table) for sign, table in (("^", _RAISED), ("_", _LOWERED))]
@@ -215,8 +210,6 @@ def spelled(text: str) -> str:
 def _braced(digits: str) -> str:
     return digits if len(digits) == 1 else f"{{{digits}}}"
 
-
-# --- what NumPy and SymPy print --------------------------------------------------------------------------------------
 
 _PRINTED_ARRAY = re.compile(r"\s*(?:array\(|matrix\()?\s*(\[[-+\d.eE\s\[\]]+\])\s*\)?\s*")
 _GAP = re.compile(r"(?<=[\d.\]])\s+(?=[-+]?[\d.\[])")
@@ -269,14 +262,13 @@ def _joined_parts(text: str, sign: str, call: str, level: int = 0) -> list[str]:
     if level > _LEVELS:
         return [text]
     parts = _split_outside_brackets(text, sign)
-    if len(parts) > 1:
-        return [piece for part in parts for piece in _joined_parts(part, sign, call, level + 1)]
-    if text.startswith(f"{call}(") and _closing_bracket(text, len(call)) == len(text) - 1:
-        arguments = _split_outside_brackets(text[len(call) + 1 : -1], ",")
-        return [piece for part in arguments for piece in _joined_parts(part, sign, call, level + 1)]
-    if text.startswith("(") and _closing_bracket(text, 0) == len(text) - 1:
-        return _joined_parts(text[1:-1], sign, call, level + 1)
-    return [text]
+    if len(parts) == 1 and text.startswith(f"{call}(") and _closing_bracket(text, len(call)) == len(text) - 1:
+        parts = _split_outside_brackets(text[len(call) + 1 : -1], ",")
+    elif len(parts) == 1:
+        if not text.startswith("(") or _closing_bracket(text, 0) != len(text) - 1:
+            return [text]
+        parts = [text[1:-1]]
+    return [piece for part in parts for piece in _joined_parts(part, sign, call, level + 1)]
 
 
 def _split_outside_brackets(text: str, sign: str) -> list[str]:

@@ -70,8 +70,6 @@ _QUANTITY = re.compile(
     r"(?P<number>[-+]?\s*(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?:\s*/\s*\d+|\s+\d+\s*/\s*\d+)?|.*?\bpi|.*?[\d})\]])"
     r"(?P<gap>\s*)(?P<words>(?!pi\b)[A-Za-z][A-Za-z.' -]*?(?:\s*/\s*[A-Za-z]+)?)(?P<power>\s*\^\s*\{?\s*\d\s*\}?)?\s*"
 )
-
-
 _PREFIXED = re.compile(r"(?:(?P<rupee>Rs\b\.?|INR\b|₹)|(?P<money>USD?))\s*(?=[-+]?[\d.])", re.I)
 # What is counted, in words so short that they could be products of letters.
 _SHORT_WORDS = (
@@ -177,7 +175,7 @@ def _rate(parts: list[str]) -> tuple[str, Fraction] | None:
     """Return the dimension and size of a quotient of two units; None where one of them is not listed."""
     if len(parts) != 2 or any(part not in UNITS for part in parts):
         return None
-    (above, scale), (below, divisor) = UNITS[parts[0]], UNITS[parts[1]]
+    (above, scale), (below, divisor) = (UNITS[part] for part in parts)
     return f"{above}^1/{below}^1", scale / divisor
 
 

@@ -113,8 +113,6 @@ def wordy(text: str) -> str | None:
     plain = [word for word in plain if word not in ("the", "a", "an")] or plain
     if len(plain) == 2 and plain[0] in ("in", "on", "during") and plain[1] in _CALENDAR:
         plain = plain[1:]
-    if not plain:
-        return None
     if len(plain) == 1 and plain[0] in _ONE_WORD:
         return _ONE_WORD[plain[0]]
     if (max(len(word) for word in plain) < 4 and not _SHORT_WORDS & set(plain)) or "pi" in plain or "sqrt" in plain:

@@ -7,23 +7,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
+from mammoth_utils.grading._formulas import answer_forms as forms
 from mammoth_utils.grading._formulas import notation, units
-from mammoth_utils.grading._formulas.answer_forms import (
-    as_interval,
-    as_union,
-    by_name,
-    difference,
-    digits,
-    infinity,
-    may_be_share,
-    named,
-    proportional,
-    rising,
-    rows_of_matrix,
-    size,
-    to_be_solved,
-    with_sign,
-)
+from mammoth_utils.grading._formulas.answer_forms import CONTAINERS
 from mammoth_utils.grading._formulas.compare_values import equal_values
 from mammoth_utils.grading._formulas.formula_values import Undefined, symbols
 from mammoth_utils.grading._formulas.parser import Node, Unreadable, parse
@@ -35,7 +21,6 @@ _DEGREES = Node("symbol", name="degrees")
 _TWELVE = Node("number", value=Fraction(12))
 _MIXED = re.compile(r"(-?\d+)\s+and\s+(\d+\s*/\s*\d+)")
 _COUNTED = re.compile(r"%|(?:\s+[A-Za-z]+){0,2}")
-_CONTAINERS = frozenset(("list", "tuple", "set", "bare", "interval", "union", "matrix", "dict"))
 
 
 def equivalent(answer: str, gold: str, mathematics: bool = False, measured: bool = False) -> tuple[bool, str]:
@@ -172,16 +157,16 @@ class Comparison:
             return self.same_equation(ours, theirs)
         if theirs.kind == "relation" or ours.kind == "relation":
             return self.same_relation(ours, theirs)
-        if theirs.kind in _CONTAINERS or ours.kind in _CONTAINERS:
+        if theirs.kind in CONTAINERS or ours.kind in CONTAINERS:
             return self.same_container(ours, theirs)
         if theirs.kind == "percent" and ours.kind != "percent":
             return self.same_value(ours, theirs.parts[0]) or self.same_value(ours, theirs)
         if ours.kind == "percent" and theirs.kind != "percent":
             # 50 % is 0.5 and 150 % is 1.5, but where the gold is 12, "1200 %" is a slip
-            share = may_be_share(theirs) and self.same_value(ours, theirs)
+            share = forms.may_be_share(theirs) and self.same_value(ours, theirs)
             return self.same_value(ours.parts[0], theirs) or share
         if "base" in (ours.kind, theirs.kind):
-            return digits(ours) == digits(theirs) and (ours.kind != theirs.kind or ours.name == theirs.name)
+            return forms.digits(ours) == forms.digits(theirs) and (ours.kind != theirs.kind or ours.name == theirs.name)
         if ours.kind == theirs.kind == "ratio" and len(ours.parts) == len(theirs.parts) > 2:  # 2:4:6 is 1:2:3
             pairs = zip(ours.parts, theirs.parts, strict=True)
             first, other = ours.parts[0], theirs.parts[0]
@@ -203,12 +188,12 @@ class Comparison:
         if node.kind in ("bare", "set", "list"):
             parts = []
             for part in node.parts:
-                upper, lower = with_sign(part, "±"), with_sign(part, "∓")
+                upper, lower = forms.with_sign(part, "±"), forms.with_sign(part, "∓")
                 parts += [part] if upper == lower else [upper, lower]
             if len(parts) == 1 and parts[0].kind not in ("list", "tuple"):
                 return self.simple(parts[0])
             return Node(node.kind, tuple(parts), node.name)
-        upper, lower = with_sign(node, "±"), with_sign(node, "∓")
+        upper, lower = forms.with_sign(node, "±"), forms.with_sign(node, "∓")
         if upper != lower:
             return Node("bare", (upper, lower))
         return node
@@ -217,7 +202,7 @@ class Comparison:
         """Return whether two values without containers are equal."""
         if ours == theirs:
             return True
-        infinite = [infinity(ours), infinity(theirs)]
+        infinite = [forms.infinity(ours), forms.infinity(theirs)]
         if any(infinite):
             return infinite[0] == infinite[1]
         try:
@@ -227,47 +212,47 @@ class Comparison:
 
     def same_equation(self, ours: Node, theirs: Node) -> bool:
         """Compare equations: ``x = 3`` is 3; two general ones are the same where one is a multiple of the other."""
-        name, other = named(theirs), named(ours)
+        name, other = forms.named(theirs), forms.named(ours)
         if theirs.kind != "equation":
-            if other is None and to_be_solved(ours):
+            if other is None and forms.to_be_solved(ours):
                 return False
             return self.same(ours.parts[1] if other is None else other[1], theirs)
         if ours.kind != "equation":
             return name is not None and self.same(ours, name[1])
         if name and other and not symbols(name[1]) and not symbols(other[1]):
             return name[0].lower() == other[0].lower() and self.same(other[1], name[1])
-        return proportional(difference(ours), difference(theirs), signed=False)
+        return forms.proportional(forms.difference(ours), forms.difference(theirs), signed=False)
 
     def same_relation(self, ours: Node, theirs: Node) -> bool:
         """Compare inequalities, also where sides are exchanged; those of one unknown are intervals."""
         unknowns = [{name.lower() for name in symbols(node)} for node in (ours, theirs)]
         if ours.kind == theirs.kind == "relation" and unknowns[0] != unknowns[1]:
             return False
-        intervals = [as_interval(node) for node in (ours, theirs)]
+        intervals = [forms.as_interval(node) for node in (ours, theirs)]
         if all(intervals):
             return self.same_container(*intervals)
         if ours.kind != "relation" or theirs.kind != "relation" or len(ours.parts) != len(theirs.parts):
             return False
-        ours, theirs = rising(ours), rising(theirs)
+        ours, theirs = forms.rising(ours), forms.rising(theirs)
         if ours.name != theirs.name:
             return False
         if len(ours.parts) > 2:  # a < b < c, which read from the right is c > b > a
             return self.in_order(ours.parts, theirs.parts)
-        return proportional(difference(ours), difference(theirs), signed=ours.name != "!=")
+        return forms.proportional(forms.difference(ours), forms.difference(theirs), signed=ours.name != "!=")
 
     def same_container(self, ours: Node, theirs: Node) -> bool:
         """Compare sets and bare lists in any order, tuples and lists in theirs, intervals with their brackets."""
         if "matrix" in (ours.kind, theirs.kind):
-            rows = [rows_of_matrix(node) for node in (ours, theirs)]
+            rows = [forms.rows_of_matrix(node) for node in (ours, theirs)]
             return None not in rows and len(rows[0]) == len(rows[1]) and all(
                 self.in_order(row, other) for row, other in zip(*rows, strict=True)
             )  # fmt: skip
         if "union" in (ours.kind, theirs.kind):
-            ours, theirs = as_union(ours), as_union(theirs)
+            ours, theirs = forms.as_union(ours), forms.as_union(theirs)
             return None not in (ours, theirs) and self.any_order(ours.parts, theirs.parts)
         if "interval" in (ours.kind, theirs.kind):
             return (ours.kind, ours.name) == (theirs.kind, theirs.name) and self.in_order(ours.parts, theirs.parts)
-        if ours.kind not in _CONTAINERS or theirs.kind not in _CONTAINERS:
+        if ours.kind not in CONTAINERS or theirs.kind not in CONTAINERS:
             return False
         # Two ends in square brackets may be a closed interval, in round ones an open one or a point
         brackets, array = {ours.kind, theirs.kind}, "array" in (ours.name, theirs.name)
@@ -284,7 +269,7 @@ class Comparison:
         if theirs.kind == "bare" or (self.mathematics and theirs.kind == "list"):
             return self.any_order(ours.parts, theirs.parts)
         equations = any(part.kind == "equation" for part in theirs.parts)
-        return self.in_order(ours.parts if equations else by_name(ours.parts), theirs.parts)
+        return self.in_order(ours.parts if equations else forms.by_name(ours.parts), theirs.parts)
 
     def in_order(self, ours: tuple[Node, ...], theirs: tuple[Node, ...]) -> bool:
         """Return whether items are the same in order; names before an answer's values (``x = 3``) do not count."""
@@ -298,7 +283,7 @@ class Comparison:
             return False
         if len(ours) > MAX_ITEMS_UNORDERED:
             try:
-                return self.in_order(tuple(sorted(ours, key=size)), tuple(sorted(theirs, key=size)))
+                return self.in_order(tuple(sorted(ours, key=forms.size)), tuple(sorted(theirs, key=forms.size)))
             except Undefined:
                 return self.in_order(ours, theirs)
         left = _assigned(ours, theirs)

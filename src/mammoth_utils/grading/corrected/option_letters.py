@@ -48,20 +48,20 @@ def _known(letter: str, options: Sequence[str] | None) -> bool:
     return LETTERS.index(letter.upper()) < (len(options) if options else DEFAULT_OPTIONS)
 
 
-def letter_in(text: str, options: Sequence[str] | None = None) -> Read | None:
+def letter_in(text: str, options: Sequence[str] | None) -> Read | None:
     """Return the letter that a clause chooses, and where; None if it names none, denies it, or leaves several.
 
     A letter counts in brackets (either case), at the clause's start before punctuation or a reason, or alone in upper
     case. The word "A" in front of another word is an article and never counts, nor does a letter inside a formula.
     """
-    for found in _mentions(text, options):
-        at = found.lastindex
-        if not _denied(text, found.start(at)):
-            return None if _joined(text, found.span(at), options) else (found.group(at).upper(), found.span(at))
+    for mention in _mentions(text, options):
+        span = mention.span(mention.lastindex)
+        if not _denied(text, span[0]):
+            return None if _joined(text, span, options) else (text[slice(*span)].upper(), span)
     return None
 
 
-def undecided(text: str, options: Sequence[str] | None = None) -> bool:
+def undecided(text: str, options: Sequence[str] | None) -> bool:
     """Return whether a clause names letters and chooses none: ``not B``, ``B or C``; an option's text may."""
     named = next(_mentions(text, options), None) is not None and letter_in(text, options) is None
     return named and not (options and option_of(text.strip(" .*"), options))
@@ -70,9 +70,9 @@ def undecided(text: str, options: Sequence[str] | None = None) -> bool:
 def _mentions(text: str, options: Sequence[str] | None) -> Iterator[re.Match]:
     """Yield where a clause names options that there are, the surest forms first."""
     for pattern in (_AT_START, _IN_BRACKETS, _STATED, _NAMED, _ALONE):
-        for found in [pattern.match(text)] if pattern is _AT_START else pattern.finditer(text):
-            if found and _known(found.group(found.lastindex), options):
-                yield found
+        for mention in [pattern.match(text)] if pattern is _AT_START else pattern.finditer(text):
+            if mention and _known(mention.group(mention.lastindex), options):
+                yield mention
 
 
 def _denied(text: str, at: int) -> bool:
@@ -86,14 +86,14 @@ def _denied(text: str, at: int) -> bool:
 def _joined(text: str, span: tuple[int, int], options: Sequence[str] | None) -> bool:
     """Return whether another option stands beside a letter: ``B or C``, ``A, B and C``."""
     beside = (_JOINED_AFTER.match(text, span[1]), _JOINED_BEFORE.search(text[max(0, span[0] - 40) : span[0]]))
-    letters = [found.group(found.lastindex) for found in beside if found]
+    letters = [match.group(match.lastindex) for match in beside if match]
     return any(_known(other, options) and other != text[slice(*span)].upper() for other in letters)
 
 
-def letter_read(found: Read, options: Sequence[str] | None) -> Read:
+def letter_read(read: Read, options: Sequence[str] | None) -> Read:
     """Return a read answer as its letter alone where it names one, otherwise as it is."""
-    letter = letter_in(found[0], options) if len(found[0]) <= 200 else None
-    return found if letter is None else (letter[0], found[1])
+    letter = letter_in(read[0], options) if len(read[0]) <= 200 else None
+    return read if letter is None else (letter[0], read[1])
 
 
 def untriggered(prose: str, start: int, end: int, options: Sequence[str] | None) -> Read | None:
@@ -101,7 +101,7 @@ def untriggered(prose: str, start: int, end: int, options: Sequence[str] | None)
     text = prose[start:end].rstrip()
 
     def chosen(patterns: Sequence[re.Pattern], at: int) -> list[tuple[int, int]]:
-        spans = [found.span(found.lastindex) for pattern in patterns for found in pattern.finditer(text, at)]
+        spans = [match.span(match.lastindex) for pattern in patterns for match in pattern.finditer(text, at)]
         return [
             span
             for span in sorted(spans)
@@ -110,8 +110,8 @@ def untriggered(prose: str, start: int, end: int, options: Sequence[str] | None)
 
     line = text.rfind("\n") + 1
     spans = chosen((_NAMED, _STATED), 0)
-    if not spans and (found := _AT_START.match(text, line)) and letter_in(text[line:], options) is not None:
-        spans = [found.span(1)] if _known(found.group(1), options) else []
+    if not spans and (opening := _AT_START.match(text, line)) and letter_in(text[line:], options) is not None:
+        spans = [opening.span(1)] if _known(opening.group(1), options) else []
     spans = spans or chosen((_LETTER_IN_ROUND,), line)
     if not spans:
         return None
@@ -131,13 +131,10 @@ def option_of(text: str, options: Sequence[str] | None) -> str | None:
         return alone.group(alone.lastindex).upper()
     if not options:
         return None
-    glued = _LETTER_GLUED.match(bare)
-    if (
-        glued
-        and _known(glued.group(1), options)
-        and equivalent(bare[glued.end() :], options[LETTERS.index(glued[1])])[0]
-    ):
-        return glued.group(1)
+    if (glued := _LETTER_GLUED.match(bare)) and _known(glued[1], options):
+        option = options[LETTERS.index(glued[1])]
+        if equivalent(bare[glued.end() :], option)[0]:
+            return glued[1]
     written = " ".join(text.split())
     same = [at for at, option in enumerate(options) if " ".join(option.split()) == written]
     if same and not _PLAIN_NUMBER.fullmatch(written):  # "5" and "5.0" are one number, whichever is written

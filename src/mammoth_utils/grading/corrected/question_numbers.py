@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 
 QUESTION = 4000  # characters from the end of a question that are looked at
 _HOW_MANY = re.compile(
@@ -35,11 +36,11 @@ def asked_for(question: str | None) -> frozenset[str]:
     one that compares (``how many more than``) for a difference: no name in an answer points to these, and they give
     nothing.
     """
-    found = list(_HOW_MANY.finditer((question or "")[-QUESTION:]))
-    if not found or (found[-1]["by"] and re.search(r"\bthan\b", found[-1]["what"])):
+    phrases = list(_HOW_MANY.finditer((question or "")[-QUESTION:]))
+    if not phrases or (phrases[-1]["by"] and re.search(r"\bthan\b", phrases[-1]["what"])):
         return frozenset()
     stems: list[str] = []
-    for word in _WORD.findall(found[-1]["what"]):
+    for word in _WORD.findall(phrases[-1]["what"]):
         if word.lower() in _ENDS or word.lower() == "of":
             break
         if word.lower() in ("and", "or", "than"):
@@ -51,19 +52,15 @@ def asked_for(question: str | None) -> frozenset[str]:
 def counted(text: str, number: re.Match) -> frozenset[str]:
     """Return the stems of the words that a number counts: ``cake`` in ``15 cakes to each``."""
     following = re.compile(r"\s*(?:more |other |new |different )?((?:[A-Za-z][A-Za-z'’-]*[ ]?){1,5})")
-    found = following.match(text, number.end())
-    stems: list[str] = []
-    for word in _WORD.findall(found.group(1)) if found else []:
-        if word.lower() in _HEAD_ENDS:
-            break
-        stems.append(_stem(word))
-    return frozenset(stems)
+    words = following.match(text, number.end())
+    counts = takewhile(lambda word: word.lower() not in _HEAD_ENDS, _WORD.findall(words[1]) if words else [])
+    return frozenset(map(_stem, counts))
 
 
 def number_asked_for(text: str, numbers: Sequence[re.Match], question: str | None) -> re.Match | None:
     """Return the one number of a sentence that counts what a question asks for; None where none or several do."""
-    wanted = asked_for(question)
-    if not wanted:
+    stems = asked_for(question)
+    if not stems:
         return None
-    shared = [len(counted(text, number) & wanted) for number in numbers]
+    shared = [len(counted(text, number) & stems) for number in numbers]
     return numbers[shared.index(max(shared))] if max(shared) and shared.count(max(shared)) == 1 else None

@@ -12,6 +12,7 @@ from mammoth_utils.grading._formulas.units import without_unit
 from mammoth_utils.grading._formulas.words import leading_number, wordy
 from mammoth_utils.grading.benchmarks import Benchmark
 from mammoth_utils.grading.corrected import option_letters
+from mammoth_utils.grading.corrected.option_letters import Read
 from mammoth_utils.grading.corrected.question_numbers import number_asked_for
 from mammoth_utils.grading.programs_in_text import without_cells
 
@@ -19,7 +20,7 @@ WINDOW = 20_000  # characters from the end that are looked at
 CLAUSE = 600
 TRIGGERS_TRIED = 8  # from the last one backwards, where nothing follows them
 LINE = 2000
-Read = tuple[str, tuple[int, int]]
+Options = Sequence[str] | None
 
 _SAYS_IT = r"\s*\**\s*(?:\b(?:is|are|(?:would|must|should|will) be)\b|:|=)"
 _TRIGGER = re.compile(
@@ -59,9 +60,7 @@ _NO_NUMBER = re.compile(r"\s*(?:\[|.*[<>].*\)\s*[&|]\s*\(|(?:And|Or)\()")
 _ERROR = re.compile(r"Traceback|\w*(?:Error|Exception|Interrupt)\b\s*:|^\s*Cell In\[|TIMEOUT|Timed out", re.M)
 
 
-def read_corrected(
-    completion: str, benchmark: Benchmark, options: Sequence[str] | None = None, question: str | None = None
-) -> Read | None:
+def read_corrected(completion: str, benchmark: Benchmark, options: Options, question: str | None) -> Read | None:
     """Return answer and span under the corrected rule; None where nothing looks like an answer.
 
     A completion that ends in prose is read there: what stands after the last trigger (``The answer is``, ``####``,
@@ -75,59 +74,47 @@ def read_corrected(
     question = None if benchmark.several else question
     if outputs and not prose[after:].strip():
         start, end = outputs[-1]
-        found = None if _ERROR.search(text[start:end]) else output_value(text, start, end, benchmark)
+        read = None if _ERROR.search(text[start:end]) else output_value(text, start, end, benchmark)
     else:
-        found = (
+        read = (
             triggered_value(prose, after, len(prose), benchmark, options, question)
             or (triggered_value(prose, 0, after, benchmark, options, question, "\\") if after else None)
             or untriggered_value(prose, after, len(prose), benchmark, options, question)
             or (untriggered_value(prose, 0, after, benchmark, options, question) if after and not outputs else None)
         )
-    if found is None:
-        return None
-    return found[0], (found[1][0] + offset, found[1][1] + offset)
+    return read and (read[0], (read[1][0] + offset, read[1][1] + offset))
 
 
 def triggered_value(
-    prose: str,
-    start: int,
-    end: int,
-    benchmark: Benchmark,
-    options: Sequence[str] | None = None,
-    question: str | None = None,
-    only: str = "",
+    prose: str, start: int, end: int, benchmark: Benchmark, options: Options, question: str | None, only: str = ""
 ) -> Read | None:
     """Return the value after the last trigger that has one; ``only`` restricts how triggers start."""
     for trigger in list(_TRIGGER.finditer(prose, start, end))[: -TRIGGERS_TRIED - 1 : -1]:
         if not trigger.group().startswith(only):
             continue
         if trigger.group().startswith("\\"):
-            found = boxed(prose, start, end, trigger.end(), benchmark)
+            read = boxed(prose, start, end, trigger.end(), benchmark)
         else:
             start_of_answer = trigger.end()
             if trigger.group().rstrip("* \n").endswith(":"):
                 # below a heading "Answer:" several sentences may stand, of which the conclusion counts
                 concluding = list(_CONCLUDES.finditer(prose, start_of_answer, min(end, start_of_answer + CLAUSE)))
                 start_of_answer = concluding[-1].start() if concluding else start_of_answer
-            found = clause_value(prose, *clause(prose, start_of_answer, end), benchmark, True, options, question)
-        if found is not None and found[0].strip():
-            return option_letters.letter_read(found, options) if benchmark.choice else found
+            read = clause_value(prose, *clause(prose, start_of_answer, end), benchmark, True, options, question)
+        if read is not None and read[0].strip():
+            return option_letters.letter_read(read, options) if benchmark.choice else read
     return None
 
 
 def untriggered_value(
-    prose: str,
-    start: int,
-    end: int,
-    benchmark: Benchmark,
-    options: Sequence[str] | None = None,
-    question: str | None = None,
+    prose: str, start: int, end: int, benchmark: Benchmark, options: Options, question: str | None
 ) -> Read | None:
     """Return the option that prose without a trigger chooses, or the number that its last sentence states."""
-    if benchmark.choice and (found := option_letters.untriggered(prose, start, end, options)):
-        return found
-    if benchmark.choice and option_letters.undecided(prose[start:end].rstrip().rpartition("\n")[2][-CLAUSE:], options):
-        return None
+    if benchmark.choice:
+        if read := option_letters.untriggered(prose, start, end, options):
+            return read
+        if option_letters.undecided(prose[start:end].rstrip().rpartition("\n")[2][-CLAUSE:], options):
+            return None
     return last_number(prose, start, end, question)
 
 
@@ -139,8 +126,8 @@ def boxed(prose: str, start: int, end: int, at: int, benchmark: Benchmark) -> Re
     is read.
     """
     if benchmark.several:
-        filled = [found for found in re.finditer(r"\\boxed\s*\{\s*(?=[^}\s])", prose[start:end])]
-        at = start + filled[0].start() + len("\\boxed") if filled else at
+        filled = re.search(r"\\boxed\s*\{\s*(?=[^}\s])", prose[start:end])
+        at = start + filled.start() + len("\\boxed") if filled else at
     inside = unwrapped(prose, at)
     if inside is None:
         line = prose.find("\n", at)
@@ -198,7 +185,7 @@ def clause_value(
     end: int,
     benchmark: Benchmark,
     triggered: bool,
-    options: Sequence[str] | None = None,
+    options: Options = None,
     question: str | None = None,
 ) -> Read | None:
     """Return the answer inside a clause: all of it where it is one value, else the value that it states."""
@@ -219,11 +206,10 @@ def clause_value(
     if is_value(text, benchmark):
         return _stripped(text, start)
     if benchmark.expression or benchmark.choice:
-        formulas = [one for one in _MATH.finditer(text) if not _is_money(one)]
+        formulas = [formula for formula in _MATH.finditer(text) if not _is_money(formula)]
         if formulas:
             last = formulas[-1]
-            inside = next(index for index in range(1, 5) if last.group(index) is not None)
-            return _stripped(last.group(inside), start + last.start(inside))
+            return _stripped(last.group(last.lastindex), start + last.start(last.lastindex))
         for says in reversed(list(re.finditer(r"\b(?:is|are|equals|equal to)\b|=|:", text))):
             if is_value(text[says.end() :], benchmark):
                 return _stripped(text[says.end() :], start + says.end())
@@ -262,10 +248,12 @@ def stated(text: str, numbers: list[re.Match], triggered: bool) -> re.Match:
                 return number
     opening = _OPENING.match(text)
     after = opening.end() if opening else 0
-    asked = [number for number in numbers if number.start() >= after]
-    found = [number for number in asked if not _GIVEN.search(text, max(0, number.start() - 12), number.start())]
-    found = found or numbers
-    return found[0] if triggered else found[-1]
+    asked = [
+        number
+        for number in numbers
+        if number.start() >= after and not _GIVEN.search(text, max(0, number.start() - 12), number.start())
+    ]
+    return (asked or numbers)[0 if triggered else -1]
 
 
 def is_value(text: str, benchmark: Benchmark) -> bool:
@@ -288,7 +276,7 @@ def is_value(text: str, benchmark: Benchmark) -> bool:
     return not numeric or (node.kind != "ratio" and all(len(name) == 1 for name in symbols(node)))
 
 
-def last_number(prose: str, start: int, end: int, question: str | None = None) -> Read | None:
+def last_number(prose: str, start: int, end: int, question: str | None) -> Read | None:
     """Return the number that the last sentence with one states; of several, the one that was asked for."""
     numbers = list(NUMBER.finditer(prose, start, end))
     if not numbers:
@@ -311,11 +299,11 @@ def output_value(text: str, start: int, end: int, benchmark: Benchmark) -> Read 
     On SimulEq, where every line holds a number, the first line is read.
     """
     printed = text[start:end].rstrip()
-    lines = [found for found in re.finditer(r"[^\n]*\S[^\n]*", printed)]
+    lines = list(re.finditer(r"[^\n]*\S[^\n]*", printed))
     if not lines:
         return None
     # SimulEq programs print one unknown a line; the gold is mostly the one asked, and printed, first
-    chosen = lines[0] if benchmark.several and all(NUMBER.search(one.group()) for one in lines) else lines[-1]
+    chosen = lines[0] if benchmark.several and all(NUMBER.search(line.group()) for line in lines) else lines[-1]
     if array := _ARRAY.search(text, max(start, start + len(printed) - LINE), start + len(printed)):
         return _stripped(array.group(), array.start())
     cut = max(0, len(chosen.group()) - LINE)
@@ -325,8 +313,8 @@ def output_value(text: str, start: int, end: int, benchmark: Benchmark) -> Read 
     if is_value(line, benchmark) or not (benchmark.expression or NUMBER.search(line)):
         return _stripped(line, start) if benchmark.expression or benchmark.choice or NUMBER.search(line) else None
     trigger = list(_TRIGGER.finditer(line))
-    if trigger and (found := clause_value(text, *clause(text, start + trigger[-1].end(), end), benchmark, True)):
-        return found
+    if trigger and (read := clause_value(text, *clause(text, start + trigger[-1].end(), end), benchmark, True)):
+        return read
     if _NO_NUMBER.match(line):
         return _stripped(line, start)
     label = re.match(r".*?[A-Za-z)\]]\s*[:=]\s*(?=\S)", line)
@@ -340,8 +328,7 @@ def _stripped(text: str, start: int) -> Read:
     kept = text.strip().strip("*").strip()
     lone = _MATH.fullmatch(kept)
     if lone and not _is_money(lone):
-        inside = next(index for index in range(1, 5) if lone.group(index) is not None)
-        if "$" not in lone.group(inside):
-            kept = lone.group(inside).strip()
+        inside = lone.group(lone.lastindex)
+        kept = kept if "$" in inside else inside.strip()
     at = text.find(kept) if kept else 0
     return kept, (start + at, start + at + len(kept))

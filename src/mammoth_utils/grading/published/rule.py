@@ -38,40 +38,39 @@ def text_of_output(output: str) -> str:
 def read_published(completion: str, benchmark: Benchmark) -> Read | None:
     """Return answer and span under the published rule; None where the authors' answer would be empty."""
     if benchmark.name == "math":
-        found = math_answer(completion) if completion else None
-        return found if found and found[0] else None
-    start, end = first_block_when_triggers_repeat(completion)
-    start, triggered = after_last_trigger(completion, start, end)
+        read = math_answer(completion) if completion else None
+        return read if read and read[0] else None
+    end = first_block_when_triggers_repeat(completion)
+    start, triggered = after_last_trigger(completion, end)
     start = after_last_equals_sign(completion, start, end)
     segment = completion[start:end]
     if benchmark.choice:
-        found = letters_even_the_article(segment) or whole_segment(segment)
+        candidates = letters_even_the_article(segment) or whole_segment(segment)
     elif benchmark.letters_too:
-        found = letters_even_the_article(segment) or numbers_by_regular_expression(segment)
+        candidates = letters_even_the_article(segment) or numbers_by_regular_expression(segment)
     else:
-        found = numbers_by_regular_expression(segment)
-    if not found:
+        candidates = numbers_by_regular_expression(segment)
+    if not candidates:
         return None
-    text, (left, right) = first_after_a_trigger_else_last(found, triggered)
+    text, (left, right) = first_after_a_trigger_else_last(candidates, triggered)
     text = without_final_dot_or_slash(text)
     return (text, (start + left, start + right)) if text else None
 
 
-def first_block_when_triggers_repeat(completion: str) -> tuple[int, int]:
-    """Return start and end of what is read: all, or the first block where a trigger stands twice.
+def first_block_when_triggers_repeat(completion: str) -> int:
+    """Return the end of what is read: all, or the first block where a trigger stands twice.
 
     The authors take a repeated trigger for a model that went on to write further few-shot examples.
     """
     if any(completion.count(trigger) > 1 for trigger in TRIGGERS):
-        blank = completion.find("\n\n")
-        return 0, blank if blank >= 0 else len(completion)
-    return 0, len(completion)
+        return len(completion.split("\n\n", 1)[0])
+    return len(completion)
 
 
-def after_last_trigger(completion: str, start: int, end: int) -> tuple[int, bool]:
+def after_last_trigger(completion: str, end: int) -> tuple[int, bool]:
     """Return where the text after the last trigger starts, and whether there was one."""
-    ends = [at + len(trigger) for trigger in TRIGGERS if (at := completion.rfind(trigger, start, end)) >= 0]
-    return (max(ends), True) if ends else (start, False)
+    ends = [at + len(trigger) for trigger in TRIGGERS if (at := completion.rfind(trigger, 0, end)) >= 0]
+    return max(ends, default=0), bool(ends)
 
 
 def after_last_equals_sign(completion: str, start: int, end: int) -> int:
@@ -88,8 +87,8 @@ def numbers_by_regular_expression(segment: str) -> list[Read]:
     kept = [at for at, character in enumerate(segment) if character != ","] if "," in segment else range(len(segment))
     joined = segment.replace(",", "")
     return [
-        (without_extra_zeros(found.group()), (kept[found.start()], kept[found.end() - 1] + 1))
-        for found in _NUMBERS.finditer(joined)
+        (without_extra_zeros(number.group()), (kept[number.start()], kept[number.end() - 1] + 1))
+        for number in _NUMBERS.finditer(joined)
     ]
 
 
@@ -99,7 +98,7 @@ def letters_even_the_article(segment: str) -> list[Read]:
         upper = segment.upper()
     else:  # "ß" would become two letters, and spans would move
         upper = "".join(character.upper() if len(character.upper()) == 1 else character for character in segment)
-    return [(found.group(), found.span()) for found in _LETTERS.finditer(upper)]
+    return [(letter.group(), letter.span()) for letter in _LETTERS.finditer(upper)]
 
 
 def whole_segment(segment: str) -> list[Read]:
@@ -109,15 +108,14 @@ def whole_segment(segment: str) -> list[Read]:
     return [(text, (at, at + len(text)))]
 
 
-def first_after_a_trigger_else_last(found: list[Read], triggered: bool) -> Read:
+def first_after_a_trigger_else_last(candidates: list[Read], triggered: bool) -> Read:
     """Return the first candidate after a trigger, the last one where no trigger stands."""
-    return found[0] if triggered else found[-1]
+    return candidates[0] if triggered else candidates[-1]
 
 
 def without_final_dot_or_slash(text: str) -> str:
     """Return the text without one final dot and one final slash."""
-    text = text.removesuffix(".")
-    return text.removesuffix("/")
+    return text.removesuffix(".").removesuffix("/")
 
 
 def without_extra_zeros(text: str) -> str:
@@ -153,9 +151,7 @@ def math_answer(completion: str) -> Read:
     else:
         if "boxed" in completion:
             text, start = hendrycks.boxed_content(completion)
-            raw = len(text)
-            text = hendrycks.normal(text)
-            return _finished(text, (start, start + raw))
+            return _finished(hendrycks.normal(text), (start, start + len(text)))
         numbers = list(_PLAIN_NUMBERS.finditer(completion))
         text, start = (numbers[-1].group(), numbers[-1].start()) if numbers else ("", 0)
     return _finished(text, (start, start + len(text)))
@@ -207,10 +203,10 @@ def grade_published(answer: str, gold: str, benchmark: Benchmark) -> tuple[bool,
         return True, f"the text {answer[:60]!r} is the gold"
     if benchmark.name != "math":
         return False, f"the text {answer[:60]!r} is not {gold[:60]!r}, and texts must be equal"
-    number, wanted = number_of(answer), gold_number(gold)
-    if number is None or wanted is None:
+    number, reference = number_of(answer), gold_number(gold)
+    if number is None or reference is None:
         return False, f"the texts {answer[:60]!r} and {gold[:60]!r} differ and not both are numbers"
-    return compare_math_numbers(number, wanted)
+    return compare_math_numbers(number, reference)
 
 
 def compare_math_numbers(answer: float, gold: int | float) -> tuple[bool, str]:
@@ -260,7 +256,7 @@ def number_of(text: str) -> int | float | None:
         return _whole(float(text))
     except ValueError:
         value = python_arithmetic(text)
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list):
         value = value[0] if value else None
     try:
         return None if value is None else _whole(float(value))
@@ -285,8 +281,7 @@ def python_arithmetic(text: str) -> Any:
     if _NO_ARITHMETIC.search(text):  # such texts are no arithmetic in any case, and Python's reader warns of them
         return None
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
-        return _walk(tree, 0)
+        return _walk(ast.parse(text.strip(), mode="eval").body, 0)
     except (SyntaxError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError):
         return None
 
