@@ -7,6 +7,7 @@ import csv
 import gzip
 import hashlib
 import importlib
+import io
 import json
 import os
 import platform
@@ -42,15 +43,15 @@ def atomic_file(path: Path) -> Iterator[TextIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        if path.suffix == ".gz":
-            os.close(handle)
-            with gzip.open(temporary, "wt", encoding="utf8", newline="\n") as file:
-                yield file
-        else:
-            with os.fdopen(handle, "w", encoding="utf8", newline="\n") as file:
+        with os.fdopen(handle, "wb") as raw:
+            # Neither name nor time in the gzip header, so that the same content makes the same file.
+            content = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if path.suffix == ".gz" else raw
+            with io.TextIOWrapper(content, encoding="utf8", newline="\n", write_through=True) as file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
+                if content is not raw:
+                    content.close()
+                os.fsync(raw.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:

@@ -166,8 +166,7 @@ def make(item: Item, parts: Sequence[bytes], folder: Path) -> Path:
         raise ValueError(f"{item.name}: expected content with SHA-256 {item.sha256}, upstream gives {sha256}")
     path = folder / item.name
     with records.atomic_file(path) as file:
-        # No time stamp in the gzip header, so that the same content makes the same file.
-        file.buffer.write(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+        file.buffer.write(data)
     return path
 
 
