@@ -34,11 +34,9 @@ class RunDescription:
     Attributes:
         name: The run's folder below ``runs/train``; follows from the parameters unless it was given.
         world: ``"miniature"`` or ``"real"``.
-        size: Model scale.
         family: Family of the base model, never ``auto``.
         method: ``full``, ``lora`` or ``qlora``, never ``auto``.
         method_reason: Why this method was chosen, in a sentence.
-        mixture: Rationales to train on.
         dataset: ``miniature``, ``release``, ``rebuild``, or the name of a ``runs/curate`` folder.
         base: Hub name or folder of the base model; the miniature's as a name below ``models/miniature``.
         revision: Commit, tag or branch of the base on its hub; empty takes the newest, and the record has its commit.
@@ -51,7 +49,6 @@ class RunDescription:
         global_batch: Examples per optimiser step.
         learning_rate: Peak rate.
         warmup: Share of the steps in which the rate rises.
-        weight_decay: AdamW's.
         lora_rank: Rank of the adapters; 0 for ``full``.
         lora_alpha: Scale of the adapters; 0 for ``full``.
         lora_dropout: Dropout in front of the adapters.

@@ -22,7 +22,6 @@ class Hardware:
     """The GPUs that a page plans for, and how a run uses them.
 
     Attributes:
-        gpu: Kind of GPU.
         gpus: How many share a run.
         price: Dollars an hour of one GPU; None takes the dated list's.
         max_length: Tokens of a packed row.

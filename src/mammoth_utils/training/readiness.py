@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,14 +125,19 @@ def _device(description: RunDescription, architecture: Architecture) -> _Check:
     return _unless_forced(description, f"memory: {advice.sentence}{busy}")
 
 
+def count_processes(description: RunDescription, gpus: Sequence[this_machine.Gpu]) -> int:
+    """Return how many processes a run has on one machine."""
+    if description.devices.isdigit():
+        return int(description.devices)
+    return 1 if description.on_cpu else max(1, len(gpus))
+
+
 def _processes(description: RunDescription) -> int:
     """Return how many processes share a step; torchrun sets it for each of its own."""
     if "WORLD_SIZE" in os.environ:
         return int(os.environ["WORLD_SIZE"])
-    if description.devices.isdigit():
-        return int(description.devices) * description.nodes
-    on_cards = description.devices == "auto" and not description.miniature
-    return max(1, len(this_machine.find_gpus()) if on_cards else 1) * description.nodes
+    gpus = [] if description.on_cpu else this_machine.find_gpus()
+    return count_processes(description, gpus) * description.nodes
 
 
 def _step(description: RunDescription) -> _Check:

@@ -35,7 +35,6 @@ def finetune(
     losses that it would have had undisturbed; killed before the first one, it starts again.
 
     Args:
-        description: The run.
         rows: The mixture in its order, each with ``instruction``, ``output``, ``kind`` and ``source``.
         on_step: Called with each point of the curve: step, loss, lr, tokens, seconds, memory_gib.
         resume: Whether what stands in the folder is used; otherwise it is moved aside.
@@ -106,10 +105,7 @@ def _train_and_export(
 
 
 def _record(
-    description: RunDescription,
-    rows: list[dict[str, Any]],
-    run: training_loop.TrainedRun,
-    saved: saved_run.SavedRun,
+    description: RunDescription, rows: list[dict[str, Any]], run: training_loop.TrainedRun, saved: saved_run.SavedRun
 ) -> Record:
     """Return the record: what went into the run, and what came of it."""
     import torch

@@ -23,6 +23,7 @@ from mammoth_utils.training.description import FORCE_VARIABLE, RunDescription
 from mammoth_utils.training.loop.run_folder import lock_folder, log_line
 from mammoth_utils.training.plan import planner, this_machine
 from mammoth_utils.training.plan.this_machine import Gpu
+from mammoth_utils.training.readiness import count_processes
 from mammoth_utils.training.training_run import finetune, prepare_folder
 
 TAIL = 60  # last lines of a failed run that its error holds
@@ -94,8 +95,7 @@ def _follow_nodes(
     watch, seen, ended = node_errors.ProgressWatch(folder, report), 0, False
     while not ended:
         ended = (folder / "record.json").is_file()  # before the last look at the curve, which is written first
-        if on_step is not None:
-            seen = _follow_curve(folder / "curve.jsonl", seen, on_step)
+        seen = _follow_curve(folder / "curve.jsonl", seen, on_step)
         if not ended:
             node_errors.raise_errors(folder, attempt)
             watch.check()
@@ -116,13 +116,6 @@ class GpuSetup:
     sharing: int
     replicas: int
     gib: float
-
-
-def count_processes(description: RunDescription, gpus: Sequence[Gpu]) -> int:
-    """Return how many processes a run has on one machine."""
-    if description.devices.isdigit():
-        return int(description.devices)
-    return 1 if description.on_cpu else max(1, len(gpus))
 
 
 def gpu_setup(description: RunDescription, gpus: Sequence[Gpu]) -> GpuSetup:
@@ -226,8 +219,7 @@ def _torchrun(
     try:
         while True:
             ended = worker.poll() is not None
-            if on_step is not None:
-                seen = _follow_curve(folder / "curve.jsonl", seen, on_step)
+            seen = _follow_curve(folder / "curve.jsonl", seen, on_step)
             if ended:
                 break
             time.sleep(0.5)
@@ -243,9 +235,9 @@ def _torchrun(
         raise RuntimeError(f"training failed with exit status {worker.returncode}:\n{''.join(lines)}")
 
 
-def _follow_curve(file: Path, seen: int, on_step: Callable[[dict[str, float]], None]) -> int:
+def _follow_curve(file: Path, seen: int, on_step: Callable[[dict[str, float]], None] | None) -> int:
     """Hand on the points beyond the first ``seen``, and return how many were handed on so far."""
-    if not file.is_file():
+    if on_step is None or not file.is_file():
         return seen
     text = file.read_text(encoding="utf8")
     whole = text[: text.rfind("\n") + 1].splitlines()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from mammoth_utils import licences, prompts, records
+from mammoth_utils.base_models import HUB_NAME
+from mammoth_utils.vocabulary import check_known
 
 RELEASE = "TIGER-Lab/MathInstruct"
 PAPER = "*MAmmoTH: Building Math Generalist Models through Hybrid Instruction Tuning* (arXiv 2309.05653)"
@@ -17,29 +18,27 @@ CARD, LICENCE, RECORD = "README.md", "LICENSE.md", "record.json"
 KINDS = ("model", "adapter")
 # They ask a model for a notice at most, so that the other one's terms are those of the whole.
 PERMISSIVE = ("mit", "apache-2.0", "odc-by")
-_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def hub_base(record: dict[str, Any]) -> str:
     """Return the hub name of the base that a run trained; empty where it was a folder or the miniature's."""
     name = record["parameters"]["base"]
-    return name if _NAME.fullmatch(name) and record["world"] != "miniature" and not Path(name).is_dir() else ""
+    return name if HUB_NAME.fullmatch(name) and record["world"] != "miniature" and not Path(name).is_dir() else ""
 
 
 def write_card(folder: Path, record: dict[str, Any]) -> list[Path]:
     """Write the card and the licences into each folder that a run saved, and return the files."""
-    written = []
-    for kind in record["model"]["folders"]:
-        for name, text in card_files(record, kind).items():
-            written.append(records.write_text(Path(folder) / kind / name, text))
-    return written
+    return [
+        records.write_text(Path(folder) / kind / name, text)
+        for kind in record["model"]["folders"]
+        for name, text in card_files(record, kind).items()
+    ]
 
 
 def card_files(record: dict[str, Any], kind: str, name: str = "", base: str = "") -> dict[str, str]:
     """Return the card, the licences and the record as they go with a model, by file name.
 
     Args:
-        record: The run's record.
         kind: ``model`` or ``adapter``.
         name: ``owner/name`` on the hub, for the lines that load it; the run's folder in the project otherwise.
         base: Hub name of the base, where the run trained one from a folder.
@@ -47,8 +46,7 @@ def card_files(record: dict[str, Any], kind: str, name: str = "", base: str = ""
     Raises:
         ValueError: If the kind is unknown.
     """
-    if kind not in KINDS:
-        raise ValueError(f"unknown kind {kind!r}; known: {', '.join(KINDS)}")
+    check_known("kind", kind, KINDS)
     base = base or hub_base(record)
     shown = public_record(record, base)
     return {

@@ -37,12 +37,8 @@ def save(
 ) -> Path:
     """Write the folder that transformers, PEFT and servers load, and return it.
 
-    Args:
-        folder: Its place; written beside it and renamed.
-        model: The model, or the adapter on its base.
-        tokenizer: The run's.
-        description: The run.
-        state: The weights, where the model itself holds only this process's share of them.
+    It is written beside its place and renamed. ``model`` is the model, or the adapter on its base; ``state`` its
+    weights, where the model itself holds only this process's share of them.
     """
     part = fresh_part(folder)
     model.config.use_cache = True  # checkpointing switches it off, and decoding would crawl

@@ -28,7 +28,6 @@ def publish(
     """Upload what a finished run left, with its card, licences and record.
 
     Args:
-        folder: The run's folder.
         name: ``owner/name`` on the hub; made if it is not there.
         kind: ``model``, ``adapter``, or ``auto`` for the model where there is one.
         base: Hub name of the base, where the run trained one from a folder.

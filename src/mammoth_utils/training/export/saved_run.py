@@ -57,7 +57,6 @@ def save_and_verify(description: RunDescription, run: TrainedRun) -> SavedRun:
     are published. Every process of a sharded run must call.
 
     Args:
-        description: The run.
         run: The run after its last step; without examples no losses are compared.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from mammoth_utils.training.export import merge_adapter as merging
@@ -44,8 +44,7 @@ class LossDrift:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what was compared, as a record keeps it."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def trained_losses(trainer: Any, sharded: bool, examples: list[Example]) -> list[float]:
@@ -71,9 +70,7 @@ def compare_reloaded(
     Args:
         description: The run, whose folder holds ``model/`` and, but for full fine-tuning, ``adapter/``.
         trained: The trained model's loss of each example.
-        examples: The same examples.
         compute: In what the run computed.
-        device: ``cpu`` or ``cuda``.
 
     Raises:
         DriftError: If a difference exceeds the tolerance.

@@ -86,7 +86,6 @@ def verify_tensors(folder: Path, description: RunDescription, memory: Mapping[st
 
     Args:
         folder: ``model/`` or ``adapter/`` of a run.
-        description: The run.
         memory: What was saved, by the name in the file; compared after the cast to the file's type.
         stepped: Whether training took a step at a rate above 0, which an adapter's B, zero at first, must show.
 
@@ -96,16 +95,16 @@ def verify_tensors(folder: Path, description: RunDescription, memory: Mapping[st
     """
     from safetensors import SafetensorError
 
-    faults: dict[str, list[str]] = {}
     try:
         stored = StoredWeights(folder)
     except (OSError, SafetensorError) as error:
-        raise _incomplete(
-            folder, description, [f"its files cannot be read ({type(error).__name__}: {error})"]
-        ) from error
+        reason = f"its files cannot be read ({type(error).__name__}: {error})"
+        raise _incomplete(folder, description, [reason]) from error
     expected, optional = expected_tensors(description)
-    faults["missing"] = [name for name in expected if name not in stored.shapes and name not in optional]
-    faults["unknown"] = [name for name in stored.shapes if name not in expected]
+    faults = {
+        "missing": [name for name in expected if name not in stored.shapes and name not in optional],
+        "unknown": [name for name in stored.shapes if name not in expected],
+    }
     for name, shape in stored.shapes.items():
         if name in expected and shape != expected[name]:
             faults.setdefault("of another shape than the base's config gives", []).append(f"{name} {shape}")
@@ -113,9 +112,8 @@ def verify_tensors(folder: Path, description: RunDescription, memory: Mapping[st
             faults.setdefault(fault, []).append(name)
     reasons = [f"{fault}: {_first(names)}" for fault, names in faults.items() if names]
     if reasons:
-        raise _incomplete(
-            folder, description, [f"{len(expected)} tensors expected, {len(stored.shapes)} there", *reasons]
-        )
+        counts = f"{len(expected)} tensors expected, {len(stored.shapes)} there"
+        raise _incomplete(folder, description, [counts, *reasons])
     return len(stored.shapes)
 
 
@@ -135,8 +133,7 @@ def _fault(name: str, saved: torch.Tensor, memory: torch.Tensor | None, stepped:
 
 
 def _first(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def _incomplete(folder: Path, description: RunDescription, reasons: list[str]) -> IncompleteModelError:

@@ -11,6 +11,7 @@ import heapq
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice, pairwise
 from typing import Any
 
 from mammoth_utils.training.loop.encoding import Example, columns
@@ -23,7 +24,6 @@ class Layout:
     Attributes:
         rows: All packed rows of the run in the order they are read, each the numbers of its examples; step ``k`` reads
             ``rows_per_step`` of them. A pass takes ``micro_batch`` rows for each process in turn.
-        steps: Optimiser steps.
         rows_per_step: Packed rows of one step, over all processes; the same in every step.
         passes: Device passes of one process in a step.
         examples: Examples that the run reads, an example once for each time.
@@ -50,9 +50,8 @@ class Layout:
 
     def batch(self, step: int) -> list[int]:
         """Return the examples of a step, counted from 0, in the order of its rows."""
-        return [
-            index for row in self.rows[step * self.rows_per_step : (step + 1) * self.rows_per_step] for index in row
-        ]
+        first = step * self.rows_per_step
+        return [index for row in self.rows[first : first + self.rows_per_step] for index in row]
 
 
 def lay_out(
@@ -79,7 +78,6 @@ def lay_out(
         max_steps: Steps; 0 runs all epochs, more than they give go on with further ones.
         micro_batch: Rows of one device pass, flattened into one.
         processes: Processes that share a step.
-        seed: Seeds the order.
 
     Raises:
         ValueError: If there is no example, one is longer than a row, or a step has fewer examples than its rows.
@@ -91,7 +89,8 @@ def lay_out(
     total = max_steps * global_batch if max_steps else epochs * len(lengths)
     steps = max_steps or max(1, round(total / global_batch))
     stream = _order(len(lengths), seed)
-    dealt = [[next(stream) for _ in range(b - a)] for a, b in _bounds(total, steps)]
+    edges = [total * step // steps for step in range(steps + 1)]
+    dealt = [list(islice(stream, end - start)) for start, end in pairwise(edges)]
     unit = micro_batch * processes
     most = max(len(_first_fit(members, lengths, max_length)) for members in dealt)
     per_step = -(-most // unit) * unit
@@ -123,11 +122,6 @@ def _order(count: int, seed: int) -> Iterator[int]:
         order = list(range(count))
         draw.shuffle(order)
         yield from order
-
-
-def _bounds(total: int, steps: int) -> list[tuple[int, int]]:
-    edges = [total * step // steps for step in range(steps + 1)]
-    return list(zip(edges, edges[1:], strict=False))
 
 
 def _first_fit(members: Sequence[int], lengths: Sequence[int], capacity: int) -> list[list[int]]:

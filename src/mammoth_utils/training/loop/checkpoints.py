@@ -25,7 +25,6 @@ def commit(written: Path, place: Path, processes: int) -> Path:
 
     Args:
         written: ``<place>/.part/checkpoint-<step>``.
-        place: The folder of checkpoints.
         processes: Processes that wrote it; a run goes on with as many.
 
     Raises:
@@ -150,9 +149,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
 def find_checkpoint(folder: Path, say: object = None) -> Path | None:
     """Return the latest checkpoint below a folder that a run can go on from exactly, or None.
 
-    Args:
-        folder: Holds ``checkpoint-<step>`` folders.
-        say: Called with a line for each checkpoint that is passed over.
+    ``say`` is called with a line for each checkpoint that is passed over.
     """
     for checkpoint in list_checkpoints(folder):
         missing = faults(checkpoint)

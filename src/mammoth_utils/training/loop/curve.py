@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def _complete(rows: Any) -> list[dict[str, float]]:
 
 def mean(points: list[dict[str, float]]) -> float:
     """Return the mean loss over all steps, each point weighted by the steps it stands for."""
-    steps = [points[0]["step"], *(b["step"] - a["step"] for a, b in zip(points, points[1:], strict=False))]
+    steps = [points[0]["step"], *(b["step"] - a["step"] for a, b in pairwise(points))]
     return sum(p["loss"] * n for p, n in zip(points, steps, strict=True)) / sum(steps)
 
 
@@ -105,9 +106,6 @@ def recorder(curve: Curve, checkpoint_minutes: float) -> Any:
     from transformers import TrainerCallback
 
     class Recorder(TrainerCallback):
-        def __init__(self) -> None:
-            self.saved = time.monotonic()
-
         def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
             self.saved = time.monotonic()
 

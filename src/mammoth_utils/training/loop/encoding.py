@@ -24,7 +24,6 @@ class Example:
         prompt: Ids of the prompt, as ``generate`` is given them.
         answer: Ids of the rationale and, last, of the end of sequence.
         kind: ``cot`` or ``pot``.
-        source: Name of the source.
     """
 
     prompt: Sequence[int]
@@ -51,7 +50,6 @@ class EncodingReport:
     """Counts of what became of the rows.
 
     Attributes:
-        rows: Rows that came in.
         kept: Examples that are trained on.
         too_long: Rows over ``max_length``, left out: cut, they would lose their answer and their end of sequence.
         special: Rows whose text holds a special token of the tokenizer, left out.
@@ -98,8 +96,7 @@ def encode(prompt: str, answer: str, tokenizer: Any) -> tuple[list[int], list[in
     """
     if not prompt or not answer:
         raise ValueError("a prompt and a rationale are needed; one of them is empty")
-    special = special_text(prompt + answer, tokenizer)
-    if special:
+    if special := special_text(prompt + answer, tokenizer):
         raise ValueError(f"the text holds the special token {special!r}, which would become its id")
     return _join(prompt, answer, tokenizer(prompt).input_ids, tokenizer(prompt + answer).input_ids, tokenizer)
 
@@ -142,7 +139,6 @@ def encode_rows(rows: list[dict[str, Any]], tokenizer: Any, max_length: int) -> 
 
     Args:
         rows: Each with ``instruction`` (a PoT row's ends in its trigger), ``output``, ``kind`` and ``source``.
-        tokenizer: The base model's.
         max_length: Tokens of a packed row.
 
     Raises:

@@ -172,7 +172,6 @@ def check_dtypes(model: Any, method: str, compute: str, master_weights: str = "f
 
     Args:
         model: As the trainer has it.
-        method: ``full``, ``lora`` or ``qlora``.
         compute: ``bf16``, ``fp16`` or ``fp32``.
         master_weights: ``bf16`` where 16 bit was asked for.
         sharded: Whether FSDP2 cuts the model; adapters of a 4-bit base then stay in bf16, as the trainer makes them.
@@ -208,8 +207,7 @@ def check_padding(inputs: dict[str, Any]) -> None:
     if not labelled.any():
         raise ValueError("a batch has no label at all: nothing to learn, and its loss is no number")
     if inputs.get("attention_mask") is not None:
-        wrong = int((labelled & (inputs["attention_mask"] == 0)).sum())
-        if wrong:
+        if wrong := int((labelled & (inputs["attention_mask"] == 0)).sum()):
             raise ValueError(f"{wrong} labels stand on padding: the model would learn to write it and not to stop")
         return
     if inputs.get("cu_seq_lens_q") is None:

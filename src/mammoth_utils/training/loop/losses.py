@@ -44,9 +44,7 @@ def summed_loss(model: Any, inputs: dict[str, Any]) -> Tensor:
 def row_loss(model: Any, row: list[Example]) -> float:
     """Return the summed loss of a packed row's rationales in nats, without gradients and in evaluation mode.
 
-    Args:
-        model: A causal language model with attention ``packed``; under FSDP every process must call.
-        row: The row's examples; the sum has one term for each token of their answers.
+    The sum has one term for each token of the answers. Under FSDP every process must call.
     """
     import torch
     from torch.nn.functional import cross_entropy

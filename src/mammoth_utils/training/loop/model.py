@@ -36,7 +36,6 @@ def load_model(description: RunDescription, compute: str, device: str = "cpu", s
     """Load the base model with packed attention, as the method trains it.
 
     Args:
-        description: The run.
         compute: ``bf16``, ``fp16`` or ``fp32``.
         device: ``cpu`` or ``cuda``.
         sharded: Whether FSDP2 will cut it over several cards.

@@ -35,12 +35,10 @@ def packed_attention(
     ``guards.check_packing`` runs whichever it is before a run begins.
 
     Args:
-        module: The attention layer that calls.
         query: Shape (1, heads, tokens, head_dim).
         key: Shape (1, kv_heads, tokens, head_dim).
         value: Shape (1, kv_heads, tokens, head_dim).
         attention_mask: Not used: the borders are in ``cu_seq_lens_q``.
-        scaling: Factor on the scores.
         dropout: Must be 0; no recipe of the book drops attention weights.
         cu_seq_lens_q: Where documents begin and the last one ends, shape (documents + 1,).
         max_length_q: Tokens of the longest document.

@@ -92,12 +92,8 @@ def shard_sizes(trainer: Any) -> dict[str, int]:
         return local.numel() * local.element_size()
 
     weights = list(trainer.model.parameters())
-    states = [
-        value
-        for state in trainer.optimizer.state.values()
-        for value in state.values()
-        if isinstance(value, torch.Tensor) and value.dim()
-    ]
+    values = (value for state in trainer.optimizer.state.values() for value in state.values())
+    states = [value for value in values if isinstance(value, torch.Tensor) and value.dim()]
     return {
         "weights": sum(map(held, weights)),
         "weights_whole": sum(p.numel() * p.element_size() for p in weights),

@@ -56,8 +56,7 @@ def check(description: RunDescription) -> list[str]:
 class Trackers:
     """The trackers of a run: a context that prepares their environment and ends their runs.
 
-    Args:
-        description: The run; a run that goes on stays one run to its trackers.
+    A run that goes on stays one run to its trackers.
 
     Attributes:
         names: What ``report_to`` takes.

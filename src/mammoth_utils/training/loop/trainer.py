@@ -135,22 +135,18 @@ def trainer_arguments(description: RunDescription, device: str, compute: str, la
     """Return TRL's arguments for a layout whose rows are read in order; one epoch of them is the whole run."""
     large = not description.miniature
     sharded = description.sharding == "fsdp2" and int(os.environ.get("WORLD_SIZE", 1)) > 1
-    options: dict[str, Any] = {}
-    if sharded:
-        options = {
-            "fsdp": True,
-            "fsdp_config": {
-                "version": 2,
-                "reshard_after_forward": True,
-                # The trainer's instead, in every case. accelerate's puts a wrapper into the modules' names, by which
-                # PEFT picks the adapters out of the weights: it then saves none, in checkpoints and at the end. It also
-                # forgets the random state, so that a layer made again draws another dropout. FSDP2 keeps what it
-                # gathered for the backward pass while a layer is made again, so the trainer's gathers nothing twice.
-                "activation_checkpointing": False,
-                "cpu_ram_efficient_loading": True,
-                "state_dict_type": "SHARDED_STATE_DICT",
-            },
-        }
+    fsdp_config = {
+        "version": 2,
+        "reshard_after_forward": True,
+        # The trainer's instead, in every case. accelerate's puts a wrapper into the modules' names, by which PEFT picks
+        # the adapters out of the weights: it then saves none, in checkpoints and at the end. It also forgets the random
+        # state, so that a layer made again draws another dropout. FSDP2 keeps what it gathered for the backward pass
+        # while a layer is made again, so the trainer's gathers nothing twice.
+        "activation_checkpointing": False,
+        "cpu_ram_efficient_loading": True,
+        "state_dict_type": "SHARDED_STATE_DICT",
+    }
+    options: dict[str, Any] = {"fsdp": True, "fsdp_config": fsdp_config} if sharded else {}
     return SFTConfig(
         output_dir=str(description.folder / "checkpoints"),
         per_device_train_batch_size=description.micro_batch,
@@ -240,9 +236,7 @@ def build_trainer(
         # log-probabilities, and with them the loss, become multiples of 1/256 of themselves (measured: full, LoRA and
         # QLoRA then print the same loss to the last digit).
         trainer.accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy(
-            param_dtype=models.torch_dtype(compute),
-            reduce_dtype=torch.float32,
-            output_dtype=torch.float32,
+            param_dtype=models.torch_dtype(compute), reduce_dtype=torch.float32, output_dtype=torch.float32
         )
     if not options.fsdp and description.master_weights == "fp32":
         models.cast_trained_to_fp32(trainer.model)

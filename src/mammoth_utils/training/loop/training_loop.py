@@ -26,11 +26,9 @@ class TrainedRun:
 
     Attributes:
         trainer: Holds the trained model, or this process's share of it.
-        tokenizer: The run's.
         examples: What was trained on.
         encoding: What became of the rows.
         layout: Which examples each step read.
-        points: The curve.
         device: ``cpu`` or ``cuda``.
         compute: ``bf16``, ``fp16`` or ``fp32``.
         rank: This process.
@@ -39,7 +37,6 @@ class TrainedRun:
         packing_nats: By how much packing changed the loss before the first step.
         sharding_nats: By how much cutting the model changed it; None where it was not cut, or the run was resumed.
         trained: Weights that were trained.
-        total: All weights.
         shards: Bytes that each process held, by rank.
         seconds: From the load of the tokenizer to the last step.
     """
@@ -83,12 +80,6 @@ def run_loop(
     description: RunDescription, rows: list[dict[str, Any]], on_step: Callable[[dict], None], tracked: Trackers
 ) -> TrainedRun:
     """Train a run from its last checkpoint, or from the start, to its last step; every process calls.
-
-    Args:
-        description: The run.
-        rows: The mixture in its order.
-        on_step: Called with each point of the curve.
-        tracked: The run's trackers.
 
     Raises:
         ValueError: If a row or the base model fails a guard.
@@ -178,11 +169,7 @@ def run_loop(
 def _examples(
     description: RunDescription, rows: list[dict], tokenizer: Any, log: Callable[[str], None]
 ) -> tuple[list[encoding.Example], encoding.EncodingReport]:
-    """Encode the rows.
-
-    Raises:
-        ValueError: If more than ``max_left_out`` of them are too long, empty or hold special tokens.
-    """
+    """Encode the rows, or raise ValueError if more than ``max_left_out`` of them would be left out."""
     examples, report = encoding.encode_rows(rows, tokenizer, description.max_length)
     guards.check_labels([[example] for example in examples], tokenizer.eos_token_id)
     log(f"{report.rows} rows, {report.kept} kept, {report.too_long} over {description.max_length} tokens, "

@@ -19,7 +19,6 @@ class MemoryPlan:
     Attributes:
         method: ``full``, ``lora`` or ``qlora``.
         gpus: GPUs that share the run.
-        gpu_gib: Memory of one GPU.
         weights: The base's weights and the adapter's; fp32 master weights for ``full``.
         gradients: Of the trained weights.
         optimiser: AdamW's two moments.

@@ -40,7 +40,6 @@ class Advice:
     """Whether a run fits its GPUs, and what would make it fit.
 
     Attributes:
-        fits: Whether it fits.
         sentence: What it needs, what the GPUs have, and if it does not fit, what would help.
         largest_micro_batch: Rows of ``max_length`` that one pass can hold; 0 if not even one fits.
         remedies: What would make it fit, as parameters of the page; empty if it fits or nothing helps.
