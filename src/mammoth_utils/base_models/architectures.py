@@ -77,11 +77,7 @@ class Architecture:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Architecture:
-        """Return the architecture that a ``config.json`` describes.
-
-        Raises:
-            ValueError: If a number is missing; the message names it.
-        """
+        """Return the architecture that a ``config.json`` describes, or raise ValueError with what it lacks."""
         required = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
         missing = [key for key in required if not isinstance(config.get(key), int)]
         if missing:

@@ -82,12 +82,8 @@ def missing_files(place: Path) -> list[str]:
 def identify_base(name: str, revision: str = "", path: str = "") -> dict[str, str | None]:
     """Return what identifies a base model: its commit on the hub, or the hash of its files.
 
-    Weights of more than 1 GB are identified by the first megabyte and the size of each file.
-
-    Args:
-        name: Folder or hub name.
-        revision: Commit, tag or branch on the hub. Without a commit and before a download the result has None.
-        path: Where the base model is, if ``name`` does not say so.
+    Weights of more than 1 GB are identified by the first megabyte and the size of each file. Where ``revision`` is no
+    commit, the result has None before a download. The arguments are those of ``download.fetch_base``.
     """
     place = find_folder(path or name)
     if place is None:

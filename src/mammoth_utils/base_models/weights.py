@@ -16,11 +16,7 @@ def weight_files(folder: str | Path) -> list[Path]:
 
 
 def require_weights(folder: str | Path) -> Path:
-    """Return the folder.
-
-    Raises:
-        FileNotFoundError: If it is not there or holds no weights.
-    """
+    """Return the folder, or raise FileNotFoundError if it is not there or holds no weights."""
     if not weight_files(folder):
         raise FileNotFoundError(f"expected weights ({', '.join(PATTERNS)}) in {folder}, found none")
     return Path(folder)

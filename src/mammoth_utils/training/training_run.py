@@ -60,8 +60,7 @@ def prepare_folder(description: RunDescription, rows: list[dict[str, Any]], resu
         The record of a run that has finished there; None where it is to be trained.
 
     Raises:
-        RunMismatchError: If the folder holds a run of another description.
-        NotReadyError: If weights, a GPU or disk are missing.
+        RunMismatchError, NotReadyError: As in :func:`finetune`.
     """
     record = claim_folder(description, rows, resume)
     if record is None:

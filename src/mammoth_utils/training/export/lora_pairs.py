@@ -33,7 +33,6 @@ class Pairs:
         One rounding is half a step of the merged type, with what a sum of rank terms loses in fp32 on the way.
 
         Args:
-            name: The weight's name in the base.
             base: The matrix that the adapter was trained on; for QLoRA the dequantised one.
             merged: What was written.
         """

@@ -120,11 +120,7 @@ def point_to_base(adapter: Path, base: str) -> None:
 
 
 def weights_hash(folder: Path) -> str:
-    """Return the SHA-256 over the safetensors of a model or adapter folder, by file name.
-
-    Raises:
-        FileNotFoundError: If it holds none.
-    """
+    """Return one SHA-256 over a folder's safetensors, by file name, or raise FileNotFoundError if it holds none."""
     files = sorted(Path(folder).glob("*.safetensors"))
     if not files:
         raise FileNotFoundError(f"{folder} holds no safetensors")

@@ -135,11 +135,6 @@ def _unlisted(checkpoint: Path) -> list[str]:
     return reasons
 
 
-def process_count(checkpoint: Path) -> int:
-    """Return how many processes wrote a complete checkpoint."""
-    return records.read_json(checkpoint / MANIFEST)["processes"]
-
-
 def list_checkpoints(folder: Path) -> list[Path]:
     """Return the ``checkpoint-<step>`` folders below a folder, latest first."""
     folders = [path for path in Path(folder).glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]

@@ -31,7 +31,11 @@ class Curve:
     def start(self, step: int) -> None:
         """Keep the points up to the step that the run goes on from, and drop what a killed run did beyond it."""
         written = records.read_jsonl(self.file) if step and self.file.is_file() else ()
-        self.rows = [row for row in _complete(written) if row["step"] <= step]
+        self.rows = []
+        with contextlib.suppress(ValueError):  # the row that a kill left half written ends them
+            for row in written:
+                if row["step"] <= step:
+                    self.rows.append(row)
         if self.rows:
             self._tokens, self._seconds = self.rows[-1]["tokens"], self.rows[-1]["seconds"]
         self._began = time.monotonic()
@@ -74,15 +78,6 @@ def peak_memory_gib() -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**30 if sys.platform == "darwin" else 2**20)  # bytes there, kibibytes elsewhere
-
-
-def _complete(rows: Any) -> list[dict[str, float]]:
-    """Return the rows up to the first that a kill left half written."""
-    complete = []
-    with contextlib.suppress(ValueError):
-        for row in rows:
-            complete.append(row)
-    return complete
 
 
 def mean(points: list[dict[str, float]]) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from mammoth_utils import records
 from mammoth_utils.training.description import RunDescription
 from mammoth_utils.training.loop import batches, checkpoints, curve, encoding, guards
 from mammoth_utils.training.loop import model as models
@@ -141,7 +142,7 @@ def run_loop(
 
     points.start(0 if last is None else int(last.name.split("-")[1]))
     if last is not None:
-        before = checkpoints.process_count(last)
+        before = records.read_json(last / checkpoints.MANIFEST)["processes"]
         other = f", which {before} processes wrote where {processes} go on" if before != processes else ""
         log(f"goes on from {last.name}{other}")
     trainer.train(resume_from_checkpoint=str(last) if last else None)

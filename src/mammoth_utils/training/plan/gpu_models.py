@@ -77,10 +77,6 @@ GPU_NAMES = (*GPU_MODELS, *ALIASES)
 
 
 def gpu_model(name: str) -> GpuModel:
-    """Return the GPU of that name or alias.
-
-    Raises:
-        ValueError: If it is unknown; the message names the choices.
-    """
+    """Return the GPU of that name or alias, or raise ValueError with the choices."""
     check_known("gpu", name, GPU_NAMES)
     return GPU_MODELS[ALIASES.get(name, name)]

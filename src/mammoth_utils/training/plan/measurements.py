@@ -69,11 +69,7 @@ MEASURED_SHAPES: dict[str, dict[str, Any]] = {
 
 
 def architecture_of_shape(shape: str) -> Architecture:
-    """Return the planner's numbers of a shape of ``MEASURED_SHAPES``, or of the miniature.
-
-    Raises:
-        ValueError: If the shape is unknown; the message names the choices.
-    """
+    """Return the planner's numbers of a measured shape or of the miniature, or raise ValueError with the choices."""
     if shape == MINIATURE:
         return Architecture.from_config(records.read_json(paths.miniature_models() / MINIATURE / "config.json"))
     check_known("shape", shape, (MINIATURE, *MEASURED_SHAPES))

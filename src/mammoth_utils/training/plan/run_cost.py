@@ -26,7 +26,6 @@ class Cost:
     Attributes:
         tokens_per_second: Over all GPUs.
         hours: By the clock.
-        card_hours: Hours times GPUs.
         dollars: Card-hours times the price; None where no price is known.
         price: Dollars an hour of one GPU, or None.
         price_source: Where the price is from, in words.
