@@ -29,9 +29,6 @@ _LETTER = re.compile(r"^[A-J]\)")  # AQuA writes its options as "A)21"
 def load_questions(world: str) -> dict[str, list[Problem]]:
     """Return the test questions of the nine benchmarks by the paper's name; one whose file is missing is left out.
 
-    Args:
-        world: ``"miniature"`` or ``"real"``.
-
     Raises:
         ValueError: If the world is unknown.
     """
@@ -49,7 +46,6 @@ def missing_files(worlds: Iterable[str], needed: bool = False) -> list[str]:
     """Return the benchmarks' files, below the data folder, that are missing; the miniature's benchmarks need none.
 
     Args:
-        worlds: Whose benchmarks rows are compared with.
         needed: Whether rows are to be thrown out by what they share with a benchmark.
 
     Raises:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mammoth_utils import records
 from mammoth_utils.records import Record
-from mammoth_utils.vocabulary import MARKS, RULES
+from mammoth_utils.vocabulary import MARKS, RULES, check_known
 
 CLEAN = "clean.json"
 
@@ -33,7 +33,6 @@ def clean_ids(folder: Path, benchmark: str, rule: str, sources: Iterable[str] | 
     They are the evaluation's ids, so its items can be picked by them.
 
     Args:
-        folder: A finished curation, with its ``clean.json``.
         benchmark: Such as ``"numglue"`` or ``"mini-numglue"``.
         rule: One of ``contamination.rules()``.
         sources: Count only what these sources touch, for a model that was trained on them; None counts all.
@@ -44,11 +43,9 @@ def clean_ids(folder: Path, benchmark: str, rule: str, sources: Iterable[str] | 
         TypeError: If ``sources`` is one text and no list of names.
     """
     clean = _read_clean(folder, sources)
-    if benchmark not in clean["benchmarks"]:
-        raise ValueError(f"unknown benchmark {benchmark!r}; known: {', '.join(clean['benchmarks'])}")
+    check_known("benchmark", benchmark, clean["benchmarks"])
     entry = clean["benchmarks"][benchmark]
-    if rule not in entry["clean"]:
-        raise ValueError(f"unknown rule {rule!r}; known: {', '.join(entry['clean'])}")
+    check_known("rule", rule, entry["clean"])
     if sources is None:
         return tuple(entry["clean"][rule])
     counted, touched = set(sources), entry["touched"][rule]
@@ -81,7 +78,6 @@ def score_clean_subset(
     """Return a finished evaluation's scores on the clean subset of each benchmark, beside those on the whole.
 
     Args:
-        evaluation: The record of an evaluation.
         folder: The curation that the model was trained on.
         rule: One of ``contamination.rules()``: which problems the set touches.
         sources: Count only what these sources touch; None counts all.
@@ -97,8 +93,7 @@ def score_clean_subset(
             source or grading is unknown.
     """
     clean = _read_clean(folder, sources)
-    if graded_by not in RULES:
-        raise ValueError(f"unknown grading {graded_by!r}; known: {', '.join(RULES)}")
+    check_known("grading", graded_by, RULES)
     if evaluation["world"] not in clean["world"].split("+"):
         raise ValueError(f"expected an evaluation of the world {clean['world']!r} as {folder} is, got one of "
                          f"{evaluation['world']!r}")  # fmt: skip

@@ -46,10 +46,8 @@ class Overlap:
     """Rows of one source that stand in one benchmark.
 
     Attributes:
-        source: Name of the source.
-        benchmark: Name of the benchmark.
-        rows: Rows of the source.
-        questions: Questions of the benchmark.
+        rows: All rows of the source.
+        questions: All questions of the benchmark.
         counts: For each rule, the source's rows and the benchmark's questions that it finds.
     """
 
@@ -83,12 +81,7 @@ class OverlapCounts:
 
 
 class BenchmarkIndex:
-    """Questions of some benchmarks, ready to be looked up; a row costs the same however many rows there are.
-
-    Args:
-        benchmarks: Problems by benchmark.
-        windows: Lengths of the runs of words that are compared.
-    """
+    """Questions of some benchmarks, ready to be looked up; a row costs the same however many rows there are."""
 
     def __init__(self, benchmarks: dict[str, list[Problem]], windows: Sequence[int] = WINDOWS) -> None:
         self.benchmarks, self.windows, self.rules = benchmarks, tuple(windows), rules(windows)
@@ -111,12 +104,7 @@ class BenchmarkIndex:
                         known[hash(run)] = (*known.get(hash(run), ()), place)
 
     def find(self, problem: Problem, which: Sequence[str] = ()) -> dict[str, set[int]]:
-        """Return, for each rule, the places of the benchmark questions that a training problem touches.
-
-        Args:
-            problem: The training problem.
-            which: Rules to look at; none given takes all.
-        """
+        """Return, for each rule (all, or those of ``which``), the places of the questions that a problem touches."""
         words, which = question_tokens(question_stem(problem)), which or self.rules
         equal = set(self._equal.get(tuple(words), ()))
         places = {EQUAL: equal} if EQUAL in which else {}
@@ -158,7 +146,6 @@ class BenchmarkIndex:
         """Throw out the rows that touch a benchmark under a rule, and count what they touch.
 
         Args:
-            rows: Rows of any source.
             rule: One of ``rules``; ``KEEP_ALL`` throws none out.
             before: Where every row is counted.
             after: Where the kept rows are counted.
@@ -190,12 +177,7 @@ class BenchmarkIndex:
         return overlaps
 
     def clean(self, touched: OverlapCounts, clean: bool = True) -> Record:
-        """Return, per benchmark and rule, the touched problems with their sources, and the clean problems' ids.
-
-        Args:
-            touched: What the rows touch.
-            clean: Whether the clean ids are listed too; they are all that are not touched.
-        """
+        """Return, per benchmark and rule, the touched problems with their sources, and the ids of all others."""
         benchmarks: Record = {}
         for name, problems in self.benchmarks.items():
             ids = [problem.id for problem in problems]

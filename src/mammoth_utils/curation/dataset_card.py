@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from mammoth_utils.curation import mixtures
 from mammoth_utils.curation.mathinstruct_rows import TEACHER
-from mammoth_utils.curation.sources.registry import SOURCES, paper_name
+from mammoth_utils.curation.sources.registry import paper_name, table1_place
 from mammoth_utils.curation.sources.release import KEYS
 from mammoth_utils.licences import OURS, TERMS, of_read, of_rows
 from mammoth_utils.records import Record
@@ -21,10 +21,7 @@ class MixtureCounts:
     """Counts of a mixture's rows, made as they go by.
 
     Attributes:
-        rows: Rows.
         bytes: Bytes of the three keys' texts.
-        sources: Rows of each source.
-        kinds: Rows of each kind.
         authors: Rows by who wrote the rationale.
     """
 
@@ -54,8 +51,6 @@ def dataset_card(
     """Return the data set card of a mixture, in Markdown.
 
     Args:
-        counts: What it holds.
-        mixture: Its name.
         files: Size and SHA-256 of each file.
         description: The curation's ``run.json``.
         read: The public files that each source was read from; what they say of licences goes before Table 1.
@@ -77,7 +72,7 @@ def dataset_card(
     if mini:
         lines += ["Every problem is generated; the names follow the paper's sources, the content does not.", ""]
     lines += ["| source | rows | licence of the original |", "|---|---|---|"]
-    names = sorted(counts.sources, key=_place)
+    names = sorted(counts.sources, key=lambda name: table1_place(paper_name(name)))
     lines += [
         f"| {name} | {counts.sources[name]:,} | {', '.join(of_read(name, read.get(name, ())))} |" for name in names
     ]
@@ -130,12 +125,6 @@ def _inherited(counts: MixtureCounts, mini: bool, by_licence: dict[str, int]) ->
         listed = ", ".join(f"{name} ({count:,} rows)" for name, count in vendors.items())
         lines += ["", f"Rationales written by a model carry the terms of who served it besides: {listed}."]
     return [*lines, "", "This is a list of what the sources say, not legal advice."]
-
-
-def _place(name: str) -> tuple[int, str]:
-    order = list(SOURCES)
-    plain = paper_name(name)
-    return (order.index(plain) if plain in SOURCES else len(order), name)
 
 
 def size_category(rows: int) -> str:

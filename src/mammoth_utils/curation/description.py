@@ -13,6 +13,7 @@ from mammoth_utils.curation.sources import registry
 from mammoth_utils.curation.teacher import prompt_files
 from mammoth_utils.curation.teacher.teacher import Teacher
 from mammoth_utils.records import Record
+from mammoth_utils.vocabulary import check_known
 
 MINIATURE = "miniature"
 PAPER_TIMEOUT_S = 5.0
@@ -82,11 +83,7 @@ class Curation:
         return paths.run_dir("curate", self.name)
 
     def teacher_at(self, base_url: str, model: str, concurrency: int = Teacher.concurrency) -> Teacher:
-        """Return the teacher behind an endpoint, with this curation's settings.
-
-        Raises:
-            ValueError: If a setting is out of its range.
-        """
+        """Return the teacher behind an endpoint, with this curation's settings, which it checks."""
         return Teacher(
             base_url, model, temperature=None if self.temperature < 0 else self.temperature,
             concurrency=concurrency, budget_usd=self.budget_usd, price=self.price, samples=self.samples,
@@ -147,16 +144,14 @@ def describe(
     Raises:
         ValueError: If a value is unknown or out of its range, naming the choices.
     """
-    if dataset not in registry.DATASETS:
-        raise ValueError(f"unknown data set {dataset!r}; known: {', '.join(registry.DATASETS)}")
+    check_known("data set", dataset, registry.DATASETS)
     dataset = MINIATURE if dataset == "auto" else dataset
     chosen = registry.select(sources)
     if limit < 0:
         raise ValueError(f"expected a limit of at least 0 rows a source (0 takes all), got {limit}")
     if not (math.isfinite(timeout_s) and timeout_s > 0):
         raise ValueError(f"expected timeout_s above 0 and finite, the seconds that a program may take, got {timeout_s}")
-    if agreement not in filters.AGREEMENT:
-        raise ValueError(f"unknown agreement {agreement!r}; known: {', '.join(filters.AGREEMENT)}")
+    check_known("agreement", agreement, filters.AGREEMENT)
     runs_of_words = _windows(windows)
     choices = (*contamination.rules(runs_of_words), contamination.KEEP_ALL)
     if decontaminate not in choices:
@@ -196,11 +191,7 @@ def describe(
 
 
 def _windows(text: str) -> tuple[int, ...]:
-    """Return the lengths that a parameter names, each once, the shortest first.
-
-    Raises:
-        ValueError: If it is no list of whole numbers.
-    """
+    """Return the lengths that a parameter names, each once, the shortest first."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not parts or not all(part.isdigit() for part in parts):
         raise ValueError(f"expected windows such as '8,13', got {text!r}")

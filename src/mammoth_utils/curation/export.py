@@ -42,8 +42,6 @@ def export_mixture(folder: Path, out: Path, mixture: str = "hybrid", seed: int =
     card, which points ``datasets`` at the Parquet file. Rows go by one at a time; each file appears when it is whole.
 
     Args:
-        folder: A finished curation.
-        out: Where to write.
         mixture: One of ``scales.MIXTURES``.
         seed: Orders the rows.
 

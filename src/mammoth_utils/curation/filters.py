@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mammoth_utils.curation import mathinstruct_rows
+from mammoth_utils.curation.mathinstruct_rows import escape_row, format_row, is_writable
 from mammoth_utils.curation.near_duplicates import NearIndex
 from mammoth_utils.curation.sources import registry
 from mammoth_utils.grading import SIMILARITY, answer_from_execution, grade, question_tokens, read_answer
 from mammoth_utils.rationale import Rationale
 from mammoth_utils.records import Record
+from mammoth_utils.vocabulary import check_known
 
 MAX_CHARACTERS = 8_000  # instruction and output together: about the 2,048 tokens that training keeps
 STAGES = ("teacher", "malformed", "length", "execution", "gold", "agreement", "duplicate", "near-duplicate",
@@ -30,17 +31,11 @@ class Dropped:
     detail: str = ""
 
     def __post_init__(self) -> None:
-        if self.stage not in STAGES:
-            raise ValueError(f"unknown stage {self.stage!r}; known: {', '.join(STAGES)}")
+        check_known("stage", self.stage, STAGES)
 
     def as_row(self) -> Record:
         """Return the row of ``dropped.jsonl``."""
-        return {
-            **mathinstruct_rows.format_row(self.rationale),
-            "stage": self.stage,
-            "reason": self.reason,
-            "detail": self.detail,
-        }
+        return format_row(self.rationale) | {"stage": self.stage, "reason": self.reason, "detail": self.detail}
 
 
 Split = tuple[list[Rationale], list[Dropped]]
@@ -58,16 +53,12 @@ def drop_malformed(rows: Iterable[Rationale], max_characters: int = MAX_CHARACTE
     """
     kept, dropped = [], []
     for row in rows:
-        if not mathinstruct_rows.is_writable(row):
-            dropped.append(
-                Dropped(mathinstruct_rows.escape_row(row), "malformed", "broken characters", "a lone surrogate")
-            )
-            continue
-        if odd := row.history.get("no text"):
-            dropped.append(Dropped(row, "malformed", "no text", odd))
-            continue
         length = len(row.problem.instruction) + len(row.text)
-        if not row.problem.question.strip():
+        if not is_writable(row):
+            dropped.append(Dropped(escape_row(row), "malformed", "broken characters", "a lone surrogate"))
+        elif odd := row.history.get("no text"):
+            dropped.append(Dropped(row, "malformed", "no text", odd))
+        elif not row.problem.question.strip():
             dropped.append(Dropped(row, "malformed", "empty question"))
         elif not row.text.strip():
             dropped.append(Dropped(row, "malformed", "empty rationale"))
@@ -93,7 +84,6 @@ def drop_failed_programs(
     status, output and verdict go into each row's history.
 
     Args:
-        rows: Rationales of any kind.
         timeout_s: Seconds a program may take.
         workers: Processes; None leaves it to the sandbox.
         isolation: As ``run_programs`` takes it.
@@ -106,37 +96,33 @@ def drop_failed_programs(
         [row.text for row in programs], timeout_s=timeout_s, memory_mb=memory_mb, workers=workers, isolation=isolation
     )
     judged = {id(row): _judge(row, execution) for row, execution in zip(programs, results, strict=True)}
-    kept, dropped = [], []
-    for row in rows:
-        after, stage, reason, detail = judged.get(id(row), (row, "", "", ""))
-        if stage:
-            dropped.append(Dropped(after, stage, reason, detail))
-        else:
-            kept.append(after)
-    return kept, dropped
+    outcomes = [judged.get(id(row), row) for row in rows]
+    kept = [outcome for outcome in outcomes if isinstance(outcome, Rationale)]
+    return kept, [outcome for outcome in outcomes if isinstance(outcome, Dropped)]
 
 
-def _judge(row: Rationale, execution: Any) -> tuple[Rationale, str, str, str]:
-    """Return the row with its history, and stage, reason and detail if it is thrown out."""
+def _judge(row: Rationale, execution: Any) -> Rationale | Dropped:
+    """Return the row with its history, as dropped if it is thrown out."""
     output = (execution.output or "").strip()
     row = row.with_history(status=execution.status, output=output[:200])
     if execution.status != "ok":
-        return row, "execution", execution.status, _last_line(execution.error)
+        lines = (execution.error or "").strip().splitlines()
+        return Dropped(row, "execution", execution.status, lines[-1][:200] if lines else "")
     if not output:
-        return row, "execution", "no output", ""
+        return Dropped(row, "execution", "no output")
     if not row.problem.gold:
-        return row.with_history(verdict="no gold"), "", "", ""
+        return row.with_history(verdict="no gold")
     benchmark = registry.SOURCES[registry.paper_name(row.source)].benchmark
     options = row.problem.options
     answer = answer_from_execution(output, benchmark, "corrected", options)
     verdict = grade(answer, row.problem.gold, benchmark=benchmark, rule="corrected", options=options)
     row = row.with_history(verdict=verdict.outcome)
     if verdict.correct:
-        return row, "", "", ""
+        return row
     reason = {"incorrect": "another answer", "no_answer": "no answer in the output"}.get(
         verdict.outcome, verdict.outcome
     )
-    return row, "gold", reason, verdict.reason or ""
+    return Dropped(row, "gold", reason, verdict.reason or "")
 
 
 def drop_disagreeing_prose(rows: Iterable[Rationale], which: str = "validated") -> Split:
@@ -146,15 +132,13 @@ def drop_disagreeing_prose(rows: Iterable[Rationale], which: str = "validated") 
     the verdict of human prose whose last line was written from the gold, which therefore cannot disagree with it.
 
     Args:
-        rows: Rationales of any kind.
         which: ``"validated"`` throws out in the sources that the paper calls validated, as it did; ``"all"`` wherever
             there is a gold; ``"none"`` nowhere.
 
     Raises:
         ValueError: If ``which`` is unknown, naming the choices.
     """
-    if which not in AGREEMENT:
-        raise ValueError(f"unknown agreement {which!r}; known: {', '.join(AGREEMENT)}")
+    check_known("agreement", which, AGREEMENT)
     kept, dropped = [], []
     for row in rows:
         if row.kind != "cot":
@@ -182,11 +166,6 @@ def _agreement(row: Rationale) -> tuple[str, str]:
     answer = read_answer(row.text, benchmark=benchmark, rule="corrected", options=options)
     verdict = grade(answer, row.problem.gold, benchmark=benchmark, rule="corrected", options=options)
     return verdict.outcome, verdict.reason or ""
-
-
-def _last_line(text: str | None) -> str:
-    lines = (text or "").strip().splitlines()
-    return lines[-1][:200] if lines else ""
 
 
 def drop_duplicates(rows: Iterable[Rationale]) -> Split:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from array import array
@@ -65,7 +66,8 @@ def read_mixture(folder: Path, mixture: str, seed: int) -> list[Record]:
 
     Raises:
         FileNotFoundError: If the folder holds no finished curation, naming the command that makes it.
-        ValueError: If the mixture is unknown or holds no row, a file is cut, or a row lacks one of ``COLUMNS``.
+        ValueError: If the mixture is unknown or holds no row, a file has not as many rows as its record says, or a
+            row lacks one of ``COLUMNS``.
     """
     rows = list(stream_mixture(folder, mixture, seed))
     for row in rows:
@@ -80,14 +82,7 @@ def read_mixture(folder: Path, mixture: str, seed: int) -> list[Record]:
 def stream_mixture(folder: Path, mixture: str, seed: int) -> Iterator[Record]:
     """Return the rows of ``read_mixture`` one at a time: their places are shuffled, and the rows stay on disk.
 
-    Args:
-        folder: A finished curation.
-        mixture: One of ``scales.MIXTURES``.
-        seed: Shuffles the rows.
-
-    Raises:
-        FileNotFoundError: If the folder holds no finished curation, naming the command that makes it.
-        ValueError: If the mixture is unknown, or holds no row, or a file has not as many rows as its record says.
+    It raises the same errors, but looks at no row's columns.
     """
     folder, belongs = Path(folder), membership(mixture)
     if not (folder / "record.json").is_file():
@@ -121,11 +116,7 @@ def stream_mixture(folder: Path, mixture: str, seed: int) -> Iterator[Record]:
 
 
 def _lines(file: Path) -> Iterator[tuple[int, Record]]:
-    """Yield the rows of a file of JSON Lines with the place where each begins.
-
-    Raises:
-        ValueError: If a line is no JSON, naming file and place.
-    """
+    """Yield the rows of a file of JSON Lines with the place where each begins."""
     offset = 0
     with open(file, "rb") as lines:
         for line in lines:
@@ -138,14 +129,11 @@ def _lines(file: Path) -> Iterator[tuple[int, Record]]:
 
 
 def _at(places: array[int], files: list[Path]) -> Iterator[Record]:
-    opened = [open(file, "rb") for file in files]  # noqa: SIM115, closed below
-    try:
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(open(file, "rb")) for file in files]
         for place in places:
             opened[place & 1].seek(place >> 1)
             yield json.loads(opened[place & 1].readline())
-    finally:
-        for file in opened:
-            file.close()
 
 
 def curate_command(dataset: str) -> str:

@@ -22,9 +22,6 @@ class NearIndex(Generic[Item]):
     Few texts share all their numbers, and those are compared directly; where more than ``DIRECT`` do (texts
     without numbers), MinHash with locality-sensitive hashing (``datasketch``) proposes the pairs. The exact Jaccard
     similarity of the shingles decides in any case, so a hash can lose a pair but not invent one.
-
-    Args:
-        similarity: Least Jaccard similarity, between 0 and 1.
     """
 
     def __init__(self, similarity: float = SIMILARITY) -> None:

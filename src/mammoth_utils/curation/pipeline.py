@@ -34,7 +34,6 @@ def curate(description: Curation, workers: int = 0, say: Say | None = None) -> R
     each other.
 
     Args:
-        description: What to make.
         workers: Processes that execute programs and threads that ask the teacher; 0 leaves it to each.
         say: Called with a line at each stage.
 
@@ -102,10 +101,8 @@ def load_described(description: Curation) -> list[LoadedSource]:
 def _remove_other_version(description: Curation) -> None:
     """Let a run of the same description by another version of the code be made again.
 
-    The miniature's is overwritten, since all of it is generated; a real one is moved aside.
-
-    Raises:
-        RunMismatchError: If another teacher wrote it: to make it again may cost money.
+    The miniature's is overwritten, since all of it is generated; a real one is moved aside. What another teacher wrote
+    raises RunMismatchError: to make it again may cost money.
     """
     file = description.folder / "run.json"
     if not file.is_file():
@@ -165,24 +162,9 @@ def _run(description: Curation, workers: int, say: Say) -> Record:
         )
     with clock.stage("teacher", "asking the teacher"):
         rows, dropped, ledger = teacher_stage.ask_for_rows(there, description, workers, say)
-    rows, candidates, out = _filter(rows, description, workers, clock)
-    dropped += out
-    with clock.stage("contamination", "comparing them with the benchmarks"):
-        index = BenchmarkIndex(load_questions(description.world), description.windows)
-        before, after = OverlapCounts(), OverlapCounts()
-        for drop in dropped:  # the report is about every row of a source, whatever threw it out
-            index.count_row(drop.rationale, before)
-        rows, out = index.decontaminate(rows, description.decontaminate, before, after)
-        dropped += out
-    return _write(description, loaded, rows, dropped, candidates, ledger, index, (before, after), clock)
-
-
-def _filter(
-    rows: list[Rationale], description: Curation, workers: int, clock: _Clock
-) -> tuple[list[Rationale], list[Rationale], list[Dropped]]:
-    """Return rows that pass, the teacher's rows that came to the execution, and those thrown out."""
     with clock.stage("execution", f"executing {sum(row.kind == 'pot' for row in rows)} programs"):
-        rows, dropped = filters.drop_malformed(rows)
+        rows, out = filters.drop_malformed(rows)
+        dropped += out
         candidates = [row for row in rows if is_by_teacher(row.author)]
         rows, out = filters.drop_failed_programs(rows, description.timeout_s, workers or None)
         dropped += out
@@ -193,7 +175,14 @@ def _filter(
         for each in (filters.drop_duplicates, filters.drop_near_duplicates):
             rows, out = each(rows)
             dropped += out
-    return rows, candidates, dropped
+    with clock.stage("contamination", "comparing them with the benchmarks"):
+        index = BenchmarkIndex(load_questions(description.world), description.windows)
+        before, after = OverlapCounts(), OverlapCounts()
+        for drop in dropped:  # the report is about every row of a source, whatever threw it out
+            index.count_row(drop.rationale, before)
+        rows, out = index.decontaminate(rows, description.decontaminate, before, after)
+        dropped += out
+    return _write(description, loaded, rows, dropped, candidates, ledger, index, (before, after), clock)
 
 
 def _unfiltered(
@@ -234,7 +223,12 @@ def _write(
     there = [entry.name for entry in loaded if not entry.missing]
     clean = index.clean_record(description.world, there, *touched)
     records.write_json(folder / clean_subset.CLEAN, clean)
-    own, lost = _by_source(rows, dropped)
+    own: dict[str, list[Rationale]] = defaultdict(list)
+    lost: dict[str, list[Dropped]] = defaultdict(list)
+    for row in rows:
+        own[row.source].append(row)
+    for drop in dropped:
+        lost[drop.rationale.source].append(drop)
     for name, entry in ledger.entries.items():
         ledger.accept(name, sum(is_by_teacher(row.author) for row in own[entry["source"]]))
     record = {
@@ -260,15 +254,3 @@ def _write(
     records.write_record(folder, record)
     clock.say(f"kept {len(kept):,} rows: runs/curate/{description.name}")
     return records.read_json(folder / "record.json")
-
-
-def _by_source(
-    rows: Sequence[Rationale], dropped: Sequence[Dropped]
-) -> tuple[dict[str, list[Rationale]], dict[str, list[Dropped]]]:
-    own: dict[str, list[Rationale]] = defaultdict(list)
-    lost: dict[str, list[Dropped]] = defaultdict(list)
-    for row in rows:
-        own[row.source].append(row)
-    for drop in dropped:
-        lost[drop.rationale.source].append(drop)
-    return own, lost

@@ -41,9 +41,7 @@ KNOWN = (
 def distill_rebuild(record: Record, description: Curation) -> Record:
     """Return what is committed of a finished rebuild: its record without texts, and ids of what was dropped or touched.
 
-    Args:
-        record: The rebuild's record.
-        description: Of the rebuild, whose folder and sources are read.
+    The sources and the folder that the description names are read.
     """
     loaded = load_sources(description.dataset, description.sources, description.limit, description.seed, False)
     questions = load_questions(description.world)
@@ -92,12 +90,7 @@ def _numbers(touched: dict[str, dict[str, list[str]]]) -> dict[str, dict[str, li
 
 
 def known_overlaps(training: dict[str, Sequence[Problem]], benchmarks: dict[str, list[Problem]]) -> list[Record]:
-    """Return the overlaps that were counted before, counted again three ways, and what tells the ways apart.
-
-    Args:
-        training: Problems by source.
-        benchmarks: Problems by the paper's name.
-    """
+    """Return the overlaps that were counted before, counted again three ways, and what tells the ways apart."""
     overlaps = []
     for source, benchmark, before, how in KNOWN:
         if not training.get(source) or not benchmarks.get(benchmark):

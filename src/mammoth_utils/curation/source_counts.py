@@ -13,13 +13,7 @@ from mammoth_utils.records import Record
 
 
 def count_source(entry: LoadedSource, rows: Sequence[Rationale], dropped: Sequence[Dropped]) -> Record:
-    """Return the entry of one source in the record.
-
-    Args:
-        entry: What was loaded, or what is missing.
-        rows: Its rows that stay.
-        dropped: Its rows that were thrown out.
-    """
+    """Return the entry of one source in the record, from its rows that stay and those that were thrown out."""
     source, lost = entry.source, Counter(f"{drop.stage}: {drop.reason}" for drop in dropped)
     return {
         "name": entry.name, "paper_name": source.name, "kind": source.kind, "author": source.author,

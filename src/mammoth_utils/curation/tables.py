@@ -63,8 +63,7 @@ def _released(row: Record) -> str:
 
 def homes() -> pd.DataFrame:
     """Return where each source lives, its second home, and who says what its fields are."""
-    rows = [(name, source.home, source.second_home, source.fields_from)
-            for name, source in SOURCES.items()]  # fmt: skip
+    rows = [(name, source.home, source.second_home, source.fields_from) for name, source in SOURCES.items()]
     return pd.DataFrame(rows, columns=["source", "home", "second home", "fields by"])
 
 
@@ -233,14 +232,10 @@ class Summary:
     """The page's numbers in prose.
 
     Attributes:
-        sources: Sources that are there.
-        entered: Rows that entered.
         kept: Rows kept; ``cot`` and ``pot`` of them in prose and as programs.
-        executed: Programs executed.
         compared: Programs whose output was compared with a gold; ``agreed`` of them equal it.
         failed: Rows thrown out by the execution; the next five are thrown out by the gold, by the agreement of prose,
             as duplicates, as near duplicates, and since they stand in a benchmark.
-        seconds: Of the whole curation.
         truth: A sentence on what the filters got wrong.
     """
 

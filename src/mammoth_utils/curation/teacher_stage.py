@@ -99,11 +99,7 @@ def has_open_requests(record: Record, description: Curation, say: Say) -> bool:
 def ask_for_rows(
     loaded: Sequence[LoadedSource], description: Curation, workers: int, say: Say
 ) -> tuple[list[Rationale], list[Dropped], Ledger]:
-    """Return all rows in Table 1's order, the teacher's among them, those without a rationale, and the ledger.
-
-    Raises:
-        TeacherError: If the teacher cannot be asked.
-    """
+    """Return all rows in Table 1's order, the teacher's among them, those without a rationale, and the ledger."""
     rows: list[Rationale] = []
     dropped: list[Dropped] = []
     if not any(entry.problems or entry.to_write for entry in loaded):
@@ -126,10 +122,10 @@ def ask_for_rows(
             ledger.add(entry.name, answers, lost=store.lost({answer.request for answer in answers}))
             for answer in answers:
                 row = synthesis.rationale(answer, entry.name, teacher, prompt)
-                if row is not None:
+                if row is None:
+                    dropped.append(synthesis.dropped(answer, entry.name, teacher, prompt))
+                else:
                     rows.append(row)
-                    continue
-                dropped.append(synthesis.dropped(answer, entry.name, teacher, prompt))
     return rows, dropped, ledger
 
 

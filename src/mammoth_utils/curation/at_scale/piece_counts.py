@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from mammoth_utils.curation.contamination import OverlapCounts
 from mammoth_utils.curation.filters import Dropped
@@ -20,24 +20,17 @@ class PieceCounts:
         after: What the kept rows touch.
     """
 
-    def __init__(self, stored: Record | None = None) -> None:
+    def __init__(self) -> None:
         self.counts: dict[str, dict[str, Counter]] = defaultdict(lambda: defaultdict(Counter))
         self.before, self.after = OverlapCounts(), OverlapCounts()
-        if stored is not None:
-            self._count(stored["counts"])
-            for touched, part in ((self.before, stored["before"]), (self.after, stored["after"])):
-                _touch(touched, part["rows"], part["hits"], part["questions"])
 
-    def add(self, other: PieceCounts) -> None:
-        """Add another piece's counts."""
-        self._count(other.counts)
-        for touched, part in ((self.before, other.before), (self.after, other.after)):
-            _touch(touched, part.rows, ((*key, count) for key, count in part.hits.items()), part.questions)
-
-    def _count(self, counts: dict[str, dict[str, dict[str, int]]]) -> None:
-        for source, kinds in counts.items():
+    def add(self, stored: Record) -> None:
+        """Add the counts of another piece, as its ``as_dict`` gave them."""
+        for source, kinds in stored["counts"].items():
             for kind, counter in kinds.items():
                 self.counts[source][kind].update(counter)
+        _add_touched(self.before, stored["before"])
+        _add_touched(self.after, stored["after"])
 
     def drop(self, dropped: Iterable[Dropped]) -> None:
         """Count rows that were thrown out."""
@@ -67,13 +60,12 @@ class PieceCounts:
         return {"counts": counts, "before": _stored(self.before), "after": _stored(self.after)}
 
 
-def _touch(touched: OverlapCounts, rows: dict[str, int], hits: Iterable[Sequence], questions: dict) -> None:
-    """Add counts of rows, of hits and of touched questions to others."""
-    for source, count in rows.items():
+def _add_touched(touched: OverlapCounts, stored: Record) -> None:
+    for source, count in stored["rows"].items():
         touched.rows[source] += count
-    for source, benchmark, rule, count in hits:
+    for source, benchmark, rule, count in stored["hits"]:
         touched.hits[source, benchmark, rule] += count
-    for benchmark, by_rule in questions.items():
+    for benchmark, by_rule in stored["questions"].items():
         for rule, by_id in by_rule.items():
             own = touched.questions.setdefault(benchmark, {}).setdefault(rule, {})
             for id, sources in by_id.items():

@@ -13,6 +13,7 @@ from mammoth_utils.curation import clean_subset, mixtures
 from mammoth_utils.curation.at_scale.piece_counts import PieceCounts
 from mammoth_utils.curation.at_scale.shards import ShardSettings
 from mammoth_utils.curation.sources import release
+from mammoth_utils.curation.sources.registry import table1_place
 from mammoth_utils.records import Record
 
 
@@ -23,7 +24,7 @@ def merge_pieces(
     total, checks = PieceCounts(), {}
     for file in (*shard_counts, *bucket_counts):
         piece = records.read_json(file)
-        total.add(PieceCounts(piece["tally"]))
+        total.add(piece["tally"])
         checks = _sum(checks, piece.get("checks", {}))
     checks["rows_published"] = release.RELEASE_ROWS
     checks["absent"] = [name for name, count in checks["sources"].items() if not count]
@@ -32,7 +33,8 @@ def merge_pieces(
         mixtures.DROPPED: [file.with_suffix(".dropped") for file in (*shard_counts, *bucket_counts)],
     }
     index = settings.index()
-    clean = index.clean_record("+".join(settings.worlds), sorted(total.counts, key=_place), total.before, total.after)
+    names = sorted(total.counts, key=table1_place)
+    clean = index.clean_record("+".join(settings.worlds), names, total.before, total.after)
     records.write_json(out / clean_subset.CLEAN, clean)
     files = {}
     for name, parts in pieces.items():
@@ -46,7 +48,7 @@ def merge_pieces(
         "sources": _sources(total),
         "contamination": sorted(
             (overlap.as_dict() for overlap in index.overlaps(total.before)),
-            key=lambda line: (*_place(line["source"]), order.index(line["benchmark"])),
+            key=lambda line: (*table1_place(line["source"]), order.index(line["benchmark"])),
         ),
         "clean": clean_subset.clean_counts(clean),
         "rules": list(index.rules),
@@ -78,7 +80,7 @@ def _sum(first: Any, second: Any) -> Any:
 def _sources(total: PieceCounts) -> list[Record]:
     """Return a line a source, in Table 1's order: rows that entered, that were thrown out and why, and kept."""
     lines = []
-    for name in sorted(total.counts, key=_place):
+    for name in sorted(total.counts, key=table1_place):
         own = total.counts[name]
         kept = own["kept"]["rows"]
         lines.append({
@@ -89,9 +91,3 @@ def _sources(total: PieceCounts) -> list[Record]:
             "rationale_characters": round(own["kept"]["rationale"] / kept, 1) if kept else None,
         })  # fmt: skip
     return lines
-
-
-def _place(name: str) -> tuple[int, str]:
-    """Return a source's place in Table 1's order; the one that it omits comes behind, any other last."""
-    order = [source.name for source in release.RELEASE_SOURCES.values()]
-    return (order.index(name) if name in order else len(order), name)

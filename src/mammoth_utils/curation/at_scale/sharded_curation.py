@@ -115,7 +115,6 @@ def curate_in_shards(
 
     Args:
         inputs: A file in the published form, or several, whose rows follow one another.
-        out: Where to write.
         settings: What decides; the number of buckets is set from the number of rows where it is 1.
         engine: ``"stream"``, ``"datatrove"``, or a function that runs a stage's tasks some other way.
         workers: Programs executed, or tasks run, at once; 0 takes the processor's cores.

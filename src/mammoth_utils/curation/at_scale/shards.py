@@ -29,7 +29,7 @@ from mammoth_utils.curation.sources import release
 from mammoth_utils.grading import question_tokens
 from mammoth_utils.rationale import Problem, Rationale
 from mammoth_utils.records import Record
-from mammoth_utils.vocabulary import KINDS
+from mammoth_utils.vocabulary import KINDS, check_known
 
 FORMS = ("release", "rows")
 BATCH = 32_768  # rows whose programs are executed in one call: at its end one worker may wait for another
@@ -63,10 +63,8 @@ class ShardSettings:
     buckets: int = 1
 
     def __post_init__(self) -> None:
-        if self.form not in FORMS:
-            raise ValueError(f"unknown form {self.form!r}; known: {', '.join(FORMS)}")
-        if self.decontaminate not in (known := (*contamination.rules(self.windows), contamination.KEEP_ALL)):
-            raise ValueError(f"unknown rule {self.decontaminate!r}; known: {', '.join(known)}")
+        check_known("form", self.form, FORMS)
+        check_known("rule", self.decontaminate, (*contamination.rules(self.windows), contamination.KEEP_ALL))
         if self.buckets < 1 or self.timeout_s <= 0:
             raise ValueError(
                 f"expected at least one bucket and a time limit above 0, got {self.buckets}, {self.timeout_s}"
@@ -136,9 +134,7 @@ def check_shard(file: Path, first: int, out: Path, name: str, settings: ShardSet
     Args:
         file: The shard's raw rows, JSON Lines or an array.
         first: Number of its first row in the whole set.
-        out: Where the piece's files go.
-        name: The piece's name.
-        settings: What decides.
+        out: Where the files of the piece called ``name`` go.
         workers: Processes that execute programs.
     """
     if (out / f"{name}.json").is_file():
@@ -178,10 +174,8 @@ def compare_bucket(shards: list[Path], bucket: int, out: Path, name: str, settin
 
     Args:
         shards: The first pass's counts, in the order of the shards.
-        bucket: Which bucket.
-        out: Where the piece's files go.
-        name: The piece's name.
-        settings: What decides.
+        bucket: Its number.
+        out: Where the files of the piece called ``name`` go.
     """
     if (out / f"{name}.json").is_file():
         return

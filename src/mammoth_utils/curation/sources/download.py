@@ -94,7 +94,6 @@ class Item:
 
     Attributes:
         name: Its place below the data folder.
-        parts: The upstream files that it is made of.
         sha256: SHA-256 of its content (uncompressed, where it is ``.gz``).
         convert: How the upstream bytes become it.
     """
@@ -118,12 +117,6 @@ def public_files() -> tuple[Item, ...]:
              CONVERTERS[row["convert"]] if "convert" in row else as_it_is)
         for row in _table()["files"]
     )  # fmt: skip
-
-
-@cache
-def files_by_hand() -> dict[str, str]:
-    """Return the files that nothing fetches, with what to do."""
-    return {row["name"]: row["how"] for row in _table()["by_hand"]}
 
 
 @cache
@@ -174,7 +167,6 @@ def fetch(item: Item, folder: Path, dead: set[str] | None = None, hosts: dict[st
     """Download an item's parts, from the second home where the first fails, and put the file in place.
 
     Args:
-        item: What to fetch.
         folder: The data folder; upstream files are kept below ``.downloads``.
         dead: Hosts that did not answer; they are not tried again, and new ones are added.
         hosts: Replacements of URL beginnings, for a mirror.
@@ -245,8 +237,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             except (OSError, ValueError, KeyError, tarfile.TarError) as error:
                 failed += 1
                 print(f"{label}: FAILED: {error}\n       put the file at {folder / item.name} yourself, or try again")
-    for name, how in files_by_hand().items():
-        print(f"    -  {name}: {'there' if (folder / name).is_file() else 'by hand: ' + how}")
+    for row in _table()["by_hand"]:
+        print(f"    -  {row['name']}: {'there' if (folder / row['name']).is_file() else 'by hand: ' + row['how']}")
     print(f"{len(items) - failed} of {len(items)} files are there" if not options.list else "nothing was fetched")
     return 1 if failed else 0
 

@@ -63,9 +63,3 @@ def _read_table() -> tuple[dict[str, tuple[Home, ...]], Home]:
 
 
 HOMES, MATHINSTRUCT = _read_table()
-
-
-def second_home(homes: tuple[Home, ...]) -> str:
-    """Return the home to turn to where the first fails, or ``NONE``."""
-    real = [home for home in homes if home.place != "teacher"]
-    return str(real[1]) if len(real) > 1 else NONE

@@ -26,11 +26,8 @@ class Origin:
     """The place from which a file was read.
 
     Attributes:
-        path: The file.
         home: ``local copy``, or the hub's address and name.
         revision: The hub's commit; empty for a local copy.
-        sha256: SHA-256 of the file.
-        bytes: Its size.
     """
 
     path: Path
@@ -52,7 +49,6 @@ def fetch(name: str, file: str, revision: str) -> Origin:
 
     Args:
         name: ``owner/name`` of the data set.
-        file: The file in it.
         revision: A commit, or a branch or tag that is resolved to one.
 
     Raises:

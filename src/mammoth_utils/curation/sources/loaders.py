@@ -14,7 +14,6 @@ def load_sources(
     """Return what each named source holds in one data set, in Table 1's order.
 
     Args:
-        dataset: ``"miniature"``, ``"release"`` or ``"rebuild"``.
         names: Paper names, as ``select`` gives them.
         limit: Rows a source at most; 0 takes all.
         seed: Draws the rows where ``limit`` cuts.

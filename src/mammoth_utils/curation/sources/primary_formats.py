@@ -176,11 +176,7 @@ _WRONG = (KeyError, TypeError, IndexError, AttributeError, ValueError, EOFError,
 
 @contextlib.contextmanager
 def at(path: Path, number: int) -> Iterator[None]:
-    """Raise what goes wrong in the block as a ``DamagedError`` that names the file and the row, counted from 1.
-
-    Raises:
-        DamagedError: If something does.
-    """
+    """Raise what goes wrong in the block as a ``DamagedError`` that names the file and the row, counted from 1."""
     try:
         yield
     except DamagedError:  # of a file that is read besides, which it names

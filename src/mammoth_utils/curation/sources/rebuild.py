@@ -106,11 +106,7 @@ def rows(name: str, form: tuple[Reader, ...], folder: Path) -> Iterator[Rational
 
 
 def _checked(row: primary_formats.Converted) -> primary_formats.Converted:
-    """Return a converted row.
-
-    Raises:
-        TypeError: If one of its texts is of another type, naming which.
-    """
+    """Return a converted row, or raise TypeError if one of its texts is of another type, naming which."""
     if row is None:
         return None
     problem = row.problem if isinstance(row, Rationale) else row
@@ -192,20 +188,15 @@ def _note(loaded: LoadedSource, form: tuple[Reader, ...]) -> str:
 def _what_to_do(name: str, folder: Path) -> str:
     """Return what to download and where to put it."""
     source, pattern = SOURCES[name], READERS[name][0][0].pattern
-    homes_ = [home for home in source.homes if home.place != "teacher"]
     how = _BY_HAND.get(name) or _BY_HAND[name.replace("(PoT)", "(CoT)")]
-    nowhere = "" if len(homes_) > 1 else f" ({homes.NONE})"
-    places = ", or ".join(f"{home}" for home in homes_[:2])
+    nowhere = "" if len(source.places) > 1 else f" ({homes.NONE})"
+    places = ", or ".join(map(str, source.places[:2]))
     tail = "; the release has the paper's rows: dataset=release" if homes.MATHINSTRUCT in source.homes else ""
     return f"no {pattern} in {folder.name}/. It lives at {places}{nowhere}. Put there: {how}{tail}"
 
 
 def fetch(say: Callable[[str], None] = print) -> int:
-    """Fetch the files of the hub that readers take as they are; return how many could not be had.
-
-    Args:
-        say: Called with a line for each file.
-    """
+    """Fetch the files of the hub that readers take as they are; return how many could not be had."""
     failed = 0
     for name, file in FETCHED.items():
         target = data_folder() / file

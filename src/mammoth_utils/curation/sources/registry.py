@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mammoth_utils import licences
-from mammoth_utils.curation.sources.homes import HOMES, MATHINSTRUCT, Home, second_home
+from mammoth_utils.curation.sources.homes import HOMES, MATHINSTRUCT, NONE, Home
 from mammoth_utils.rationale import Problem, Rationale
 from mammoth_utils.records import flag, read_facts
 from mammoth_utils.vocabulary import MINI
@@ -23,7 +23,6 @@ class Source:
 
     Attributes:
         name: The paper's name with the kind, such as ``GSM8K (CoT)``.
-        kind: ``"cot"`` or ``"pot"``.
         author: Who wrote the rationales, as the paper says.
         validated: Whether the paper calls them validated; None where it says nothing (human rationales).
         new: Whether the paper made it (six are new, seven existed).
@@ -63,15 +62,19 @@ class Source:
         return HOMES.get(self.name, (MATHINSTRUCT,))
 
     @property
+    def places(self) -> list[Home]:
+        """Return the homes that hold its files."""
+        return [home for home in self.homes if home.place != "teacher"]
+
+    @property
     def home(self) -> str:
         """Return where the original lives."""
-        real = [home for home in self.homes if home.place != "teacher"]
-        return str(real[0])
+        return str(self.places[0])
 
     @property
     def second_home(self) -> str:
         """Return where to turn to if the first does not answer, or ``homes.NONE``."""
-        return second_home(self.homes)
+        return str(self.places[1]) if len(self.places) > 1 else NONE
 
 
 _COLUMNS = {
@@ -93,7 +96,6 @@ class LoadedSource:
     """Rows and problems of one source.
 
     Attributes:
-        source: The entry of Table 1.
         name: Its name in this data set (``mini-...`` in the miniature).
         rationales: Rows with a solution.
         problems: Problems that a teacher must still solve.
@@ -129,6 +131,12 @@ def _sample(rows: list, limit: int, seed: str) -> list:
 def paper_name(name: str) -> str:
     """Return the paper's name of a source: ``mini-MATH (PoT)`` and ``MATH (PoT)`` are both ``MATH (PoT)``."""
     return name.removeprefix(MINI)
+
+
+def table1_place(name: str) -> tuple[int, str]:
+    """Return a source's place in Table 1's order; the one that it omits comes behind, any other last."""
+    order = [*SOURCES, NUMBER_COMPARISON.name]
+    return (order.index(name) if name in order else len(order), name)
 
 
 def select(sources: str | Iterable[str]) -> tuple[str, ...]:

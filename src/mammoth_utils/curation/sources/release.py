@@ -66,7 +66,6 @@ class Checks:
     """Counts of a release's rows, and of what does not fit the published form.
 
     Attributes:
-        rows: Rows seen.
         sources: Rows of each value of ``source``.
         triggers: For each value of ``source`` that holds programs, how often each wording asks for one.
         odd: What does not fit the published form, by kind: how many rows.
@@ -174,10 +173,8 @@ def parse_release(
     The release carries no gold answers, so ``gold`` is empty; options stay inside the question.
 
     Args:
-        rows: Objects with ``source``, ``instruction`` and ``output``.
         names: Source names to keep; None keeps all.
         checks: Where every row is counted, kept or not.
-        first: Number of the first row.
 
     Raises:
         ValueError: If a row lacks a key or names a source that the release does not have.

@@ -40,9 +40,7 @@ def gone(batch: Record, store: Store, budget: Budget) -> bool:
     return True
 
 
-def settle(
-    patient: Any, batch: Record, state: Any, teacher: Teacher, store: Store, budget: Budget
-) -> bool:  # fmt: skip
+def settle(patient: Any, batch: Record, state: Any, teacher: Teacher, store: Store, budget: Budget) -> bool:
     """Store the answers of a batch that has ended and end its intents; return whether asking again may help."""
     bodies = {row["custom_id"]: row["body"] for row in records.read_jsonl(file_of(store, batch["name"]))}
     names = list(store.learned(teacher.key, before=batch["made"]))

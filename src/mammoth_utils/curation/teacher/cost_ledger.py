@@ -80,8 +80,6 @@ class Ledger:
         """Count a source's answers (``synthesis.Answer``); return the name of the entry.
 
         Args:
-            source: The source's name.
-            answers: Its answers.
             model: Who gave them; the ledger's model by default. A second model's entry of the same source is
                 named ``source · model``.
             lost: Requests that were sent for them and never answered, as ``Store.lost`` lists them.

@@ -42,8 +42,6 @@ def why_not(message: str, kind: Kind, finish: str = "", refusal: str = "") -> st
     """Return why a message holds no rationale of a kind.
 
     Args:
-        message: The message.
-        kind: What was asked for.
         finish: Why it ended, as the endpoint says.
         refusal: The model's words where it refused instead of answering.
     """

@@ -20,8 +20,6 @@ class Price:
         input: Dollars per million tokens of a prompt.
         output: Dollars per million tokens of an answer, reasoning included.
         batch_share: The batch API's share of these prices.
-        read: The day on which they were read.
-        where: The page.
     """
 
     input: float

@@ -8,8 +8,9 @@ from importlib import resources
 
 from mammoth_utils import records
 from mammoth_utils.rationale import Problem
-from mammoth_utils.vocabulary import MINI, Kind
+from mammoth_utils.vocabulary import MINI, Kind, check_known
 
+_FOLDER = resources.files("mammoth_utils.curation.teacher")
 # The paper's six new subsets and the prompt that each is asked with.
 SUBSETS = {
     "GSM8K (PoT)": "pot",
@@ -50,8 +51,8 @@ class Prompt:
 
 def prompt_names() -> list[str]:
     """Return the names of the prompts in ``teacher/prompts/``."""
-    folder = resources.files("mammoth_utils.curation.teacher") / "prompts"
-    return sorted(file.name.removesuffix(".md") for file in folder.iterdir() if file.name.endswith(".md"))
+    files = (_FOLDER / "prompts").iterdir()
+    return sorted(file.name.removesuffix(".md") for file in files if file.name.endswith(".md"))
 
 
 def load_prompt(name: str) -> Prompt:
@@ -60,9 +61,8 @@ def load_prompt(name: str) -> Prompt:
     Raises:
         ValueError: If there is none of that name, naming those there are, or the file lacks a part.
     """
-    if name not in prompt_names():
-        raise ValueError(f"unknown prompt {name!r}; known: {', '.join(prompt_names())}")
-    text = (resources.files("mammoth_utils.curation.teacher") / "prompts" / f"{name}.md").read_text(encoding="utf8")
+    check_known("prompt", name, prompt_names())
+    text = (_FOLDER / "prompts" / f"{name}.md").read_text(encoding="utf8")
     parts = _PROMPT.fullmatch(text)
     if parts is None or "{instruction}" not in parts[4]:
         raise ValueError(
@@ -86,7 +86,6 @@ def prompt_for(source: str) -> Prompt:
 
 def files_hash() -> str:
     """Return one hash of every prompt and of Self-Instruct's seeds: what a row can depend on besides the code."""
-    folder = resources.files("mammoth_utils.curation.teacher")
     texts = {name: load_prompt(name).sha256 for name in prompt_names()}
-    seeds = (folder / "college_math_seeds.yaml").read_text(encoding="utf8")
+    seeds = (_FOLDER / "college_math_seeds.yaml").read_text(encoding="utf8")
     return records.fingerprint({**texts, "college_math_seeds": seeds})

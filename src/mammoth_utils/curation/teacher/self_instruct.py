@@ -67,8 +67,6 @@ class Written:
     """Problems that Self-Instruct gave, and those thrown out.
 
     Attributes:
-        rationales: New problems with their solutions.
-        dropped: Those thrown out, with the reason.
         answers: The teacher's messages, which the ledger counts.
         unfinished: Why it ended before there were enough; empty if there are.
     """
@@ -113,9 +111,6 @@ def write_problems(
     ``confirm_answers`` asks a second time and keeps those whose answers agree.
 
     Args:
-        count: Problems asked for.
-        teacher: Whom.
-        store: Where answers are kept.
         budget: As ``ask`` takes it.
         seed: Draws the examples.
         on_step: Called with (problems written, count).

@@ -26,13 +26,10 @@ class Answer:
     """An answer to one request; ``text`` is None where none came, and ``error`` says why.
 
     Attributes:
-        problem: What was asked.
         request: The hash of the whole request, under which the answer is stored.
-        text: The teacher's message.
         prompt_tokens: As the endpoint reports them; ``usage`` says where it did not.
         completion_tokens: The same of the answer, reasoning included.
         finish: Why it ended: ``stop``, or ``length`` where ``max_tokens`` cut it.
-        error: Why there is no answer.
         refusal: The model's own words where its message is a refusal.
         answered_by: The model's name in the response, which can be a dated version of the one that was asked.
         usage: ``reported``, or ``at most`` where upper bounds stand for what the endpoint does not report.
@@ -101,7 +98,6 @@ def ask(
     """Return the teacher's answers in the order of the problems; stored ones are not asked again.
 
     Args:
-        problems: What is asked.
         teacher: Whom, and for how many samples of each; the answers to one problem follow one another.
         store: Where answers are kept. One process at a time asks a teacher out of a store; others wait.
         budget: Shared by all sources of a run. What these requests cost in an earlier start counts as spent, the

@@ -24,10 +24,8 @@ class Teacher:
 
     Attributes:
         base_url: The endpoint, such as ``http://localhost:8000/v1``.
-        model: The model's name there.
         temperature: Sampling temperature; 0 asks for the likeliest answer, None leaves it to the endpoint.
         max_tokens: Longest answer.
-        concurrency: Requests under way at once.
         budget_usd: Dollars that must not be passed; 0 spends nothing, so only free endpoints are asked.
         price: ``"input,output"`` in dollars per million tokens, in place of the table's; ``"0,0"`` for a free one.
         requests_per_minute: Requests sent in any minute at most; 0 sets no limit.
