@@ -38,8 +38,7 @@ def load_questions(world: str) -> dict[str, list[Problem]]:
         return {name: list(benchmarks.load(name, "test")) for name in benchmarks.BENCHMARKS}
     if world != "real":
         raise ValueError(f"unknown world {world!r}; known: miniature, real")
-    files = {name: file for name, file in benchmark_files(paths.data()).items() if file.is_file()}
-    return {_FILES[name][0]: list(_read(name, file)) for name, file in files.items()}
+    return {_FILES[name][0]: list(_read(name, file)) for name, file in benchmark_files().items()}
 
 
 def missing_files(worlds: Iterable[str], needed: bool = False) -> list[str]:
@@ -53,21 +52,23 @@ def missing_files(worlds: Iterable[str], needed: bool = False) -> list[str]:
     """
     if "real" not in worlds:
         return []
-    folder = paths.data()
-    there = {name for name, file in benchmark_files(folder).items() if file.is_file()}
+    there = benchmark_files()
     missing = [f"eval/{file}.jsonl" for name, (_, file, _) in _FILES.items() if name not in there]
     if needed and not there:
+        folder = paths.data() or paths.root() / "data"
         raise FileNotFoundError(
-            f"no row can be compared with the benchmarks: expected {', '.join(missing)} in "
-            f"{folder or paths.root() / 'data'}, found none of them; `make data` fetches them, and decontaminate=none "
-            "keeps every row whatever it touches"
+            f"no row can be compared with the benchmarks: expected {', '.join(missing)} in {folder}, found none "
+            "of them; `make data` fetches them, and decontaminate=none keeps every row whatever it touches"
         )
     return missing
 
 
-def benchmark_files(folder: Path | None) -> dict[str, Path]:
-    """Return the files of the nine benchmarks by our names, there or not; none without a data folder."""
-    return {name: folder / "eval" / f"{file}.jsonl" for name, (_, file, _) in _FILES.items()} if folder else {}
+def benchmark_files() -> dict[str, Path]:
+    """Return the files of the nine benchmarks that are in the data folder, by our names."""
+    if (folder := paths.data()) is None:
+        return {}
+    files = {name: folder / "eval" / f"{file}.jsonl" for name, (_, file, _) in _FILES.items()}
+    return {name: file for name, file in files.items() if file.is_file()}
 
 
 def _read(name: str, file: Path) -> Iterator[Problem]:

@@ -70,7 +70,6 @@ class OverlapCounts:
     """Counts of rows that touch benchmark questions, by source.
 
     Attributes:
-        rows: Rows by source.
         hits: Rows by source, benchmark and rule that touch some question.
         questions: By benchmark, rule and problem id, the sources that touch the question.
     """
@@ -165,14 +164,11 @@ class BenchmarkIndex:
         overlaps = []
         for source, rows in touched.rows.items():
             for name, problems in self.benchmarks.items():
-                by_rule = touched.questions.get(name, {})
-                counts = {
-                    rule: (
-                        touched.hits.get((source, name, rule), 0),
-                        sum(source in sources for sources in by_rule.get(rule, {}).values()),
-                    )
-                    for rule in self.rules
-                }
+                counts = {}
+                for rule in self.rules:
+                    touching = touched.questions.get(name, {}).get(rule, {}).values()
+                    questions = sum(source in sources for sources in touching)
+                    counts[rule] = touched.hits.get((source, name, rule), 0), questions
                 overlaps.append(Overlap(source, name, rows, len(problems), counts))
         return overlaps
 

@@ -31,7 +31,6 @@ class Curation:
         sources: Paper names of the sources, in Table 1's order.
         teacher: ``"miniature"``, or the base URL of an OpenAI-compatible endpoint.
         teacher_model: The model's name there.
-        budget_usd: Dollars that the teacher may cost.
         price: ``"input,output"`` dollars per million tokens, in place of the table's.
         samples: Answers asked for each problem; more than one needs a temperature.
         temperature: Of the teacher; below 0 leaves it to the endpoint.
@@ -39,13 +38,11 @@ class Curation:
         batch: Whether the endpoint's batch API is used: within a day, at a share of the price.
         requests_per_minute: At most so many; 0 sets no limit.
         tokens_per_minute: Sent and allowed for at most; 0 sets no limit.
-        teacher_timeout_s: Seconds that an answer of the teacher may take.
         seed: Draws the rows where ``limit`` cuts.
         limit: Rows a source at most; 0 takes all.
         agreement: Where prose that disagrees with the gold is thrown out, one of ``filters.AGREEMENT``.
         windows: Lengths in words of the runs that are looked for in the benchmarks.
         decontaminate: The rule under which rows that touch a benchmark are thrown out, or ``"none"``.
-        timeout_s: Seconds a program may take.
         name: The folder below ``runs/curate``.
         versions: Of the packages that decide the rows, and the hash of the teacher's prompt files.
     """

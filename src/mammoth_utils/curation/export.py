@@ -43,7 +43,6 @@ def export_mixture(folder: Path, out: Path, mixture: str = "hybrid", seed: int =
 
     Args:
         mixture: One of ``scales.MIXTURES``.
-        seed: Orders the rows.
 
     Raises:
         FileNotFoundError: If the folder holds no finished curation.

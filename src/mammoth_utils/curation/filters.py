@@ -84,10 +84,8 @@ def drop_failed_programs(
     status, output and verdict go into each row's history.
 
     Args:
-        timeout_s: Seconds a program may take.
         workers: Processes; None leaves it to the sandbox.
         isolation: As ``run_programs`` takes it.
-        memory_mb: Memory a program may take.
     """
     from mammoth_utils.programs import run_programs
 

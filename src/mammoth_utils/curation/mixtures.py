@@ -62,7 +62,6 @@ def read_mixture(folder: Path, mixture: str, seed: int) -> list[Record]:
     Args:
         folder: A finished curation, such as ``runs/curate/miniature``.
         mixture: One of ``scales.MIXTURES``.
-        seed: Shuffles the rows.
 
     Raises:
         FileNotFoundError: If the folder holds no finished curation, naming the command that makes it.

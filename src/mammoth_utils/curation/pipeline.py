@@ -35,7 +35,6 @@ def curate(description: Curation, workers: int = 0, say: Say | None = None) -> R
 
     Args:
         workers: Processes that execute programs and threads that ask the teacher; 0 leaves it to each.
-        say: Called with a line at each stage.
 
     Raises:
         RunMismatchError: If the folder holds another run.
@@ -63,7 +62,6 @@ def ensure_dataset(dataset: str, say: Say = lambda line: None) -> Path:
 
     Args:
         dataset: ``miniature``, ``release``, or the name of a folder below ``runs/curate``.
-        say: Called with a line at each stage while the release is curated.
 
     Raises:
         FileNotFoundError: If another data set is not there, naming the command that makes it, or the release is
@@ -79,7 +77,7 @@ def ensure_dataset(dataset: str, say: Say = lambda line: None) -> Path:
         raise FileNotFoundError(f"expected the data set {dataset!r} in {folder}, found none; make it: {command}")
     description = describe(dataset=dataset)
     if dataset == "release":
-        if not any(file.is_file() for file in benchmark_files(paths.data()).values()):
+        if not benchmark_files():
             description = describe(dataset=dataset, decontaminate=KEEP_ALL, name=dataset)
             say("no benchmark's file is here: the release's rows are taken as published, none is compared with a "
                 "benchmark (decontaminate=none in the record). `make data` before this line fetches the files, "

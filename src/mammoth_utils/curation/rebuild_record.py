@@ -49,18 +49,15 @@ def distill_rebuild(record: Record, description: Curation) -> Record:
     for row in records.read_jsonl(description.folder / mixtures.DROPPED):
         dropped[row["source"]][f"{row['stage']}: {row['reason']}"].append(row["history"]["problem"])
     clean = records.read_json(description.folder / clean_subset.CLEAN)
-    benchmarks = {name: file for name, file in benchmark_files(paths.data()).items() if file.is_file()}
     files = {name: sha for entry in loaded for name, sha in entry.files.items()}
-    files |= {f"eval/{file.name}": records.sha256(file) for file in benchmarks.values()}
+    files |= {f"eval/{file.name}": records.sha256(file) for file in benchmark_files().values()}
     parameters = {key: value for key, value in record["parameters"].items() if key not in ("versions", "teacher")}
     return {
         "schema": records.SCHEMA,
         **{key: record[key] for key in ("page", "world", "name")},
         "parameters": parameters,
         "inputs": {"versions": records.versions(*DECIDING), "files": dict(sorted(files.items()))},
-        "sources": record["sources"],
-        "statuses": record["statuses"],
-        "rules": record["rules"],
+        **{key: record[key] for key in ("sources", "statuses", "rules")},
         "contamination": [
             line for line in record["contamination"] if any(line[f"{rule}_rows"] for rule in record["rules"])
         ],
@@ -71,9 +68,7 @@ def distill_rebuild(record: Record, description: Curation) -> Record:
         "dropped": {source: dict(reasons) for source, reasons in dropped.items()},
         "mixtures": record["mixtures"],
         "isolation": record["isolation"]["level"],
-        "environment": record["environment"],
-        "stages": record["stages"],
-        "seconds": record["seconds"],
+        **{key: record[key] for key in ("environment", "stages", "seconds")},
     }
 
 

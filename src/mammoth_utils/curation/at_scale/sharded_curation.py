@@ -118,7 +118,6 @@ def curate_in_shards(
         settings: What decides; the number of buckets is set from the number of rows where it is 1.
         engine: ``"stream"``, ``"datatrove"``, or a function that runs a stage's tasks some other way.
         workers: Programs executed, or tasks run, at once; 0 takes the processor's cores.
-        say: Called with a line at each stage.
         shard_rows: Rows that are checked and executed as one piece.
 
     Raises:

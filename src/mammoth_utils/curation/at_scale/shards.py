@@ -45,9 +45,7 @@ class ShardSettings:
         sources: Names of the sources that are wanted; empty takes all.
         worlds: Whose benchmarks the rows are compared with: ``"real"``, ``"miniature"`` or both.
         agreement: Where prose must agree with its gold, one of ``filters.AGREEMENT``; the release has no golds.
-        windows: Lengths of the runs of words that are compared with the benchmarks.
         decontaminate: By which of ``contamination.rules(windows)`` rows are thrown out; ``"none"`` throws none out.
-        timeout_s: Seconds a program may take.
         isolation: As ``run_programs`` takes it.
         buckets: How many pieces the comparison is cut into.
     """
@@ -135,7 +133,6 @@ def check_shard(file: Path, first: int, out: Path, name: str, settings: ShardSet
         file: The shard's raw rows, JSON Lines or an array.
         first: Number of its first row in the whole set.
         out: Where the files of the piece called ``name`` go.
-        workers: Processes that execute programs.
     """
     if (out / f"{name}.json").is_file():
         return
@@ -174,7 +171,6 @@ def compare_bucket(shards: list[Path], bucket: int, out: Path, name: str, settin
 
     Args:
         shards: The first pass's counts, in the order of the shards.
-        bucket: Its number.
         out: Where the files of the piece called ``name`` go.
     """
     if (out / f"{name}.json").is_file():

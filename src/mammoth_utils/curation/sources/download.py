@@ -95,7 +95,6 @@ class Item:
     Attributes:
         name: Its place below the data folder.
         sha256: SHA-256 of its content (uncompressed, where it is ``.gz``).
-        convert: How the upstream bytes become it.
     """
 
     name: str

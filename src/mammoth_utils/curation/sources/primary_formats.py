@@ -263,7 +263,6 @@ class Reader:
         rows: A file to its raw rows.
         convert: A raw row to what it is here.
         full: Rows of the whole source; 0 where that is not known.
-        note: What a reader should know of this form.
     """
 
     pattern: str

@@ -124,7 +124,6 @@ def load_source(name: str, teacher: bool = True) -> LoadedSource:
     A source with a damaged file is missing as a whole, with the file and the row, so that the others can go on.
 
     Args:
-        name: The paper's name.
         teacher: Whether a teacher can be asked; without one, teacher-written sources are missing.
     """
     source, folder = SOURCES[name], data_folder()

@@ -29,7 +29,6 @@ class Source:
         rows_paper: The paper's sample count; rounded there.
         release_file: The value of ``source`` in the published MathInstruct.
         benchmark: Whose grading rule compares a program's output with the gold.
-        fields: Fields of mathematics.
         fields_from: Who says so: the paper, or the set itself; its own key is what a row's ``field`` holds.
         difficulty: How hard, by the paper's words or the set's own measure; empty where neither was found.
     """

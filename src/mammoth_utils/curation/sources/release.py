@@ -187,14 +187,9 @@ def parse_release(
         if names is not None and source.name not in names:
             continue
         question, trigger = split_trigger(row["instruction"]) if source.kind == "pot" else (row["instruction"], "")
-        yield Rationale(
-            Problem(f"release/{number}", question, "", set=source.name),
-            source.kind,
-            row["output"],
-            source.name,
-            source.author,
-            {"file": row["source"], "trigger": trigger} if source.kind == "pot" else {"file": row["source"]},
-        )
+        problem = Problem(f"release/{number}", question, "", set=source.name)
+        history = {"file": row["source"]} | ({"trigger": trigger} if source.kind == "pot" else {})
+        yield Rationale(problem, source.kind, row["output"], source.name, source.author, history)
 
 
 def release_revision() -> str:

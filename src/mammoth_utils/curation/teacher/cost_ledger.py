@@ -41,8 +41,6 @@ class Budget:
         """Turn what was set aside into what was spent.
 
         Args:
-            reserved: What ``reserve`` was given.
-            spent: What it cost.
             name: What was paid for; ``count`` does not count it again.
         """
         with self._changed:

@@ -17,8 +17,7 @@ class Price:
     """Dollars per million tokens of one model, and when and where that was read.
 
     Attributes:
-        input: Dollars per million tokens of a prompt.
-        output: Dollars per million tokens of an answer, reasoning included.
+        output: Of an answer, reasoning included.
         batch_share: The batch API's share of these prices.
     """
 

@@ -111,8 +111,6 @@ def write_problems(
     ``confirm_answers`` asks a second time and keeps those whose answers agree.
 
     Args:
-        budget: As ``ask`` takes it.
-        seed: Draws the examples.
         on_step: Called with (problems written, count).
     """
     prompt = prompt_for(SOURCE)
@@ -160,10 +158,7 @@ def plan_problems(count: int, teacher: Teacher, store: Store, seed: int = 42) ->
 
     Later requests show what earlier ones gave, so those after the first round are priced as if they showed seeds, and
     count as not answered before. Problems that are thrown out cost further rounds, as many as the teacher's repeating
-    itself makes, so nothing but the budget bounds the cost.
-
-    Raises:
-        TeacherError: If the price is unknown.
+    itself makes, so nothing but the budget bounds the cost. An unknown price is an error, as in ``plan_requests``.
     """
     rounds = math.ceil(count / (WANTED * PER_ROUND * teacher.samples))
     requests = [_request(f"{seed}/{number}/{each}", []) for number in range(rounds) for each in range(PER_ROUND)]
@@ -172,11 +167,7 @@ def plan_problems(count: int, teacher: Teacher, store: Store, seed: int = 42) ->
 
 
 def plan_confirmations(count: int, teacher: Teacher, store: Store) -> synthesis.Plan:
-    """Return what ``confirm_answers`` would send for so many problems, priced as if they were like the seeds.
-
-    Raises:
-        TeacherError: If the price is unknown.
-    """
+    """Return what ``confirm_answers`` would send for so many problems, priced as if they were like the seeds."""
     alike = [
         Problem(f"{number}", f"{seeds()[number % len(seeds())].problem} ({number})", "") for number in range(count)
     ]

@@ -25,14 +25,11 @@ class Teacher:
     Attributes:
         base_url: The endpoint, such as ``http://localhost:8000/v1``.
         temperature: Sampling temperature; 0 asks for the likeliest answer, None leaves it to the endpoint.
-        max_tokens: Longest answer.
         budget_usd: Dollars that must not be passed; 0 spends nothing, so only free endpoints are asked.
         price: ``"input,output"`` in dollars per million tokens, in place of the table's; ``"0,0"`` for a free one.
         requests_per_minute: Requests sent in any minute at most; 0 sets no limit.
         tokens_per_minute: Tokens sent and allowed for in any minute at most; 0 sets no limit.
-        samples: Answers asked for each problem.
         batch: Whether the endpoint's batch API is used: within a day, at a share of the price.
-        timeout_s: Seconds that an answer may take.
     """
 
     base_url: str
