@@ -163,9 +163,6 @@ def theoremqa(row: Row, number: int, name: str) -> Converted:
                    family=row.get("subfield", ""))  # fmt: skip
 
 
-# --- files to rows ---------------------------------------------------------------------------------------------------
-
-
 class DamagedError(ValueError):
     """A file of a source that is cut, is none, or holds a row of another form; the message names file and row."""
 

@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS batches (
 """
 
 
-class Store:
+class Store(contextlib.AbstractContextManager["Store"]):
     """Answers, each under the hash of its whole request, and the intents to ask; SQLite in one file.
 
     An intent is on disk before its request is sent, an answer before it is used, and both change in one transaction,
@@ -214,9 +214,6 @@ class Store:
     def _read(self, query: str, *values: Any) -> list[sqlite3.Row]:
         with self._lock:
             return self._database.execute(query, values).fetchall()
-
-    def __enter__(self) -> Store:
-        return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()

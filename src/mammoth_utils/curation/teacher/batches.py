@@ -180,7 +180,7 @@ def collect_earlier(
                     continue
                 intents = store.intents_of(batch["name"])
                 mine = sum(intent["request"] in bodies for intent in intents if not intent["outcome"])
-                if not _ended(patient, batch, by_batch, store, budget) and mine:
+                if _fetch(patient, batch, by_batch, store, budget, wait=False) is None and mine:
                     under_way.append(f"{batch['batch']} ({mine:,} of these requests)")
         except openai.OpenAIError as error:
             raise TeacherError(
@@ -196,19 +196,6 @@ def collect_earlier(
     answers: dict[str, Record] = {}
     _collect(bodies, store, answers, on_answer)
     return answers
-
-
-def _ended(patient: Any, batch: Record, teacher: Teacher, store: Store, budget: Budget) -> bool:
-    """Return whether a batch has ended; one that has is fetched, and one that failed has cost nothing."""
-    import openai
-
-    try:
-        if (state := patient.batches.retrieve(batch["batch"])).status not in ENDED:
-            return False
-        batch_results.settle(patient, batch, state, teacher, store, budget)
-    except openai.NotFoundError:
-        batch_results.gone(batch, store, budget)
-    return True
 
 
 def _find_created(patient: Any, name: str) -> str:
@@ -237,17 +224,24 @@ def _create(client: Any, patient: Any, name: str, file: str) -> str:
     raise AssertionError("the last try returns or raises")
 
 
-def _fetch(patient: Any, batch: Record, teacher: Teacher, store: Store, budget: Budget) -> bool:
-    """Wait until a batch has ended, store its answers and end its intents; return whether asking again may help."""
+def _fetch(
+    patient: Any, batch: Record, teacher: Teacher, store: Store, budget: Budget, wait: bool = True
+) -> bool | None:
+    """Wait until a batch has ended, store its answers and end its intents; return whether asking again may help.
+
+    Without ``wait`` a batch under way gives None, and one that failed raises nothing: it has cost nothing.
+    """
     import openai
 
     try:
         while (state := patient.batches.retrieve(batch["batch"])).status not in ENDED:
+            if not wait:
+                return None
             time.sleep(POLL_S)
         again = batch_results.settle(patient, batch, state, teacher, store, budget)
     except openai.NotFoundError:
         return batch_results.gone(batch, store, budget)
-    if state.status == "failed":
+    if wait and state.status == "failed":
         reason = "; ".join(error.message or "" for error in (state.errors.data if state.errors else None) or ())
         raise TeacherError(f"{teacher.base_url} refuses the batch {batch['batch']}: {reason or 'without a reason'}")
     return again

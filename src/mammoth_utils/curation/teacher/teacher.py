@@ -112,11 +112,7 @@ class Teacher:
         return price[0] * share, price[1] * share
 
     def check_budget(self) -> None:
-        """Raise an error for a teacher that costs money and has none to spend; called before any request is sent.
-
-        Raises:
-            TeacherError: If its price is unknown, or it has one and no budget.
-        """
+        """Raise TeacherError, before any request is sent, if its price is unknown or it has one and no budget."""
         price = self.prices()
         if any(price) and self.budget_usd <= 0:
             free = "; a local endpoint that does not pass it on is free with price='0,0'" if self.local else ""
