@@ -170,11 +170,8 @@ def _sha256_of_content(path: Path) -> str:
     """Return the SHA-256 of a file's content, uncompressed."""
     if path.suffix != ".gz":
         return records.sha256(path)
-    digest = hashlib.sha256()
     with gzip.open(path) as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _note(loaded: LoadedSource, form: tuple[Reader, ...]) -> str:
