@@ -15,12 +15,7 @@ from pathlib import Path
 from mammoth_utils import records
 from mammoth_utils.audit import golds, lm_eval_harness, overlaps, worked_solutions
 from mammoth_utils.audit.grader_comparison import compare_graders
-from mammoth_utils.audit.math_verify_client import (
-    WRAPPER,
-    MathVerify,
-    answer_form,
-    open_math_verify,
-)
+from mammoth_utils.audit.math_verify_client import WRAPPER, MathVerify, answer_form, open_math_verify
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.grading import benchmark_named, corrected_gold, question_stem
 from mammoth_utils.rationale import Problem
@@ -39,7 +34,6 @@ TRAINING_FILES: dict[str, tuple[tuple[str, str], ...]] = {
     "NumGLUE": (("train/numglue_pot_from_htl.jsonl.gz", "question"),),
     "TheoremQA": (("eval/theoremqa.jsonl", "Question"),),
 }  # fmt: skip
-Say = Callable[[str], None]
 
 
 def read_audit_record() -> Record:
@@ -51,18 +45,18 @@ def measure_audit(
     world: str,
     benchmarks: str | Sequence[str] = "all",
     data_dir: Path | None = None,
-    outputs: Sequence[Path] | None = None,
-    say: Say = lambda line: None,
+    say: Callable[[str], None] = lambda line: None,
     store: Path | None = None,
 ) -> Record:
     """Return the audit of a world as a record.
+
+    The graders are compared on every file of ``outputs/`` in the data folder, and in the miniature on the correct
+    rationales of its benchmarks, which every grader should accept.
 
     Args:
         world: ``"real"`` or ``"miniature"``.
         benchmarks: ``"all"`` (in the real world with TheoremQA), or names.
         data_dir: Folder of the real data.
-        outputs: Completions files. None takes every file of ``outputs/`` in the data folder, and in the miniature the
-            correct rationales of its benchmarks, which every grader should accept.
         say: Called with a line of progress.
         store: File of Math-Verify's verdicts; None takes a file below ``runs/audit``.
 
@@ -72,7 +66,7 @@ def measure_audit(
     started = time.perf_counter()
     names = sets.names(world) if benchmarks == "all" else sets.resolve(benchmarks, world)
     problems = {name: sets.load(name, data_dir=data_dir) for name in names}
-    files = _outputs_files(world, data_dir, outputs)
+    files = sorted((data_dir / "outputs").glob("*.jsonl.gz")) if world == "real" and data_dir is not None else []
     with open_math_verify(store) as verifier:
         entries = {}
         for name, rows in problems.items():
@@ -85,13 +79,14 @@ def measure_audit(
         ]
         training = list(training_overlaps(world, index, data_dir))
         say(f"overlaps: {len(shared)} pairs of benchmarks, {len(training)} pairs of a source and a benchmark")
-        if world == "miniature" and outputs is None:
-            compared = [_compare_correct_completions(names, verifier)]
-        else:
-            compared = []
-            for file in files:
-                compared.append(compare_graders(file, verifier, names if outputs is None else None))
-                say(f"{file.name}: {compared[-1]['rows']} rows, graders differ on {len(compared[-1]['differing'])}")
+        compared = []
+        if world == "miniature":
+            with tempfile.TemporaryDirectory() as folder:
+                file = records.write_jsonl(Path(folder) / "right-rationales.jsonl", correct_completions(names))
+                compared = [compare_graders(file, verifier)]
+        for file in files:
+            compared.append(compare_graders(file, verifier, names))
+            say(f"{file.name}: {compared[-1]['rows']} rows, graders differ on {len(compared[-1]['differing'])}")
     timed_out = sum(marks.count("t") for file in compared for marks in file["marks"].values())
     return {
         "schema": records.SCHEMA,
@@ -196,18 +191,6 @@ def training_overlaps(world: str, index: overlaps.Index, data_dir: Path | None) 
                     "equal": sorted(map(_row, overlap.equal)),
                     "near": sorted(map(_row, overlap.near)),
                 }
-
-
-def _outputs_files(world: str, data_dir: Path | None, outputs: Sequence[Path] | None) -> list[Path]:
-    if outputs is not None:
-        return list(outputs)
-    return sorted((data_dir / "outputs").glob("*.jsonl.gz")) if world == "real" and data_dir is not None else []
-
-
-def _compare_correct_completions(names: Sequence[str], verifier: MathVerify | None) -> Record:
-    with tempfile.TemporaryDirectory() as folder:
-        file = records.write_jsonl(Path(folder) / "right-rationales.jsonl", correct_completions(names))
-        return compare_graders(file, verifier)
 
 
 def correct_completions(names: Sequence[str]) -> Iterator[Record]:

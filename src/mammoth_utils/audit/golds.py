@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from mammoth_utils.grading import (
     FORMULA_KINDS,
-    RULES,
     bare_options,
     benchmark_named,
     constant_value,
@@ -20,6 +20,7 @@ from mammoth_utils.grading import (
     read_answer,
 )
 from mammoth_utils.rationale import LETTERS, Problem
+from mammoth_utils.vocabulary import RULES, check_known
 
 KINDS = ("option", *FORMULA_KINDS, "empty")
 # Sentences in which a completion may state a gold. A rule that misses it in all of them never gives the point.
@@ -61,13 +62,7 @@ class Finding:
     detail: str = ""
 
     def __post_init__(self) -> None:
-        if self.flag not in FLAGS:
-            raise ValueError(f"unknown flag {self.flag!r}; known: {', '.join(FLAGS)}")
-
-    @property
-    def severity(self) -> str:
-        """Return one of ``SEVERITIES``."""
-        return FLAGS[self.flag][0]
+        check_known("flag", self.flag, tuple(FLAGS))
 
 
 def gold_kind(problem: Problem, benchmark: str) -> str:
@@ -144,17 +139,12 @@ def equal_options(options: Sequence[str]) -> list[tuple[int, int, str]]:
     """
     pairs = []
     values = [None if _NOT_CONSTANT.search(option) else constant_value(option) for option in options]
-    for first in range(len(options)):
-        for second in range(first + 1, len(options)):
-            if options[first].split() == options[second].split():
-                pairs.append((first, second, "text"))
-            elif None not in (values[first], values[second]) and _are_close(values[first], values[second]):
-                pairs.append((first, second, "value"))
+    for (first, one), (second, other) in combinations(enumerate(values), 2):
+        if options[first].split() == options[second].split():
+            pairs.append((first, second, "text"))
+        elif None not in (one, other) and abs(one - other) <= 1e-12 * abs(one):
+            pairs.append((first, second, "value"))
     return pairs
-
-
-def _are_close(first: complex, second: complex) -> bool:
-    return abs(first - second) <= 1e-12 * abs(first)
 
 
 def has_balanced_brackets(text: str) -> bool:

@@ -58,12 +58,11 @@ def compare_graders(completions: Path, verifier: MathVerify | None, benchmarks: 
         benchmark, gold, the answers that the two rules read and what Math-Verify read alone. It holds no question.
     """
     marks: dict[str, list[str]] = {grader: [] for grader in (*GRADERS, "authors")}
-    names, differing, number = [], [], 0
+    names, differing = [], []
     for graded in grade_file(completions, RULES, timeout_s=PROGRAM_TIMEOUT_S, workers=1):
         name = sets.ALIASES.get(graded.benchmark, graded.benchmark)
         if benchmarks is not None and name not in benchmarks:
             continue
-        names.append(name)
         row_marks, verifier_answer = mark_row(graded, verifier)
         for grader, column in marks.items():
             column.append(row_marks.get(grader, NOT_GRADED))
@@ -71,13 +70,13 @@ def compare_graders(completions: Path, verifier: MathVerify | None, benchmarks: 
             answers = [answer.text if (answer := graded.answers[rule]) else None for rule in RULES]
             gold = graded.row["gold"]
             gold = _shortened(gold) if isinstance(gold, str) else gold  # a float is graded as one when it is read again
-            differing.append([number, name, gold, *(_shortened(answer) for answer in answers), verifier_answer])
-        number += 1
+            differing.append([len(names), name, gold, *(_shortened(answer) for answer in answers), verifier_answer])
+        names.append(name)
     columns = {grader: "".join(column) for grader, column in marks.items() if set(column) - {NOT_GRADED}}
     return {
         "file": completions.name,
         "benchmarks": sorted(set(names)),
-        "rows": number,
+        "rows": len(names),
         "sha256": records.sha256(completions),
         "correct": {grader: column.count(MARKS["correct"]) for grader, column in columns.items()},
         "asked": {grader: len(column) - column.count(NOT_GRADED) for grader, column in columns.items()},
@@ -117,9 +116,8 @@ def mark_row(graded: Graded, verifier: MathVerify | None) -> tuple[dict[str, str
     else:
         text = str(row.get("completion", row.get("response")))
     blank = (MARKS["no_answer"], "")
-    marks["math_verify_alone"], verifier_answer = (
-        verifier.judge(form, gold, text, whole=True) if text.strip() else blank
-    )
+    mark, verifier_answer = verifier.judge(form, gold, text, whole=True) if text.strip() else blank
+    marks["math_verify_alone"] = mark
     return marks, _shortened(verifier_answer) or ""
 
 

@@ -77,13 +77,15 @@ class MathVerify:
         if store is not None:
             self._verdicts = _read_store(store)
             store.parent.mkdir(parents=True, exist_ok=True)
-            self._file = open(store, "a", encoding="utf8")  # noqa: SIM115 (closed by `close`)
+            self._file = open(store, "a", encoding="utf8")  # noqa: SIM115 (closed by `__exit__`)
 
     def __enter__(self) -> MathVerify:
         return self
 
     def __exit__(self, *unused: object) -> None:
-        self.close()
+        self._stop()
+        if self._file is not None:
+            self._file.close()
 
     def judge(self, form: str, gold: str, text: str, whole: bool = False) -> tuple[str, str]:
         """Return the mark of an answer, or of a whole completion, and the answer that Math-Verify read.
@@ -101,13 +103,6 @@ class MathVerify:
                 self._file.flush()
         mark, read = self._verdicts[key]
         return mark, read
-
-    def close(self) -> None:
-        """End the process and close the store."""
-        self._stop()
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
     def _ask(self, question: str) -> list[str]:
         child = self._child or self._start()

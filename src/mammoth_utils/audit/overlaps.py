@@ -6,7 +6,7 @@ Questions are compared by the index that curation removes them with: `equal` and
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -47,13 +47,15 @@ def find_repeats(problems: Iterable[Problem]) -> list[RepeatedQuestion]:
     groups: dict[tuple[str, ...], list[Problem]] = defaultdict(list)
     for problem in problems:
         groups[tuple(question_tokens(problem.instruction))].append(problem)
-    return [_repeated(group) for group in groups.values() if len(group) > 1]
-
-
-def _repeated(group: Sequence[Problem]) -> RepeatedQuestion:
-    golds = tuple(gold_value(problem)[:60] for problem in group)
-    agree = all(have_same_gold(group[0], problem) for problem in group[1:])
-    return RepeatedQuestion(tuple(problem.id for problem in group), golds, agree)
+    return [
+        RepeatedQuestion(
+            ids=tuple(problem.id for problem in group),
+            golds=tuple(gold_value(problem)[:60] for problem in group),
+            agree=all(have_same_gold(group[0], problem) for problem in group[1:]),
+        )
+        for group in groups.values()
+        if len(group) > 1
+    ]
 
 
 def question_index(benchmarks: dict[str, list[Problem]]) -> contamination.BenchmarkIndex:

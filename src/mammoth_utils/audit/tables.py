@@ -89,7 +89,9 @@ def finding_counts(record: Record) -> pandas.DataFrame:
     import pandas
 
     rows = []
-    for flag, (severity, description) in sorted(golds.FLAGS.items(), key=lambda item: _severity_order(item[1][0])):
+    for flag, (severity, description) in sorted(
+        golds.FLAGS.items(), key=lambda item: golds.SEVERITIES.index(item[1][0])
+    ):
         counts = {name: entry["flags"].get(flag, 0) for name, entry in record["benchmarks"].items()}
         if total := sum(counts.values()):
             where = ", ".join(f"{paper_name(name)} {count}" for name, count in counts.items() if count)
@@ -97,10 +99,6 @@ def finding_counts(record: Record) -> pandas.DataFrame:
                 {"severity": severity, "flag": flag, "description": description, "golds": total, "where": where}
             )
     return pandas.DataFrame(rows, columns=["severity", "flag", "description", "golds", "where"])
-
-
-def _severity_order(severity: str) -> int:
-    return golds.SEVERITIES.index(severity)
 
 
 def findings(record: Record, problems: dict[str, list[Problem]] | None = None) -> list[dict[str, Any]]:
@@ -113,7 +111,7 @@ def findings(record: Record, problems: dict[str, list[Problem]] | None = None) -
             if problems:
                 row["question"] = problems[name][number].instruction if name in problems else None
             rows.append(row)
-    return sorted(rows, key=lambda row: _severity_order(row["severity"]))
+    return sorted(rows, key=lambda row: golds.SEVERITIES.index(row["severity"]))
 
 
 def repeated_questions(record: Record) -> pandas.DataFrame:

@@ -24,9 +24,7 @@ class Attempt:
     Attributes:
         kind: ``"pot"``, ``"cot"``, or ``"match"`` for the runner's second call that maps an answer to an option.
         prompt: What the model was asked, whole.
-        completion: What it wrote.
         program: What was run, or None if no rule saw a program.
-        execution: What happened to the program, or None.
         answers: Under each rule the answer's text, or None where nothing was found.
         program_for: Rules that read this completion as a program.
     """
@@ -40,20 +38,15 @@ class Attempt:
     program_for: tuple[str, ...] = ()
 
     def as_dict(self) -> Record:
-        """Return the attempt as ``attempts.jsonl`` keeps it."""
-        execution = _kept_part(self.execution) if self.execution is not None else None
+        """Return the attempt as ``attempts.jsonl`` keeps it, of an execution the beginning of each text."""
+        execution = self.execution and {
+            "status": self.execution.status,
+            "printed": (self.execution.printed or "")[:KEPT_OUTPUT],
+            "output": (self.execution.output or "")[:KEPT_OUTPUT],
+            "error": (self.execution.error or "")[:KEPT_OUTPUT] or None,
+            "seconds": round(self.execution.seconds, 3),
+        }
         return {**self.__dict__, "execution": execution, "program_for": list(self.program_for)}
-
-
-def _kept_part(execution: Execution) -> Record:
-    """Return what ``attempts.jsonl`` keeps of an execution: the beginning of each text."""
-    return {
-        "status": execution.status,
-        "printed": (execution.printed or "")[:KEPT_OUTPUT],
-        "output": (execution.output or "")[:KEPT_OUTPUT],
-        "error": (execution.error or "")[:KEPT_OUTPUT] or None,
-        "seconds": round(execution.seconds, 3),
-    }
 
 
 def start_attempt(kind: str, prompt: str, completion: str) -> Attempt:

@@ -198,9 +198,6 @@ def _thinned(problems: list[Problem], limit: int) -> list[Problem]:
     return [problems[index * len(problems) // limit] for index in range(limit)]
 
 
-# --- one reader a file: a row to the fields of a Problem -------------------------------------------------------------
-
-
 def _gsm8k(row: Record) -> Record:
     # The authors' loader drops the commas of "2,125" too.
     return {"question": row["question"].strip(), "gold": row["answer"].rsplit("#### ", 1)[1].replace(",", "").strip()}
@@ -255,6 +252,7 @@ def _theoremqa(row: Record) -> Record:
     return {"question": row["Question"], "gold": str(row["Answer"]), **about}
 
 
+# By file, what reads a row as the fields of a Problem.
 _READERS: dict[str, Callable[[Record], Record]] = {
     "gsm8k": _gsm8k, "math": _math, "aqua": _aqua, "numglue": _numglue, "svamp": _svamp, "mathematics": _plain,
     "simuleq": _plain, "sat": _sat, "mmlu_math": _mmlu, "theoremqa": _theoremqa,

@@ -181,9 +181,6 @@ def _completions_file(completions: str, benchmarks: str, name: str) -> Evaluatio
     )
 
 
-# --- finding the model -----------------------------------------------------------------------------------------------
-
-
 def find_trained(size: str, family: str, mixture: str, method: str, seed: int) -> FoundModel:
     """Return the model that ``train`` left for these parameters, or the untuned base for the mixture ``"none"``.
 

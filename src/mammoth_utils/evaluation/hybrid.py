@@ -52,13 +52,12 @@ def decode(
         check_known("decoding", decoding, DECODINGS)
     cache = AttemptCache(problems, decoder, max_new_tokens, run)
     # First everything that is certain to be asked, in one pass; then, for each way, what depends on the answers.
-    cache.ask(
-        [
-            (place, cache.first_kind(place, decoding), decoding == "paper")
-            for decoding in decodings
-            for place in range(len(problems))
-        ]
-    )
+    certain = [
+        (place, cache.first_kind(place, decoding), decoding == "paper")
+        for decoding in decodings
+        for place in range(len(problems))
+    ]
+    cache.ask(certain)
     return {decoding: cache.attempts(decoding) for decoding in decodings}
 
 

@@ -62,8 +62,6 @@ def attempt_row(
     """Return a problem's row of ``attempts.jsonl``: every attempt once, and what each way of decoding took of them.
 
     Args:
-        benchmark: Its name.
-        problem: The fields of the problem.
         attempts: By way of decoding, in the order made.
         verdicts: By way of decoding and rule.
     """
@@ -85,7 +83,6 @@ def write_record(description: Evaluation, isolation: str, fields: Record) -> Rec
     """Write the record of an evaluation, which finishes it, and return it as it lies on disk.
 
     Args:
-        description: The evaluation.
         isolation: How programs were confined.
         fields: What it measured; ``world`` takes the place of the description's.
     """

@@ -24,7 +24,6 @@ def grade_attempts(problem: Problem, attempts: Sequence[Attempt], benchmark: str
     """Return a problem's verdict under each rule, on the answer of the attempt that counts.
 
     Args:
-        problem: With its gold and options.
         attempts: Of one way of decoding, in the order made.
         benchmark: The benchmark whose grading rules apply.
     """

@@ -146,11 +146,9 @@ def _judge(part: Part, interval: Interval, accuracies: Sequence[tuple[str, float
 
 def _verdict(parts: Sequence[PartResult]) -> tuple[str, str]:
     """Return the claim's verdict and reason: a part that fails outweighs one that cannot tell; all have to hold."""
-    for verdict in (NOT_REPRODUCED, CANNOT_TELL, REPRODUCED):
-        reasons = [part.reason for part in parts if part.verdict == verdict]
-        if reasons:
-            return verdict, "; ".join(reasons)
-    raise ValueError("a claim without parts has no verdict")
+    order = (NOT_REPRODUCED, CANNOT_TELL, REPRODUCED)
+    verdict = min((part.verdict for part in parts), key=order.index)
+    return verdict, "; ".join(part.reason for part in parts if part.verdict == verdict)
 
 
 def table(results: Sequence[ClaimResult]) -> pd.DataFrame:

@@ -108,8 +108,3 @@ def span(counts: set[int]) -> str:
 def count(number: int, noun: str) -> str:
     """Return a number with its noun, such as ``3 seeds``."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
-def wrapped(text: str, width: int = 26) -> str:
-    """Return a label broken into lines."""
-    return "\n".join(textwrap.wrap(text, width))

@@ -8,6 +8,7 @@ with text of 10 points, so that a page of 380 pixels and a dark one both read.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -160,7 +161,7 @@ def claims_figure(results: Sequence[ClaimResult]) -> Figure:
         if part.margin:
             axis.plot([100 * part.margin], [place], color="black", marker="|", markersize=12, linestyle="none")
         shown.add(part.verdict)
-    names = [f"{claim}  {style.wrapped(part.name)}" for claim, part in rows]
+    names = [f"{claim}  " + "\n".join(textwrap.wrap(part.name, 26)) for claim, part in rows]
     axis.set_yticks(range(len(rows)), names, fontsize=8.5)
     axis.set_ylim(len(rows) - 0.5, -0.5)
     seeds = min(part.interval.seeds for _, part in rows)
@@ -319,9 +320,8 @@ def memory_by_part(frame: pd.DataFrame, limit: float, card: str) -> Figure:
         raise ValueError("a figure of memory needs at least one run, got none")
     reach = max(limit * AXIS_REACH, min(float(frame["total"].max()), limit) * 1.05)
     figure, (axis,) = style.panels([len(frame)], row=0.21)
-    parts = {
-        part: colour for part, colour in MEMORY_COLOURS.items() if frame[part].any()
-    }  # one card has nothing to load twice
+    # One card has nothing to load twice.
+    parts = {part: colour for part, colour in MEMORY_COLOURS.items() if frame[part].any()}
     for place, row in enumerate(frame.to_dict("records")):
         left = 0.0
         for part, colour in parts.items():

@@ -17,7 +17,7 @@ import pandas as pd
 
 from mammoth_utils import paths, records
 from mammoth_utils.report.statistics import Sample
-from mammoth_utils.vocabulary import NAMESAKES, RULES, UNTUNED, RunName, evaluated_run
+from mammoth_utils.vocabulary import NAMESAKES, RULES, UNTUNED, RunName, check_known, evaluated_run
 
 MINI_BENCHMARKS = tuple(NAMESAKES)
 THIS_RUN, COMMITTED, GIVEN = "this run", "committed", "given"
@@ -174,18 +174,15 @@ def sample(
     Raises:
         ValueError: If the rule is unknown, or two seeds did not answer the same items.
     """
-    if rule not in RULES:
-        raise ValueError(f"unknown rule {rule!r}; known: {', '.join(RULES)}")
+    check_known("rule", rule, RULES)
     rows, keys = [], None
     for evaluation, scores in seeds:
         own: list[tuple[str, str, str]] = []
         verdicts: list[float] = []
         for name, score in scores.items():
-            if benchmarks is not None and name not in benchmarks:
-                continue
-            if (in_domain is not None and score["in_domain"] != in_domain) or (
-                choice is not None and score["choice"] != choice
-            ):
+            left_out = benchmarks is not None and name not in benchmarks
+            left_out |= in_domain is not None and score["in_domain"] != in_domain
+            if left_out or (choice is not None and score["choice"] != choice):
                 continue
             items = score["items"]
             columns = zip(items["ids"], items["families"], items["fields"], items[rule], strict=True)
@@ -204,9 +201,7 @@ def sample(
     return Sample(np.array(rows), names, families, ids, "/".join(seeds[0][0].model.training))
 
 
-def accuracy_table(
-    given: Iterable[EvaluationRecord | Mapping[str, Any]], world: str = "miniature", rule: str = "corrected"
-) -> pd.DataFrame:
+def accuracy_table(given: Iterable[EvaluationRecord | Mapping[str, Any]], world: str = "miniature") -> pd.DataFrame:
     """Return one row a model, decoding and benchmark: accuracy under both rules as fractions, items, seeds, where read.
 
     ``differ`` counts the items on which the two rules disagree; ``n`` the items of one seed.
@@ -233,7 +228,6 @@ def accuracy_table(
             row |= {"choice": scores[0]["choice"], "n": scores[0]["n"], "seeds": len(scores)}
             for each in RULES:
                 row[each] = float(np.mean([score[each]["correct"] / score["n"] for score in scores]))
-            row["accuracy"] = row[rule]
             row["differ"] = sum(_count_differing(score["items"]) for score in scores)
             row["origin"] = "; ".join(dict.fromkeys(evaluation.origin for evaluation, _ in measured))
             row["read_in"] = "; ".join(dict.fromkeys(evaluation.path for evaluation, _ in measured))

@@ -15,6 +15,8 @@ from typing import Any
 
 import pandas as pd
 
+from mammoth_utils.vocabulary import check_known
+
 IN_DOMAIN = ("GSM8K", "MATH", "AQuA-RAT", "NumGLUE")
 OUT_OF_DOMAIN = ("SVAMP", "Mathematics", "SimulEq", "SAT-Math", "MMLU-Math")
 NINE = IN_DOMAIN + OUT_OF_DOMAIN
@@ -84,8 +86,7 @@ def accuracies(table: str | None = None, version: str | None = None) -> pd.DataF
     for column, value in (("table", table), ("version", version)):
         if value is not None:
             known = sorted(frame[column].unique())
-            if value not in known:
-                raise ValueError(f"unknown {column} {value!r}; known: {', '.join(known)}")
+            check_known(column, value, known)
             frame = frame[frame[column] == value]
     return frame.reset_index(drop=True)
 
@@ -104,8 +105,7 @@ def main_results(size: str | None = None, version: str = "v3") -> pd.DataFrame:
     Raises:
         ValueError: If no row has that size or version, naming the choices.
     """
-    if version not in VERSIONS:
-        raise ValueError(f"unknown version {version!r}; known: {', '.join(VERSIONS)}")
+    check_known("version", version, VERSIONS)
     long = pd.concat([accuracies("Table 3"), accuracies("Table 4")])
     long = long[long["version"] == version]
     if size is not None:

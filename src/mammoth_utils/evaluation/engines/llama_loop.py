@@ -20,11 +20,7 @@ STATIC_ROPE = ("default", "linear", "llama3")  # position tables that do not dep
 
 
 def unsupported_reason(model: Any) -> str:
-    """Return why this loop cannot run a model, or an empty text if it can.
-
-    Args:
-        model: A Hugging Face causal language model.
-    """
+    """Return why this loop cannot run a Hugging Face causal language model, or an empty text if it can."""
     config = model.config
     if getattr(config, "model_type", "") != "llama":
         return f"architecture {getattr(config, 'model_type', 'unknown')!r} is not 'llama'"

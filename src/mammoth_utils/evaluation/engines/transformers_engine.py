@@ -9,6 +9,7 @@ from typing import Any
 from mammoth_utils.paths import public_name
 from mammoth_utils.records import Record
 from mammoth_utils.silence_libraries import import_transformers
+from mammoth_utils.vocabulary import check_known
 
 # Below this many parameters a Llama on a CPU goes through our own loop, above through Hugging Face's generate.
 OWN_LOOP_PARAMETERS = 50_000_000
@@ -48,8 +49,7 @@ class LocalDecoder:
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self._hidden = {*self.stop, self.tokenizer.bos_token_id, self.tokenizer.pad_token_id} - {None}
         self._loop = None
-        if engine not in ("auto", "own loop", "generate"):
-            raise ValueError(f"unknown engine {engine!r}; known: auto, own loop, generate")
+        check_known("engine", engine, ("auto", "own loop", "generate"))
         small = device == "cpu" and self.parameters < OWN_LOOP_PARAMETERS
         if engine == "own loop" or (engine == "auto" and small):
             from mammoth_utils.evaluation.engines.llama_loop import GreedyLlama, unsupported_reason
