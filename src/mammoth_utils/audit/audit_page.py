@@ -32,7 +32,6 @@ class AuditPage:
         real: The same for the chosen benchmarks.
         mini: The audit of their namesakes in the miniature, measured now.
         own: The reader's completions files under the same graders: a record with ``outputs`` alone.
-        data_dir: The folder of real data; None without.
         problems: The problems of the chosen benchmarks whose file is present.
         stale_reasons: Reasons why the record may be out of date; empty if it is not.
         origin: Where the real figures come from.
@@ -133,14 +132,11 @@ def _real_record(data_dir: Path | None, again: bool, say: Callable[[str], None])
                 record = records.read_json(file)
                 if not records.stale_reasons(record, DECIDING, data_dir):
                     return record, [], origin
-    # A folder that holds some of the files only cannot give the figures of all.
-    if not again and not (data_dir is not None and committed.is_file() and _has_every_file(committed, data_dir)):
+    if not again:
         record = read_audit_record()
-        return record, records.stale_reasons(record, DECIDING, data_dir), shipped
+        # A folder that holds some of the files only cannot give the figures of all.
+        if data_dir is None or not all((data_dir / name).is_file() for name in record["inputs"]["files"]):
+            return record, records.stale_reasons(record, DECIDING, data_dir), shipped
     record = measure_audit("real", data_dir=data_dir, say=say)
     records.write_items(earlier, record)
     return record, [], IN_THIS_RUN
-
-
-def _has_every_file(record: Path, data_dir: Path) -> bool:
-    return all((data_dir / name).is_file() for name in records.read_json(record)["inputs"]["files"])

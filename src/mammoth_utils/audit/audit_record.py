@@ -56,8 +56,6 @@ def measure_audit(
     Args:
         world: ``"real"`` or ``"miniature"``.
         benchmarks: ``"all"`` (in the real world with TheoremQA), or names.
-        data_dir: Folder of the real data.
-        say: Called with a line of progress.
         store: File of Math-Verify's verdicts; None takes a file below ``runs/audit``.
 
     Raises:

@@ -88,19 +88,18 @@ def acceptance(problem: Problem, benchmark: str) -> dict[str, str]:
     ``accepts``: a completion that states the gold passes. ``judges``: the gold's own text would pass, but no completion
     in ``STATEMENTS`` is read as that text. ``never``: not even the gold's own text passes.
     """
-    return {rule: _acceptance(problem, benchmark, rule) for rule in RULES}
-
-
-def _acceptance(problem: Problem, benchmark: str, rule: str) -> str:
     gold, options = problem.gold, problem.options
     completions = [statement.format(gold) for statement in STATEMENTS]
     if benchmark_named(benchmark, options).choice and (letter := gold_letter(gold, options)):
         completions += [f"The answer is ({letter})", f"The answer is {letter}"]
-    for completion in completions:
-        answer = read_answer(completion, benchmark, rule, options)
-        if answer is not None and grade(answer, gold, benchmark, rule, options).correct:
-            return ACCEPTS
-    return JUDGES if grade(gold_text(gold), gold, benchmark, rule, options).correct else NEVER
+    statuses = {}
+    for rule in RULES:
+        answers = (read_answer(completion, benchmark, rule, options) for completion in completions)
+        if any(answer is not None and grade(answer, gold, benchmark, rule, options).correct for answer in answers):
+            statuses[rule] = ACCEPTS
+        else:
+            statuses[rule] = JUDGES if grade(gold_text(gold), gold, benchmark, rule, options).correct else NEVER
+    return statuses
 
 
 def check_gold(problem: Problem, benchmark: str) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ they hold only in a main thread like this one, and not for every input.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -18,9 +19,11 @@ MEMORY_GB = 4
 
 def main() -> None:
     """Answer questions until standard input ends or the parent process is gone."""
-    parent = os.getppid()
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _limit_memory()
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    with contextlib.suppress(ImportError):  # on a system without such limits
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_GB << 30, MEMORY_GB << 30))
     out = os.fdopen(os.dup(1), "w", encoding="utf8")
     os.dup2(2, 1)  # keeps what the library prints out of the verdicts
     import logging
@@ -45,7 +48,6 @@ def judge(form: str, gold: str, text: str, whole: bool) -> list[str]:
 
     Args:
         form: ``"number"``, ``"expression"`` or ``"option"``: how the gold's benchmark writes its answers.
-        gold: The reference.
         text: An answer, or a whole completion.
         whole: Whether ``text`` is a whole completion, or an answer that was read before.
     """
@@ -86,14 +88,6 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(2)
     os._exit(1)
-
-
-def _limit_memory() -> None:
-    try:
-        import resource
-    except ImportError:  # no such limits on this system
-        return
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_GB << 30, MEMORY_GB << 30))
 
 
 if __name__ == "__main__":

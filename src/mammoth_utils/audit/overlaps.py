@@ -34,7 +34,6 @@ class RepeatedQuestion:
     Attributes:
         ids: The problems' ids, in the benchmark's order.
         golds: Their golds as values.
-        agree: Whether all golds have the same value.
     """
 
     ids: tuple[str, ...]
@@ -79,7 +78,6 @@ class TrainingOverlap:
     """The overlap of a benchmark with a training source.
 
     Attributes:
-        rows: Rows of the source.
         equal_rows: Rows that equal a question of the benchmark.
         near_rows: Rows that are near one and equal none.
         equal: Ids of the problems that some row equals.

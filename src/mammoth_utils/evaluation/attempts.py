@@ -96,9 +96,7 @@ def read_answers(
     """Return the attempt with its answer under each rule.
 
     Args:
-        attempt: From ``run_attempts``.
         benchmark: Whose rules read the answers.
-        options: Texts of the options of a multiple-choice question.
         question: The question, whose own numbers are no answer.
     """
     programs = _programs(attempt.kind, attempt.completion)

@@ -23,7 +23,6 @@ class Benchmark:
 
     Attributes:
         name: Ours, such as ``mmlu_math`` or ``mini-mmlu``.
-        paper_name: As the paper's tables have it.
         in_domain: Whether its training split is in the mixture (the paper's section 3.1).
         choice: Whether the paper asks it as multiple choice; NumGLUE's option questions are asked as open ones.
         size: Problems in its test split.

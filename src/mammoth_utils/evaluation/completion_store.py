@@ -19,7 +19,6 @@ class CompletionStore:
 
     Args:
         description: The evaluation, whose folder and those moved aside are looked at.
-        weights: The hash of its weights.
         load: Called when the first prompt is missing.
     """
 

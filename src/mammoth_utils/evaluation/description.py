@@ -29,7 +29,6 @@ class Evaluation:
         size: With ``family``, ``mixture`` and ``seed`` empty where ``model`` was given.
         model: What is loaded: a folder, a hub name or an endpoint.
         adapter: Folder of an adapter merged into it, or empty.
-        base: The base model's name.
         decoding: The way that ``benchmarks`` of the record are scored by; ``STORED`` for a completions file.
         benchmarks: Names, in the paper's order.
     """
@@ -103,7 +102,6 @@ def describe_evaluation(
         family: Its family; ``"auto"`` as in ``scales.scale``.
         mixture: What it was trained on; ``"none"`` evaluates the untuned base.
         method: How; ``"auto"`` takes the one run of full, LoRA or QLoRA that there is.
-        seed: Of its training.
         model: A folder, a run of ``train``, a hub name or an endpoint in place of all the above.
         decoding: ``"hybrid"``, ``"paper"``, ``"cot"`` or ``"pot"``.
         benchmarks: ``"all"`` or names joined by commas.

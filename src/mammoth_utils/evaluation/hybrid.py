@@ -41,7 +41,6 @@ def decode(
         problems: What is asked; ``problem.set`` says which benchmark's rules read the answers.
         decoder: Anything with ``complete(prompts, max_new_tokens)``.
         decodings: Some of ``DECODINGS``.
-        max_new_tokens: Most tokens of a completion.
         run: What runs the programs, as in ``attempts.run_attempts``.
 
     Raises:

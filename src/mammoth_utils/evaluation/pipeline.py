@@ -39,7 +39,6 @@ def evaluate(
     decoded.
 
     Args:
-        description: From ``describe_evaluation``.
         on_progress: Called with a benchmark's name, its number and how many there are, before each and once after
             the last.
         decoder: In place of the one that the description names, which is loaded only if something is left to decode.
@@ -65,8 +64,9 @@ def evaluate(
         for number, name in enumerate(description.benchmarks):
             if on_progress:
                 on_progress(name, number, total)
-            part = _kept_part(description, name, inputs)
-            if part is None:
+            file = _part_file(description, name, "json")
+            part = records.read_json(file) if file.is_file() else None
+            if part is None or part["inputs"] != inputs:
                 store = store or CompletionStore(description, inputs["weights"], load)
                 part = _scored_part(description, name, store, sandbox, inputs)
             parts.append(part)
@@ -81,13 +81,6 @@ def evaluate(
 
 def _part_file(description: Evaluation, name: str, suffix: str) -> Path:
     return description.folder / "parts" / f"{name}.{suffix}"
-
-
-def _kept_part(description: Evaluation, name: str, inputs: Record) -> Record | None:
-    """Return a benchmark's part that an earlier start scored from the same inputs."""
-    file = _part_file(description, name, "json")
-    part = records.read_json(file) if file.is_file() else None
-    return part if part and part["inputs"] == inputs else None
 
 
 def _scored_part(

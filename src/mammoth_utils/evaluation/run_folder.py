@@ -83,7 +83,6 @@ def write_record(description: Evaluation, isolation: str, fields: Record) -> Rec
     """Write the record of an evaluation, which finishes it, and return it as it lies on disk.
 
     Args:
-        isolation: How programs were confined.
         fields: What it measured; ``world`` takes the place of the description's.
     """
     report = isolations.describe(isolation)

@@ -49,7 +49,6 @@ class BenchmarkScore:
         Args:
             problem: Its fields, as ``attempts.jsonl`` keeps them.
             kind: Which kind answered, as ``attempts.answering_kind`` says.
-            verdicts: By rule.
         """
         self.n += 1
         self.choice &= bool(problem["options"])

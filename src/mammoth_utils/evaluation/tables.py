@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mammoth_utils import paths, records
@@ -109,10 +108,10 @@ def summary(record: Record) -> dict[str, float]:
     }
 
 
-def example(record: Record, folder: Path | None = None) -> Record:
+def example(record: Record) -> Record:
     """Return the first problem of a record whose program ran and printed something, else the first problem."""
     first = None
-    for row in attempts(record, folder):
+    for row in attempts(record):
         first = first or row
         execution = next((attempt["execution"] for attempt in row["attempts"] if attempt["execution"]), None)
         if execution and execution["status"] == "ok" and execution["output"].strip():
@@ -139,19 +138,19 @@ def folded(frame: pandas.DataFrame, title: str, of: int) -> Any:
     return HTML(f"<details><summary>{html.escape(title + note)}</summary>{body}</details>")
 
 
-def attempts(record: Record, folder: Path | None = None) -> Iterator[Record]:
+def attempts(record: Record) -> Iterator[Record]:
     """Return the rows of ``attempts.jsonl`` beside a record, one a problem.
 
     Raises:
         FileNotFoundError: If the file is not there, for example since only the record was committed.
     """
-    file = (folder or paths.run_dir("evaluate", record["parameters"]["name"])) / "attempts.jsonl"
+    file = paths.run_dir("evaluate", record["parameters"]["name"]) / "attempts.jsonl"
     if not file.is_file():
         raise FileNotFoundError(f"expected the attempts of this record in {file}; evaluate again to have them")
     return records.read_jsonl(file)
 
 
-def differing(record: Record, decoding: str = "", folder: Path | None = None, most: int = 300) -> pandas.DataFrame:
+def differing(record: Record, decoding: str = "", most: int = 300) -> pandas.DataFrame:
     """Return the first items that one rule calls correct and the other does not, with both verdicts and their reasons.
 
     How many there are in all is the sum of ``differ`` in `table`.
@@ -160,7 +159,7 @@ def differing(record: Record, decoding: str = "", folder: Path | None = None, mo
 
     names = [(rule, part) for part in PARTS for rule in RULES]
     rows = []
-    for row in attempts(record, folder):
+    for row in attempts(record):
         verdict = row["decodings"][decoding or record["decoding"]]
         if (verdict["published"]["outcome"] == "correct") != (verdict["corrected"]["outcome"] == "correct"):
             parts = [verdict[rule][part] for rule, part in names]
@@ -171,7 +170,7 @@ def differing(record: Record, decoding: str = "", folder: Path | None = None, mo
     return pandas.DataFrame(rows, columns=columns)
 
 
-def fallbacks(record: Record, decoding: str = "", folder: Path | None = None) -> pandas.DataFrame:
+def fallbacks(record: Record, decoding: str = "") -> pandas.DataFrame:
     """Return how often a program gave nothing, by benchmark, and what the prose asked for then earned.
 
     Columns: ``benchmark``, ``programs`` (problems first asked for a program), ``gave_nothing``, ``answered`` (by the
@@ -181,15 +180,14 @@ def fallbacks(record: Record, decoding: str = "", folder: Path | None = None) ->
     import pandas
 
     way = decoding or record["decoding"]
-    counts: dict[str, Counter[str]] = {}
-    endings: dict[str, Counter[str]] = {}
-    for row in attempts(record, folder):
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    endings: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in attempts(record):
         verdict = row["decodings"][way]
         made = [row["attempts"][place] for place in verdict["order"]]
         if made[0]["kind"] != "pot":
             continue
-        name = row["benchmark"]
-        count = counts.setdefault(name, Counter())
+        count = counts[row["benchmark"]]
         count["programs"] += 1
         if len(made) > 1 and made[1]["kind"] == "cot":
             count["gave_nothing"] += 1
@@ -197,14 +195,11 @@ def fallbacks(record: Record, decoding: str = "", folder: Path | None = None) ->
             count["correct"] += verdict["published"]["outcome"] == "correct"
             count["corrected"] += verdict["corrected"]["outcome"] == "correct"
             execution = made[0]["execution"]
-            endings.setdefault(name, Counter())[execution["status"] if execution else "no program"] += 1
+            endings[row["benchmark"]][execution["status"] if execution else "no program"] += 1
     columns = ("programs", "gave_nothing", "answered", "correct", "corrected")
-    rows = [
-        [name, *(count[column] for column in columns), _listed(endings.get(name, Counter()))]
-        for name, count in counts.items()
-    ]
+    rows = []
+    for name, count in counts.items():
+        ended = sorted(endings[name].items(), key=lambda item: (-item[1], item[0]))
+        why = ", ".join(f"{status} {programs}" for status, programs in ended)
+        rows.append([name, *(count[column] for column in columns), why])
     return pandas.DataFrame(rows, columns=["benchmark", *columns, "why"])
-
-
-def _listed(words: Counter[str]) -> str:
-    return ", ".join(f"{word} {words[word]}" for word in sorted(words, key=lambda word: (-words[word], word)))

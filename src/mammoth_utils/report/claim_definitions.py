@@ -34,7 +34,6 @@ class Part:
     """A weighted sum of accuracies that, by the claim, lies above a margin.
 
     Attributes:
-        name: The comparison in words.
         terms: Factor, model, and the items of it (arguments of :func:`measured_models.sample`).
         margin: As a fraction.
     """
@@ -62,12 +61,10 @@ class Claim:
 
     Attributes:
         id: ``C1`` to ``C9``.
-        statement: The claim in a sentence.
         formula: The comparison in words, with the averages named.
         built_in: The part of the outcome that the miniature's construction settles, whatever the model.
         parts: The differences that decide.
         steps: Differences that are reported beside them and decide nothing.
-        command: The command that measures its models.
     """
 
     id: str

@@ -73,11 +73,7 @@ class ClaimResult:
 
 
 def evaluate_claims(records: Iterable[EvaluationRecord | Mapping[str, Any]]) -> list[ClaimResult]:
-    """Return each claim with estimate, interval and verdict, from the evaluation records that exist.
-
-    Args:
-        records: As :func:`measured_models.read` returns them, or plain records.
-    """
+    """Return each claim with estimate, interval and verdict, from the evaluation records that exist."""
     evaluations, paper = measured_models.as_evaluations(records), paper_figures()
     return [_evaluate(claim, evaluations, paper[claim.id]) for claim in CLAIMS]
 

@@ -148,8 +148,7 @@ def claims_figure(results: Sequence[ClaimResult]) -> Figure:
         commands = dict.fromkeys(result.command for result in results if result.command)
         measure = "; ".join(f"`{command}` measures them" for command in commands)
         return style.empty(f"None of these claims has all its models measured. {measure}")
-    figure, axes = style.panels([len(rows)], row=0.46)
-    axis = axes[0]
+    figure, (axis,) = style.panels([len(rows)], row=0.46)
     axis.axvline(0, color="black", linewidth=0.8)
     shown = set()
     for place, (_, part) in enumerate(rows):
@@ -182,14 +181,13 @@ def decodings(frame: pd.DataFrame) -> Figure:
         frame: As :func:`published.decodings` gives it.
     """
     models = list(dict.fromkeys(zip(frame["model"], frame["size"], strict=True)))
-    figure, axes = style.panels([len(models)])
-    axis = axes[0]
+    figure, (axis,) = style.panels([len(models)])
     for method, decoding in (("hybrid", "Hybrid"), ("pot", "PoT"), ("cot", "CoT")):
         own = frame[frame["decoding"] == decoding].set_index(["model", "size"])["printed"]
         values, marker = [own[model] for model in models], style.MARKERS[method]
         axis.plot(values, range(len(models)), marker, label=f"{decoding} decoding", **style.hollow(method))
     style.rows(axis, [f"{model}\n{size}" for model, size in models], "published, Table 7 (v3)")
-    style.finish(axes, "average of nine sets, % (no intervals printed)")
+    style.finish([axis], "average of nine sets, % (no intervals printed)")
     style.legend(figure, axis)
     return figure
 

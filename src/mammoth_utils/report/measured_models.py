@@ -53,7 +53,6 @@ class EvaluationRecord:
     """One record of the page ``evaluate`` and where it was read.
 
     Attributes:
-        record: The JSON record.
         origin: ``"this run"``, ``"committed"`` or ``"given"``.
         path: The file, below the project or the folder of runs; empty where the record was given.
     """
@@ -109,8 +108,7 @@ def read(world: str | None = None, runs: Path | None = None, committed: Path | N
 
     Args:
         world: Only ``"miniature"`` or only ``"real"``.
-        runs: The folder of runs, by default the project's.
-        committed: The folder of committed records, by default the project's.
+        runs, committed: Folders, by default the project's.
     """
     runs, committed = runs or paths.runs(), committed or paths.records()
     evaluations = []
@@ -167,9 +165,7 @@ def sample(
         benchmarks: Only these.
         in_domain: Only benchmarks in, or out of, domain.
         choice: Only multiple choice, or only open questions.
-        fields: Only problems of these fields.
-        not_fields: No problems of these fields.
-        rule: The rule of the verdicts.
+        fields, not_fields: Only problems of these fields, and none of those.
 
     Raises:
         ValueError: If the rule is unknown, or two seeds did not answer the same items.

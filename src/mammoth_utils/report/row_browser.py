@@ -82,12 +82,10 @@ def browser_html(
 
     Args:
         rows: Values in the order of the columns; None shows as an empty cell.
-        columns: Their names.
         name: The table's label and identity, unlike any other on the page.
         filters: Columns with a choice of their values above the table.
         code: Columns in a fixed width.
         long: Columns of running text, which get more room.
-        page: Rows shown at a time.
 
     Raises:
         ValueError: If a row has another number of values than there are columns, or a named column is unknown.

@@ -28,7 +28,6 @@ class Sample:
     Attributes:
         correct: 1.0 for a correct item and 0.0 otherwise, shape (seeds, items).
         benchmarks: Benchmark of each item; the accuracy is the mean over benchmarks, not over items.
-        families: Problem family of each item.
         ids: Identity of each item within its benchmark; equal ones in two samples are paired.
         model: What the seeds belong to; two samples of the same runs share the weights of these.
     """
@@ -68,9 +67,6 @@ class Interval:
     """An estimate with its interval, as fractions.
 
     Attributes:
-        estimate: From the data as they are.
-        low: Lower end.
-        high: Upper end.
         items: Distinct items behind it.
         families: Clusters among these.
         seeds: Training runs of the model with the fewest; with one, the interval is for that model only.
@@ -92,36 +88,30 @@ class Interval:
             return "one training seed: about this model only"
         return f"{self.seeds} training seeds"
 
-    def points(self, digits: int = 1) -> str:
+    def points(self) -> str:
         """Return the estimate and its interval in percentage points, such as ``+6.9 [2.1, 11.8]``."""
-        low, high = 100 * self.low, 100 * self.high
-        return f"{100 * self.estimate:+.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+        return f"{100 * self.estimate:+.1f} [{100 * self.low:.1f}, {100 * self.high:.1f}]"
 
 
-def accuracy(sample: Sample, resamples: int = RESAMPLES, level: float = LEVEL) -> Interval:
+def accuracy(sample: Sample) -> Interval:
     """Return a model's accuracy with its interval."""
-    return contrast([(1.0, sample)], resamples, level)
+    return contrast([(1.0, sample)])
 
 
-def contrast(
-    terms: Sequence[tuple[float, Sample]], resamples: int = RESAMPLES, level: float = LEVEL, seed: int = SEED
-) -> Interval:
+def contrast(terms: Sequence[tuple[float, Sample]], resamples: int = RESAMPLES) -> Interval:
     """Return a weighted sum of accuracies, such as a gain out of domain less a gain in domain.
 
     Args:
-        terms: Pairs of factor and sample.
-        resamples: Number of random weightings.
-        level: Share of these between the ends.
-        seed: Of the random weights; fixed, so that a page shows the same interval twice.
+        resamples: Number of random weightings; ``LEVEL`` of these lie between the ends.
 
     Raises:
-        ValueError: If there is no term, or ``level`` or ``resamples`` make no interval.
+        ValueError: If there is no term, or too few resamples.
     """
     if not terms:
         raise ValueError("a contrast needs at least one accuracy, got none")
-    if not 0 < level < 1 or resamples < 100:
-        raise ValueError(f"expected 0 < level < 1 and at least 100 resamples, got {level} and {resamples}")
-    rng = np.random.default_rng(seed)
+    if resamples < 100:
+        raise ValueError(f"expected at least 100 resamples, got {resamples}")
+    rng = np.random.default_rng(SEED)
     items = {key: n for n, key in enumerate(sorted({key for _, sample in terms for key in _keys(sample)}))}
     families = {name: n for n, name in enumerate(sorted({name for _, sample in terms for name in sample.families}))}
     family_weights = rng.standard_exponential((resamples, len(families)), dtype=np.float32)
@@ -140,14 +130,14 @@ def contrast(
         weights = item_weights[:, columns] * family_weights[:, clusters]
         estimate += factor * sample.accuracy
         drawn += factor * _weighted(sample, weights, seed_weights.get(key))
-    tail = 50 * (1 - level)
+    tail = 50 * (1 - LEVEL)
     low, high = np.percentile(drawn, [tail, 100 - tail])
     paired = all(sorted(_keys(sample)) == sorted(_keys(terms[0][1])) for _, sample in terms)
     least = min(sample.seeds for _, sample in terms)
     return Interval(estimate, float(low), float(high), len(items), len(families), least, paired)
 
 
-def wilson(correct: int, n: int, level: float = LEVEL) -> tuple[float, float]:
+def wilson(correct: int, n: int) -> tuple[float, float]:
     """Return Wilson's interval of a share, for few items that can be taken as independent.
 
     Raises:
@@ -155,7 +145,7 @@ def wilson(correct: int, n: int, level: float = LEVEL) -> tuple[float, float]:
     """
     if n < 1 or not 0 <= correct <= n:
         raise ValueError(f"expected 0 <= correct <= n with n at least 1, got {correct} of {n}")
-    z = NormalDist().inv_cdf(0.5 + level / 2)
+    z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
     share, spread = correct / n, z * z / n
     middle = (share + spread / 2) / (1 + spread)
     half = z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)

@@ -42,10 +42,8 @@ def show(frame: pd.DataFrame, note: str = "", label: str = "table", long: Sequen
 
     Args:
         frame: Numbers are rounded, missing values stay empty.
-        note: A line below the table.
         label: What a screen reader calls the box.
         long: Columns of prose, which get room to wrap.
-        digits: Decimals of floats.
     """
     head = "".join(f'<th scope="col">{html.escape(str(name))}</th>' for name in frame.columns)
     body = []
@@ -116,8 +114,6 @@ def miniature(
     """Return the miniature's table: each model by benchmark, per cent, the corrected rule before the published one.
 
     Args:
-        records: As :func:`measured_models.read` returns them.
-        size: Only this size.
         mixtures: Only models trained on these, in this order.
 
     Without such a record it is a sentence that names the command that measures them.

@@ -73,7 +73,6 @@ class GreedyLlama:
 
         Args:
             rows: Token ids of the prompts, each at least one long; together they are one batch.
-            max_new_tokens: Most tokens of a continuation.
             stop: Ids that end a row, the first one that comes.
         """
         finished: list[list[int]] = [[] for _ in rows]

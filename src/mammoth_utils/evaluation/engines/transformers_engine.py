@@ -81,7 +81,6 @@ class LocalDecoder:
 
         Args:
             prompts: Whole prompts; beginning-of-sequence is added where the tokenizer adds one.
-            max_new_tokens: Most tokens of a completion.
 
         Raises:
             ValueError: If a prompt is longer than the model's context.
