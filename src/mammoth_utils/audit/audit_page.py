@@ -84,7 +84,6 @@ def open_audit(
         outputs: ``"stored"``, or completions files joined by commas.
         data_dir: Folder of real data; empty takes ``MAMMOTH_DATA_DIR``, else ``data/``.
         again: Whether the real benchmarks are measured in any case.
-        say: Called with a line of progress.
 
     Raises:
         FileNotFoundError: If a named folder or file is missing, or both the data and the record are.

@@ -99,8 +99,7 @@ class MathVerify:
         if key not in self._verdicts:
             self._verdicts[key] = self._ask(json.dumps(question))
             if self._file is not None:
-                self._file.write(json.dumps([key, *self._verdicts[key]], ensure_ascii=False) + "\n")
-                self._file.flush()
+                print(json.dumps([key, *self._verdicts[key]], ensure_ascii=False), file=self._file, flush=True)
         mark, read = self._verdicts[key]
         return mark, read
 
@@ -108,8 +107,7 @@ class MathVerify:
         child = self._child or self._start()
         self.questions += 1
         try:
-            child.stdin.write(question + "\n")
-            child.stdin.flush()
+            print(question, file=child.stdin, flush=True)
             return json.loads(self._replies.get(timeout=self.limit_s))
         except (queue.Empty, OSError, ValueError) as error:
             # It hung, or died (of memory, say): an empty line marks the end of what a dead child has written. Asking

@@ -31,16 +31,15 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     import math_verify
 
-    out.write(json.dumps({"version": math_verify.__version__ if hasattr(math_verify, "__version__") else ""}) + "\n")
-    out.flush()
+    version = math_verify.__version__ if hasattr(math_verify, "__version__") else ""
+    print(json.dumps({"version": version}), file=out, flush=True)
     for line in sys.stdin:
         form, gold, text, whole = json.loads(line)
         try:
             verdict = judge(form, gold, text, whole)
         except Exception as error:  # whatever the library raises on a text counts as its verdict
             verdict = ["e", type(error).__name__]
-        out.write(json.dumps(verdict) + "\n")
-        out.flush()
+        print(json.dumps(verdict), file=out, flush=True)
 
 
 def judge(form: str, gold: str, text: str, whole: bool) -> list[str]:

@@ -95,9 +95,7 @@ def finding_counts(record: Record) -> pandas.DataFrame:
         counts = {name: entry["flags"].get(flag, 0) for name, entry in record["benchmarks"].items()}
         if total := sum(counts.values()):
             where = ", ".join(f"{paper_name(name)} {count}" for name, count in counts.items() if count)
-            rows.append(
-                {"severity": severity, "flag": flag, "description": description, "golds": total, "where": where}
-            )
+            rows.append([severity, flag, description, total, where])
     return pandas.DataFrame(rows, columns=["severity", "flag", "description", "golds", "where"])
 
 
@@ -143,9 +141,8 @@ def training_overlaps(record: Record) -> pandas.DataFrame:
     for overlap in record["training"]:
         entry = record["benchmarks"][overlap["benchmark"]]
         equal, near = len(overlap["equal"]), len(overlap["near"])
-        share = 100 * (equal + near) / entry["n"]
         where = [overlap["source"], overlap["rows"], paper_name(overlap["benchmark"]), entry["in_domain"], entry["n"]]
-        rows.append([*where, equal, near, share])
+        rows.append([*where, equal, near, 100 * (equal + near) / entry["n"]])
     return pandas.DataFrame(rows, columns=columns).sort_values("share, %", ascending=False, ignore_index=True)
 
 
@@ -208,9 +205,7 @@ def author_agreement(record: Record) -> pandas.DataFrame:
         if authors := file["marks"].get("authors"):
             pairs = zip(file["marks"]["corrected"], authors, strict=True)
             alike = sum((ours == RIGHT) == (theirs == RIGHT) for ours, theirs in pairs)
-            percent = {
-                name: 100 * file["correct"][name] / file["rows"] for name in ("published", "corrected", "authors")
-            }
+            percent = {name: 100 * file["correct"][name] / file["rows"] for name in (*RULES, "authors")}
             name = {"outputs": file["file"].split(".")[0], "benchmark": paper_name(file["benchmarks"][0])}
             rows.append({**name, "rows": file["rows"], **percent, "judged alike": 100 * alike / file["rows"]})
     return pandas.DataFrame(rows)

@@ -52,11 +52,7 @@ def grade_completions_file(description: Evaluation, inputs: Record, isolation: s
 
 
 def _rows(description: Evaluation, isolation: str, scores: dict[str, BenchmarkScore]) -> Iterator[Record]:
-    """Yield the rows that count in the form of ``attempts.jsonl``, counting them into ``scores``.
-
-    Raises:
-        ValueError: At the end, if the file holds none of the benchmarks that were asked for.
-    """
+    """Yield the rows that count in the form of ``attempts.jsonl``, counting them into ``scores``."""
     file, asked = Path(description.completions), description.benchmarks
     for graded in grade_file(file, RULES, timeout_s=PROGRAM_TIMEOUT_S, isolation=isolation):
         known = sets.find(graded.benchmark.strip().lower())
@@ -64,26 +60,22 @@ def _rows(description: Evaluation, isolation: str, scores: dict[str, BenchmarkSc
         score = scores.setdefault(name, BenchmarkScore())
         if asked and name not in asked:
             continue
-        problem, attempts = _problem(name, graded), [_attempt(graded)]
+        row, attempts = graded.row, [_attempt(graded)]
+        problem = {
+            "id": graded.id,
+            "question": str(row.get("question", "")),
+            "gold": str(row["gold"]),
+            "options": row.get("options"),
+            "set": name,
+            "field": str(row.get("field", "")),
+            "family": str(row.get("family", "")),
+        }
         score.add(problem, answering_kind(attempts), graded.verdicts)
         yield attempt_row(name, problem, {STORED: attempts}, {STORED: graded.verdicts})
     missing = [name for name in asked if name not in scores]
     if missing or not scores:
         held = ", ".join(scores) or "no row"
         raise ValueError(f"{file.name} holds no completion of {', '.join(missing) or 'any benchmark'}; it holds {held}")
-
-
-def _problem(name: str, graded: Graded) -> Record:
-    row = graded.row
-    return {
-        "id": graded.id,
-        "question": str(row.get("question", "")),
-        "gold": str(row["gold"]),
-        "options": row.get("options"),
-        "set": name,
-        "field": str(row.get("field", "")),
-        "family": str(row.get("family", "")),
-    }
 
 
 def _attempt(graded: Graded) -> Attempt:

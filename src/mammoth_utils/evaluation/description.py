@@ -120,7 +120,10 @@ def describe_evaluation(
     check_known("decoding", decoding, DECODINGS)
     if completions:
         return _completions_file(completions, benchmarks, name)
-    world = _world(size, family, model, benchmarks)
+    # Of a given model the first benchmark says the world, else the scale does.
+    by_name = model and benchmarks.strip() != "all"
+    mini = benchmarks.strip().startswith(MINI) if by_name else scale(size, family).miniature
+    world = "miniature" if mini else "real"
     chosen = sets.resolve(benchmarks, world)
     if split not in sets.SPLITS[world]:
         raise ValueError(f"the {world} benchmarks have no split {split!r}; known: {', '.join(sets.SPLITS[world])}")
@@ -149,13 +152,6 @@ def describe_evaluation(
         limit=limit,
         max_new_tokens=max_new_tokens or NEW_TOKENS[world],
     )
-
-
-def _world(size: str, family: str, model: str, benchmarks: str) -> str:
-    """Return the world that is asked for: of a given model the first benchmark's, else the scale's."""
-    if model and benchmarks.strip() != "all":
-        return "miniature" if benchmarks.strip().startswith(MINI) else "real"
-    return "miniature" if scale(size, family).miniature else "real"
 
 
 def _completions_file(completions: str, benchmarks: str, name: str) -> Evaluation:

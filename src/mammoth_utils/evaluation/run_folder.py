@@ -82,8 +82,7 @@ def attempt_row(
 def write_record(description: Evaluation, isolation: str, fields: Record) -> Record:
     """Write the record of an evaluation, which finishes it, and return it as it lies on disk.
 
-    Args:
-        fields: What it measured; ``world`` takes the place of the description's.
+    A ``world`` among the fields takes the place of the description's.
     """
     report = isolations.describe(isolation)
     record = {

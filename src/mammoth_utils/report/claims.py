@@ -96,8 +96,8 @@ def _evaluate(claim: Claim, evaluations: Sequence[EvaluationRecord], paper: str)
     deciding = min(parts, key=lambda part: part.interval.low - part.margin)
     verdict, reason = _verdict(parts)
     seeds = min(part.interval.seeds for part in parts)
-    scope = f"({deciding.interval.families} problem families, {deciding.interval.scope})"
     interval = deciding.interval
+    scope = f"({interval.families} problem families, {interval.scope})"
     return ClaimResult(
         *common, verdict, f"{reason} {scope}", interval.estimate, interval.low, interval.high,
         deciding.published_rule, seeds, parts, steps, where,

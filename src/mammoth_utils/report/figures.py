@@ -175,11 +175,7 @@ def claims_figure(results: Sequence[ClaimResult]) -> Figure:
 
 @style.styled
 def decodings(frame: pd.DataFrame) -> Figure:
-    """Draw the paper's Table 7: averages of each model by its three ways of decoding, hollow, as published.
-
-    Args:
-        frame: As :func:`published.decodings` gives it.
-    """
+    """Draw the paper's Table 7, a frame of :func:`published.decodings`: averages by decoding, hollow, as published."""
     models = list(dict.fromkeys(zip(frame["model"], frame["size"], strict=True)))
     figure, (axis,) = style.panels([len(models)])
     for method, decoding in (("hybrid", "Hybrid"), ("pot", "PoT"), ("cot", "CoT")):
@@ -196,8 +192,7 @@ def decodings(frame: pd.DataFrame) -> Figure:
 def published_main(frame: pd.DataFrame) -> Figure:
     """Draw the paper's Tables 3 and 4: averages of its own models in and out of domain, hollow, as published.
 
-    Args:
-        frame: As :func:`published.main_results` gives it; rows without complete cells are left out.
+    Rows of :func:`published.main_results` without complete cells are left out.
     """
     own = frame[frame["computed_in"].notna() & frame["computed_out"].notna()]
     if own.empty:

@@ -224,12 +224,9 @@ def accuracy_table(given: Iterable[EvaluationRecord | Mapping[str, Any]], world:
             row |= {"choice": scores[0]["choice"], "n": scores[0]["n"], "seeds": len(scores)}
             for each in RULES:
                 row[each] = float(np.mean([score[each]["correct"] / score["n"] for score in scores]))
-            row["differ"] = sum(_count_differing(score["items"]) for score in scores)
+            pairs = [zip(score["items"]["published"], score["items"]["corrected"], strict=True) for score in scores]
+            row["differ"] = sum((a == "1") != (b == "1") for of_seed in pairs for a, b in of_seed)
             row["origin"] = "; ".join(dict.fromkeys(evaluation.origin for evaluation, _ in measured))
             row["read_in"] = "; ".join(dict.fromkeys(evaluation.path for evaluation, _ in measured))
             rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _count_differing(items: Mapping[str, Any]) -> int:
-    return sum((a == "1") != (b == "1") for a, b in zip(items["published"], items["corrected"], strict=True))

@@ -219,10 +219,6 @@ def _mean(row: dict[str, Any], names: tuple[str, ...]) -> float | None:
 
 
 @cache
-def _read(name: str) -> tuple[tuple[tuple[str, str], ...], ...]:
-    text = (resources.files("mammoth_utils.report") / "published_tables" / f"{name}.csv").read_text(encoding="utf8")
-    return tuple(tuple(row.items()) for row in csv.DictReader(text.splitlines()))
-
-
 def _rows(name: str) -> list[dict[str, str]]:
-    return [dict(row) for row in _read(name)]
+    text = (resources.files("mammoth_utils.report") / "published_tables" / f"{name}.csv").read_text(encoding="utf8")
+    return list(csv.DictReader(text.splitlines()))

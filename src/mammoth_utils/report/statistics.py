@@ -84,9 +84,7 @@ class Interval:
     @property
     def scope(self) -> str:
         """The training seeds that the interval covers, in words."""
-        if self.seeds == 1:
-            return "one training seed: about this model only"
-        return f"{self.seeds} training seeds"
+        return "one training seed: about this model only" if self.seeds == 1 else f"{self.seeds} training seeds"
 
     def points(self) -> str:
         """Return the estimate and its interval in percentage points, such as ``+6.9 [2.1, 11.8]``."""
@@ -100,9 +98,6 @@ def accuracy(sample: Sample) -> Interval:
 
 def contrast(terms: Sequence[tuple[float, Sample]], resamples: int = RESAMPLES) -> Interval:
     """Return a weighted sum of accuracies, such as a gain out of domain less a gain in domain.
-
-    Args:
-        resamples: Number of random weightings; ``LEVEL`` of these lie between the ends.
 
     Raises:
         ValueError: If there is no term, or too few resamples.

@@ -113,10 +113,8 @@ def miniature(
 ) -> Shown:
     """Return the miniature's table: each model by benchmark, per cent, the corrected rule before the published one.
 
-    Args:
-        mixtures: Only models trained on these, in this order.
-
-    Without such a record it is a sentence that names the command that measures them.
+    It shows only models of ``size``, and trained on ``mixtures``, in this order. Without such a record it is a
+    sentence that names the command that measures them.
     """
     long = measured_models.accuracy_table(records)
     if size is not None and len(long):

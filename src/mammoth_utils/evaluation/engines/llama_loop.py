@@ -90,9 +90,7 @@ class GreedyLlama:
         for step in range(max_new_tokens):
             tokens = logits.argmax(-1)
             for place, token in enumerate(tokens.tolist()):
-                if place in ended:
-                    continue
-                if token in stop:
+                if place in ended or token in stop:
                     ended.add(place)
                 else:
                     finished[alive[place]].append(token)
