@@ -16,6 +16,7 @@ from mammoth_utils import records
 from mammoth_utils.audit import golds, lm_eval_harness, overlaps, worked_solutions
 from mammoth_utils.audit.grader_comparison import compare_graders
 from mammoth_utils.audit.math_verify_client import WRAPPER, MathVerify, answer_form, open_math_verify
+from mammoth_utils.curation import contamination
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.grading import benchmark_named, corrected_gold, question_stem
 from mammoth_utils.rationale import Problem
@@ -173,7 +174,7 @@ def training_questions(world: str, data_dir: Path | None) -> Iterator[tuple[str,
             yield source, [question.split("\nAnswer Choices:")[0] for question in rows]
 
 
-def training_overlaps(world: str, index: overlaps.Index, data_dir: Path | None) -> Iterator[Record]:
+def training_overlaps(world: str, index: contamination.BenchmarkIndex, data_dir: Path | None) -> Iterator[Record]:
     """Yield the part of the record on each training source and benchmark that have a question in common."""
     for source, questions in training_questions(world, data_dir):
         for name, overlap in overlaps.find_in_training(index, questions).items():
