@@ -1,6 +1,6 @@
 """Draw the library's packages and their imports, from its source text, as a picture in the text's own colour.
 
-``python workflow/draw_architecture.py`` writes ``book/_static/architecture.svg``.
+``python workflow/draw_architecture.py`` writes ``book/_static/architecture.html``, which the page shows.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import library_imports
 
-TARGET = library_imports.ROOT / "book" / "_static" / "architecture.svg"
-WIDTH, BOX, HEIGHT, GAP = 780, 168, 84, 58
-MOST_LETTERS = 27  # of a caption's line
+TARGET = library_imports.ROOT / "book" / "_static" / "architecture.html"
+WIDTH, BOX, HEIGHT, GAP = 780, 176, 98, 58
+MOST_LETTERS, MOST_LINES = 30, 5  # of a caption
 
 
 def levels(graph: dict[str, set[str]]) -> dict[str, int]:
@@ -52,13 +52,14 @@ def places(rows: dict[str, int], graph: dict[str, set[str]]) -> dict[str, tuple[
 
 
 def caption(package: str) -> str:
-    """Return the first sentence of a package's docstring."""
+    """Return the first sentence of a package's docstring, without the package's name before it."""
     text = (library_imports.LIBRARY / package / "__init__.py").read_text(encoding="utf8")
-    return " ".join((ast.get_docstring(ast.parse(text)) or "").split()).partition(". ")[0].rstrip(".")
+    sentence = " ".join((ast.get_docstring(ast.parse(text)) or "").split()).partition(". ")[0].rstrip(".")
+    return sentence.partition(": ")[2] or sentence
 
 
 def draw() -> str:
-    """Return the picture as SVG."""
+    """Return the picture as SVG in a box that scrolls where the page is narrower."""
     whole = library_imports.package_graph()
     packages = [name for name in whole if (library_imports.LIBRARY / name).is_dir()]
     shared = [name for name in whole if name not in packages]
@@ -66,7 +67,8 @@ def draw() -> str:
     corners = places(levels(graph), graph)
     bottom = max(y for _, y in corners.values()) + HEIGHT
     parts = [
-        f'<svg class="architecture" role="img" viewBox="0 0 {WIDTH} {bottom + 100:g}" xmlns="http://www.w3.org/2000/svg">',
+        '<div style="overflow-x: auto; margin-bottom: 1.5rem">',
+        f'<svg style="min-width: 640px" role="img" viewBox="0 0 {WIDTH} {bottom + 100:g}" xmlns="http://www.w3.org/2000/svg">',
         f"<title>The library's packages: each imports those that its arrows lead to. {_in_words(graph)}</title>",
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0 L8 4 L0 8 z" fill="currentColor"/></marker></defs>',
@@ -87,10 +89,10 @@ def draw() -> str:
     parts.append("</g>")
     for name in packages:
         x, y = corners[name]
-        parts.append(_box(x, y, BOX, HEIGHT, name, textwrap.wrap(caption(name), MOST_LETTERS)[:4]))
+        parts.append(_box(x, y, BOX, HEIGHT, name, textwrap.wrap(caption(name), MOST_LETTERS, max_lines=MOST_LINES)))
     words = textwrap.wrap("imported by all of them: " + ", ".join(sorted(shared)), 120)
     parts.append(_box(4, bottom + 36, WIDTH - 8, 56, "shared nouns", words))
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    return "\n".join([*parts, "</svg>", "</div>"]) + "\n"
 
 
 def _in_words(graph: dict[str, set[str]]) -> str:
@@ -99,14 +101,14 @@ def _in_words(graph: dict[str, set[str]]) -> str:
 
 
 def _box(x: float, y: float, width: float, height: float, name: str, lines: list[str]) -> str:
-    """Return a box with a name and up to four lines below it."""
+    """Return a box with a name and lines below it; it hides the arrows that pass behind it."""
     middle = x + width / 2
     text = [f'<text x="{middle:.0f}" y="{y + 19:.0f}" font-size="14" font-weight="700">{html.escape(name)}</text>']
     text += [f'<text x="{middle:.0f}" y="{y + 35 + 14 * at:.0f}" font-size="11">{html.escape(line)}</text>'
              for at, line in enumerate(lines)]  # fmt: skip
     return (
-        f'<rect x="{x:.0f}" y="{y:.0f}" width="{width:.0f}" height="{height:.0f}" rx="6" fill="currentColor" '
-        f'fill-opacity="0.07" stroke="currentColor" stroke-width="1.3"/>\n'
+        f'<rect x="{x:.0f}" y="{y:.0f}" width="{width:.0f}" height="{height:.0f}" rx="6" stroke="currentColor" '
+        'stroke-width="1.3" style="fill: var(--pst-color-surface, #eee)"/>\n'
         f'<g fill="currentColor" text-anchor="middle" font-family="inherit">{"".join(text)}</g>'
     )
 
