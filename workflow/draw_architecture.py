@@ -16,7 +16,7 @@ import library_imports
 
 TARGET = library_imports.ROOT / "book" / "_static" / "architecture.html"
 WIDTH, BOX, HEIGHT, GAP = 780, 176, 98, 58
-MOST_LETTERS, MOST_LINES = 30, 5  # of a caption
+MOST_LETTERS, MOST_LINES = 27, 5  # of a caption
 
 
 def levels(graph: dict[str, set[str]]) -> dict[str, int]:
