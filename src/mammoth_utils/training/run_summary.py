@@ -1,4 +1,4 @@
-"""What a page says of a run before and after it: the origin of its settings, its duration, and how to evaluate it."""
+"""A run in sentences and tables: the origin of its settings, its duration, and how to evaluate it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run saves: the weights or the adapter, for a small base the merged model, and the proof that they are right.
+"""The result of a run: the weights or the adapter, for a small base the merged model, and the proof that they hold.
 
 The proof has two parts. Every saved tensor is there, finite and the one in memory (``verify_tensors``), at every size.
 And the losses of a few training examples (``verify_losses``): by the trained model, by the adapter loaded again on its
@@ -35,7 +35,7 @@ NOT_COMPARED = {
 
 @dataclass(frozen=True)
 class SavedRun:
-    """What a run saved.
+    """The folders that a run saved and how they were verified.
 
     Attributes:
         folders: Names below the run's folder, the one that was trained first.

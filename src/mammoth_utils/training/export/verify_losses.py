@@ -21,7 +21,7 @@ TOLERANCE = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 2e-2}
 
 
 class DriftError(ValueError):
-    """What a run saved is not the model that was trained; the message says by how much, and the likely mistakes."""
+    """The saved model is not the one that was trained; the message says by how much, and the likely mistakes."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ WRAPPINGS = ("_checkpoint_wrapped_module.", "_orig_mod.", "_fsdp_wrapped_module.
 
 
 class IncompleteModelError(ValueError):
-    """What a run saved lacks tensors, or holds some that were not trained; the message names them."""
+    """A saved model lacks tensors, or holds some that were not trained; the message names them."""
 
 
 def empty_model(config: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a run costs: operations a token, tokens a second, hours and dollars, from stated assumptions; and disk."""
+"""The cost of a run: operations a token, tokens a second, hours and dollars, from stated assumptions; and disk."""
 
 from __future__ import annotations
 
