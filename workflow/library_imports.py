@@ -72,7 +72,8 @@ def imported_by_page(page: Path) -> set[str]:
 
 def imported_by_text(text: str) -> set[str]:
     """Return the packages and shared nouns that a text of Python imports."""
-    names = (_module(name, modules()) for name in imported(text))
+    known = modules()
+    names = (_module(name, known) for name in imported(text))
     return {package_of(module) for module in names if module not in ("", NAME)}
 
 
