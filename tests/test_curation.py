@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mammoth_utils import records
+from mammoth_utils import records, row_files
 from mammoth_utils.curation import (
     clean_subset,
     curate,
@@ -303,7 +303,7 @@ def test_the_release_is_streamed_whatever_the_size_of_the_pieces(tmp_path, monke
     for text in (json.dumps(RELEASED), json.dumps(RELEASED, indent=4), "\n".join(map(json.dumps, RELEASED))):
         file.write_text(text, encoding="utf8")
         for size in (7, 64, 1 << 20):
-            monkeypatch.setattr(release, "_CHUNK", size)
+            monkeypatch.setattr(row_files, "_CHUNK", size)
             assert list(release.stream_release(file)) == RELEASED
 
 
@@ -323,18 +323,18 @@ def test_the_release_is_streamed_whatever_the_size_of_the_pieces(tmp_path, monke
 def test_a_release_that_is_cut_or_something_else_is_refused_by_the_place(tmp_path, text):
     file = tmp_path / "MathInstruct.json"
     file.write_text(text, encoding="utf8")
-    with pytest.raises(ValueError, match=r"row \d"):
+    with pytest.raises(ValueError, match=r"(row|line) \d|holds no row"):
         list(release.stream_release(file))
 
 
 def test_a_spoilt_row_ends_the_reading_before_the_rest_is_held(tmp_path, monkeypatch):
-    monkeypatch.setattr(release, "_CHUNK", 256)
-    monkeypatch.setattr(release, "LONGEST", 2_048)
+    monkeypatch.setattr(row_files, "_CHUNK", 256)
+    monkeypatch.setattr(row_files, "LONGEST", 2_048)
     file = tmp_path / "MathInstruct.json"
     rows = [json.dumps({"a": number}) for number in range(10_000)]
     file.write_text("[" + ",\n".join([*rows[:3], '{"a": "x" y}', *rows[3:]]) + "]")
     with pytest.raises(
-        ValueError, match=r"no JSON after row 3 \(character 31\) in 2,048 characters: '\{\"a\": \"x\" y\}"
+        ValueError, match=r"line 4: no JSON after row 3 \(Expecting ',' delimiter\): '\{\"a\": \"x\" y\}"
     ):
         list(release.stream_release(file))
     wide = {"a": "x" * 1_900}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections import Counter, defaultdict
@@ -10,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mammoth_utils import paths, records
+from mammoth_utils import paths, records, row_files
 from mammoth_utils.curation.mathinstruct_rows import escape_surrogates
 from mammoth_utils.curation.sources import hub_files
 from mammoth_utils.curation.sources.homes import MATHINSTRUCT
@@ -43,8 +42,6 @@ _TRIGGER = re.compile(r"\s+(?:" + "|".join(re.escape(text.rstrip(".")) for text 
 # Any other last sentence that asks for a program: split off as well, and reported.
 _OTHER = re.compile(r"\s+(?:Let's|[Pp]lease)\b[^.?!\n]*\b[Pp](?:rogram|ython)\b[^.?!\n]*\.?\s*$")
 NO_TRIGGER = "(none)"
-LONGEST = 1 << 24  # characters that a row may have
-_CHUNK = 1 << 20
 _EXAMPLES = 20
 
 
@@ -129,40 +126,13 @@ class Checks:
 
 
 def stream_release(path: Path) -> Iterator[dict]:
-    """Yield the rows of a JSON array, or of JSON Lines, without holding the file in memory.
+    """Yield the rows of a file of any form of ``row_files``, without holding it in memory.
 
     Raises:
-        ValueError: If the file is cut short or holds something else, naming the place. A file of JSON Lines that is
+        RowFileError: If the file is cut short or holds something else, naming the place. A file of JSON Lines that is
             cut at the end of a line cannot be told from a whole one.
     """
-    decoder, text, read, number, array = json.JSONDecoder(), "", 0, 0, False
-    with open(path, encoding="utf8") as file:
-        while chunk := file.read(_CHUNK):
-            read += len(chunk)
-            text += chunk
-            start = 0
-            while True:
-                while start < len(text) and text[start] in " \t\r\n,[":
-                    array = array or text[start] == "["
-                    start += 1
-                if start == len(text) or text[start] == "]":
-                    break
-                try:
-                    row, end = decoder.raw_decode(text, start)
-                except json.JSONDecodeError:
-                    break  # the row goes on in the next chunk
-                if not isinstance(row, dict):
-                    raise ValueError(f"{path}, row {number}: expected an object, got {type(row).__name__}")
-                yield row
-                number, start = number + 1, end
-            text = text[start:]
-            if len(text) > LONGEST:  # else what stands behind a spoilt row would be held to the end of the file
-                raise ValueError(f"{path}: no JSON after row {number} (character {read - len(text)}) in {LONGEST:,} "
-                                 f"characters: {text[:60]!r}")  # fmt: skip
-    if text.strip(" \t\r\n,[]"):
-        raise ValueError(f"{path}: no JSON after row {number} (character {read - len(text)}): {text[:60]!r}")
-    if array and not text.rstrip().endswith("]"):
-        raise ValueError(f"{path}: cut after row {number} (character {read}): the array is not closed by ']'")
+    return (row for _, row in row_files.read_rows(path))
 
 
 def parse_release(
