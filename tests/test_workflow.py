@@ -215,6 +215,63 @@ def test_a_second_set_up_in_a_finished_environment_does_nothing(tmp_path):
     assert done.stdout == ""
 
 
+@pytest.fixture
+def set_up(tmp_path, monkeypatch):
+    """The set-up script in a project folder of its own, with an environment of somebody else beside it."""
+    import make_environment
+
+    place = tmp_path / "project" / ".venv"
+    place.parent.mkdir()
+    for name, path in {"VENV": place, "STAMP": place / "set-up.json", "LOG": place / "set-up.log"}.items():
+        monkeypatch.setattr(make_environment, name, path)
+    other = tmp_path / "other"
+    (other / "lib").mkdir(parents=True)
+    (other / "lib" / "precious.py").write_text("answer = 42\n")
+    (other / "pyvenv.cfg").write_text("home = /usr/bin\nuv = 0.9\n")
+    return make_environment
+
+
+@pytest.mark.parametrize("what", ["link", "dead link", "uv", "by hand", "conda", "folder", "file"])
+def test_set_up_changes_nothing_in_what_it_did_not_make(what, set_up, tmp_path):
+    place, other = set_up.VENV, tmp_path / "other"
+    if what in ("link", "dead link"):
+        place.symlink_to(other if what == "link" else tmp_path / "gone")
+    elif what == "file":
+        place.write_text("not a folder")
+    else:
+        other.rename(place)
+        settings = {"uv": "home = /usr/bin\nuv = 0.9\n", "by hand": "home = /usr/bin\n"}
+        if what in settings:
+            (place / "pyvenv.cfg").write_text(settings[what])
+        else:
+            (place / "pyvenv.cfg").unlink()
+            if what == "conda":
+                (place / "conda-meta").mkdir()
+    before = sorted((str(f), f.is_file() and f.read_bytes()) for f in tmp_path.rglob("*"))
+    for action in (set_up.main, set_up.make_venv):
+        with pytest.raises(SystemExit, match=r"which set-up did not make; nothing was changed in it"):
+            action()
+    assert sorted((str(f), f.is_file() and f.read_bytes()) for f in tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("marker", ["set-up.json", "set-up.log", None])
+def test_set_up_clears_its_own_unfinished_environment_and_fills_an_empty_folder(marker, set_up, monkeypatch, tmp_path):
+    set_up.VENV.mkdir()
+    if marker:
+        (set_up.VENV / marker).write_text("{}")
+        (set_up.VENV / "half").write_text("")
+        (set_up.VENV / "lib").symlink_to(tmp_path / "other")  # a link inside is removed, and not what it leads to
+    commands = []
+    monkeypatch.setattr(
+        set_up.subprocess, "run", lambda line, **_: commands.append(line) or subprocess.CompletedProcess(line, 0)
+    )
+    set_up.make_venv()
+    assert [file.name for file in set_up.VENV.iterdir()] == ["set-up.json"]
+    assert "--clear" not in commands[0]
+    assert (tmp_path / "other" / "lib" / "precious.py").is_file()
+    assert not set_up.describe_foreign()
+
+
 def test_a_python_that_is_too_old_is_refused_with_what_to_install(tmp_path):
     old = tmp_path / "python3"
     old.write_text("#!/bin/sh\nexit 1\n")

@@ -1,7 +1,8 @@
 """Makes ``.venv`` with everything that the book and its tests need; a finished one costs no time.
 
 Runs with the standard library alone. Two at once: the second waits. Interrupted: it goes on, since each stage leaves
-its mark and pip keeps what it downloaded. ``MAMMOTH_TORCH=cpu|default`` overrides the choice of torch's build.
+its mark and pip keeps what it downloaded. It changes nothing in a ``.venv`` that it did not make: its own holds
+``set-up.json``. ``MAMMOTH_TORCH=cpu|default`` overrides the choice of torch's build.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -84,13 +86,51 @@ def works() -> bool:
     return here and ask("import pip, platform; print(platform.python_version())") == platform.python_version()
 
 
+def describe_foreign() -> str:
+    """Return what stands in the place of ``.venv`` that set-up did not make; empty if the place is free or its own."""
+    if VENV.is_symlink():
+        return f"a symbolic link to {os.readlink(VENV)}"
+    if not VENV.exists():
+        return ""
+    if not VENV.is_dir():
+        return "a file"
+    if STAMP.exists() or LOG.exists() or not any(VENV.iterdir()):
+        return ""
+    if (VENV / "conda-meta").is_dir():
+        return "a conda environment"
+    settings = VENV / "pyvenv.cfg"
+    if not settings.is_file():
+        return "a folder that holds something else than an environment"
+    uv = re.search(r"^uv *= *", settings.read_text(errors="replace"), re.MULTILINE)
+    return f"an environment that {'uv' if uv else 'somebody else'} made"
+
+
+def refuse_foreign() -> None:
+    """Raise SystemExit, having changed nothing, if ``.venv`` is not set-up's own."""
+    if foreign := describe_foreign():
+        hand_over = "" if VENV.is_symlink() or not VENV.is_dir() else (
+            f"\n  or hand it over, so that set-up installs into it and may clear it:  touch {shlex.quote(str(STAMP))}"
+        )  # fmt: skip
+        raise SystemExit(
+            f"set-up: {VENV} is {foreign}, which set-up did not make; nothing was changed in it. Either"
+            f"\n  move or remove it, and start again:  mv {shlex.quote(str(VENV))} {shlex.quote(str(VENV))}.other"
+            f"\n  or use your own environment without make:  pip install -e '.[all]' && python workflow/book.py{hand_over}"
+        )
+
+
 def make_venv() -> None:
-    """Make an empty virtual environment in ``.venv``, in place of an unfinished one.
+    """Make an empty virtual environment in ``.venv``, in place of an unfinished one of set-up.
 
     Raises:
-        SystemExit: If this Python lacks ``venv``, naming Debian's package.
+        SystemExit: If ``.venv`` is not set-up's own, or this Python lacks ``venv``, naming Debian's package.
     """
-    command = [sys.executable, "-m", "venv", "--clear", str(VENV)]
+    refuse_foreign()
+    if VENV.is_dir():
+        for entry in VENV.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    VENV.mkdir(exist_ok=True)
+    mark("")  # first of all: interrupted from here on, the folder is known as set-up's own
+    command = [sys.executable, "-m", "venv", str(VENV)]
     process = subprocess.run(command, capture_output=True, text=True)
     if process.returncode:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -174,9 +214,11 @@ def torch_choice(requirement: str) -> tuple[list[str], str]:
 def main() -> None:
     """Make or complete the environment, stage by stage."""
     current = key()
+    refuse_foreign()
     if finished() == current and works():
         return
     lock = wait_for_turn()
+    refuse_foreign()
     if finished() == current and works():
         return
     begin = time.monotonic()

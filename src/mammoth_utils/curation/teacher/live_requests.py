@@ -15,12 +15,15 @@ from mammoth_utils.curation.teacher.answer_store import LOST, REFUSED, UNSENT, S
 from mammoth_utils.curation.teacher.cost_ledger import Budget
 from mammoth_utils.curation.teacher.teacher import Teacher, TeacherError
 from mammoth_utils.curation.teacher.unsupported_parameters import Body, adapt_request, find_adaptation
+from mammoth_utils.openai_client import is_this_machine, name_proxy, open_openai
 from mammoth_utils.records import Record
 
 API_KEY = "OPENAI_API_KEY"
 INTENT_HEADER = "X-Client-Request-Id"  # the intent's name, by which an endpoint's log and ours can be compared
 RETRIES = 8  # of one request
 GIVE_UP_AFTER = 12  # requests in a row that failed after every retry: the endpoint is down, asking on would not help
+LOCAL_PATIENCE_S = 10.0  # how long a server of this machine may refuse connections: one that starts anew is soon back
+NO_CONNECTION = "no connection to"
 ALL_REFUSED = 100  # requests of a model that never answered, each refused by itself: the settings cannot be right
 TRANSIENT = (408, 409, 425, 429)  # statuses below 500 after which the same request may be answered
 OVER_BUDGET = "the budget would be passed"
@@ -33,13 +36,11 @@ def open_client(teacher: Teacher) -> Any:
     Raises:
         TeacherError: If the endpoint is remote and the environment holds no key.
     """
-    import openai
-
     # Only the environment holds a key; a local server wants none, but the client insists on one.
     key = os.environ.get(API_KEY) or ("none" if teacher.local else "")
     if not key:
         raise TeacherError(f"expected an API key for {teacher.base_url} in the environment ({API_KEY}), found none")
-    return openai.OpenAI(api_key=key, base_url=teacher.base_url, max_retries=0, timeout=teacher.timeout_s)
+    return open_openai(teacher.base_url, key, max_retries=0, timeout_s=teacher.timeout_s)
 
 
 def refusal_message(body: Any) -> str:
@@ -120,12 +121,13 @@ class Sender:
         Raises:
             TeacherError: If the endpoint refuses whatever is asked: its key, model or path, or its credit is spent.
         """
-        failures = 0
+        failures, begun = 0, time.monotonic()
         while True:
             with self._lock:
                 names = tuple(self._learned)
             try:
                 answer, wait_s = self._try(request, body, names)
+                self._stop_if_nobody_listens(answer, begun)
             except BaseException:
                 self.stop.set()  # here and not where the error arrives: meanwhile the other threads would ask on
                 raise
@@ -136,6 +138,15 @@ class Sender:
                 return answer
             if failures and self.stop.wait(max(wait_s, rate_limits.back_off_s(failures))):
                 return failed(STOPPED)
+
+    def _stop_if_nobody_listens(self, answer: Record, begun: float) -> None:
+        """Raise TeacherError if the teacher's address is this machine's and has refused connections for a while."""
+        refused = answer["error"].startswith(NO_CONNECTION) and is_this_machine(self.teacher.base_url)
+        if refused and time.monotonic() - begun > LOCAL_PATIENCE_S:
+            raise TeacherError(
+                f"nothing listens at {self.teacher.base_url}: start the teacher there; the answers so far are stored, "
+                "the same command goes on from there"
+            )
 
     def _try(self, request: str, body: Body, names: tuple[str, ...]) -> tuple[Record, float | None]:
         """Send a request once; return the answer and the least seconds to the next try (None: none, -1: at once)."""
@@ -165,7 +176,8 @@ class Sender:
         except openai.APIConnectionError as error:
             if type(error.__cause__).__name__ in ("ConnectError", "ConnectTimeout", "PoolTimeout"):
                 self.store.end(intent, UNSENT, "no connection")
-                return failed(f"no connection to {self.teacher.base_url}: {error.__cause__}"), 0.0
+                url = self.teacher.base_url
+                return failed(f"{NO_CONNECTION} {url}{name_proxy(url)}: {error.__cause__}"), 0.0
             reason = "no answer in time" if isinstance(error, openai.APITimeoutError) else "the connection was cut"
         except (openai.APIError, ValueError):
             if not intent:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from mammoth_utils.openai_client import name_proxy, open_openai
 from mammoth_utils.records import Record
 
 # The published rule cuts a completion there, so what would follow is never read.
@@ -45,11 +46,13 @@ class EndpointDecoder:
             raise ValueError(f"the endpoint's address holds a user or a key; put it into {KEY_VARIABLES[0]} instead")
         self.base_url, self.concurrency = parts._replace(fragment="").geturl(), concurrency
         key = next((os.environ[name] for name in KEY_VARIABLES if os.environ.get(name)), "none")
-        self._client = openai.OpenAI(base_url=self.base_url, api_key=key, max_retries=retries, timeout=timeout_s)
+        self._client = open_openai(self.base_url, key, retries, timeout_s)
         try:
             served = [model.id for model in self._client.models.list()]
         except openai.APIConnectionError as error:
-            raise ConnectionError(f"no server answers at {self.base_url}; start one, for example with vLLM") from error
+            raise ConnectionError(
+                f"no server answers at {self.base_url}{name_proxy(self.base_url)}; start one, for example with vLLM"
+            ) from error
         self.model = parts.fragment or (served[0] if len(served) == 1 else "")
         if self.model not in served:
             problem = f"serves no model {self.model!r}" if self.model else "serves several models"
