@@ -1,13 +1,22 @@
 # Thin: each target sets up what it needs and calls one script. What is up to date, snakemake decides (workflow/).
-PYTHON := .venv/bin/python
+VENV_PYTHON := .venv/bin/python
 export MAMMOTH_ROOT := $(CURDIR)
 # One thread a process: two processes on two cores are faster than one on two, and the numbers stay the same.
 export OMP_NUM_THREADS := 1
 export TOKENIZERS_PARALLELISM := false
 export JUPYTER_PREFER_ENV_PATH := 1
 CORES ?= 2
-SIZE ?= 1m
 PAGES := $(wildcard notebooks/*.ipynb)
+
+# What stands behind `make` as NAME=value. `train` checks its own; a name that no target reads is refused.
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))
+KNOWN := CORES RECORD PORT ARGS PYTHON MAMMOTH_%
+ifeq ($(filter train,$(MAKECMDGOALS)),)
+ifneq ($(filter-out $(KNOWN),$(GIVEN)),)
+$(error unknown variable $(filter-out $(KNOWN),$(GIVEN)); known: CORES (book, test), RECORD (check-record), \
+PORT (serve), ARGS (speed), PYTHON (setup); `make train` takes every parameter of its page)
+endif
+endif
 
 .PHONY: help setup book book-full check-record try test test-long check fix speed data lab serve train clean
 
@@ -18,49 +27,49 @@ setup:  ## make .venv (done by every other target too)
 	@sh workflow/setup.sh
 
 book: setup  ## train the miniature, execute the pages, build _build/html
-	@$(PYTHON) workflow/book.py --cores $(CORES)
+	@$(VENV_PYTHON) workflow/book.py --cores $(CORES)
 
 book-full: setup  ## the same with every seed and size of the miniature (about 20 minutes)
-	@MAMMOTH_GRID=$${MAMMOTH_GRID:-workflow/grids/full.yaml} $(PYTHON) workflow/book.py --cores $(CORES)
+	@MAMMOTH_GRID=$${MAMMOTH_GRID:-workflow/grids/full.yaml} $(VENV_PYTHON) workflow/book.py --cores $(CORES)
 
 check-record: setup  ## make RECORD=records/... again and print the difference
-	@$(PYTHON) workflow/check_record.py $(if $(RECORD),"$(RECORD)",)
+	@$(VENV_PYTHON) workflow/check_record.py $(if $(RECORD),"$(RECORD)",)
 
 try: setup  ## one problem, from its prompt to both verdicts
-	@$(PYTHON) workflow/try.py
+	@$(VENV_PYTHON) workflow/try.py
 
 test: setup  ## the tests that take seconds each
-	@$(PYTHON) -m pytest -q -n $(CORES) --dist worksteal
+	@echo "test: about 4,700 tests, 6 to 8 minutes on two free cores; one file: .venv/bin/python -m pytest -q tests/test_pages.py"
+	@$(VENV_PYTHON) -m pytest -q -n $(CORES) --dist worksteal
 
 # Files side by side, then one at a time the tests that use every core or measure time.
 test-long: setup  ## the tests that take minutes: kills, fresh environments, many processes
+	@echo "test-long: about 25 minutes on two free cores"
 	@status=0; \
-	  $(PYTHON) -m pytest -q -n $(CORES) --dist loadfile -m "long and not alone and not gpu and not network" || status=1; \
-	  $(PYTHON) -m pytest -q -m "long and alone and not gpu and not network" || status=1; exit $$status
+	  $(VENV_PYTHON) -m pytest -q -n $(CORES) --dist loadfile -m "long and not alone and not gpu and not network" || status=1; \
+	  $(VENV_PYTHON) -m pytest -q -m "long and alone and not gpu and not network" || status=1; exit $$status
 
 check: setup  ## lint and format, without changing anything
-	@$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
+	@$(VENV_PYTHON) -m ruff check . && $(VENV_PYTHON) -m ruff format --check .
 
 fix: setup  ## lint and format, changing what can be changed
-	@$(PYTHON) -m ruff check --fix . ; $(PYTHON) -m ruff format . && $(PYTHON) -m nbstripout $(PAGES)
+	@$(VENV_PYTHON) -m ruff check --fix . ; $(VENV_PYTHON) -m ruff format . && $(VENV_PYTHON) -m nbstripout $(PAGES)
 
 speed: setup  ## every speed run in speed/, as tables
-	@$(PYTHON) -m pip install --quiet -e '.[speed]'
-	@for script in speed/[a-z]*.py; do echo "== $$script"; $(PYTHON) "$$script" $(ARGS) || exit 1; done
+	@$(VENV_PYTHON) -m pip install --quiet -e '.[speed]'
+	@for script in speed/[a-z]*.py; do echo "== $$script"; $(VENV_PYTHON) "$$script" $(ARGS) || exit 1; done
 
 data: setup  ## fetch the public evaluation sets and training files into data/
-	@$(PYTHON) -m mammoth_utils.curation.sources.download
+	@$(VENV_PYTHON) -m mammoth_utils.curation.sources.download
 
 lab: setup  ## open the pages in JupyterLab
-	@$(PYTHON) -m jupyterlab --notebook-dir=. notebooks
+	@$(VENV_PYTHON) workflow/lab.py
 
 serve: book  ## build the book and show it on this machine's port 8000
-	@$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html $(or $(PORT),8000)
+	@$(VENV_PYTHON) workflow/serve.py $(or $(PORT),8000)
 
-train: setup  ## one training page: make train SIZE=1m METHOD=qlora MIXTURE=pot SEED=1 ...
-	@$(PYTHON) workflow/train.py size=$(SIZE) $(if $(FAMILY),family=$(FAMILY)) $(if $(METHOD),method=$(METHOD)) \
-	  $(if $(MIXTURE),mixture=$(MIXTURE)) $(if $(DATASET),dataset=$(DATASET)) $(if $(BASE),base=$(BASE)) \
-	  $(if $(SEED),seed=$(SEED)) $(if $(MAX_STEPS),max_steps=$(MAX_STEPS)) $(if $(NAME),name=$(NAME))
+train: setup  ## one training page, with any of its parameters: make train SIZE=1m METHOD=qlora MIXTURE=pot SEED=1 ...
+	@GIVEN="$(GIVEN)" $(VENV_PYTHON) workflow/train.py
 
 clean:  ## remove the built HTML and the pages' runs; .venv, models, data and training runs stay
 	@rm -rf _build runs/book .snakemake

@@ -78,7 +78,8 @@ def test_a_failed_request_names_the_proxy_without_its_password(monkeypatch):
     assert openai_client.name_proxy("http://far.example/v1") == ""
     monkeypatch.setenv("http_proxy", "http://user:secret@proxy.example:3128")
     clause = openai_client.name_proxy("http://far.example/v1")
-    assert "proxy.example:3128" in clause and "secret" not in clause
+    assert "proxy.example:3128" in clause
+    assert "secret" not in clause
     monkeypatch.setenv("no_proxy", "far.example")
     assert openai_client.name_proxy("http://far.example/v1") == ""
 

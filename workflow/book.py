@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -45,10 +46,29 @@ def say(text: str) -> None:
 
 
 def runs() -> Path:
-    """Return the folder of runs; make it where it is missing."""
+    """Return the folder of runs; make it where it is missing.
+
+    Raises:
+        SystemExit: If it cannot be written, or its path holds braces, which snakemake reads as its own.
+    """
     folder = Path(os.environ.get("MAMMOTH_RUNS_DIR") or ROOT / "runs").resolve()
-    (folder / "book").mkdir(parents=True, exist_ok=True)
-    return folder
+    if set("{}") & set(str(folder)):
+        raise SystemExit(f"book: the path {folder} holds a brace; name another folder in MAMMOTH_RUNS_DIR")
+    try:
+        (folder / "book").mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise SystemExit(
+            f"book: nothing can be written in {folder} ({error.strerror}); name a folder of yours in MAMMOTH_RUNS_DIR"
+        ) from None
+
+
+def caches(folder: Path) -> dict[str, str]:
+    """Return where snakemake keeps its caches: in the reader's own place, or in the runs where that is read-only."""
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    nearest = next(place for place in (usual, *usual.parents) if place.exists())
+    return {} if os.access(nearest, os.W_OK) else {"XDG_CACHE_HOME": str(folder / "book" / ".cache")}
 
 
 def wait_for_turn(folder: Path) -> object:
@@ -109,7 +129,8 @@ def main() -> int:
     options = parser.parse_args()
     begin, folder = time.monotonic(), runs()
     lock = wait_for_turn(folder)
-    environment = {**os.environ, **ENVIRONMENT, parent_watch.BOOK: str(os.getpid()), "MAMMOTH_ROOT": str(ROOT)}
+    environment = {**os.environ, **ENVIRONMENT, **caches(folder)}
+    environment |= {parent_watch.BOOK: str(os.getpid()), "MAMMOTH_ROOT": str(ROOT)}
     stages = waiting(options.target, environment)
     if stages:
         minutes = sum(MINUTES[stage] for stage in stages) / min(options.cores, 2)

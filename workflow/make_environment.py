@@ -108,13 +108,13 @@ def describe_foreign() -> str:
 def refuse_foreign() -> None:
     """Raise SystemExit, having changed nothing, if ``.venv`` is not set-up's own."""
     if foreign := describe_foreign():
-        hand_over = "" if VENV.is_symlink() or not VENV.is_dir() else (
-            f"\n  or hand it over, so that set-up installs into it and may clear it:  touch {shlex.quote(str(STAMP))}"
-        )  # fmt: skip
+        hand_over = "\n  or hand it over, so that set-up installs into it and may clear it:  touch "
+        hand_over = hand_over + shlex.quote(str(STAMP)) if VENV.is_dir() and not VENV.is_symlink() else ""
         raise SystemExit(
             f"set-up: {VENV} is {foreign}, which set-up did not make; nothing was changed in it. Either"
             f"\n  move or remove it, and start again:  mv {shlex.quote(str(VENV))} {shlex.quote(str(VENV))}.other"
-            f"\n  or use your own environment without make:  pip install -e '.[all]' && python workflow/book.py{hand_over}"
+            "\n  or use your own environment without make:  pip install -e '.[all]' && python workflow/book.py"
+            + hand_over
         )
 
 

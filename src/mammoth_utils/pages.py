@@ -15,9 +15,12 @@ import json
 import math
 import re
 import shlex
+import sys
+import traceback
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mammoth_utils import paths, scales
@@ -164,6 +167,7 @@ def resolve(
     Raises:
         ParameterError: If a name is not declared or the page cannot use a value, naming the choices.
     """
+    _shorten_errors()
     known = declared(page)
     for name in _given(namespace, known):
         if name not in known:
@@ -184,6 +188,41 @@ def resolve(
         except ValueError as error:
             raise ParameterError(str(error)) from None
     return Resolved(page, values, known)
+
+
+def _shorten_errors() -> None:
+    """Have a page show an error that this library raised as one message; ``%tb`` still shows every frame.
+
+    What another library raises, or a mistake in this one, keeps its whole traceback: there the frames are the message.
+    """
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    if shell is None:
+        return
+
+    def show(shell: Any, kind: type, error: BaseException, trace: types.TracebackType, tb_offset: Any = None) -> None:
+        if (lines := shown_error(error)) is None:
+            shell.showtraceback((kind, error, trace), tb_offset=tb_offset)
+            return
+        error._render_traceback_ = lambda: lines  # IPython's own way to show an error otherwise
+        try:
+            shell.showtraceback((kind, error, trace))
+        finally:
+            del error._render_traceback_
+
+    shell.set_custom_exc((Exception,), show)
+
+
+def shown_error(error: BaseException) -> list[str] | None:
+    """Return the lines in which a page shows an error that this library raised, or None for any other error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames or not (frames[-1].line or "").startswith("raise "):
+        return None
+    library = str(Path(__file__).parent)
+    if not frames[-1].filename.startswith(library):
+        return None
+    cell = next((frame for frame in reversed(frames) if not frame.filename.startswith(library)), frames[0])
+    return [f"in the line:  {cell.line}", f"{type(error).__name__}: {error}"]
 
 
 def show_command(page: str, **parameters: Any) -> str:
