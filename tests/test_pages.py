@@ -150,3 +150,41 @@ def test_a_parameters_cell_holds_plain_literals_only(line, words):
     with pytest.raises(ValueError, match="cell") as error:
         pages.read_cell(line)
     assert words in str(error.value)
+
+
+def shown(code: str) -> tuple[str, str, bool]:
+    """What IPython prints for a cell of a page, what `%tb` prints after it, and whether the cell failed."""
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.utils.capture import capture_output
+
+    shell = InteractiveShell()
+    with capture_output() as resolved:
+        shell.run_cell("from mammoth_utils import pages; import IPython; IPython.get_ipython = lambda: get_ipython()")
+        shell.run_cell("pages._shorten_errors()")
+    assert not resolved.stderr
+    with capture_output() as first:
+        result = shell.run_cell(code)
+    with capture_output() as second:
+        shell.run_line_magic("tb", "")
+    return first.stdout, second.stdout, result.error_in_exec is not None
+
+
+def test_a_page_shows_an_error_of_this_library_as_one_message_and_keeps_its_frames_for_tb():
+    first, second, failed = shown("from mammoth_utils import scales\nscales.scale('9b')")
+    lines = first.strip().splitlines()
+    assert failed
+    assert lines[0].endswith("scales.scale('9b')")
+    assert "9b" in lines[1]
+    assert "known" in first
+    assert len(lines) <= 3
+    assert "scales.py" in second  # the frames inside the library
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["{}['no key']", "import json; json.loads('no')", "from mammoth_utils import records\nrecords.differences(1)"],
+)
+def test_an_error_that_this_library_did_not_raise_keeps_its_traceback(code):
+    first, _, failed = shown(code)
+    assert failed
+    assert "Traceback" in first

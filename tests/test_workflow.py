@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import os
@@ -18,6 +19,7 @@ from pathlib import Path
 import nbformat
 import processes
 import pytest
+import yaml
 
 from mammoth_utils.curation.teacher.answer_store import Store
 from mammoth_utils.curation.teacher.teacher import Teacher
@@ -191,6 +193,90 @@ def test_two_records_are_compared_item_by_item():
     other["benchmarks"]["mini-gsm8k"]["items"]["ids"] = ["a", "c"]
     with pytest.raises(ValueError, match="other problems"):
         check_record.compare(record("10"), other)
+
+
+def test_check_record_makes_every_committed_record_as_it_was_made(runs_dir, monkeypatch):
+    """Training and decoding are stood in for; each plan leads to the evaluation that the record is of."""
+    import measure_models
+
+    def finetune(training, rows):
+        (training.folder / "model").mkdir(parents=True, exist_ok=True)
+        (training.folder / "model" / "model.safetensors").touch()
+        for name in ("run.json", "record.json"):
+            text = json.dumps({**training.as_dict(), "steps": steps})
+            (training.folder / name).write_text(text, encoding="utf8")
+
+    made, steps = [], yaml.safe_load((ROOT / "workflow" / "grids" / "full.yaml").read_text(encoding="utf8"))["steps"]
+    monkeypatch.setattr("mammoth_utils.training.finetune", finetune)
+    monkeypatch.setattr("mammoth_utils.curation.ensure_dataset", lambda name: name)
+    monkeypatch.setattr("mammoth_utils.curation.read_mixture", lambda *arguments: [])
+    monkeypatch.setattr("mammoth_utils.evaluation.evaluate", made.append)
+    commands = 0
+    for file in sorted((ROOT / "records").rglob("*.json")):
+        record = json.loads(file.read_text(encoding="utf8"))
+        plan = check_record.find_plan(record)
+        if isinstance(plan, str):
+            commands += 1
+            assert re.search(r"`python \S+.*`", plan), (file.name, plan)
+            continue
+        names = measure_models.train_and_evaluate(plan)
+        assert names["evaluate"] == record["parameters"]["name"], file.name
+        described = json.loads(json.dumps(made.pop().as_dict()))
+        assert {key: described[key] for key in record["parameters"] if key not in ("model", "adapter")} == {
+            key: value for key, value in record["parameters"].items() if key not in ("model", "adapter")
+        }
+    assert commands == len(list((ROOT / "records" / "real").glob("*.json")))
+
+
+def test_a_record_of_a_run_that_no_grid_knows_is_refused_before_anything_is_trained():
+    record = {
+        "page": "evaluate",
+        "world": "miniature",
+        "decoding": "hybrid",
+        "model": {"size": "", "model": "runs/train/mine/model"},
+        "parameters": {"decoding": "hybrid", "split": "test", "limit": 0, "also": [], "benchmarks": ["mini-svamp"]},
+    }
+    assert "mine is in none of" in check_record.find_plan(record)
+
+
+@pytest.mark.parametrize(
+    ("variables", "asked"),
+    [
+        ({"SIZE": "3m", "LEARNING_RATE": "1e-4", "seed": "3"}, {"size": "3m", "learning_rate": "1e-4", "seed": "3"}),
+        ({"BASE": "/a folder/qwen, two"}, {"base": "/a folder/qwen, two"}),
+        ({"EPOCHS": "2", "epochs": "2"}, {"epochs": "2"}),
+        ({"EPOCHS": "2", "epochs": "3"}, "given twice"),
+        ({"RECRD": "x"}, "unknown parameter 'recrd'"),
+        ({"LERNING_RATE": "1"}, "did you mean 'learning_rate'"),
+    ],
+)  # fmt: skip
+def test_make_train_passes_every_parameter_and_refuses_the_rest(variables, asked, tmp_path):
+    """Through make itself, with a Python that prints what workflow/train.py would read."""
+    code = """if True:
+        import os, sys
+        sys.path.insert(0, "workflow")
+        import train
+        given = train.read_parameters(os.environ["GIVEN"], os.environ)
+        train.pages.resolve("train", given)
+        print(given)
+    """
+    rules = tmp_path / "rules.mk"
+    rules.write_text('include Makefile\nsetup: ;\nVENV_PYTHON := $(WITH) -c "$$CODE"\n', encoding="utf8")
+    environment = {**os.environ, "CODE": code, "WITH": shlex.quote(sys.executable)}
+    given = [f"{name}={value}" for name, value in variables.items()]
+    ran = run("make", "-s", "-f", str(rules), "train", *given, env=environment)
+    if isinstance(asked, str):
+        assert ran.returncode != 0
+        assert asked in ran.stderr
+    else:
+        assert ast.literal_eval(ran.stdout) == asked, ran.stderr
+
+
+def test_a_variable_that_no_target_reads_is_refused_by_name():
+    for target in ("check-record", "book"):
+        ran = run("make", "-n", target, "RECRD=records/x.json")
+        assert ran.returncode != 0
+        assert "unknown variable RECRD; known: CORES" in ran.stderr
 
 
 def test_a_job_ends_with_the_make_book_that_started_it(tmp_path):

@@ -16,6 +16,13 @@ from stages import ROOT
 
 from mammoth_utils.vocabulary import RULES
 
+GRIDS = sorted((ROOT / "workflow" / "grids").glob("*.yaml"))
+COMMANDS = {
+    "audit": "python -m mammoth_utils.audit --data DIR --out records/real/audit.json",
+    "curate": "python -m mammoth_utils.curation.rebuild_record --data DIR --out records/real/curate.json",
+    "hardware": "python speed/_measure_memory.py",
+}
+
 
 def compare(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Return one line a benchmark and rule: both shares correct and the number of verdicts that differ.
@@ -38,6 +45,28 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     return lines
 
 
+def find_plan(old: dict[str, Any]) -> dict[str, Any] | str:
+    """Return the model of a grid that makes a record again, or a sentence that says what makes it instead."""
+    if old.get("page") != "evaluate":
+        return f"this record is of the page {old.get('page')!r} and is made again by `{COMMANDS[old['page']]}`"
+    if old.get("world") != "miniature":
+        return f"this record is of the {old.get('world')} world; only the miniature's are made again on a CPU"
+    import measure_models
+
+    asked, model = old["parameters"], old["model"]
+    settings = {key: asked[key] for key in ("decoding", "split", "limit", "also")}
+    settings["benchmarks"] = ",".join(asked["benchmarks"])
+    if model["size"]:
+        return {**{key: model[key] for key in measure_models.MODEL if model.get(key) not in (None, "")},
+                "evaluate": settings}  # fmt: skip
+    name = Path(model["model"]).parent.name  # a run with settings of its own, which only its grid knows
+    for grid in GRIDS:
+        for planned in measure_models.read_grid(grid):
+            if planned.get("name") == name:
+                return {**planned, "evaluate": settings}
+    return f"its training run {name} is in none of {', '.join(grid.name for grid in GRIDS)} in workflow/grids"
+
+
 def main(arguments: list[str]) -> int:
     """Print the comparison; return 0 if no verdict differs, 1 if any does, 2 if it cannot be made again."""
     committed = sorted(str(file.relative_to(ROOT)) for file in (ROOT / "records").rglob("*.json"))
@@ -48,22 +77,19 @@ def main(arguments: list[str]) -> int:
     from mammoth_utils import records
 
     old = records.read_json(ROOT / arguments[0])
-    if old.get("page") != "evaluate" or old.get("world") != "miniature":
-        print(f"check-record: {arguments[0]} is of page {old.get('page')!r}, world {old.get('world')!r}; a record of")
-        print("check-record: the miniature's page 'evaluate' can be made again on a CPU; others name their command")
+    plan = find_plan(old)
+    if isinstance(plan, str):
+        print(f"check-record: {plan}")
         return 2
     with tempfile.TemporaryDirectory(prefix="check-record-") as folder:
         os.environ["MAMMOTH_RUNS_DIR"] = folder
         import measure_models
 
-        model = {key: old["model"][key] for key in measure_models.MODEL if old["model"].get(key) not in (None, "")}
-        print(f"check-record: training and evaluating {model} again", flush=True)
-        names = measure_models.train_and_evaluate(
-            {**model, "evaluate": {"decoding": old["decoding"], "split": old["split"]}}
-        )
+        print(f"check-record: training and evaluating {plan} again", flush=True)
+        names = measure_models.train_and_evaluate(plan)
         if names["evaluate"] != old["parameters"]["name"]:
             print(f"check-record: that made {names['evaluate']}, the record is of {old['parameters']['name']}:")
-            print("check-record: a run with settings of its own, which its grid in workflow/grids makes again")
+            print("check-record: its settings have changed since, so the two cannot be compared")
             return 2
         new = records.read_json(Path(folder) / "evaluate" / names["evaluate"] / "record.json")
     lines = compare(old, new)
