@@ -279,6 +279,26 @@ def test_a_variable_that_no_target_reads_is_refused_by_name():
         assert "unknown variable RECRD; known: CORES" in ran.stderr
 
 
+def test_documented_commands_start_without_a_warning():
+    """Python warns of "unpredictable behaviour" where a package has imported the module that is to be run."""
+    texts = [ROOT / "README.md", *(ROOT / "book").glob("*.md"), *(ROOT / "notebooks").glob("*.ipynb")]
+    texts += [*(ROOT / "src").rglob("*.py"), *(ROOT / "workflow").glob("*.py")]
+    found = re.findall(r"-m (mammoth_utils(?:\.[a-z_]+)+)", "\n".join(file.read_text("utf8") for file in texts))
+    modules = sorted(
+        {name if not (ROOT / "src" / name.replace(".", "/")).is_dir() else f"{name}.__main__" for name in found}
+    )
+    assert len(modules) > 10
+    code = f"""if True:
+        import importlib, importlib.util, sys
+        names = {modules}
+        for name in names:
+            importlib.import_module(name.rpartition(".")[0])
+        print([name for name in names if name in sys.modules or importlib.util.find_spec(name) is None])
+    """
+    ran = run(sys.executable, "-c", code)
+    assert ran.stdout.strip() == "[]", ran.stderr
+
+
 def test_a_job_ends_with_the_make_book_that_started_it(tmp_path):
     owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     code = "import time; from mammoth_utils import parent_watch as p; p.end_with_parent(p.BOOK); time.sleep(600)"
