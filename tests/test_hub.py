@@ -15,7 +15,7 @@ import _synthetic_release
 import hub_server
 import pytest
 
-from mammoth_utils import records
+from mammoth_utils import hub, records
 from mammoth_utils.curation import export, mixtures, publish
 from mammoth_utils.curation.sources import hub_files, release
 
@@ -269,3 +269,19 @@ def test_a_folder_without_a_mixture_and_a_name_without_an_owner_are_refused(expo
         publish.publish_mixture(tmp_path / "nothing", OURS)
     with pytest.raises(ValueError, match="expected OWNER/NAME, got 'mixture'"):
         publish.publish_mixture(exported, "mixture")
+
+
+@pytest.mark.parametrize(("module", "expected"), [("httpx2", hub.HubError), ("elsewhere", None)])
+def test_a_network_that_is_away_is_one_line_and_a_fault_of_ours_keeps_its_name(module, expected, monkeypatch, capsys):
+    away = type("ConnectError", (Exception,), {"__module__": module})
+
+    def refuse(*arguments, **more):
+        raise away("[Errno 111] Connection refused")
+
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_token")
+    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", refuse)
+    with pytest.raises(expected or away) as caught:
+        hub.upload_files("owner/name", {"card.md": b"text"}, "dataset", "first")
+    if expected:
+        assert "cannot be reached ([Errno 111] Connection refused)" in str(caught.value)
+        assert "nothing was sent" in str(caught.value)

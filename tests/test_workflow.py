@@ -8,7 +8,9 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
+import site
 import sqlite3
 import subprocess
 import sys
@@ -279,6 +281,17 @@ def test_a_variable_that_no_target_reads_is_refused_by_name():
         assert "unknown variable RECRD; known: CORES" in ran.stderr
 
 
+@pytest.mark.parametrize("script", ["book.py", "train.py", "try.py"])
+def test_a_place_that_cannot_be_written_is_one_line_that_names_the_variable(script, tmp_path):
+    (tmp_path / "file").write_text("a file where a folder is wanted")
+    place = {"MAMMOTH_RUNS_DIR": str(tmp_path / "file" / "runs"), "GIVEN": ""}
+    ran = run(sys.executable, f"workflow/{script}", env={**os.environ, **place})
+    assert ran.returncode != 0
+    assert "nothing can be written in" in ran.stderr
+    assert "MAMMOTH_RUNS_DIR" in ran.stderr
+    assert len(ran.stderr.strip().splitlines()) == 1, ran.stderr
+
+
 def test_documented_commands_start_without_a_warning():
     """Python warns of "unpredictable behaviour" where a package has imported the module that is to be run."""
     texts = [ROOT / "README.md", *(ROOT / "book").glob("*.md"), *(ROOT / "notebooks").glob("*.ipynb")]
@@ -442,6 +455,18 @@ def test_the_readmes_papermill_lines_run(tmp_path, shared_runs):
         assert re.search(r"weights|GPU|huggingface|hub", done.stderr), done.stderr[-2000:]
 
 
+def copy_of_the_project(place: Path) -> Path:
+    """Copy the files that git knows to a folder, with an environment in it that finds this one's packages."""
+    for name in run("git", "ls-files", "-co", "--exclude-standard").stdout.splitlines():
+        if (ROOT / name).is_file():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, place / name)
+    run(sys.executable, "-m", "venv", "--without-pip", str(place / ".venv"))
+    (packages,) = (place / ".venv").glob("lib/python*/site-packages")
+    (packages / "others.pth").write_text("\n".join(site.getsitepackages()), encoding="utf8")
+    return place
+
+
 def records_of(runs: Path) -> dict[str, dict]:
     """Every record below a folder of runs without what a clock or a commit puts there."""
 
@@ -493,7 +518,7 @@ KILLS = [(asking, "all"), (asking, "all"), (asking, "owner"), (training, "owner"
 
 
 @pytest.mark.long
-def test_a_killed_workflow_goes_on_and_ends_with_the_same_records(tmp_path):
+def test_a_killed_workflow_goes_on_and_ends_with_the_same_records_also_at_a_path_with_a_space(tmp_path):
     (tmp_path / "grid.yaml").write_text(
         "- {size: 1m, mixture: pot, max_steps: 12, name: tiny-pot, evaluate: {limit: 3}}\n"
         "- {size: 1m, mixture: none, evaluate: {limit: 3}}\n"
@@ -503,8 +528,10 @@ def test_a_killed_workflow_goes_on_and_ends_with_the_same_records(tmp_path):
     def environment(folder: Path) -> dict[str, str]:
         return {**os.environ, "MAMMOTH_RUNS_DIR": str(folder), "MAMMOTH_GRID": str(tmp_path / "grid.yaml")}
 
-    undisturbed, killed = tmp_path / "undisturbed" / "runs", tmp_path / "killed" / "runs"
-    done = run(*book, env=environment(undisturbed))
+    undisturbed, killed = tmp_path / "undisturbed's runs é" / "runs", tmp_path / "killed" / "runs"
+    place = copy_of_the_project(tmp_path / "my proj é")
+    elsewhere = {**environment(undisturbed), "MAMMOTH_ROOT": str(place), "PYTHONPATH": str(place / "src")}
+    done = run(str(place / ".venv" / "bin" / "python"), *book[1:], env=elsewhere, cwd=place)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     for moment, who in KILLS:
         come = moment(killed)

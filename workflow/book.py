@@ -12,13 +12,12 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from stages import MINUTES, ROOT
 
-from mammoth_utils import parent_watch
+from mammoth_utils import parent_watch, paths
 
 INDEX = ROOT / "_build" / "html" / "index.html"
 # One thread a process: one process on two threads is slower than on one, and equal numbers need equal threads.
@@ -51,17 +50,14 @@ def runs() -> Path:
     Raises:
         SystemExit: If it cannot be written, or its path holds braces, which snakemake reads as its own.
     """
-    folder = Path(os.environ.get("MAMMOTH_RUNS_DIR") or ROOT / "runs").resolve()
+    try:
+        folder = paths.writable_runs()
+    except PermissionError as error:
+        raise SystemExit(f"book: {error}") from None
     if set("{}") & set(str(folder)):
         raise SystemExit(f"book: the path {folder} holds a brace; name another folder in MAMMOTH_RUNS_DIR")
-    try:
-        (folder / "book").mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        raise SystemExit(
-            f"book: nothing can be written in {folder} ({error.strerror}); name a folder of yours in MAMMOTH_RUNS_DIR"
-        ) from None
+    (folder / "book").mkdir(exist_ok=True)
+    return folder
 
 
 def caches(folder: Path) -> dict[str, str]:

@@ -51,11 +51,10 @@ def main(environment: Mapping[str, str]) -> int:
         known = inspect.signature(describe).parameters
         values = {name: value for name, value in resolved.as_dict().items() if name in known}
         run = describe(**values, gpus=find_gpus())
-    except (ValueError, FileNotFoundError) as error:
+        out = paths.writable_runs() / f"train-{run.name}.ipynb"
+    except (ValueError, FileNotFoundError, PermissionError) as error:
         print(f"train: {error}", file=sys.stderr)
         return 2
-    out = paths.runs() / f"train-{run.name}.ipynb"
-    out.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "papermill", str(ROOT / "notebooks" / "train.ipynb"), str(out)]
     for name in given:
         command += ["-r" if isinstance(resolved[name], str) else "-p", name, str(resolved[name])]

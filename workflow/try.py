@@ -96,4 +96,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    try:
+        paths.writable_runs()
+    except PermissionError as error:
+        raise SystemExit(f"try: {error}") from None
     sys.exit(main())

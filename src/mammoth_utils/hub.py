@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import records
+from mammoth_utils.openai_client import name_proxy
 
 KINDS = ("dataset", "model")
 TOKEN_ADVICE = "a token that may write is read from HF_TOKEN"
@@ -86,6 +87,11 @@ def upload_files(
         listed = api.get_paths_info(name, list(files), repo_type=kind, revision=commit.oid)
     except (errors.HfHubHTTPError, errors.LocalTokenNotFoundError, OSError) as error:
         raise HubError(f"{page}: {' '.join(str(error).split())}; {TOKEN_ADVICE}") from error
+    except Exception as error:
+        # The client's own errors of a network that is away; the hub's library does not export their class.
+        if not any(base.__module__.startswith("httpx") for base in type(error).__mro__):
+            raise
+        raise HubError(f"{page} cannot be reached ({error}){name_proxy(api.endpoint)}; nothing was sent") from error
     entries = {entry.path: entry for entry in listed}
     for path, content in files.items():
         _check_entry(page, path, content, sent[path], entries.get(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 from pathlib import Path
 
 BASES_VARIABLE = "MAMMOTH_BASES"  # names a folder that holds base models under their hub names
@@ -47,6 +48,23 @@ def runs() -> Path:
     """Return the folder of runs: ``MAMMOTH_RUNS_DIR``, else ``runs/`` in the project."""
     named = os.environ.get("MAMMOTH_RUNS_DIR")
     return Path(named).resolve() if named else root() / "runs"
+
+
+def writable_runs() -> Path:
+    """Return the folder of runs, made where it is missing.
+
+    Raises:
+        PermissionError: If nothing can be written there, naming ``MAMMOTH_RUNS_DIR``.
+    """
+    folder = runs()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise PermissionError(
+            f"nothing can be written in {folder} ({error.strerror}); name a folder of yours in MAMMOTH_RUNS_DIR"
+        ) from error
 
 
 def run_dir(stage: str, name: str) -> Path:
