@@ -317,6 +317,7 @@ def test_a_machine_without_room_to_load_is_refused_unless_it_is_forced(monkeypat
     monkeypatch.setattr(this_machine, "find_gpus", lambda: [this_machine.Gpu("H200", 140.0)] * 8)
     monkeypatch.setattr(this_machine, "free_memory", lambda: free)
     monkeypatch.setattr(readiness, "missing_files", lambda place: [])
+    monkeypatch.setattr(readiness, "check_weights", lambda place, finite: None)
     monkeypatch.setattr(readiness, "find_cached", lambda name, revision="": paths.Path("snapshot"))
     monkeypatch.setattr(locations, "read_config", lambda base, revision="": None)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(10**14, 0, 10**14))
@@ -356,6 +357,7 @@ def test_a_run_that_cannot_fit_is_refused_with_what_would_and_starts_if_it_is_fo
 ):
     monkeypatch.setattr(this_machine, "find_gpus", lambda: [this_machine.Gpu("RTX 4090", gib) for gib in cards])
     monkeypatch.setattr(readiness, "missing_files", lambda place: [])
+    monkeypatch.setattr(readiness, "check_weights", lambda place, finite: None)
     monkeypatch.setattr(readiness, "find_cached", lambda name, revision="": paths.Path("snapshot"))
     monkeypatch.setattr(locations, "read_config", lambda base, revision="": None)
     monkeypatch.setattr(shutil, "disk_usage", lambda place: Usage(10**14, 0, 10**14))

@@ -135,7 +135,7 @@ def test_rope_theta_is_read_where_each_version_keeps_it(config, found):
 
 
 def test_a_base_with_another_rope_theta_is_not_trained(here, base):
-    with pytest.raises(ValueError, match="rope_theta is 10000"):
+    with pytest.raises(NotReadyError, match="rope_theta is 10000"):
         finetune(run(base, rope_theta=1e6), tiny_base.rows(4))
 
 

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mammoth_utils import paths, records, scales
 from mammoth_utils.base_models import locations
+
+# What is planned, checked and trained, by `model_type`, with the keys that transformers assumes where a file has none.
+MODEL_TYPES: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "mistral": {"num_key_value_heads": 8, "sliding_window": 4096},
+    "qwen2": {"num_key_value_heads": 32, "sliding_window": 4096, "max_window_layers": 28},
+    "qwen3": {"num_key_value_heads": 32, "sliding_window": 4096, "max_window_layers": 28, "head_dim": 128},
+}
+CODE_LLAMA_VOCABULARY = 32016  # of its 7B and 13B alone
+MATRICES = (*(f"self_attn.{part}_proj" for part in "qkvo"), *(f"mlp.{part}_proj" for part in ("gate", "up", "down")))
 
 
 @dataclass(frozen=True)
@@ -23,6 +35,9 @@ class Architecture:
     head_dim: int = 0
     tied: bool = False
     qkv_bias: bool = False
+    output_bias: bool = False
+    mlp_bias: bool = False
+    qk_norm: bool = False
 
     @property
     def kv(self) -> int:
@@ -56,20 +71,32 @@ class Architecture:
         return self.vocabulary * self.hidden * (1 if self.tied else 2)
 
     @property
-    def norms(self) -> int:
-        """Count the weights of all norms and biases."""
-        bias = self.layers * (self.queries + 2 * self.kv) if self.qkv_bias else 0
-        return (2 * self.layers + 1) * self.hidden + bias
+    def layer_tensors(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each tensor of one layer by its name in a file, without the layer's own prefix."""
+        biased = (self.qkv_bias,) * 3 + (self.output_bias,) + (self.mlp_bias,) * 3
+        shapes: dict[str, tuple[int, ...]] = {}
+        for name, (inputs, outputs), bias in zip(MATRICES, self.matrices, biased, strict=True):
+            shapes |= {f"{name}.weight": (outputs, inputs)} | ({f"{name}.bias": (outputs,)} if bias else {})
+        if self.qk_norm:
+            shapes |= {f"self_attn.{part}_norm.weight": (self.queries // self.heads,) for part in "qk"}
+        return shapes | {f"{name}_layernorm.weight": (self.hidden,) for name in ("input", "post_attention")}
+
+    def tensor_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every tensor by its name in a file; a tied head is none of them."""
+        layer = self.layer_tensors.items()
+        shapes = {f"model.layers.{n}.{name}": shape for n in range(self.layers) for name, shape in layer}
+        shapes |= {"model.embed_tokens.weight": (self.vocabulary, self.hidden), "model.norm.weight": (self.hidden,)}
+        return shapes if self.tied else shapes | {"lm_head.weight": (self.vocabulary, self.hidden)}
 
     @property
     def parameters(self) -> int:
         """Count all weights."""
-        return self.linear + self.embeddings + self.norms
+        return self.layers * sum(map(math.prod, self.layer_tensors.values())) + self.embeddings + self.hidden
 
     @property
     def tensors(self) -> int:
         """Count the tensors that hold the weights: matrices, norms, biases, embedding and head."""
-        return self.layers * (9 + (3 if self.qkv_bias else 0)) + 1 + (1 if self.tied else 2)
+        return self.layers * len(self.layer_tensors) + (2 if self.tied else 3)
 
     def lora_parameters(self, rank: int) -> int:
         """Count the weights of adapters of that rank on all seven matrices of every layer."""
@@ -77,11 +104,23 @@ class Architecture:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Architecture:
-        """Return the architecture that a ``config.json`` describes, or raise ValueError with what it lacks."""
+        """Return the architecture that a ``config.json`` describes.
+
+        Raises:
+            ValueError: If it is none of ``MODEL_TYPES``, or lacks a number; the message says which.
+        """
+        kind = config.get("model_type", "llama")
+        if kind not in MODEL_TYPES:
+            raise ValueError(
+                f"config.json describes a model of type {kind!r}; those that are planned, checked and trained here are "
+                f"{', '.join(MODEL_TYPES)}"
+            )
         required = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
         missing = [key for key in required if not isinstance(config.get(key), int)]
         if missing:
             raise ValueError(f"config.json of a Llama-shaped model needs {', '.join(required)}; missing: {missing}")
+        config = MODEL_TYPES[kind] | config
+        bias = bool(config.get("attention_bias")) and kind in ("llama", "qwen3")
         return cls(
             hidden=config["hidden_size"],
             layers=config["num_hidden_layers"],
@@ -91,8 +130,90 @@ class Architecture:
             vocabulary=config["vocab_size"],
             head_dim=config.get("head_dim") or 0,
             tied=bool(config.get("tie_word_embeddings", False)),
-            qkv_bias=config.get("model_type") == "qwen2" or bool(config.get("attention_bias", False)),
+            qkv_bias=kind == "qwen2" or bias,
+            output_bias=bias,
+            mlp_bias=kind == "llama" and bool(config.get("mlp_bias")),
+            qk_norm=kind == "qwen3",
         )
+
+
+def training_problems(config: dict[str, Any], max_length: int) -> list[str]:
+    """List why a model with this ``config.json`` is not trained here in rows of ``max_length`` tokens; empty if it is.
+
+    Attention that looks back over fewer tokens than a document has is another one than this book's, and so are
+    positions beyond those that the base has learnt.
+    """
+    try:
+        Architecture.from_config(config)
+    except ValueError as error:
+        return [str(error)]
+    problems = []
+    if method := quantisation(config):
+        problems.append(f"its weights are quantised ({method}): take the base that they were made from, which -p "
+                        "method qlora quantises, or save model.dequantize()")  # fmt: skip
+    window = _sliding_window(config)
+    if window is not None and window < max_length:
+        problems.append(f"its attention sees {window} tokens back (sliding_window), and a document may have max_length "
+                        f"{max_length}: -p max_length {window}")  # fmt: skip
+    if config.get("attention_dropout"):
+        problems.append(f"its attention_dropout is {config['attention_dropout']}, and the packed attention drops "
+                        'nothing: put "attention_dropout": 0.0 into its config.json')  # fmt: skip
+    context = context_tokens(config)
+    if context is not None and context < max_length:
+        problems.append(f"its context is {context} tokens (max_position_embeddings), and a document may have "
+                        f"max_length {max_length}: -p max_length {context}")  # fmt: skip
+    return problems
+
+
+def quantisation(config: dict[str, Any]) -> str:
+    """Return by which method a ``config.json`` says that its weights are quantised, or an empty text."""
+    settings = config.get("quantization_config")
+    return str(settings.get("quant_method") or "quantization_config") if settings else ""
+
+
+def _sliding_window(config: dict[str, Any]) -> int | None:
+    """Return how many tokens back some layer's attention sees, or None for all."""
+    config = MODEL_TYPES[config.get("model_type", "llama")] | config
+    if config.get("model_type") == "mistral":
+        return config["sliding_window"]
+    if not config.get("use_sliding_window") or config.get("model_type", "llama") == "llama":
+        return None
+    some = config["max_window_layers"] < config["num_hidden_layers"]
+    some = "sliding_attention" in config["layer_types"] if config.get("layer_types") else some
+    return config["sliding_window"] if some else None
+
+
+def context_tokens(config: dict[str, Any]) -> int | None:
+    """Return how many tokens a model has learnt to read, with its rope scaling, or None if its file does not say."""
+    scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    context, original = config.get("max_position_embeddings"), scaling.get("original_max_position_embeddings")
+    if not context or not original:
+        return context
+    if (scaling.get("rope_type") or scaling.get("type")) in ("dynamic", "longrope"):
+        return min(context, original)  # beyond it a document's positions turn with the longest one of its row
+    return max(context, int(original * scaling.get("factor", 1)))
+
+
+def required_rope_theta(scale: scales.Scale, base: str = "", revision: str = "") -> float | None:
+    """Return the rotary base that a run's base model must have, or None where any is right.
+
+    A scale's own base has the scale's. Any other has its own, but for Code Llama, which is known by its name, by its
+    vocabulary of 32,016 or by the 34B's shape: 1e6 is missing in some copies' configuration, and costs half the points.
+    """
+    if not base or base in (scale.base, *scale.copies):
+        return scale.rope_theta
+    config = locations.read_config(base, revision) or {}
+    folder = locations.find_folder(base)
+    name = folder.name if folder is not None else base
+    try:
+        shape = Architecture.from_config(config)
+    except ValueError:
+        shape = None
+    coder = {key: value for key, value in ARCHITECTURES.items() if key[1] == "coder"}
+    known = shape is not None and (shape in coder.values() or shape.vocabulary == CODE_LLAMA_VOCABULARY)
+    if "codellama" in re.sub(r"[^a-z]", "", name.lower()) or known:
+        return scales.scale(next(iter(coder))[0], "coder").rope_theta
+    return None
 
 
 def _read_architectures() -> dict[tuple[str, str], Architecture]:
@@ -118,6 +239,8 @@ def architecture_of(scale: scales.Scale, base: str = "", revision: str = "") -> 
 
     Raises:
         FileNotFoundError: If the miniature's base is missing.
+        BaseModelError: If a folder in its place holds no ``config.json``, or none that can be read.
+        ValueError: If the model is none of ``MODEL_TYPES``.
     """
     folder = Path(base).expanduser() if base else None
     if scale.miniature and (folder is None or not folder.is_dir()):
@@ -132,4 +255,6 @@ def architecture_of(scale: scales.Scale, base: str = "", revision: str = "") -> 
     config = locations.read_config(str(folder) if scale.miniature else name, revision or pinned)
     if config is not None:
         return Architecture.from_config(config)
+    if scale.miniature:  # its shape is no published one
+        raise locations.BaseModelError(locations.explain_folder(folder))
     return ARCHITECTURES[scale.size, scale.family]

@@ -16,7 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mammoth_utils import records, scales
-from mammoth_utils.base_models.locations import HUB_NAME, WEIGHT_FILES, find_cached, find_folder, missing_files
+from mammoth_utils.base_models.locations import (
+    HUB_NAME,
+    WEIGHT_FILES,
+    BaseModelError,
+    find_cached,
+    find_folder,
+    missing_files,
+)
 from mammoth_utils.paths import BASES_VARIABLE
 from mammoth_utils.silence_libraries import silent_import, without_hub_bars
 
@@ -24,10 +31,6 @@ from mammoth_utils.silence_libraries import silent_import, without_hub_bars
 _SAFE, _PICKLED = re.compile(r"model(-\d+-of-\d+)?\.safetensors"), re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin")
 _BESIDE = re.compile(r"[\w.-]+\.json|tokenizer\.model|merges\.txt|vocab\.txt")
 EVERY_S = 5.0
-
-
-class BaseModelError(RuntimeError):
-    """A base model is missing here and the hub does not give it; the message says why and what to do."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ A base model is named by a folder, by a hub name, or by a hub name that ``MAMMOT
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,68 @@ from mammoth_utils.silence_libraries import silent_import
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_LFS = b"version https://git-lfs"
+# In the order of transformers, which reads the first of them that is there and nothing else.
+_LOADED = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+
+
+class BaseModelError(RuntimeError):
+    """A base model is missing, or is not what its files say; the message says why and what to do."""
+
+
+def is_adapter(folder: Path) -> bool:
+    """Return whether a folder holds a PEFT adapter alone, which needs its base model beside it."""
+    return (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
+
+
+def explain_folder(folder: Path) -> str:
+    """Say what a folder without a ``config.json`` is instead of a base model's, and what to give."""
+    inside = sorted(place.parent.name for place in folder.glob("*/config.json"))
+    if is_adapter(folder):
+        base = read_json(folder / "adapter_config.json").get("base_model_name_or_path")
+        kind = f"it is an adapter alone, trained on {base}: merge it into that base first"
+    elif (folder / "run.json").is_file():
+        kind = f"it is a training run; its weights are in {folder / ('model' if 'model' in inside else 'adapter')}"
+    elif inside:
+        kind = f"there is one in {', '.join(inside)}: name that folder"
+    elif any(folder.glob("*.gguf")):
+        kind = "it has GGUF files, made for llama.cpp: give the folder that they were made from"
+    else:
+        kind = "it is no model in Hugging Face's form"
+    return f"{folder} holds no config.json; {kind}"
+
+
+def check_content(file: Path) -> None:
+    """Raise BaseModelError if a file is empty or is what Git leaves in place of a large one."""
+    with open(file, "rb") as opened:
+        head = opened.read(len(_LFS))
+    if head == _LFS:
+        raise BaseModelError(f"{file} is a Git-LFS pointer in place of the file: run `git lfs pull` in its folder")
+    if not head:
+        raise BaseModelError(f"{file} is empty; fetch it again")
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read a JSON object of a model's folder, or raise BaseModelError that names the file."""
+    check_content(file)
+    try:
+        value = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise BaseModelError(f"{file} is no JSON ({error}); fetch it again") from error
+    if not isinstance(value, dict):
+        raise BaseModelError(f"{file} holds a {type(value).__name__}, expected a JSON object")
+    return value
+
+
+def loaded_files(place: Path) -> list[Path]:
+    """Return the weight files of a folder that transformers reads; what else lies there is not the model."""
+    name = next((name for name in _LOADED if (place / name).is_file()), None)
+    if name is None or not name.endswith(".json"):
+        return [place / name] if name else []
+    names = read_json(place / name).get("weight_map")
+    if not isinstance(names, dict) or not names:
+        raise BaseModelError(f"{place / name} names no files: expected a `weight_map`; fetch it again")
+    return [place / file for file in sorted(set(names.values()))]
 
 
 def find_folder(base: str) -> Path | None:
@@ -56,7 +119,7 @@ def read_config(base: str, revision: str = "") -> dict[str, Any] | None:
     place = find_folder(base) or find_cached(base, revision)
     if place is None or not (place / "config.json").is_file():
         return None
-    return records.read_json(place / "config.json")
+    return read_json(place / "config.json")
 
 
 def _weights_in(place: Path) -> list[Path]:
@@ -70,13 +133,12 @@ def missing_files(place: Path) -> list[str]:
         missing.append("config.json")
     if not any((place / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
         missing.append("tokenizer.json or tokenizer.model")
-    for index in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
-        if (place / index).is_file():
-            names = set(records.read_json(place / index).get("weight_map", {}).values())
-            return missing + sorted(name for name in names if not (place / name).is_file())
-    if not _weights_in(place):
-        missing.append(" or ".join(WEIGHT_FILES))
-    return missing
+    files = loaded_files(place)
+    if not files:
+        others = [file.name for file in _weights_in(place)]
+        beside = f" ({', '.join(others[:3])} without its index or under another name)" if others else ""
+        missing.append((" or ".join(WEIGHT_FILES) if not others else " or ".join(_LOADED[:2])) + beside)
+    return missing + [file.name for file in files if not file.is_file()]
 
 
 def identify_base(name: str, revision: str = "", path: str = "") -> dict[str, str | None]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mammoth_utils import paths, scales
-from mammoth_utils.base_models import find_folder
+from mammoth_utils.base_models import find_folder, required_rope_theta
 from mammoth_utils.records import Record
 from mammoth_utils.training.plan import planner
 from mammoth_utils.training.plan.this_machine import Gpu
@@ -268,7 +268,7 @@ def describe(
         dataset=dataset,
         base=source,
         revision=revision or pinned,
-        rope_theta=scale.rope_theta,
+        rope_theta=required_rope_theta(scale, base, revision),
         seed=seed,
         epochs=epochs or recipe.epochs,
         max_steps=max_steps,

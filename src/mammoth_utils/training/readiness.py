@@ -14,11 +14,15 @@ from mammoth_utils.base_models import (
     BaseModelError,
     architecture_of,
     check_access,
+    check_weights,
     find_cached,
     find_folder,
     missing_files,
+    read_config,
+    training_problems,
 )
 from mammoth_utils.training.description import RunDescription
+from mammoth_utils.training.loop import guards
 from mammoth_utils.training.plan import planner, run_cost, this_machine
 from mammoth_utils.training.plan.memory import GIB, METHODS, memory_by_part
 
@@ -51,19 +55,28 @@ def check_readiness(description: RunDescription) -> list[str]:
         NotReadyError: If libraries, weights, a GPU, memory or disk are missing; the message says how to get each.
     """
     weights, to_fetch = _weights(description)
+    configuration = _configuration(description)
     scale = scales.scale(description.size, description.family)
-    architecture = architecture_of(scale, description.base_path, description.revision)
+    try:
+        architecture = architecture_of(scale, description.base_path, description.revision)
+    except (BaseModelError, ValueError):  # then nothing can be planned
+        _raise_missing(description, [weights, *configuration])
+        raise
     checks = [
-        _libraries(description), weights, _device(description, architecture), _torch(description), _step(description),
-        _memory(description, architecture), *_disks(description, architecture, to_fetch),
+        _libraries(description), weights, *configuration, _device(description, architecture), _torch(description),
+        _step(description), _memory(description, architecture), *_disks(description, architecture, to_fetch),
     ]  # fmt: skip
-    missing = [check.text for check in checks if not check.passed]
-    if missing:
+    _raise_missing(description, checks)
+    return [check.text for check in checks if check.text]
+
+
+def _raise_missing(description: RunDescription, checks: list[_Check]) -> None:
+    """Raise NotReadyError with what is missing, if something is."""
+    if missing := [check.text for check in checks if not check.passed]:
         raise NotReadyError(
             f"{description.name} cannot start here:\n- " + "\n- ".join(missing)
             + "\nThe miniature trains anywhere: -p size 1m"
         )  # fmt: skip
-    return [check.text for check in checks if check.text]
 
 
 def _libraries(description: RunDescription) -> _Check:
@@ -226,16 +239,21 @@ def _weights(description: RunDescription) -> tuple[_Check, int]:
     if folder is None and Path(base).is_absolute():
         folder = Path(base)
     if folder is not None:
-        missing = missing_files(folder)
-        if missing:
-            script = " (made by `python -m mammoth_utils.miniature.pretraining`)" if description.miniature else ""
-            return _Check(False, f"the base model: {folder} holds no {', no '.join(missing)}{script}"), 0
+        try:
+            check_weights(folder, finite=True)
+        except BaseModelError as error:
+            script = " (made by `python -m mammoth_utils.miniature.pretraining`)" if not folder.is_dir() else ""
+            return _Check(False, f"the base model: {error}{script}"), 0
         inside = folder.is_relative_to(paths.root())
         return _Check(True, f"base model in {folder.relative_to(paths.root()) if inside else folder}"), 0
     if base.startswith((".", "~", os.sep)) or base.count("/") != 1:
         return _Check(False, f"the base model: {base!r} is neither a folder here nor a hub name like owner/name"), 0
     snapshot = find_cached(base, description.revision)
     if snapshot is not None and not missing_files(snapshot):
+        try:
+            check_weights(snapshot, finite=True)
+        except BaseModelError as error:
+            return _Check(False, f"the base model {base}: {error}"), 0
         return _Check(True, f"base model {base} at {snapshot.name} in the hub's cache"), 0
     try:
         listing = check_access(base, description.revision)
@@ -245,6 +263,19 @@ def _weights(description: RunDescription) -> tuple[_Check, int]:
     return _Check(
         True, f"base model {base} at {listing.commit}, {(listing.bytes - held) / 1e9:.2f} GB of it to be fetched"
     ), listing.bytes - held
+
+
+def _configuration(description: RunDescription) -> list[_Check]:
+    """Check that this book trains a model with the base's configuration, and in rows of this length."""
+    config = read_config(description.base_path, description.revision)
+    if config is None:
+        return []
+    problems = training_problems(config, description.max_length)
+    try:
+        guards.check_rope(config, description.rope_theta)
+    except ValueError as error:
+        problems.append(str(error))
+    return [_Check(False, f"another base model or length: {problem}") for problem in problems]
 
 
 def _disks(description: RunDescription, architecture: Architecture, to_fetch: int) -> list[_Check]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mammoth_utils import paths, records
-from mammoth_utils.base_models import fetch_base, identify_base
+from mammoth_utils.base_models import check_weights, fetch_base, identify_base
 from mammoth_utils.records import Record
 from mammoth_utils.silence_libraries import silent_training
 from mammoth_utils.training.description import RunDescription
@@ -65,7 +65,8 @@ def prepare_folder(description: RunDescription, rows: list[dict[str, Any]], resu
     record = claim_folder(description, rows, resume)
     if record is None:
         check_start(description)
-        fetch_base(*description.base_source, say=lambda line: log_line(description.folder, line))
+        base = fetch_base(*description.base_source, say=lambda line: log_line(description.folder, line))
+        check_weights(base, finite=True)  # once more, of one that was only fetched now
     return record
 
 

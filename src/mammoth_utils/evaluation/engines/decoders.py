@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from mammoth_utils.base_models import find_model, require_weights
+from mammoth_utils.base_models import check_adapter, check_weights, find_cached, find_model, require_weights
 from mammoth_utils.evaluation.engines.endpoint import EndpointDecoder, is_endpoint
 from mammoth_utils.evaluation.engines.transformers_engine import LocalDecoder
 from mammoth_utils.records import Record
@@ -44,6 +44,7 @@ def load_decoder(
     Raises:
         FileNotFoundError: If the model's or the adapter's folder is not there or holds no weights.
         ValueError: If the arguments do not go together.
+        BaseModelError: If the files are not a whole model, or the adapter is another model's.
     """
     if is_endpoint(model):
         if adapter is not None:
@@ -52,4 +53,10 @@ def load_decoder(
     if dequantise and adapter is None:
         raise ValueError("dequantise is for an adapter that was trained on the 4-bit base; no adapter was given")
     adapter = require_weights(adapter) if adapter is not None else None
-    return LocalDecoder(find_model(model), adapter, device, batch, threads, dequantise)
+    name = find_model(model)
+    folder = Path(name) if Path(name).is_dir() else find_cached(name)
+    if folder is not None:
+        check_weights(folder, training=False, finite=True)
+        if adapter is not None:
+            check_adapter(adapter, folder)
+    return LocalDecoder(name, adapter, device, batch, threads, dequantise)

@@ -26,6 +26,10 @@ def unsupported_reason(model: Any) -> str:
         return f"architecture {getattr(config, 'model_type', 'unknown')!r} is not 'llama'"
     if getattr(config, "hidden_act", "silu") != "silu":
         return f"activation {config.hidden_act!r} is not 'silu'"
+    known = ("torch.nn.", "transformers.models.llama.", "transformers.activations")
+    other = {f"{type(part).__module__}.{type(part).__name__}" for part in model.modules()}
+    if other := sorted(name for name in other if not name.startswith(known)):
+        return f"it holds {', '.join(other)}, such as an adapter's layers, which this loop would pass over"
     rope = getattr(model.model.rotary_emb, "rope_type", "default")
     if rope not in STATIC_ROPE:
         return f"rope type {rope!r} is none of {', '.join(STATIC_ROPE)}"

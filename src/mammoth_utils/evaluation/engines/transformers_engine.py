@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mammoth_utils.base_models import load_causal_model
 from mammoth_utils.paths import public_name
 from mammoth_utils.records import Record
 from mammoth_utils.silence_libraries import import_transformers
@@ -163,7 +164,7 @@ def _out_of_memory(error: RuntimeError) -> bool:
 def _loaded(model: str, adapter: Path | None, device: str, dequantise: bool) -> Any:
     """Load the model with its adapter merged, in the dtype that suits the device, set to decode."""
     import torch
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig, GenerationConfig
+    from transformers import BitsAndBytesConfig, GenerationConfig
 
     wide = torch.bfloat16 if device == "cpu" or torch.cuda.is_bf16_supported() else torch.float16
     place = {} if device == "cpu" else {"device_map": "auto" if device == "cuda" else {"": device}}
@@ -173,13 +174,11 @@ def _loaded(model: str, adapter: Path | None, device: str, dequantise: bool) -> 
             bnb_4bit_compute_dtype=torch.bfloat16,
         )  # fmt: skip
         # Dequantised before any forward pass: on a CPU the first one repacks the 4-bit weights in place.
-        net = AutoModelForCausalLM.from_pretrained(
-            model, quantization_config=four_bit, dtype=torch.bfloat16, **place
-        ).dequantize()
+        net = load_causal_model(model, quantization_config=four_bit, dtype=torch.bfloat16, **place).dequantize()
         net.config.__dict__.pop("quantization_config", None)
     else:
-        net = AutoModelForCausalLM.from_pretrained(model, dtype="auto" if device == "cpu" else wide, **place)
-    if device == "cpu":
+        net = load_causal_model(model, dtype="auto" if device == "cpu" else wide, **place)
+    if device == "cpu" and getattr(net.config, "quantization_config", None) is None:
         # In 32 bit the miniature's texts do not depend on the batch, whatever units the processor has.
         net = net.float() if net.num_parameters() < FLOAT32_PARAMETERS else net.to(wide)
     if adapter is not None:

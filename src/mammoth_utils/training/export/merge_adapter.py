@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mammoth_utils import records
-from mammoth_utils.base_models import StoredWeights, fetch_base
+from mammoth_utils.base_models import BaseModelError, StoredWeights, check_weights, fetch_base
 from mammoth_utils.silence_libraries import silent_training
 from mammoth_utils.training.description import RunDescription
 from mammoth_utils.training.export import model_card, model_folder, verify_tensors
@@ -209,17 +209,16 @@ def _run(folder: Path, compute: str) -> tuple[RunDescription, str, StoredWeights
         if not (folder / "record.json").is_file():
             raise FileNotFoundError(f"{folder} holds no record.json: the run has not finished")
         compute = records.read_json(folder / "record.json")["environment"]["dtype"]
-    return description, compute, StoredWeights(fetch_base(*description.base_source))
+    base = fetch_base(*description.base_source)
+    check_weights(base)
+    return description, compute, StoredWeights(base)
 
 
 def _empty_model(stored: StoredWeights, description: RunDescription) -> Any:
     """Return the base with shapes and without weights."""
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(stored.folder)
-    if getattr(config, "quantization_config", None) is not None:
-        raise ValueError(f"{description.base} is stored quantised; an adapter is merged into a base of 16 or 32 bits")
-    return verify_tensors.empty_model(config)
+    return verify_tensors.empty_model(AutoConfig.from_pretrained(stored.folder))
 
 
 def _check_pairs(pairs: Pairs, stored: StoredWeights, model: Any, description: RunDescription) -> None:
@@ -287,7 +286,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return 0
             report = merge_and_report(chosen.folder, device=chosen.device)
             record_merge(chosen.folder, report)
-    except (FileNotFoundError, ValueError, OSError) as error:
+    except (BaseModelError, FileNotFoundError, ValueError, OSError) as error:
         print(f"not merged: {error}", file=sys.stderr)
         return 1
     print(f"{chosen.folder / 'model'}: {report.disk_bytes / 1e9:.2f} GB, merged in {report.seconds:.0f} s; "

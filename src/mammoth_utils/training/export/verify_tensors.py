@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mammoth_utils.base_models import StoredWeights
+from mammoth_utils.base_models import BaseModelError, StoredWeights
 from mammoth_utils.training.export.lora_pairs import PREFIX, SUFFIXES
 from mammoth_utils.training.loop import checkpoints
 
@@ -93,11 +93,9 @@ def verify_tensors(folder: Path, description: RunDescription, memory: Mapping[st
         IncompleteModelError: If a tensor is missing, unknown, of another shape, not finite, or another than in memory,
             or if a B is all zero after a step; with the last checkpoint, from which the run can go on.
     """
-    from safetensors import SafetensorError
-
     try:
         stored = StoredWeights(folder)
-    except (OSError, SafetensorError) as error:
+    except (OSError, BaseModelError) as error:
         reason = f"its files cannot be read ({type(error).__name__}: {error})"
         raise _incomplete(folder, description, [reason]) from error
     expected, optional = expected_tensors(description)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from mammoth_utils.base_models import load_causal_model
 from mammoth_utils.training.description import RunDescription
 from mammoth_utils.training.loop import guards
 
@@ -45,9 +46,10 @@ def load_model(description: RunDescription, compute: str, device: str = "cpu", s
         type for ``lora``, nf4 for ``qlora``.
 
     Raises:
-        ValueError: If the base's rotary embedding is not what its family needs.
+        ValueError: If the base's rotary embedding is not what it needs.
+        BaseModelError: If weights are missing, of another model or not finite.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     from mammoth_utils.training.loop.packed_attention import register_packed_attention
 
@@ -64,7 +66,8 @@ def load_model(description: RunDescription, compute: str, device: str = "cpu", s
         options["quantization_config"] = quantisation_config(compute, sharded)
     if device == "cuda" and not sharded:
         options["device_map"] = {"": int(os.environ.get("LOCAL_RANK", 0))}
-    model = AutoModelForCausalLM.from_pretrained(description.base_path, config=config, **options)
+    first = not sharded or os.environ.get("LOCAL_RANK", "0") == "0"
+    model = load_causal_model(description.base_path, numbers=first, config=config, **options)
     if device == "cpu":
         guards.keep_four_bit(model)
     return model

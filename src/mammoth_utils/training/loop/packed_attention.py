@@ -24,6 +24,10 @@ def packed_attention(
     dropout: float = 0.0,
     cu_seq_lens_q: Tensor | None = None,
     max_length_q: int | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    is_causal: bool | None = None,
     **other: Any,
 ) -> tuple[Tensor, None]:
     """Compute causal attention within each document of one flattened row.
@@ -42,6 +46,9 @@ def packed_attention(
         dropout: Must be 0; no recipe of the book drops attention weights.
         cu_seq_lens_q: Where documents begin and the last one ends, shape (documents + 1,).
         max_length_q: Tokens of the longest document.
+        sliding_window: Must be no shorter than that, so that it hides nothing.
+        softcap: Must be None, as must ``s_aux`` (attention sinks): neither is computed here.
+        is_causal: Must not be False.
 
     Returns:
         Shape (1, tokens, heads, head_dim), and None for the weights.
@@ -58,6 +65,10 @@ def packed_attention(
         )
     if dropout:
         raise ValueError(f"attention 'packed' has no dropout; the model asks for {dropout}")
+    if sliding_window is not None and sliding_window < (max_length_q or int(cu_seq_lens_q.diff().max())):
+        raise ValueError(f"attention 'packed' sees whole documents; the model sees {sliding_window} tokens back")
+    if softcap or s_aux is not None or is_causal is False:
+        raise ValueError("attention 'packed' is causal, without softcap and sinks; the model asks for another")
     groups = query.shape[1] // key.shape[1]
     # Beside fp32 weights autocast gives 16-bit values, but the rotary embedding turns queries and keys to fp32.
     query, key = query.to(value.dtype), key.to(value.dtype)
