@@ -121,6 +121,7 @@ class Architecture:
             raise ValueError(f"config.json of a Llama-shaped model needs {', '.join(required)}; missing: {missing}")
         config = MODEL_TYPES[kind] | config
         bias = bool(config.get("attention_bias")) and kind in ("llama", "qwen3")
+        width = config.get("head_dim") or 0
         return cls(
             hidden=config["hidden_size"],
             layers=config["num_hidden_layers"],
@@ -128,7 +129,7 @@ class Architecture:
             kv_heads=config.get("num_key_value_heads") or config["num_attention_heads"],
             intermediate=config["intermediate_size"],
             vocabulary=config["vocab_size"],
-            head_dim=config.get("head_dim") or 0,
+            head_dim=0 if width * config["num_attention_heads"] == config["hidden_size"] else width,
             tied=bool(config.get("tie_word_embeddings", False)),
             qkv_bias=kind == "qwen2" or bias,
             output_bias=bias,

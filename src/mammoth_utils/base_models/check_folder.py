@@ -177,14 +177,16 @@ def _check_tokenizer(folder: Path, rows: Any) -> None:
     held, settings = read_json(file), folder / "tokenizer_config.json"
     words = (held.get("model") or {}).get("vocab") or {}
     ids = dict(words) if isinstance(words, dict) else {piece[0]: number for number, piece in enumerate(words)}
-    ids |= {token["content"]: token["id"] for token in held.get("added_tokens") or ()}
     special = read_json(settings) if settings.is_file() else {}
-    ids |= {token["content"]: int(number) for number, token in (special.get("added_tokens_decoder") or {}).items()}
-    for key in ("bos_token", "eos_token", "unk_token", "pad_token"):
-        token = special.get(key)
-        token = token.get("content") if isinstance(token, dict) else token
-        if token and token not in ids:  # transformers gives it the next number
-            ids[token] = max(ids.values(), default=-1) + 1
+    later = {int(number): token for number, token in (special.get("added_tokens_decoder") or {}).items()}
+    added = [(token["id"], token) for token in held.get("added_tokens") or ()] + list(later.items())
+    names = [special.get(key) for key in ("bos_token", "eos_token", "unk_token", "pad_token")]
+    names = [name.get("content") if isinstance(name, dict) else name for name in names]
+    for number, token in added:  # a special token that is none of the four never comes from a text
+        if not token.get("special") or token["content"] in names:
+            ids[token["content"]] = number
+    for name in filter(None, names):  # transformers gives a new one the next number
+        ids.setdefault(name, max(ids.values(), default=-1) + 1)
     beyond = sorted((number, token) for token, number in ids.items() if number >= rows)
     if beyond:
         raise BaseModelError(

@@ -43,7 +43,8 @@ class StoredWeights:
         self.item_bytes = 0
         # An adapter's folder has none of the names that a model's has.
         others = (sorted(self.folder.glob(pattern)) for pattern in WEIGHT_FILES)
-        files = next(filter(None, (loaded_files(self.folder), *others)), None)
+        whole = [file for file in loaded_files(self.folder) if file.is_file()]
+        files = next(filter(None, (whole, *others)), None)
         if files is None:
             raise FileNotFoundError(f"{folder} holds neither {' nor '.join(WEIGHT_FILES)}")
         for file in files:

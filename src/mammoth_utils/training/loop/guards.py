@@ -54,8 +54,11 @@ def check_tokenizer(tokenizer: Any, embedding_rows: int) -> None:
         raise ValueError("the tokenizer has no end-of-sequence token, so a model could not learn to stop")
     if tokenizer.pad_token_id is None:
         raise ValueError("the tokenizer has no padding token; tokenizer.prepare_tokenizer gives it one")
-    if len(tokenizer) > embedding_rows:
-        raise ValueError(f"the tokenizer has {len(tokenizer)} tokens, the model rows for {embedding_rows} only")
+    own = (tokenizer.bos_token, tokenizer.eos_token, tokenizer.unk_token, tokenizer.pad_token)
+    never = set(tokenizer.all_special_tokens) - set(own)  # a row with one of these is left out
+    count = 1 + max(number for token, number in tokenizer.get_vocab().items() if token not in never)
+    if count > embedding_rows:
+        raise ValueError(f"the tokenizer has {count} tokens, the model rows for {embedding_rows} only")
     text = prompts.alpaca("What is 7 plus 5?" + prompts.POT_TRIGGER)
     decoded = tokenizer.decode(tokenizer(text, add_special_tokens=False).input_ids, skip_special_tokens=False)
     if decoded.strip() != text.strip():
