@@ -16,7 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "training_problems",
         ],
         "check_folder": ["check_adapter", "check_weights"],
-        "download": ["check_access", "fetch_base", "locate_base"],
+        "download": ["check_access", "fetch_base", "fetch_model", "locate_base"],
         "loading": ["load_causal_model"],
         "locations": [
             "HUB_NAME",
@@ -29,6 +29,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "is_adapter",
             "missing_files",
             "read_config",
+            "require_same_base",
         ],
         "stored_weights": ["StoredWeights"],
         "weights": ["find_model", "require_weights", "weight_files", "weights_hash"],

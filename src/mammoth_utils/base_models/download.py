@@ -24,6 +24,7 @@ from mammoth_utils.base_models.locations import (
     find_folder,
     missing_files,
 )
+from mammoth_utils.base_models.weights import find_model
 from mammoth_utils.paths import BASES_VARIABLE
 from mammoth_utils.silence_libraries import silent_import, without_hub_bars
 
@@ -171,6 +172,16 @@ def fetch_base(name: str, revision: str = "", path: str = "", say: Callable[[str
         f"{time.monotonic() - begun:.0f} s, each as the hub's SHA-256 says"
     )
     return place
+
+
+def fetch_model(name: str, say: Callable[[str], None] = lambda line: None) -> str:
+    """Return the folder of any model that a name means (``weights.find_model``), fetched from the hub if it is missing.
+
+    Raises:
+        FileNotFoundError, BaseModelError: As ``find_model`` and ``fetch_base`` do.
+    """
+    place = find_model(name)
+    return place if Path(place).is_dir() else str(fetch_base(place, say=say))
 
 
 def _bytes_in(blobs: Path) -> int:

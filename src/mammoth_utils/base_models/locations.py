@@ -166,3 +166,18 @@ def identify_base(name: str, revision: str = "", path: str = "") -> dict[str, st
             with open(file, "rb") as opened:
                 digest.update(opened.read(1 << 20))
     return {"name": name, "sha256" if whole else "sha256 of headers": digest.hexdigest()}
+
+
+def require_same_base(known: dict[str, str | None], name: str, revision: str = "", path: str = "") -> None:
+    """Raise BaseModelError if a base model is another than the one that a run's ``inputs.base`` identifies.
+
+    A base that is known by a commit there and by a hash here, or the other way round, passes: nothing tells whether
+    they differ.
+    """
+    now = identify_base(name, revision, path)
+    for key in ("revision", "sha256", "sha256 of headers"):
+        if known.get(key) and now.get(key) and known[key] != now[key]:
+            raise BaseModelError(
+                f"the base model {path or name} is not the one that the adapter was trained on: its {key} is "
+                f"{now[key][:16]}, the run's is {known[key][:16]}. Put the run's base back, or train again on this one"
+            )

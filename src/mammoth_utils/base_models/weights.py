@@ -29,8 +29,9 @@ def find_model(name: str | Path) -> str:
         FileNotFoundError: If the name looks like a path and nothing is there, or the folder holds no weights.
     """
     name = str(name)
-    here = () if Path(name).is_absolute() else (paths.root() / name, paths.miniature_models() / name)
-    folder = next((place for place in (Path(name), *here) if place.is_dir()), None) or paths.base_folder(name)
+    given = Path(name).expanduser()
+    here = () if given.is_absolute() else (paths.root() / name, paths.miniature_models() / name)
+    folder = next((place for place in (given, *here) if place.is_dir()), None) or paths.base_folder(name)
     if folder is not None:
         return str(require_weights(folder))
     if name.startswith((".", "/", "~", "runs/", "models/")) or name.count("/") != 1:

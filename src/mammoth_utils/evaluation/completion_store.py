@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -9,6 +11,8 @@ from mammoth_utils import records
 from mammoth_utils.evaluation.description import Evaluation
 from mammoth_utils.evaluation.engines.decoders import Decoder
 from mammoth_utils.records import Record
+
+ARRIVED = "completions.jsonl"  # in the run's folder: what a server sent, a line each, until the run is finished
 
 
 class CompletionStore:
@@ -25,6 +29,7 @@ class CompletionStore:
     def __init__(self, description: Evaluation, weights: str, load: Callable[[], Decoder]) -> None:
         self.decoded = 0
         self._load, self._decoder = load, None
+        self._arrived, self._weights, self._lock = description.folder / ARRIVED, weights, threading.Lock()
         self._stored: dict[str, str] = {}
         self._settings: Record = {}
         for part, attempts in _finished_parts(description):
@@ -33,18 +38,30 @@ class CompletionStore:
                 for row in records.read_jsonl(attempts):
                     for attempt in row["attempts"]:
                         self._stored.setdefault(attempt["prompt"], attempt["completion"])
+        for row in _whole_lines(self._arrived):
+            if row["weights"] == weights:
+                self._stored.setdefault(row["prompt"], row["completion"])
 
     def complete(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
         """Return the completion of every prompt, in their order."""
         texts = [self._stored.get(prompt, "") for prompt in prompts]
         missing = [place for place, prompt in enumerate(prompts) if prompt not in self._stored]
         if missing:
-            self._decoder = self._decoder or self._load()
+            if self._decoder is None:
+                self._decoder = self._load()
+                if hasattr(self._decoder, "on_completion"):  # a server's: it may go away in the middle
+                    self._decoder.on_completion = self._keep
             new = self._decoder.complete([prompts[place] for place in missing], max_new_tokens)
             for place, text in zip(missing, new, strict=True):
                 texts[place] = text
             self.decoded += len(missing)
         return texts
+
+    def _keep(self, prompt: str, completion: str) -> None:
+        """Add a completion to the file of those that arrived."""
+        row = {"weights": self._weights, "prompt": prompt, "completion": completion}
+        with self._lock, open(self._arrived, "a", encoding="utf8") as file:
+            file.write(json.dumps(row) + "\n")
 
     def describe(self) -> Record:
         """Return the settings of the loaded decoder, else of the one that wrote the stored completions."""
@@ -66,3 +83,11 @@ def _finished_parts(description: Evaluation) -> Iterator[tuple[Record, Path]]:
         for record, attempts in ((place / "record.json", place / "attempts.jsonl"), *pairs):
             if record.is_file() and attempts.is_file():
                 yield records.read_json(record), attempts
+
+
+def _whole_lines(file: Path) -> Iterator[Record]:
+    """Yield the rows of a file that is written line by line; the last one may have been cut by a kill."""
+    if file.is_file():
+        for line in file.read_text("utf8").splitlines(keepends=True):
+            if line.endswith("}\n"):
+                yield json.loads(line)

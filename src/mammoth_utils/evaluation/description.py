@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mammoth_utils import paths, records
-from mammoth_utils.base_models import base_at_revision, find_model, require_weights, weight_files
+from mammoth_utils.base_models import (
+    base_at_revision,
+    find_model,
+    is_adapter,
+    require_same_base,
+    require_weights,
+    weight_files,
+)
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.evaluation.engines.endpoint import is_endpoint
 from mammoth_utils.paths import public_name
@@ -70,13 +77,18 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class FoundModel:
-    """A model that an evaluation loads: a name for its runs, where it lies, and how it was trained."""
+    """A model that an evaluation loads: a name for its runs, where it lies, and how it was trained.
+
+    Attributes:
+        world: ``"miniature"`` or ``"real"``; empty where nothing says it, as of a server.
+    """
 
     name: str
     model: str
     adapter: str = ""
     base: str = ""
     method: str = ""
+    world: str = ""
 
 
 def describe_evaluation(
@@ -102,7 +114,8 @@ def describe_evaluation(
         family: Its family; ``"auto"`` as in ``scales.scale``.
         mixture: What it was trained on; ``"none"`` evaluates the untuned base.
         method: How; ``"auto"`` takes the one run of full, LoRA or QLoRA that there is.
-        model: A folder, a run of ``train``, a hub name or an endpoint in place of all the above.
+        model: A folder, a run of ``train``, an adapter's folder, a hub name or an endpoint in place of all the above.
+            Unless it is the miniature's, ``benchmarks="all"`` then means the real nine.
         decoding: ``"hybrid"``, ``"paper"``, ``"cot"`` or ``"pot"``.
         benchmarks: ``"all"`` or names joined by commas.
         split: ``"test"``, or ``"dev"`` of the miniature.
@@ -120,9 +133,15 @@ def describe_evaluation(
     check_known("decoding", decoding, DECODINGS)
     if completions:
         return _completions_file(completions, benchmarks, name)
-    # Of a given model the first benchmark says the world, else the scale does.
-    by_name = model and benchmarks.strip() != "all"
-    mini = benchmarks.strip().startswith(MINI) if by_name else scale(size, family).miniature
+    if model:
+        found, trained = find_given(model), {}
+        # A benchmark that is named says the world; else the model does, and never the default size.
+        by_name = benchmarks.strip() != "all"
+        mini = benchmarks.strip().startswith(MINI) if by_name else found.world == "miniature"
+        if found.world == "miniature" and not scale(size, family).miniature:
+            raise ValueError(f"{model} is a model of the miniature, and size={size} is not; leave size away")
+    else:
+        mini = scale(size, family).miniature
     world = "miniature" if mini else "real"
     chosen = sets.resolve(benchmarks, world)
     if split not in sets.SPLITS[world]:
@@ -133,9 +152,7 @@ def describe_evaluation(
         also = ("cot", "pot") if world == "miniature" and decoding == "hybrid" else ()
     for other in also:
         check_known("decoding", other, DECODINGS)
-    if model:
-        found, trained = find_given(model), {}
-    else:
+    if not model:
         family = scale(size, family).family
         found = find_trained(size, family, mixture, method, seed)
         trained = {"size": size, "family": family, "mixture": mixture, "seed": seed}
@@ -208,27 +225,78 @@ def find_trained(size: str, family: str, mixture: str, method: str, seed: int) -
 
 
 def find_given(model: str) -> FoundModel:
-    """Return the model that a path, a run of ``train``, a hub name or an address means.
+    """Return the model that a path, a run of ``train``, an adapter's folder, a hub name or an address means.
+
+    ``model/`` and ``adapter/`` inside a run's folder mean that run. An adapter from elsewhere is applied to the base
+    that its ``adapter_config.json`` names, in 16 bit: nothing says whether it was trained on a 4-bit base.
 
     Raises:
         FileNotFoundError: If it is a folder without a finished training or weights.
+        ValueError: If it is a folder that is no model: a checkpoint, or one that holds a model and an adapter.
+        BaseModelError: If an adapter's base is another than the one that it was trained on.
     """
     if is_endpoint(model):
         address = model.split("://", 1)[1]
         return FoundModel(slug(address), model, base=model.partition("#")[2])
-    folders = (Path(model), paths.root() / model)
-    folder = next((folder for folder in folders if (folder / "run.json").is_file()), None)
-    if folder is None:
-        place = find_model(model)
-        return FoundModel(slug(Path(place).name if Path(place).is_dir() else place), place, base=place)
+    folder = next((place for place in (Path(model).expanduser(), paths.root() / model) if place.is_dir()), None)
+    if folder is not None:
+        if folder.name in ("model", "adapter") and (folder.parent / "run.json").is_file():
+            folder = folder.parent
+        if (folder / "run.json").is_file():
+            return _find_run(folder)
+        if folder.parent.name == "checkpoints" and (folder.parent.parent / "run.json").is_file():
+            raise ValueError(
+                f"{folder} is a checkpoint of an unfinished training; start the training again, it goes on there"
+            )
+        if is_adapter(folder):
+            return _find_foreign_adapter(folder)
+    place = find_model(model)
+    shipped = Path(place).resolve().is_relative_to(paths.miniature_models().resolve())
+    name = slug(Path(place).name if Path(place).is_dir() else place)
+    return FoundModel(name, place, base=place, world="miniature" if shipped else "")
+
+
+def _find_run(folder: Path) -> FoundModel:
+    """Return the model of a finished training: its own, or its adapter with the base that it was trained on."""
     if not (folder / "record.json").is_file():
         raise FileNotFoundError(f"the training in {folder} did not finish; start it again, it goes on where it was")
     run = records.read_json(folder / "run.json")
-    base = run.get("base") or scale(run["size"], run["family"]).base
+    of = scale(run["size"], run["family"])
+    base, world = run.get("base") or of.base, "miniature" if of.miniature else "real"
     if weight_files(folder / "model"):
-        return FoundModel(folder.name, str(folder / "model"), "", base, run["method"])
-    adapter = require_weights(folder / "adapter")
-    return FoundModel(folder.name, base_at_revision(base, run.get("revision", "")), str(adapter), base, run["method"])
+        return FoundModel(folder.name, str(folder / "model"), "", base, run["method"], world)
+    adapter, revision = require_weights(folder / "adapter"), run.get("revision", "")
+    place = base_at_revision(base, revision)
+    path = find_model(place)
+    require_same_base(run.get("inputs", {}).get("base", {}), base, revision, path if Path(path).is_dir() else "")
+    return FoundModel(folder.name, place, str(adapter), base, run["method"], world)
+
+
+def _find_foreign_adapter(folder: Path) -> FoundModel:
+    """Return an adapter of another program with its base."""
+    whole = [file.name for file in weight_files(folder) if not file.name.startswith("adapter_model")]
+    if whole:
+        raise ValueError(
+            f"{folder} holds a model ({whole[0]}) and an adapter (adapter_config.json), and nothing says which is "
+            "meant; move one of them into a folder of its own"
+        )
+    require_weights(folder)
+    config = records.read_json(folder / "adapter_config.json")
+    base, kind = str(config.get("base_model_name_or_path") or ""), config.get("peft_type")
+    if kind != "LORA":
+        raise ValueError(f"{folder} is a {kind} adapter; only LoRA adapters can be merged into their base")
+    if not base:
+        raise ValueError(f"{folder}/adapter_config.json names no base (base_model_name_or_path); write it there")
+    try:
+        place = find_model(base_at_revision(base, config.get("revision") or ""))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"the adapter in {folder} is of the base {base}, which is not here; write where it is into its "
+            "adapter_config.json (base_model_name_or_path)"
+        ) from error
+    shipped = Path(place).resolve().is_relative_to(paths.miniature_models().resolve())
+    world = "miniature" if shipped else ""
+    return FoundModel(slug(folder.name), place, str(folder), base, "LoRA, on the base in 16 bit", world)
 
 
 def _find_base(of: Scale, name: str) -> FoundModel:

@@ -9,12 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mammoth_utils import records
+from mammoth_utils.base_models import fetch_model, find_cached
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.evaluation.attempts import PROGRAM_TIMEOUT_S, answering_kind
-from mammoth_utils.evaluation.completion_store import CompletionStore
+from mammoth_utils.evaluation.completion_store import ARRIVED, CompletionStore
 from mammoth_utils.evaluation.completions_file import grade_completions_file
 from mammoth_utils.evaluation.description import Evaluation
 from mammoth_utils.evaluation.engines.decoders import Decoder, load_decoder
+from mammoth_utils.evaluation.engines.endpoint import is_endpoint
 from mammoth_utils.evaluation.hybrid import decode
 from mammoth_utils.evaluation.run_folder import attempt_row, claim, inputs_of, write_record
 from mammoth_utils.evaluation.scoring import BenchmarkScore, grade_attempts
@@ -30,6 +32,7 @@ def evaluate(
     batch: int = 0,
     threads: int = 1,
     isolation: str = "auto",
+    say: Callable[[str], None] = print,
 ) -> Record:
     """Return the record of an evaluation: read if it is finished, gone on with if it was cut off, else made.
 
@@ -44,19 +47,25 @@ def evaluate(
         decoder: In place of the one that the description names, which is loaded only if something is left to decode.
         device, batch, threads: As ``load_decoder`` takes them.
         isolation: How programs are confined: ``"full"`` refuses to run where it cannot hold.
+        say: Called with a line for the reader: what is fetched, and why a finished evaluation is made again.
 
     Raises:
         RunMismatchError: If the folder holds another run.
     """
-    inputs = inputs_of(description)
-    if (finished := claim(description, inputs)) is not None:
+    inputs = inputs_of(description, say)
+    if (finished := claim(description, inputs, say)) is not None:
         return finished
     if description.completions:
         return grade_completions_file(description, inputs, isolation)
 
     def load() -> Decoder:
         adapter, dequantise = description.adapter or None, description.dequantise
-        return decoder or load_decoder(description.model, adapter, device, batch, threads, dequantise)
+        if decoder is not None or is_endpoint(description.model):
+            return decoder or load_decoder(description.model, adapter, device, batch, threads, dequantise)
+        # By its folder: by its name a newer commit of the hub might be loaded than the one that the record names.
+        loaded = load_decoder(fetch_model(description.model, say), adapter, device, batch, threads, dequantise)
+        loaded.name = description.model
+        return loaded
 
     started, parts, store = time.perf_counter(), [], None
     total = len(description.benchmarks)
@@ -76,6 +85,7 @@ def evaluate(
     records.write_text(description.folder / "attempts.jsonl", "".join(texts))
     record = write_record(description, isolation, _fields(description, inputs, parts, time.perf_counter() - started))
     shutil.rmtree(description.folder / "parts")
+    (description.folder / ARRIVED).unlink(missing_ok=True)
     return record
 
 
@@ -123,7 +133,7 @@ def _fields(description: Evaluation, inputs: Record, parts: list[Record], second
     shown, decoder = description.as_dict(), parts[-1]["decoder"]
     model = {key: shown[key] for key in ("size", "family", "mixture", "method", "seed", "model", "adapter", "base")}
     return {
-        "model": {"name": description.name, **model, "hash": inputs["weights"]},
+        "model": {"name": description.name, **model, "hash": inputs["weights"], **_commit(description.model)},
         "benchmarks": entries.pop(description.decoding),
         "decodings": entries,
         "inputs": inputs,
@@ -134,3 +144,9 @@ def _fields(description: Evaluation, inputs: Record, parts: list[Record], second
         "benchmark_seconds": {name: part["seconds"] for name, part in by_name.items()},
         "seconds": round(seconds, 2),
     }
+
+
+def _commit(model: str) -> Record:
+    """Return the commit of a model of the hub, for its record; nothing for any other."""
+    snapshot = None if is_endpoint(model) else find_cached(model)
+    return {"revision": snapshot.name} if snapshot is not None else {}

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mammoth_utils import records
-from mammoth_utils.base_models import weights_hash
+from mammoth_utils.base_models import BaseModelError, fetch_model, weights_hash
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.evaluation.attempts import Attempt, answering_kind, counting_attempt
 from mammoth_utils.evaluation.description import Evaluation
-from mammoth_utils.evaluation.engines.endpoint import is_endpoint
+from mammoth_utils.evaluation.engines.endpoint import EndpointDecoder, EndpointError, is_endpoint
 from mammoth_utils.grading import Verdict
 from mammoth_utils.programs import isolation as isolations
 from mammoth_utils.records import Record
@@ -20,27 +20,43 @@ from mammoth_utils.vocabulary import RULES
 DECIDING = ("evaluation", "grading", "programs", "prompts")
 
 
-def inputs_of(description: Evaluation) -> Record:
+def inputs_of(description: Evaluation, say: Callable[[str], None]) -> Record:
     """Return what verdicts follow from besides the description: weights, problems, and versions of what decides.
 
     Completions follow from the weights and the prompts alone: where ``versions`` moved and ``weights`` did not, they
-    are graded again and not decoded again.
+    are graded again and not decoded again. A model of the hub is fetched first, so that its commit is known. A server's
+    weights cannot be seen from here: what it says of its model stands for them. Where a finished evaluation's model is
+    away, the weights of its record stand.
     """
     if description.completions:
         return {"completions": records.sha256(description.completions), "versions": records.versions(*DECIDING)}
-    if is_endpoint(description.model):  # its weights cannot be seen from here: address and name stand for them
-        weights = records.fingerprint({"endpoint": description.model})
-    else:
-        weights = weights_hash(description.model, description.adapter or None)
+    identity = _identity(description, say)
     if description.world == "miniature":
         from mammoth_utils.miniature import WORLD
 
-        return {"weights": weights, "world": dict(WORLD), "versions": records.versions(*DECIDING, "miniature")}
+        return {**identity, "world": dict(WORLD), "versions": records.versions(*DECIDING, "miniature")}
     data = {name: records.sha256(sets.file(name)) for name in description.benchmarks}
-    return {"weights": weights, "data": data, "versions": records.versions(*DECIDING)}
+    return {**identity, "data": data, "versions": records.versions(*DECIDING)}
 
 
-def claim(description: Evaluation, inputs: Record) -> Record | None:
+def _identity(description: Evaluation, say: Callable[[str], None]) -> Record:
+    """Return ``weights`` and, of a server, what it says of its model."""
+    record = description.folder / "record.json"
+    known = records.read_json(record).get("inputs", {}) if record.is_file() else {}
+    try:
+        if is_endpoint(description.model):
+            server = EndpointDecoder(description.model).identity
+            return {"weights": records.fingerprint({"endpoint": server}), "server": server}
+        fetch_model(description.model, say)
+        return {"weights": weights_hash(description.model, description.adapter or None)}
+    except (EndpointError, BaseModelError) as error:
+        if not known:
+            raise
+        say(f"the finished evaluation in {description.folder.name} is shown; its model was not asked: {error}")
+        return {key: known[key] for key in ("weights", "server") if key in known}
+
+
+def claim(description: Evaluation, inputs: Record, say: Callable[[str], None]) -> Record | None:
     """Return the finished record if it still holds; else None, with the folder claimed and a stale one moved aside.
 
     Raises:
@@ -49,7 +65,9 @@ def claim(description: Evaluation, inputs: Record) -> Record | None:
     finished = records.open_run(description.folder, description.as_dict())
     if finished is None or finished.get("inputs") == inputs:
         return finished
-    records.move_aside(description.folder)
+    differing = "; ".join(records.differences(finished.get("inputs") or {}, inputs))
+    aside = records.move_aside(description.folder)
+    say(f"evaluated again, since {differing}; what was there is kept in {aside.name}")
     return records.open_run(description.folder, description.as_dict())
 
 

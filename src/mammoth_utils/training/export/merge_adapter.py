@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mammoth_utils import records
-from mammoth_utils.base_models import BaseModelError, StoredWeights, check_weights, fetch_base
+from mammoth_utils.base_models import BaseModelError, StoredWeights, check_weights, fetch_base, require_same_base
 from mammoth_utils.silence_libraries import silent_training
 from mammoth_utils.training.description import RunDescription
 from mammoth_utils.training.export import model_card, model_folder, verify_tensors
@@ -203,13 +203,15 @@ def quantise_and_dequantise(weight: torch.Tensor) -> torch.Tensor:
 
 
 def _run(folder: Path, compute: str) -> tuple[RunDescription, str, StoredWeights]:
-    """Return a run's description, in what it computed, and the weights of its base."""
+    """Return a run's description, in what it computed, and the weights of its base, which is the one of the run."""
     description = RunDescription.from_dict(records.read_json(folder / "run.json"))
     if not compute:
         if not (folder / "record.json").is_file():
             raise FileNotFoundError(f"{folder} holds no record.json: the run has not finished")
         compute = records.read_json(folder / "record.json")["environment"]["dtype"]
     base = fetch_base(*description.base_source)
+    run = records.read_json(folder / "run.json")
+    require_same_base(run.get("inputs", {}).get("base", {}), *description.base_source)
     check_weights(base)
     return description, compute, StoredWeights(base)
 
