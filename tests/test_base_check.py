@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import tiny_base
@@ -24,7 +25,7 @@ from mammoth_utils.base_models import (
 )
 from mammoth_utils.evaluation.engines.decoders import load_decoder
 from mammoth_utils.evaluation.engines.llama_loop import unsupported_reason
-from mammoth_utils.training import NotReadyError, check_readiness, describe, finetune
+from mammoth_utils.training import NotReadyError, check_readiness, describe, finetune, readiness
 from mammoth_utils.training.export import merge_adapter
 from mammoth_utils.training.loop import encoding, guards
 from mammoth_utils.training.loop import model as models
@@ -186,6 +187,7 @@ LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 548105
     (put(FILE, b""), [f"{FILE} is empty"]),
     (put("config.json", b"{"), ["config.json is no JSON"]),
     (put("tokenizer.json", b"[]"), ["tokenizer.json holds a list"]),
+    (put("generation_config.json", LFS), ["generation_config.json is a Git-LFS pointer"]),
     (cut(FILE), [f"{FILE} has", "it is cut"]),
     (cut(FILE, 0.001), [f"{FILE} is cut"]),
     (lambda folder: put(FILE, (folder / FILE).read_bytes() + b"x")(folder), [f"{FILE} has", "damaged"]),
@@ -279,9 +281,19 @@ def test_weights_that_are_not_finite_are_named_before_training_and_decoding(fold
     change(folder, lambda tensors: tensors[UP].view(-1)[7:8].fill_(value))
     with pytest.raises(NotReadyError, match=f"{UP} holds NaN or infinite weights"):
         check_readiness(run(folder))
-    for load in (lambda: load_decoder(folder), lambda: models.load_model(run(folder), "fp32")):
+    with pytest.raises(BaseModelError, match=f"{UP} holds NaN or infinite weights"):
+        load_decoder(folder)
+    for method in ("full", "qlora"):  # whatever the size
         with pytest.raises(BaseModelError, match=f"{UP} holds NaN or infinite weights"):
-            load()
+            models.load_model(run(folder, method=method), "fp32")
+
+
+def test_a_loss_that_is_no_number_is_not_called_a_fault_of_packing(base):
+    model = models.load_model(run(base), "fp32")
+    model.model.norm.weight.data.fill_(float("inf"))
+    examples, _ = encoding.encode_rows(tiny_base.rows(3), tiny_base.tokenizer(), 320)
+    with pytest.raises(ValueError, match="the base's loss is nan before training"):
+        guards.check_packing(model, examples, 1e-4)
 
 
 # --- architectures --------------------------------------------------------------------------------------------------
@@ -338,7 +350,18 @@ def test_another_type_is_refused_by_name_with_the_list(folder, kind):
     assert str(folder) in locate_base("1m", base=str(folder)), "which is asked before, and says where it is"
 
 
+def test_a_hubs_base_of_another_type_is_refused_before_its_weights_are_fetched(monkeypatch):
+    listing = SimpleNamespace(commit="c0ffee", bytes=9e9, files={})
+    monkeypatch.setattr(readiness, "check_access", lambda name, revision: listing)
+    monkeypatch.setattr(readiness, "find_cached", lambda name, revision: None)
+    monkeypatch.setattr(readiness, "read_config", lambda name, revision: {"model_type": "mixtral"})
+    with pytest.raises(NotReadyError, match="mixtral'.*llama, mistral"):
+        check_readiness(describe("7b", base="mistralai/Mixtral-8x7B-v0.1", method="qlora", force=True))
+
+
 @pytest.mark.parametrize(("values", "words"), [
+    ({"hidden_size": "32"}, "missing: .'hidden_size'"),
+    ({"num_attention_heads": 0}, "missing: .'num_attention_heads'"),
     ({"model_type": "mistral"}, None),  # 4,096 where nothing is said
     ({"model_type": "mistral", "sliding_window": 319}, "sees 319 tokens back .* -p max_length 319"),
     ({"model_type": "mistral", "sliding_window": None}, None),

@@ -116,7 +116,7 @@ class Architecture:
                 f"{', '.join(MODEL_TYPES)}"
             )
         required = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size")
-        missing = [key for key in required if not isinstance(config.get(key), int)]
+        missing = [key for key in required if not isinstance(config.get(key), int) or config[key] < 1]
         if missing:
             raise ValueError(f"config.json of a Llama-shaped model needs {', '.join(required)}; missing: {missing}")
         config = MODEL_TYPES[kind] | config

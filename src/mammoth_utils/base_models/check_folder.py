@@ -34,17 +34,21 @@ _EXPONENT = {"F64": ("<u8", 0x7FF << 52), "F32": ("<u4", 0x7F8 << 20), "F16": ("
 _LORA = re.compile(r"base_model\.model\.(.+)\.lora_([AB])\.weight")
 
 
-def check_weights(folder: str | Path, training: bool = True, finite: bool = False) -> None:
+def check_weights(
+    folder: str | Path, training: bool = True, finite: bool = False, limit: float = SCANNED_BYTES
+) -> None:
     """Raise BaseModelError unless a folder holds a whole model: its files, its tensors and its tokenizer.
 
     Args:
         training: Whether it is to be trained or merged: it must then be one of ``MODEL_TYPES``, and not quantised.
             Otherwise the tensors of another type are left to ``load_causal_model``.
-        finite: Whether weights of up to 1 GB are also read for numbers that are not finite.
+        finite: Whether weights of up to ``limit`` bytes are also read for numbers that are not finite.
     """
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise BaseModelError(explain_folder(folder))
+    for file in folder.glob("*.json"):
+        check_content(file)
     config = read_json(folder / "config.json")
     if missing := missing_files(folder):
         raise BaseModelError(f"{folder} holds no {', no '.join(missing)}{_lost_shards(missing)}")
@@ -63,7 +67,7 @@ def check_weights(folder: str | Path, training: bool = True, finite: bool = Fals
             raise BaseModelError(f"{folder}: {error}") from error
         _check_tensors(folder, architecture, stored)
     _check_tokenizer(folder, config.get("vocab_size"))
-    if finite and sum(file.stat().st_size for file in files) <= SCANNED_BYTES:
+    if finite and sum(file.stat().st_size for file in files) <= limit:
         wrong = [name for file, headers in files.items() for name in _not_finite(file, headers)]
         if wrong:
             raise BaseModelError(not_finite(folder, wrong))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from mammoth_utils.base_models.check_folder import explain_tensors, not_finite
-from mammoth_utils.base_models.locations import BaseModelError
+from mammoth_utils.base_models.check_folder import check_weights, explain_tensors, not_finite
+from mammoth_utils.base_models.locations import BaseModelError, find_cached, find_folder
 
 
 def load_causal_model(place: str, numbers: bool = True, **options: Any) -> Any:
@@ -21,6 +22,9 @@ def load_causal_model(place: str, numbers: bool = True, **options: Any) -> Any:
     """
     from transformers import AutoModelForCausalLM
 
+    folder = find_folder(place) or find_cached(place, options.get("revision", ""))
+    if "quantization_config" in options and numbers and folder is not None:
+        check_weights(folder, finite=True, limit=math.inf)  # 4 bits have no code for what is not finite
     try:
         model, report = AutoModelForCausalLM.from_pretrained(place, output_loading_info=True, **options)
     except ImportError as error:
@@ -45,13 +49,8 @@ def load_causal_model(place: str, numbers: bool = True, **options: Any) -> Any:
 
 
 def _not_finite(model: Any) -> list[str]:
-    """Return the weights with a number that is not finite; of a 4-bit matrix its scales are read."""
+    """Return the weights with a number that is not finite; those in 4 bits were read from their files."""
     import torch
 
-    wrong = []
-    for name, parameter in model.named_parameters():
-        state = getattr(parameter, "quant_state", None)
-        values = parameter if state is None else state.absmax
-        if values.device.type != "meta" and values.is_floating_point() and not torch.isfinite(values).all():
-            wrong.append(name)
-    return wrong
+    weights = [(name, value) for name, value in model.named_parameters() if value.is_floating_point()]
+    return [name for name, value in weights if value.device.type != "meta" and not torch.isfinite(value).all()]

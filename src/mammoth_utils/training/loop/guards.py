@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,6 +110,11 @@ def check_packing(model: Any, examples: list[Example], tolerance: float) -> floa
     apart = losses.mean_loss(model, examples)
     together = losses.row_loss(model, examples) / sum(len(example.answer) for example in examples)
     difference = abs(together - apart)
+    if not math.isfinite(together + apart):
+        raise ValueError(
+            f"the base's loss is {apart} before training, though its weights are finite: it does not compute in this "
+            "type; take another base, or a card with bf16"
+        )
     if not difference <= tolerance:
         raise ValueError(
             f"packed loss {together:.5f} differs from unpacked {apart:.5f} by more than {tolerance:g}: "
