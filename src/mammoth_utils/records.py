@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import gzip
 import hashlib
 import importlib
@@ -57,6 +58,18 @@ def atomic_file(path: Path) -> Iterator[TextIO]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether a failure to write was a full disk, by its number or, where a library hides that, by its text."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return True
+        if any(word in str(seen) for word in ("No space left", "os error 28", "unexpected pos", "file write failed")):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -248,28 +261,36 @@ def processor() -> str:
     return f"{name} ({units[0]})" if units else name
 
 
-def open_run(folder: Path, description: dict[str, Any], replace: bool = False) -> dict[str, Any] | None:
+def open_run(
+    folder: Path,
+    description: dict[str, Any],
+    replace: bool = False,
+    identity: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> dict[str, Any] | None:
     """Claim a folder for a run, and return its record if the same run already finished there.
 
     Args:
         description: The resolved description; ``schema`` is added.
         replace: Whether another run in that folder is moved aside rather than refused.
+        identity: Returns the part of a description that tells one run from another; an unfinished run takes the rest
+            of the new one.
 
     Returns:
         The finished record, or None if the run is new or unfinished.
 
     Raises:
-        RunMismatchError: If the folder holds another run, showing the lines that differ.
+        RunMismatchError: If the folder holds another run, with the values that differ and a name that keeps both.
     """
     described = json.loads(json.dumps({"schema": SCHEMA, **description}))
     file = Path(folder) / "run.json"
     if file.is_file():
-        differing = differences(read_json(file), described)
+        differing = differences(identity(read_json(file)), identity(described))
         if differing and not replace:
             raise RunMismatchError(
                 f"{folder} holds another run than the one asked for:\n  "
                 + "\n  ".join(differing)
-                + "\ngive this run a `name` of its own, or remove that folder"
+                + f"\nto keep both, give this one a name of its own: -p name {free_name(Path(folder))}; with the "
+                "values there, that one is read or goes on"
             )
         if differing:
             move_aside(Path(folder))
@@ -278,6 +299,14 @@ def open_run(folder: Path, description: dict[str, Any], replace: bool = False) -
         return read_json(record)
     write_json(file, described)
     return None
+
+
+def free_name(folder: Path) -> str:
+    """Return the name of a run's folder with the first number behind it that no folder beside it has."""
+    number = 2
+    while folder.with_name(f"{folder.name}-{number}").exists():
+        number += 1
+    return f"{folder.name}-{number}"
 
 
 def differences(old: Any, new: Any, at: str = "") -> list[str]:

@@ -10,7 +10,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "architectures": [
             "ARCHITECTURES",
             "MODEL_TYPES",
+            "PROJECTIONS",
             "Architecture",
+            "adapted",
             "architecture_of",
             "required_rope_theta",
             "training_problems",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ MODEL_TYPES: dict[str, dict[str, Any]] = {
 }
 CODE_LLAMA_VOCABULARY = 32016  # of its 7B and 13B alone
 MATRICES = (*(f"self_attn.{part}_proj" for part in "qkvo"), *(f"mlp.{part}_proj" for part in ("gate", "up", "down")))
+PROJECTIONS = tuple(name.split(".")[1] for name in MATRICES)  # as PEFT names those that have adapters
 
 
 @dataclass(frozen=True)
@@ -98,9 +100,9 @@ class Architecture:
         """Count the tensors that hold the weights: matrices, norms, biases, embedding and head."""
         return self.layers * len(self.layer_tensors) + (2 if self.tied else 3)
 
-    def lora_parameters(self, rank: int) -> int:
-        """Count the weights of adapters of that rank on all seven matrices of every layer."""
-        return self.layers * rank * sum(inputs + outputs for inputs, outputs in self.matrices)
+    def lora_parameters(self, rank: int, targets: str = "") -> int:
+        """Count the weights of adapters of that rank on every layer's matrices: all seven, or those that are named."""
+        return self.layers * rank * sum(map(sum, adapted(self.matrices, targets)))
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Architecture:
@@ -215,6 +217,13 @@ def required_rope_theta(scale: scales.Scale, base: str = "", revision: str = "")
     if "codellama" in re.sub(r"[^a-z]", "", name.lower()) or known:
         return scales.scale(next(iter(coder))[0], "coder").rope_theta
     return None
+
+
+def adapted(values: Sequence[Any], targets: str) -> list[Any]:
+    """Return those of seven values, one a matrix, whose matrices ``lora_targets`` names; all seven for no list."""
+    names = targets.split(",")
+    return [value for name, value in zip(PROJECTIONS, values, strict=True)
+            if name in names or names[0] not in PROJECTIONS]  # fmt: skip
 
 
 def _read_architectures() -> dict[tuple[str, str], Architecture]:

@@ -230,7 +230,8 @@ def training_curve(rows: Sequence[Mapping[str, float]]) -> Figure:
     """Draw the training loss by optimiser step.
 
     Args:
-        rows: Points with ``step`` and ``loss`` (nats a token), as ``curve.jsonl`` holds them.
+        rows: Points with ``step`` and ``loss`` (nats a token), as ``curve.jsonl`` holds them, some of them with the
+            ``validation_loss`` of held-out rows.
 
     Raises:
         ValueError: If there is no point.
@@ -239,6 +240,10 @@ def training_curve(rows: Sequence[Mapping[str, float]]) -> Figure:
         raise ValueError("a curve needs at least one point, got none")
     figure, axes = style.panels([4.2], row=0.6)
     axes[0].plot([row["step"] for row in rows], [row["loss"] for row in rows], color=style.COLOURS["hybrid"])
+    if held_out := [row for row in rows if "validation_loss" in row]:
+        values = [row["validation_loss"] for row in held_out]
+        axes[0].plot([row["step"] for row in held_out], values, "o--", color="black", markersize=3, label="held out")
+        axes[0].legend()
     axes[0].set_ylim(bottom=0)
     axes[0].set_xlabel(f"optimiser step (n = {len(rows)} points)")
     axes[0].set_ylabel("loss, nats a token")

@@ -11,19 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mammoth_utils import paths, scales
-from mammoth_utils.base_models import find_folder, required_rope_theta
+from mammoth_utils.base_models import PROJECTIONS, find_folder, required_rope_theta
 from mammoth_utils.records import Record
 from mammoth_utils.training.plan import planner
 from mammoth_utils.training.plan.this_machine import Gpu
+from mammoth_utils.training.start_model import StartModel, find_start
 from mammoth_utils.vocabulary import RunName, check_known
 
 MAX_SEED = 2**31 - 1
 NOT_STORED = ("force", "nodes")  # parameters of the page that are no part of the run
+# Words to the machine: a step reads the same examples whatever they are, so a run that was stopped goes on with others.
+TERMS = ("checkpoint_minutes", "devices", "sharding", "micro_batch", "logging_steps", "trackers")
 FORCE_VARIABLE = "MAMMOTH_FORCE"  # "1" hands the page's `force` on to the processes that it starts
 CHECKPOINT_MINUTES = 30.0
 MAX_LEFT_OUT = 0.05  # share of the rows that may be too long, empty or hold special tokens before a run is refused
 SHARDINGS = ("auto", "none", "fsdp2")
 MASTER_WEIGHTS = ("fp32", "bf16")
+ALL_LINEAR = "all-linear"
+MAX_VALIDATION = 0.5
 TRACKERS = ("tensorboard", "trackio", "wandb")
 
 
@@ -52,6 +57,9 @@ class RunDescription:
         lora_rank: Rank of the adapters; 0 for ``full``.
         lora_alpha: Scale of the adapters; 0 for ``full``.
         lora_dropout: Dropout in front of the adapters.
+        lora_targets: Matrices of a layer that have adapters: ``all-linear``, or names with commas; empty for ``full``.
+        validation: Share of the rows that is held out: drawn by the seed, never trained on, read along the curve.
+        adapter: Folder of the adapter that the run goes on from; empty for a fresh one.
         devices: ``auto``, ``cpu``, or how many devices as text.
         sharding: ``fsdp2`` cuts weights, gradients and optimiser states over the devices; ``none`` keeps a whole
             copy on each.
@@ -96,6 +104,9 @@ class RunDescription:
     checkpoint_minutes: float
     logging_steps: int
     trackers: str
+    lora_targets: str = ""
+    validation: float = 0.0
+    adapter: str = ""
     force: bool = False
     nodes: int = 1
 
@@ -143,11 +154,23 @@ class RunDescription:
         Raises:
             ValueError: If a value is missing; the message names it.
         """
+        values = with_later_fields(values)
         names = [field.name for field in dataclasses.fields(cls) if field.name not in NOT_STORED]
         missing = [name for name in names if name not in values]
         if missing:
             raise ValueError(f"a run description needs {', '.join(names)}; missing here: {', '.join(missing)}")
         return cls(**{name: values[name] for name in names}, force=os.environ.get(FORCE_VARIABLE) == "1")
+
+
+def identity(values: Record) -> Record:
+    """Return what tells one run from another, of a description as ``run.json`` holds it: all but ``TERMS``."""
+    return {key: value for key, value in with_later_fields(values).items() if key not in TERMS}
+
+
+def with_later_fields(values: Record) -> Record:
+    """Return a stored description with the fields that it was written before, as they had effect then."""
+    targets = ALL_LINEAR if values.get("lora_rank") else ""
+    return {"lora_targets": targets, "validation": 0.0, "adapter": "", **values}
 
 
 def describe(
@@ -172,6 +195,13 @@ def describe(
     trackers: str = "",
     force: bool = False,
     nodes: int = 1,
+    global_batch: int = 0,
+    warmup: float = -1.0,
+    weight_decay: float = -1.0,
+    lora_rank: int = 0,
+    lora_alpha: float = 0.0,
+    lora_targets: str = ALL_LINEAR,
+    validation: float = 0.0,
     *,
     gpus: Sequence[Gpu] = (),
 ) -> RunDescription:
@@ -187,7 +217,8 @@ def describe(
         method: ``auto`` is full at miniature sizes; else full if the planner says it fits, else LoRA, else QLoRA.
         mixture: One of ``scales.MIXTURES``.
         dataset: ``auto`` is ``miniature`` for the miniature's sizes, else ``release``.
-        base: A path or hub name in place of the scale's base model.
+        base: A path or hub name in place of the scale's base model. The folder of an adapter, or of a run that made
+            one, goes on training that adapter on its own base; the folder of a full run starts from its ``model/``.
         devices: ``auto`` (all GPUs; the CPU at miniature sizes, so that every machine trains the same net),
             ``cpu``, or a number of devices.
         name: The run's folder; without it the name follows from the parameters, and a value that departs from the
@@ -196,6 +227,8 @@ def describe(
         sharding: ``auto`` is ``fsdp2`` on several GPUs or nodes, else ``none``.
         trackers: Any of ``tensorboard``, ``trackio`` and ``wandb``, comma-separated.
         nodes: Machines that share the run; ``devices`` are those of each.
+        warmup: Below 0 takes the recipe's, as does ``weight_decay``; 0 is none.
+        lora_alpha: 0 keeps the recipe's ratio to the rank.
         gpus: GPUs of the machine that will train, as ``find_gpus`` lists them; ``method`` and ``sharding`` follow from
             them where they are ``auto``.
 
@@ -217,6 +250,14 @@ def describe(
     _check_range("max_length", max_length, 0, 1 << 20)
     _check_range("micro_batch", micro_batch, 0, 4096)
     _check_range("nodes", nodes, 1, 4096)
+    _check_range("global_batch", global_batch, 0, 1 << 20)
+    _check_range("lora_rank", lora_rank, 0, 4096)
+    for parameter, value, limit, unset in (("warmup", warmup, 1, -1), ("weight_decay", weight_decay, 10, -1),
+                                           ("lora_alpha", lora_alpha, 1e6, 0),
+                                           ("validation", validation, MAX_VALIDATION, 0)):  # fmt: skip
+        if isinstance(value, bool) or not (isinstance(value, (int, float)) and (value == unset or 0 <= value < limit)):
+            raise ValueError(f"{parameter} is {value!r}; expected a number from 0 to below {limit:g}")
+    lora_targets = _resolve_targets(lora_targets)
     if max_length and max_length < 32:
         raise ValueError(
             f"max_length is {max_length} tokens; expected at least 32, since the prompt alone needs as many"
@@ -231,28 +272,51 @@ def describe(
     if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*|", name):
         raise ValueError(f"name {name!r} is no folder name; expected letters, digits and . _ + - only")
     dataset = _resolve_dataset(dataset, scale)
+    start = find_start(base, scale)
+    if start.adapter:
+        method, lora_rank, lora_alpha, lora_targets, sharding = _settings_of_adapter(
+            start, method, lora_rank, lora_alpha, lora_targets, sharding
+        )
+    given, base, revision = base, start.base, revision or start.revision
     source = base or scale.base
     chosen, reason = planner.choose_method(
         scale, method, base, max_length or recipe.max_length, devices, gpus=gpus, revision=revision, nodes=nodes,
-        sharding=sharding, micro_batch=micro_batch or 1, master=master_weights,
+        sharding=sharding, micro_batch=micro_batch or 1, master=master_weights, rank=lora_rank or recipe.lora_rank,
+        targets=lora_targets, batch=global_batch,
     )  # fmt: skip
+    reason = start.reason or reason
     adapter = chosen != "full"
+    asked = {"lora_rank": lora_rank, "lora_alpha": lora_alpha, "lora_targets": lora_targets != ALL_LINEAR}
+    if not adapter and any(asked.values()):
+        names = ", ".join(name for name, value in asked.items() if value)
+        raise ValueError(f"{names}: method=full trains no adapter; use -p method lora or qlora, or leave it out")
     if adapter and master_weights != "fp32":
         raise ValueError(f"master_weights={master_weights} is for method=full; {chosen} trains fp32 adapters")
     if sharding == "auto":
         several = devices not in ("cpu", "1") and not (scale.miniature and devices == "auto")
         sharding = "fsdp2" if nodes > 1 or (several and len(gpus) > 1) else "none"
     usual = recipe.rate(chosen)
+    rank = (lora_rank or recipe.lora_rank) if adapter else 0
+    ratio = recipe.lora_alpha / recipe.lora_rank
+    alpha = float(lora_alpha or rank * ratio)
+    warmup, weight_decay = (recipe.warmup if warmup < 0 else float(warmup),
+                            recipe.weight_decay if weight_decay < 0 else float(weight_decay))  # fmt: skip
     pinned = scale.revision if source == scale.base else ""
     peak = learning_rate or usual
     departures = {
         "dataset": dataset if dataset != _resolve_dataset("auto", scale) else "",
-        "base": re.sub(r"[^\w.+-]+", "_", Path(base).name or base) if base and base != scale.base else "",
+        "base": re.sub(r"[^\w.+-]+", "_", start.label) if given and given != scale.base else "",
         "epochs": epochs if epochs != recipe.epochs else 0,
         "max_steps": max_steps,
         "max_length": max_length if max_length != recipe.max_length else 0,
-        "micro_batch": micro_batch if micro_batch != 1 else 0,
+        "global_batch": global_batch if global_batch != recipe.batch(chosen) else 0,
         "learning_rate": learning_rate if peak != usual else 0,
+        "warmup": f"{warmup:g}" if warmup != recipe.warmup else "",
+        "weight_decay": f"{weight_decay:g}" if weight_decay != recipe.weight_decay else "",
+        "lora_rank": rank if adapter and rank != recipe.lora_rank else 0,
+        "lora_alpha": f"{alpha:g}" if adapter and alpha != rank * ratio else "",
+        "lora_targets": lora_targets.replace(",", "+") if lora_targets != ALL_LINEAR else "",
+        "validation": f"{validation:g}" if validation else "",
         "weights": master_weights if master_weights != "fp32" else "",
         "revision": re.sub(r"[^\w.+-]+", "_", revision)[:12] if revision not in ("", pinned) else "",
     }
@@ -274,13 +338,13 @@ def describe(
         max_steps=max_steps,
         max_length=max_length or recipe.max_length,
         micro_batch=micro_batch or 1,
-        global_batch=recipe.batch(chosen),
+        global_batch=global_batch or recipe.batch(chosen),
         learning_rate=float(peak),
-        warmup=recipe.warmup,
-        weight_decay=recipe.weight_decay,
-        lora_rank=recipe.lora_rank if adapter else 0,
-        lora_alpha=recipe.lora_alpha if adapter else 0.0,
-        lora_dropout=recipe.lora_dropout if adapter else 0.0,
+        warmup=warmup,
+        weight_decay=weight_decay,
+        lora_rank=rank,
+        lora_alpha=alpha,
+        lora_dropout=(recipe.lora_dropout if start.dropout is None else start.dropout) if adapter else 0.0,
         devices=devices,
         sharding=sharding,
         master_weights=master_weights,
@@ -288,9 +352,42 @@ def describe(
         checkpoint_minutes=float(checkpoint_minutes),
         logging_steps=10,
         trackers=trackers,
+        lora_targets=lora_targets if adapter else "",
+        validation=float(validation),
+        adapter=start.adapter,
         force=force,
         nodes=nodes,
     )
+
+
+def _resolve_targets(text: str) -> str:
+    """Return the matrices that have adapters, in a layer's order; all of them are ``all-linear``."""
+    names = {part.strip() for part in text.split(",") if part.strip()} or {ALL_LINEAR}
+    for name in sorted(names):
+        check_known("lora_targets", name, (ALL_LINEAR, *PROJECTIONS))
+    return ALL_LINEAR if ALL_LINEAR in names or len(names) == len(PROJECTIONS) else ",".join(
+        name for name in PROJECTIONS if name in names
+    )  # fmt: skip
+
+
+def _settings_of_adapter(
+    start: StartModel, method: str, rank: int, alpha: float, targets: str, sharding: str
+) -> tuple[str, int, float, str, str]:
+    """Return method, rank, alpha, targets and sharding of a run that goes on from an adapter, which has them."""
+    own_targets = _resolve_targets(start.targets)
+    for parameter, value, own, unset in (("method", method, start.method, "auto"), ("lora_rank", rank, start.rank, 0),
+                                         ("lora_alpha", alpha, start.alpha, 0),
+                                         ("lora_targets", targets, own_targets, ALL_LINEAR)):  # fmt: skip
+        if value not in (unset, own) and own:
+            raise ValueError(f"{parameter} is {value!r}, the adapter in {start.adapter} has {own!r} and goes on with "
+                             f"that: leave {parameter} out, or merge the adapter and train a new one")  # fmt: skip
+    if not start.method and method not in scales.ADAPTERS:
+        raise ValueError(f"{start.adapter} does not say whether its base was in 4 bit when it was trained: -p method "
+                         "qlora goes on so, -p method lora with the base in 16 bit")  # fmt: skip
+    if sharding == "fsdp2":
+        raise ValueError("sharding is 'fsdp2'; going on from an adapter keeps a whole copy on each card: -p sharding "
+                         "none")  # fmt: skip
+    return start.method or method, start.rank, start.alpha, own_targets, "none"
 
 
 def _resolve_dataset(dataset: str, scale: scales.Scale) -> str:

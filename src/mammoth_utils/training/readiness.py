@@ -195,7 +195,8 @@ def loading_memory(description: RunDescription, architecture: Architecture, proc
     libraries, count_text = LIBRARIES_GIB * processes, f"{processes} process{'es' if processes > 1 else ''}"
     if description.devices == "cpu" or not this_machine.find_gpus():
         needs = memory_by_part(architecture, method, description.max_length * description.micro_batch,
-                               rank=description.lora_rank or 1, device="cpu")  # fmt: skip
+                               rank=description.lora_rank or 1, device="cpu",
+                               targets=description.lora_targets)  # fmt: skip
         whole = processes * (sum(needs.values()) / GIB + LIBRARIES_GIB)
         return whole, f"where {'each of ' if processes > 1 else ''}{count_text} holds the whole run"
     if description.sharding == "fsdp2" and method != "qlora" and processes * description.nodes > 1:
@@ -322,7 +323,14 @@ def bytes_written(description: RunDescription, architecture: Architecture) -> tu
         master=2 if description.master_weights == "bf16" else 4,
         model=4 if description.miniature else 2,
         checkpoints=bool(description.checkpoint_minutes),
+        targets=description.lora_targets,
     )
+
+
+def result_bytes(description: RunDescription) -> int:
+    """Return the bytes of what a run saves at its end."""
+    scale = scales.scale(description.size, description.family)
+    return bytes_written(description, architecture_of(scale, description.base_path, description.revision))[0]
 
 
 def _bytes_held(folder: Path) -> tuple[int, int]:

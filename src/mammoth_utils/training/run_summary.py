@@ -33,7 +33,8 @@ def recipe_table(description: RunDescription) -> list[dict[str, Any]]:
 
 def count_steps(description: RunDescription, rows: int) -> int:
     """Return the optimiser steps of a run over that many rows, if none of them is left out."""
-    return description.max_steps or max(1, round(description.epochs * rows / description.global_batch))
+    trained = rows - round(description.validation * rows)
+    return description.max_steps or max(1, round(description.epochs * trained / description.global_batch))
 
 
 def evaluation_parameters(description: RunDescription) -> dict[str, str | int]:

@@ -15,10 +15,10 @@ from mammoth_utils.records import Record
 from mammoth_utils.silence_libraries import silent_training
 from mammoth_utils.training.description import RunDescription
 from mammoth_utils.training.export import model_card, model_folder, saved_run
-from mammoth_utils.training.loop import curve, guards, training_loop
-from mammoth_utils.training.loop.run_folder import claim_folder, lock_folder, log_line, rows_hash
+from mammoth_utils.training.loop import curve, guards, training_loop, validation
+from mammoth_utils.training.loop.run_folder import claim_folder, identify_adapter, lock_folder, log_line, rows_hash
 from mammoth_utils.training.loop.trackers import Trackers, check
-from mammoth_utils.training.readiness import check_readiness
+from mammoth_utils.training.readiness import check_readiness, result_bytes
 
 
 def finetune(
@@ -90,12 +90,21 @@ def _train_and_export(
     try:
         with silent_training(), Trackers(description) as tracked:
             run = training_loop.run_loop(description, rows, on_step, tracked)
-            saved = saved_run.save_and_verify(description, run)
+            saved = saved_run.save_with_room(
+                description, run, result_bytes(description), lambda line: log_line(folder, line)
+            )
             if run.rank != 0:
                 return {}
             record = _record(description, rows, run, saved) | {"seconds": time.monotonic() - started}
-            model_card.write_card(folder, record)
-            records.write_record(folder, record)
+            try:
+                model_card.write_card(folder, record)
+                records.write_record(folder, record)
+            except OSError as error:
+                if not records.is_disk_full(error):
+                    raise
+                shutil.rmtree(folder / "checkpoints", ignore_errors=True)  # what was trained is saved and verified
+                model_card.write_card(folder, record)
+                records.write_record(folder, record)
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
             log_line(folder, f"finished: {record['steps']} steps, {record['seconds']:.0f} s")
             tracked.send_record(record)
@@ -111,6 +120,9 @@ def _record(
     import torch
 
     end, layout, report = run.points[-1], run.layout, run.encoding
+    more: Record = {"adapter": identify_adapter(description)} if description.adapter else {}
+    if run.held_out is not None:
+        more["validation"] = validation.summarise(run.points, run.held_out, description.validation)
     return {
         "world": description.world,
         "page": "train",
@@ -156,6 +168,7 @@ def _record(
         "shards": run.shards,
         "steps": run.trainer.state.global_step,
         "training_seconds": run.seconds,
+        **more,
     }
 
 

@@ -237,8 +237,8 @@ def _check_pairs(pairs: Pairs, stored: StoredWeights, model: Any, description: R
         if stored.shapes.get(name) != shape:
             raise ValueError(f"the adapter changes {name} of shape {shape}, {description.base} holds "
                              f"{stored.shapes.get(name, 'none')}: it was trained on another base")  # fmt: skip
-    if bare := sorted(set(verify_tensors.linear_layers(model)) - set(pairs.a)):
-        raise ValueError(f"a {description.method} run adapts all linear layers; without a pair: {bare[:3]}")
+    if bare := sorted(set(verify_tensors.linear_layers(model, description.lora_targets)) - set(pairs.a)):
+        raise ValueError(f"this {description.method} run adapts {description.lora_targets}; without a pair: {bare[:3]}")
 
 
 def _shards(shapes: dict[str, tuple[int, ...]], item: int, limit: int) -> list[list[str]]:

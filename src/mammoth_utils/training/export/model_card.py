@@ -10,6 +10,7 @@ import yaml
 
 from mammoth_utils import licences, prompts, records
 from mammoth_utils.base_models import HUB_NAME
+from mammoth_utils.training.start_model import label_of
 from mammoth_utils.vocabulary import check_known
 
 RELEASE = "TIGER-Lab/MathInstruct"
@@ -58,11 +59,12 @@ def card_files(record: dict[str, Any], kind: str, name: str = "", base: str = ""
 
 def public_record(record: dict[str, Any], base: str = "") -> dict[str, Any]:
     """Return a record without what belongs to one machine: the base by its name, and no path of a folder."""
-    shown = base or Path(record["parameters"]["base"]).name
+    shown, adapter = base or label_of(record["parameters"]["base"]), record["parameters"].get("adapter")
+    own = {"adapter": label_of(adapter)} if adapter else {}
     return {
         "schema": records.SCHEMA,
         **record,
-        "parameters": {**record["parameters"], "base": shown},
+        "parameters": {**record["parameters"], "base": shown, **own},
         "base": {**record["base"], "name": shown},
         "merging": {key: value for key, value in (record.get("merging") or {}).items() if key != "command"},
     }
@@ -92,6 +94,8 @@ def _card(record: dict[str, Any], kind: str, name: str, base: str) -> str:
         "weights trained": f"{record['model']['trained']:,} of {record['model']['parameters']:,}"
                            f" ({record['model']['trainable_share']:.2%})",
         "method": parameters["method"] + _adapter(parameters),
+        **({"went on from": f"the adapter of {record['adapter']['name']}, SHA-256 `{record['adapter']['sha256']}`"}
+           if "adapter" in record else {}),
         "data": f"{record['dataset']['name']}, mixture {record['dataset']['mixture']}: "
                 f"{record['dataset']['encoding']['kept']:,} of {record['dataset']['rows']:,} rows, "
                 f"SHA-256 `{record['dataset']['sha256'][:16]}…`",
@@ -101,6 +105,9 @@ def _card(record: dict[str, Any], kind: str, name: str, base: str) -> str:
         "tokens": f"{record['tokens']['seen']:,} seen; of the mixture's {record['tokens']['mixture']:,} the loss reads "
                   f"{record['tokens']['supervised']:,}",
         "loss, nats a token": f"{losses['first']:.3f} at first, {losses['last']:.3f} over the last tenth of the steps",
+        **({"loss on held-out rows": f"{record['validation']['first']:.3f} before the first update, "
+            f"{record['validation']['last']:.3f} at the end ({record['validation']['rows']:,} rows)"}
+           if "validation" in record else {}),
         "weights' SHA-256": f"`{record['model']['hash']}` ({record['model']['folder']})",
     }  # fmt: skip
     lines += [f"| {key} | {value} |" for key, value in (rows | _proof(record, kind)).items()]
@@ -203,7 +210,8 @@ def _adapter(parameters: dict[str, Any]) -> str:
     if parameters["method"] == "full":
         return f", {parameters['master_weights']} master weights"
     base = ", base in nf4 with double quantisation" if parameters["method"] == "qlora" else ""
-    return (f" on all linear layers, rank {parameters['lora_rank']}, alpha {parameters['lora_alpha']:g}, dropout "
+    targets = parameters.get("lora_targets", "all-linear").replace("all-linear", "all linear layers").replace(",", ", ")
+    return (f" on {targets}, rank {parameters['lora_rank']}, alpha {parameters['lora_alpha']:g}, dropout "
             f"{parameters['lora_dropout']:g}{base}")  # fmt: skip
 
 

@@ -8,11 +8,16 @@ adapter is loaded into the model in memory, and the record says what that does n
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mammoth_utils import records
 from mammoth_utils.training.export import merge_adapter as merging
 from mammoth_utils.training.export import model_folder, verify_losses, verify_tensors
+from mammoth_utils.training.loop import checkpoints
 from mammoth_utils.training.loop import model as models
 from mammoth_utils.training.plan.run_cost import MERGED_UP_TO
 
@@ -48,6 +53,75 @@ class SavedRun:
     folders: list[str]
     checks: dict[str, Any] | None = None
     merging: dict[str, Any] | None = None
+
+
+def save_with_room(
+    description: RunDescription, run: TrainedRun, need: int, say: Callable[[str], None] = print
+) -> SavedRun:
+    """Save what was trained, as :func:`save_and_verify` does, also on a disk that is full of the run's checkpoints.
+
+    A complete newer state comes before an older one is removed wherever both find room: first the last step as a
+    checkpoint in the place of the last but one, then the model in the place of those before. Every process calls.
+
+    Args:
+        need: Bytes of what is saved.
+
+    Raises:
+        OSError: If there is no room for the model beside the newest state, with how much is missing and what is kept.
+    """
+    from mammoth_utils.training.loop.trainer import everywhere
+
+    place = description.folder / "checkpoints"
+    if not everywhere(run.rank != 0 or shutil.disk_usage(description.folder).free >= need):
+        _keep_last_step(run, place, need, say)
+    for attempt in (1, 2):
+        try:
+            return save_and_verify(description, run)
+        except Exception as error:
+            if not records.is_disk_full(error):
+                raise
+            for part in description.folder.glob("*.part"):
+                shutil.rmtree(part)
+            # Weights that were cast to be saved are none to go on from, and shards need every process.
+            whole = run.processes == 1 and (description.miniature or description.method != "full")
+            if attempt == 1:
+                _keep_last_step(run, place, need, say, whole)
+                continue
+            missing = max(0, need - shutil.disk_usage(description.folder).free) / 1e9
+            last = checkpoints.find_checkpoint(place)
+            kept = "no checkpoint is there, so the run would start again"
+            if last:
+                kept = (
+                    f"{last.name} of {run.trainer.state.global_step} steps is kept, and the same line goes on from it"
+                )
+            raise OSError(
+                f"the disk has no room for what was trained: {need / 1e9:.2f} GB in {description.folder}, "
+                f"{missing:.2f} GB are missing; {kept}. Make room first"
+            ) from error
+    raise AssertionError("the second attempt returns or raises")
+
+
+def _keep_last_step(run: TrainedRun, place: Path, need: int, say: Callable[[str], None], whole: bool = True) -> None:
+    """Make room for the model: by a checkpoint of the last step where it finds room, then by removing older ones."""
+
+    step, first = run.trainer.state.global_step, run.rank == 0
+    older = [path for path in checkpoints.list_checkpoints(place) if path.name != f"checkpoint-{step}"]
+    newest_is_last = len(older) < len(checkpoints.list_checkpoints(place))
+    if first:
+        for path in older[1:]:
+            shutil.rmtree(path)
+    if whole and not newest_is_last:
+        say(f"the disk has no room for the model beside the checkpoints: step {step} is written as one first")
+        run.trainer._save_checkpoint(run.trainer.model, None)
+    if not first or not older:
+        return
+    if (place / f"checkpoint-{step}").is_dir():
+        shutil.rmtree(older[0], ignore_errors=True)
+        return
+    held = sum(file.stat().st_size for file in older[0].rglob("*") if file.is_file())
+    if shutil.disk_usage(place).free + held >= need:
+        say(f"{older[0].name} is removed, since the model of step {step} needs its {held / 1e9:.2f} GB")
+        shutil.rmtree(older[0])
 
 
 def save_and_verify(description: RunDescription, run: TrainedRun) -> SavedRun:

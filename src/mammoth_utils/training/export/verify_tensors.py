@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mammoth_utils.base_models import BaseModelError, StoredWeights
+from mammoth_utils.base_models import PROJECTIONS, BaseModelError, StoredWeights
 from mammoth_utils.training.export.lora_pairs import PREFIX, SUFFIXES
 from mammoth_utils.training.loop import checkpoints
 
@@ -41,20 +41,22 @@ def tied_names(model: Any) -> set[str]:
     return set(getattr(model, "all_tied_weights_keys", None) or {})
 
 
-def linear_layers(model: Any) -> dict[str, tuple[int, ...]]:
-    """Return name and shape of each matrix that is adapted (and quantised, for QLoRA): of all layers but the head."""
+def linear_layers(model: Any, targets: str = "") -> dict[str, tuple[int, ...]]:
+    """Return name and shape of each matrix that QLoRA quantises, all but the head's, or of those that are adapted."""
     from torch import nn
 
-    head = model.get_output_embeddings()
+    head, names = model.get_output_embeddings(), targets.split(",")
+    named = names if names[0] in PROJECTIONS else None
     return {f"{name}.weight": tuple(module.weight.shape) for name, module in model.named_modules()
-            if isinstance(module, nn.Linear) and module is not head}  # fmt: skip
+            if isinstance(module, nn.Linear) and module is not head
+            and (named is None or name.split(".")[-1] in named)}  # fmt: skip
 
 
 def expected_tensors(description: RunDescription) -> tuple[dict[str, tuple[int, ...]], set[str]]:
     """Return the shape of each tensor that a run saves, by its name in the file, and the names that may be left out.
 
-    For an adapter an A of (rank, in) and a B of (out, rank) for each linear layer of each decoder layer: 14 tensors a
-    layer of a Llama.
+    For an adapter an A of (rank, in) and a B of (out, rank) for each adapted matrix of each decoder layer: 14 tensors a
+    layer of a Llama where all seven are.
     """
     from transformers import AutoConfig
 
@@ -63,7 +65,7 @@ def expected_tensors(description: RunDescription) -> tuple[dict[str, tuple[int, 
     if description.method == "full":
         return {name: tuple(value.shape) for name, value in model.state_dict().items()}, tied_names(model)
     shapes, rank = {}, description.lora_rank
-    for name, (rows, columns) in linear_layers(model).items():
+    for name, (rows, columns) in linear_layers(model, description.lora_targets).items():
         layer = PREFIX + name.removesuffix(".weight")
         shapes |= {layer + SUFFIXES[0]: (rank, columns), layer + SUFFIXES[1]: (rows, rank)}
     return shapes, set()

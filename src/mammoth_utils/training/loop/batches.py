@@ -92,7 +92,7 @@ def lay_out(
     edges = [total * step // steps for step in range(steps + 1)]
     dealt = [list(islice(stream, end - start)) for start, end in pairwise(edges)]
     unit = micro_batch * processes
-    most = max(len(_first_fit(members, lengths, max_length)) for members in dealt)
+    most = max(len(first_fit(members, lengths, max_length)) for members in dealt)
     per_step = -(-most // unit) * unit
     fewest = min(map(len, dealt))
     if fewest < per_step:
@@ -124,7 +124,7 @@ def _order(count: int, seed: int) -> Iterator[int]:
         yield from order
 
 
-def _first_fit(members: Sequence[int], lengths: Sequence[int], capacity: int) -> list[list[int]]:
+def first_fit(members: Sequence[int], lengths: Sequence[int], capacity: int) -> list[list[int]]:
     """Return rows by first fit, longest example first: within a fifth of the fewest that can be."""
     rows: list[list[int]] = []
     free: list[int] = []
@@ -149,7 +149,7 @@ def _spread(members: Sequence[int], lengths: Sequence[int], capacity: int, count
         rows[place].append(index)
         heapq.heappush(heap, (used + lengths[index], place))
     if max(used for used, _ in heap) > capacity:  # even rows overflow where first fit still finds room
-        rows = _first_fit(members, lengths, capacity)
+        rows = first_fit(members, lengths, capacity)
         while len(rows) < count:
             rows.append([max(rows, key=len).pop()])
     return sorted(rows, key=lambda row: -sum(lengths[index] for index in row))

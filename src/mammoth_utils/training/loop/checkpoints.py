@@ -155,6 +155,20 @@ def find_checkpoint(folder: Path, say: object = None) -> Path | None:
     return None
 
 
+def check_sharding(checkpoint: Path, sharded: bool) -> None:
+    """Raise RunMismatchError unless a checkpoint is cut over its processes, or whole, as the run that goes on is."""
+    cut, place = (checkpoint / SHARDS[0]).is_dir(), checkpoint.parents[1]
+    if cut == sharded:
+        return
+    processes = records.read_json(checkpoint / MANIFEST)["processes"]
+    devices = f"-p devices {processes} -p sharding {'fsdp2' if cut else 'none'}"
+    raise records.RunMismatchError(
+        f"{checkpoint.name} of {place.name} is {'cut over its processes' if cut else 'whole'}, this start reads a "
+        f"{'whole one' if cut else 'cut one'}: {devices} goes on from it; to train anew and keep both, -p name "
+        f"{records.free_name(place)}"
+    )
+
+
 def _json(file: Path) -> bool:
     try:
         return isinstance(json.loads(file.read_text(encoding="utf8")), dict)

@@ -19,14 +19,17 @@ from mammoth_utils import records
 class Curve:
     """The points of a run: ``{"step", "loss", "lr", "tokens", "seconds", "memory_gib"}``, loss in nats a token.
 
-    A point's loss is the mean since the point before. Tokens and seconds count from the run's start, over resumes;
-    memory is the most that this process held so far, on its card or, without one, of the machine.
+    Where rows are held out, about ten points have their ``validation_loss``, after the point's step; the first point's
+    was read before the first update, as its ``loss`` was. A point's loss is the mean since the point before. Tokens and
+    seconds count from the run's start, over resumes; memory is the most that this process held so far, on its card or,
+    without one, of the machine.
     """
 
     def __init__(self, file: Path, on_step: Callable[[dict[str, float]], None], write: bool = True) -> None:
         self.file, self.on_step, self.write = Path(file), on_step, write
         self.rows: list[dict[str, float]] = []
         self._tokens, self._seconds, self._began = 0.0, 0.0, time.monotonic()
+        self._behind = False  # whether a full disk lost points, which are still in memory
 
     def start(self, step: int) -> None:
         """Keep the points up to the step that the run goes on from, and drop what a killed run did beyond it."""
@@ -44,8 +47,8 @@ class Curve:
             for row in self.rows:
                 self.on_step(row)
 
-    def add(self, step: int, loss: float, lr: float, tokens: float) -> dict[str, float]:
-        """Add a point and return it; ``tokens`` are those since this process began.
+    def add(self, step: int, loss: float, lr: float, tokens: float, **more: float) -> dict[str, float]:
+        """Add a point and return it; ``tokens`` are those since this process began, ``more`` are its further values.
 
         Raises:
             FloatingPointError: If the loss is no finite number: the weights are lost, and going on would hide it.
@@ -59,11 +62,21 @@ class Curve:
             "tokens": self._tokens + tokens,
             "seconds": round(self._seconds + time.monotonic() - self._began, 3),
             "memory_gib": round(peak_memory_gib(), 3),
+            **more,
         }
         self.rows.append(row)
         if self.write:
-            with open(self.file, "a", encoding="utf8") as file:
-                file.write(json.dumps(row) + "\n")
+            try:
+                if self._behind:
+                    records.write_jsonl(self.file, self.rows)
+                else:
+                    with open(self.file, "a", encoding="utf8") as file:
+                        file.write(json.dumps(row) + "\n")
+                self._behind = False
+            except OSError as error:  # the next point writes them all
+                if not records.is_disk_full(error):
+                    raise
+                self._behind = True
             self.on_step(row)
         return row
 
@@ -93,8 +106,8 @@ def tail(points: list[dict[str, float]]) -> float:
     return sum(point["loss"] for point in end) / len(end)
 
 
-def recorder(curve: Curve, checkpoint_minutes: float) -> Any:
-    """Return a callback of the trainer that feeds the curve and asks for a checkpoint by the clock.
+def recorder(curve: Curve, checkpoint_minutes: float, held_out: Any = None) -> Any:
+    """Return a callback of the trainer that feeds the curve, reads held-out rows and asks for checkpoints by the clock.
 
     Each checkpoint is also a point of the curve, so that a resumed run counts tokens and seconds from there.
     """
@@ -102,7 +115,9 @@ def recorder(curve: Curve, checkpoint_minutes: float) -> Any:
 
     class Recorder(TrainerCallback):
         def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
-            self.saved = time.monotonic()
+            self.saved, self.more = time.monotonic(), {}
+            if held_out is not None and state.global_step == 0:
+                self.more = {"validation_loss": held_out.loss()}
 
         def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> Any:
             done = state.global_step >= state.max_steps
@@ -112,13 +127,17 @@ def recorder(curve: Curve, checkpoint_minutes: float) -> Any:
                 control.should_save = control.should_log = True
             if done:
                 control.should_log = True
+            if held_out is not None and held_out.is_due(state.global_step):
+                self.more, control.should_log = {"validation_loss": held_out.loss()}, True
             return control
 
         def on_log(self, args: Any, state: Any, control: Any, logs: dict | None = None, **rest: Any) -> None:
             if logs and "loss" in logs:
                 rate, tokens = float(logs["learning_rate"]), logs["num_tokens"]
-                point = curve.add(state.global_step, float(logs["loss"]), rate, tokens)
-                logs.update({key: point[key] for key in ("tokens", "seconds", "memory_gib")})  # for the trackers
+                point = curve.add(state.global_step, float(logs["loss"]), rate, tokens, **self.more)
+                # For the trackers.
+                logs.update({key: point[key] for key in ("tokens", "seconds", "memory_gib", *self.more)})
+                self.more = {}
 
     return Recorder()
 

@@ -9,8 +9,6 @@ from mammoth_utils.base_models import load_causal_model
 from mammoth_utils.training.description import RunDescription
 from mammoth_utils.training.loop import guards
 
-TARGETS = "all-linear"  # every matrix but the embeddings and the head, as the QLoRA paper found necessary
-
 
 def torch_dtype(compute: str) -> Any:
     """Return torch's type for ``bf16``, ``fp16`` or ``fp32``."""
@@ -79,14 +77,37 @@ def lora_config(description: RunDescription) -> Any:
         return None
     from peft import LoraConfig
 
+    targets = description.lora_targets
     return LoraConfig(
         r=description.lora_rank,
         lora_alpha=description.lora_alpha,
         lora_dropout=description.lora_dropout,
-        target_modules=TARGETS,
+        # "all-linear" is every matrix but the embeddings and the head, as the QLoRA paper found necessary.
+        target_modules=targets if targets == "all-linear" else targets.split(","),
         bias="none",
         task_type="CAUSAL_LM",
     )
+
+
+def load_adapter(model: Any, folder: str) -> None:
+    """Put an adapter's weights in the place of the fresh ones of a model, so that training goes on from them.
+
+    Raises:
+        ValueError: If the adapter is of another shape than the model's, or its weights are not finite.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    stored = load_file(f"{folder}/adapter_model.safetensors")
+    own = {name.replace(".default.", "."): p for name, p in model.named_parameters() if "lora_" in name}
+    differ = sorted(set(own) ^ set(stored)) or [name for name in own if own[name].shape != stored[name].shape]
+    differ = differ or [f"{name} is not finite" for name, value in stored.items() if not value.isfinite().all()]
+    if differ:
+        raise ValueError(f"the adapter in {folder} does not belong to this base: {len(differ)} of {len(own)} tensors "
+                         f"differ in name, shape or are not finite, such as {', '.join(differ[:3])}")  # fmt: skip
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(stored[name])
 
 
 def count_weights(model: Any) -> tuple[int, int]:

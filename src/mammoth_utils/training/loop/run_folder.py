@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import records
-from mammoth_utils.base_models import identify_base
+from mammoth_utils.base_models import identify_base, weights_hash
 from mammoth_utils.records import Record
-from mammoth_utils.training.description import RunDescription
+from mammoth_utils.training.description import TERMS, RunDescription, identity
+from mammoth_utils.training.start_model import label_of
 
 ROW_KEYS = ("instruction", "output", "kind", "source", "key")
 
@@ -49,8 +50,12 @@ def claim_folder(description: RunDescription, rows: list[dict[str, Any]], resume
             records.move_aside(folder)
         else:
             log_line(folder, f"made again, since its inputs changed: {'; '.join(lines)}")
-    record = records.open_run(folder, expected, replace=changed)
+    record = records.open_run(folder, expected, changed, identity)
     if record is None:
+        if before is not None and not changed:
+            old, new = ({key: values.get(key) for key in TERMS} for values in (before, expected))
+            if terms := records.differences(old, new):
+                log_line(folder, f"goes on with other terms, which change no step's examples: {'; '.join(terms)}")
         records.write_jsonl(folder / "rows.jsonl", _columns(rows))
     return record
 
@@ -70,7 +75,7 @@ def find_record(description: RunDescription, resume: bool = True) -> Record | No
     inputs = {key: before.get("inputs", {}).get(key) for key in ("rows", "rows_sha256")}
     expected = _run_json(description, inputs, before)
     lines = _differences(before, expected)
-    return None if lines and _only_inputs(lines) else records.open_run(description.folder, expected)
+    return None if lines and _only_inputs(lines) else records.open_run(description.folder, expected, identity=identity)
 
 
 def _is_finished(description: RunDescription) -> bool:
@@ -78,7 +83,9 @@ def _is_finished(description: RunDescription) -> bool:
 
 
 def _differences(before: dict[str, Any], expected: dict[str, Any]) -> list[str]:
-    return records.differences(before, json.loads(json.dumps({"schema": records.SCHEMA, **expected})))
+    """Return the lines in which two runs differ; ``TERMS`` tell none from another."""
+    stored = json.loads(json.dumps({"schema": records.SCHEMA, **expected}))
+    return records.differences(identity(before), identity(stored))
 
 
 def _only_inputs(lines: list[str]) -> bool:
@@ -88,19 +95,18 @@ def _only_inputs(lines: list[str]) -> bool:
 def _run_json(description: RunDescription, inputs: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:
     """Return what ``run.json`` is to hold; remarks, and what this machine does not know, come from the earlier one.
 
-    Why a method was taken is a remark: ``full`` asked for and ``full`` chosen by ``auto`` are one run. So is, once it
-    finished, how it was cut over its cards: ``auto`` means something else on a machine without them.
+    Why a method was taken is a remark: ``full`` asked for and ``full`` chosen by ``auto`` are one run.
     """
     base = identify_base(*description.base_source)
     expected = {"page": "train", **description.as_dict(), "inputs": {**inputs, "base": base}}
+    if description.adapter:
+        expected["inputs"]["adapter"] = identify_adapter(description)
     if description.miniature:  # a long run outlives a change of this library, a run of a minute follows it
         expected["inputs"]["versions"] = records.versions("prompts", "training")
     if before is None:
         return expected
     finished = _is_finished(description)
     expected["method_reason"] = before.get("method_reason", description.method_reason)
-    if finished:
-        expected["sharding"] = before.get("sharding", description.sharding)
     known = before.get("inputs", {}).get("base", base)
     # The newest was asked for, and is not in this machine's cache; or a finished run's base was a folder, known by a
     # hash, and is a commit of the hub here, or the other way round: nothing tells whether they differ.
@@ -110,15 +116,35 @@ def _run_json(description: RunDescription, inputs: dict[str, Any], before: dict[
     return expected
 
 
+def identify_adapter(description: RunDescription) -> dict[str, str]:
+    """Return the name of the adapter that a run goes on from, and the hash of its weights.
+
+    Raises:
+        ValueError: If a run of this book made it on another base than the one that is here now.
+    """
+    made, base = Path(description.adapter).parent / "run.json", identify_base(*description.base_source)
+    known = records.read_json(made).get("inputs", {}).get("base", {}) if made.is_file() else {}
+    for key in set(known) & set(base) - {"name"}:
+        if known[key] and base[key] and known[key] != base[key]:
+            raise ValueError(f"the adapter in {description.adapter} was trained on {description.base} with {key} "
+                             f"{known[key][:16]}, here it has {base[key][:16]}: another base")  # fmt: skip
+    return {"name": label_of(description.adapter), "sha256": weights_hash(description.adapter)}
+
+
 def log_line(folder: Path, line: str) -> None:
     """Add a line to ``train.log``; in a worker of torchrun print it, and the page that started it keeps the log."""
     if "RANK" in os.environ:
         if os.environ["RANK"] == "0":
             print(line, flush=True)
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "train.log", "a", encoding="utf8") as log:
-        log.write(line + "\n")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / "train.log", "a", encoding="utf8") as log:
+            log.write(line + "\n")
+    except OSError as error:
+        if not records.is_disk_full(error):
+            raise
+        print(line, flush=True)
 
 
 @contextlib.contextmanager

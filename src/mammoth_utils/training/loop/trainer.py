@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import os
 import shutil
@@ -15,6 +14,7 @@ import torch.distributed as distributed
 from transformers import PrinterCallback, Trainer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
+from mammoth_utils import records
 from mammoth_utils.training.description import RunDescription
 from mammoth_utils.training.loop import batches, checkpoints, guards, losses
 from mammoth_utils.training.loop import model as models
@@ -93,10 +93,16 @@ class PackedTrainer(SFTTrainer):
             failure = error
         finally:
             self.args.output_dir = str(place)
-        if not everywhere(failure is None):
+        written = everywhere(failure is None)
+        if written and self.args.should_save:
+            try:
+                checkpoints.commit(part / f"checkpoint-{self.state.global_step}", place, self.args.world_size)
+            except OSError as error:
+                failure = error
+        if not (written and everywhere(failure is None)):
             if self.args.should_save:
                 shutil.rmtree(part, ignore_errors=True)
-            if failure is not None and not _disk_full(failure):
+            if failure is not None and not records.is_disk_full(failure):
                 raise failure
             last = next(iter(checkpoints.list_checkpoints(place)), None)
             self.say(
@@ -105,21 +111,7 @@ class PackedTrainer(SFTTrainer):
                 + (f"the last good one is {last.name}" if last else "and there is none to go on from")
             )
             return
-        if self.args.should_save:
-            checkpoints.commit(part / f"checkpoint-{self.state.global_step}", place, self.args.world_size)
         self.accelerator.wait_for_everyone()
-
-
-def _disk_full(error: BaseException) -> bool:
-    """Return whether a failure to write was a full disk, by its number or, where a library hides that, by its text."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return True
-        if any(word in str(seen) for word in ("No space left", "os error 28", "unexpected pos", "file write failed")):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False
 
 
 def everywhere(fact: bool) -> bool:

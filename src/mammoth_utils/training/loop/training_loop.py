@@ -10,7 +10,7 @@ from typing import Any
 
 from mammoth_utils import records
 from mammoth_utils.training.description import RunDescription
-from mammoth_utils.training.loop import batches, checkpoints, curve, encoding, guards
+from mammoth_utils.training.loop import batches, checkpoints, curve, encoding, guards, validation
 from mammoth_utils.training.loop import model as models
 from mammoth_utils.training.loop.run_folder import log_line
 from mammoth_utils.training.loop.tokenizer import load_tokenizer
@@ -38,6 +38,7 @@ class TrainedRun:
         packing_nats: By how much packing changed the loss before the first step.
         sharding_nats: By how much cutting the model changed it; None where it was not cut, or the run was resumed.
         trained: Weights that were trained.
+        held_out: The rows that were held out, or None.
         shards: Bytes that each process held, by rank.
         seconds: From the load of the tokenizer to the last step.
     """
@@ -57,6 +58,7 @@ class TrainedRun:
     sharding_nats: float | None
     trained: int
     total: int
+    held_out: validation.HeldOut | None
     shards: list[dict[str, int]]
     seconds: float
 
@@ -105,6 +107,7 @@ def run_loop(
         log(f"warning: weights are kept in {description.master_weights}; at these rates most updates are "
             "smaller than its steps and are lost (measured: 84 % of the weights unchanged after 60 steps)")  # fmt: skip
     tokenizer = load_tokenizer(description)
+    rows, held_rows = validation.hold_out(rows, description.validation, description.seed)
     examples, report = _examples(description, rows, tokenizer, log)
     layout = batches.lay_out(
         [len(example) for example in examples], description.max_length, description.global_batch, description.epochs,
@@ -113,16 +116,23 @@ def run_loop(
     log(f"{layout.steps} steps of {layout.examples_per_step:.2f} examples where {description.global_batch} are "
         f"asked, in {layout.rows_per_step} rows of at most {layout.longest_row} tokens; {processes} processes, "
         f"{layout.passes} passes each")  # fmt: skip
+    held_out = None
+    if held_rows:
+        held, left = encoding.encode_rows(held_rows, tokenizer, description.max_length)
+        held_out = validation.HeldOut(held, layout.steps)
+        log(f"{left.kept} of {left.rows} held-out rows are read every {held_out.every} steps")
 
+    last = checkpoints.find_checkpoint(folder / "checkpoints", log)
+    if last is not None:
+        checkpoints.check_sharding(last, sharded)
     # Before the model: the arguments tell transformers that FSDP will cut it, so that one rank alone loads it whole.
     options = trainers.trainer_arguments(description, device, compute, layout)
     options.report_to, options.run_name = tracked.names, tracked.run_name
     torch.manual_seed(description.seed)
     model = models.load_model(description, compute, device, sharded)
     guards.check_tokenizer(tokenizer, model.get_input_embeddings().num_embeddings)
-    last = checkpoints.find_checkpoint(folder / "checkpoints", log)
     points = curve.Curve(folder / "curve.jsonl", on_step, write=rank == 0)
-    callbacks = [curve.recorder(points, description.checkpoint_minutes)]
+    callbacks = [curve.recorder(points, description.checkpoint_minutes, held_out)]
     packing_nats, shard_check, first_check = 0.0, None, None
     if sharded:
         shard_check = shard_checks.ShardLossCheck(model, examples[:1000], SHARDING_TOLERANCE, tolerance)
@@ -132,11 +142,13 @@ def run_loop(
             packing_nats = guards.check_packing(model, examples[:CHECKED_EXAMPLES], tolerance)
     if last is None:
         first = [[examples[index] for index in row] for row in layout.rows[: layout.rows_per_step]]
-        first_check = shard_checks.FirstLossCheck(first, tolerance, None if sharded else model)
+        first_check = shard_checks.FirstLossCheck(first, tolerance, None if sharded or description.adapter else model)
         callbacks.append(first_check)
     trainer = trainers.build_trainer(description, model, tokenizer, examples, layout, options, callbacks, log)
     tracked.attach(trainer)
-    for callback in filter(None, (shard_check, first_check)):
+    if description.adapter:
+        models.load_adapter(trainer.model, description.adapter)
+    for callback in filter(None, (shard_check, first_check, held_out)):
         callback.trainer = trainer
     trained, total = models.count_weights(trainer.model)
 
@@ -162,6 +174,7 @@ def run_loop(
         sharding_nats=shard_check.difference if shard_check else None,
         trained=trained,
         total=total,
+        held_out=held_out,
         shards=shard_checks.gather(shard_checks.shard_sizes(trainer)),
         seconds=time.monotonic() - started,
     )

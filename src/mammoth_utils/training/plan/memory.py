@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from mammoth_utils.base_models import Architecture
+from mammoth_utils.base_models import Architecture, adapted
 from mammoth_utils.vocabulary import check_known
 
 GIB = 2**30
@@ -52,6 +52,7 @@ def memory_by_part(
     labels: float = 1.0,
     replicas: int = 1,
     whole_first: bool = True,
+    targets: str = "",
 ) -> dict[str, float]:
     """Return the bytes that one device needs, by part, with AdamW, from the second pass of the second step on.
 
@@ -74,6 +75,7 @@ def memory_by_part(
         replicas: GPUs that each hold all of it (DDP, without sharding); with more than one a GPU sums its gradients in
             buckets as large as they are.
         whole_first: Whether each GPU holds a 4-bit net whole before it is cut, as the libraries of this book do.
+        targets: Matrices that have adapters, with commas; all for any other text.
 
     Returns:
         Bytes by part of ``PARTS``. ``activations``: what the backward pass reads, up to the head. ``logits``: the
@@ -93,18 +95,19 @@ def memory_by_part(
     if not 0 < labels <= 1:
         raise ValueError(f"labels is {labels}; expected the share of tokens that the loss sees, above 0 and at most 1")
     a, width = architecture, BYTES[compute]
-    count, adapters = a.parameters, a.lora_parameters(rank)
+    count, adapters = a.parameters, a.lora_parameters(rank, targets)
     if method == "full":
         trained, each, tensors = count, BYTES[master], a.tensors
         weights = float(each * count)
     else:
-        trained, each, tensors = adapters, adapter_bytes or (2 if method == "qlora" and gpus > 1 else 4), 14 * a.layers
+        trained, each, tensors = adapters, adapter_bytes or (2 if method == "qlora" and gpus > 1 else 4), 0
+        tensors = 2 * len(adapted(a.matrices, targets)) * a.layers
         base = width * count if method == "lora" else quantised_bytes(a, width)
         weights = float(base + each * adapters)
     autocast = compute != "fp32" and (method != "full" or master == "fp32")
     # The residual stream has the embedding's type, which is the compute type where FSDP2 gathers it.
     stream = each if method == "full" and gpus == 1 else width
-    layer, kept, outside = saved_activations(a, method, rank, width, stream, dropout > 0, device)
+    layer, kept, outside = saved_activations(a, method, rank, width, stream, dropout > 0, device, targets)
     held = (layer + a.layers * kept if checkpointing else a.layers * layer) + outside
     if method != "full" and not checkpointing:  # nothing before the first adapter asks for a gradient
         held -= 4 * a.hidden + 4 + (3 * MASK[device] * a.hidden if dropout > 0 else 0)
@@ -158,8 +161,9 @@ def quantisation_scales(architecture: Architecture) -> int:
 
 
 def saved_activations(
-    architecture: Architecture, method: str, rank: int, width: int, stream: int, dropout: bool, device: str
-) -> tuple[int, int, int]:
+    architecture: Architecture, method: str, rank: int, width: int, stream: int, dropout: bool, device: str,
+    targets: str = "",
+) -> tuple[int, int, int]:  # fmt: skip
     """Return bytes per token that the backward pass reads: of one layer, of its input alone, and outside the layers.
 
     Counted tensor by tensor as transformers' Llama saves them under autocast: two norms in fp32, the matrices' inputs,
@@ -184,10 +188,11 @@ def saved_activations(
         layer += (8 * h + (2 * h if width == 2 else 0)) if wide else 0
         outside += (8 if wide else 6) * h + 12
     else:
-        layer += (2 * h if width == 2 else 0) + 7 * width * rank
+        inputs = adapted([size for size, _ in architecture.matrices], targets)
+        layer += (2 * h if width == 2 else 0) + len(inputs) * width * rank
         outside += 4 * h + 4
         if dropout:
-            layer += MASK[device] * (5 * h + q + i)
+            layer += MASK[device] * sum(inputs)
             # Without a copy in the compute type, what was dropped out is kept besides, in place of what it came from.
             layer += 4 * (3 * h) if width == 4 else 0
     if device == "cuda" and kv < q:

@@ -32,6 +32,7 @@ class PlannedRun(Protocol):
     micro_batch: int
     global_batch: int
     lora_rank: int
+    lora_targets: str
     master_weights: str
 
 
@@ -84,8 +85,14 @@ def plan_methods(
     """
     architecture, tokens, rank, options = _memory_arguments(description)
     options |= {"checkpointing": checkpointing, "replicas": replicas}
-    recipe = scales.scale(description.size, description.family).recipe
-    return [plan_memory(architecture, m, tokens, gpus, gpu_gib, rank, recipe.batch(m), **options) for m in METHODS]
+    return [plan_memory(architecture, m, tokens, gpus, gpu_gib, rank, _batch(description, m), **options)
+            for m in METHODS]  # fmt: skip
+
+
+def _batch(description: PlannedRun, method: str) -> int:
+    """Return the examples of a step by another method: the recipe's, or those that were asked for."""
+    recipe, own = scales.scale(description.size, description.family).recipe, description.global_batch
+    return recipe.batch(method) if own == recipe.batch(description.method) else own
 
 
 def _memory_arguments(description: PlannedRun) -> tuple[Architecture, int, int, dict[str, Any]]:
@@ -93,7 +100,7 @@ def _memory_arguments(description: PlannedRun) -> tuple[Architecture, int, int, 
     scale = scales.scale(description.size, description.family)
     rank = description.lora_rank or scale.recipe.lora_rank
     tokens = description.max_length * description.micro_batch
-    options = {"master": description.master_weights}
+    options = {"master": description.master_weights, "targets": description.lora_targets}
     return architecture_of(scale, description.base, description.revision), tokens, rank, options
 
 
@@ -143,14 +150,13 @@ def _remedies(description: PlannedRun, plan: MemoryPlan, largest: int, options: 
             if plan_memory(architecture, plan.method, length, gpus, gib, rank, **options).fits:
                 remedies.append(f"max_length {length}" + (" with micro_batch 1" if description.micro_batch > 1 else ""))
                 break
-    recipe = scales.scale(description.size, description.family).recipe
     rows = max(gpus, replicas) * description.micro_batch
     # Each GPU loads a 4-bit net whole, so that over many of them LoRA's share of a 16-bit one takes less.
     heavy = plan.method == "qlora" and (plan.loading > 0 or plan.fewest is None)
     others = ("lora",) if heavy else METHODS[METHODS.index(plan.method) + 1 :]
     for method in others:
         other = plan_memory(architecture, method, tokens, gpus, gib, rank, **options)
-        if other.fits and rows <= recipe.batch(method):
+        if other.fits and rows <= _batch(description, method):
             remedies.append(f"method {method} ({other.total_text})")
     if replicas > 1 and plan_memory(architecture, plan.method, tokens, replicas, gib, rank, **shared).fits:
         remedies.append("sharding fsdp2")
@@ -160,7 +166,7 @@ def _remedies(description: PlannedRun, plan: MemoryPlan, largest: int, options: 
     if larger and gpus == 1:
         remedies.append(f"a card of {larger:g} GB" if replicas == 1 else f"cards of {larger:g} GB")
     for method in (plan.method, *others) if heavy or not remedies else ():
-        other = plan_memory(architecture, method, tokens, gpus, gib, rank, recipe.batch(method), **recomputed)
+        other = plan_memory(architecture, method, tokens, gpus, gib, rank, _batch(description, method), **recomputed)
         changes = [f"method {method}"] if method != plan.method else []
         changes += [] if options["checkpointing"] else ["activation checkpointing"]
         if changes and other.fewest is not None and other.fewest > max(gpus, replicas):
@@ -187,23 +193,27 @@ def choose_method(
     sharding: str = "auto",
     micro_batch: int = 1,
     master: str = "fp32",
+    rank: int = 0,
+    targets: str = "",
+    batch: int = 0,
 ) -> tuple[str, str]:
     """Return the method of a run and the reason for it, in a sentence.
 
     Any method but ``auto`` is taken as it is. ``auto`` is full at miniature sizes; elsewhere the first of full, LoRA
     and QLoRA that fits the machine's GPUs, on all nodes together, and QLoRA, which needs least, if none does.
-    ``gpus`` are those of each node; the other parameters are those of ``description.describe``.
+    ``gpus`` are those of each node, ``batch`` the examples of a step if not the recipe's; the other parameters are
+    those of ``description.describe``.
     """
     if method != "auto":
         return method, "asked for"
     if scale.miniature:
         return "full", "full fine-tuning, as in the paper: the miniature fits any machine"
     architecture, recipe = architecture_of(scale, base, revision), scale.recipe
-    tokens, rank = max_length * micro_batch, recipe.lora_rank
+    tokens, rank = max_length * micro_batch, rank or recipe.lora_rank
     if devices == "cpu" or not gpus:
         if architecture.parameters <= CPU_PARAMETERS and scale.parameters > CPU_PARAMETERS:
             return "full", f"full fine-tuning: {architecture.parameters:,} parameters are few enough for a CPU"
-        need = sum(memory_by_part(architecture, "qlora", tokens, rank=rank).values()) / GIB
+        need = sum(memory_by_part(architecture, "qlora", tokens, rank=rank, targets=targets).values()) / GIB
         return "qlora", f"no NVIDIA GPU was found here; QLoRA needs the least, {need:.0f} GiB on one card"
     count = len(gpus) if devices == "auto" else min(int(devices), len(gpus))
     smallest = min(gpu.gib for gpu in gpus[:count])
@@ -211,10 +221,10 @@ def choose_method(
     together, replicas = sharing_and_replicas(count * nodes, sharding)
     reasons, fewest = [], {}
     for m in METHODS:
-        batch, options = recipe.batch(m), {"master": master, "replicas": replicas}
-        plan = plan_memory(architecture, m, tokens, together, smallest, rank, batch, **options)
-        if (rows := count * nodes * micro_batch) > batch:
-            reasons.append(f"{m} has {batch} examples a step for {rows} rows")
+        step, options = batch or recipe.batch(m), {"master": master, "replicas": replicas, "targets": targets}
+        plan = plan_memory(architecture, m, tokens, together, smallest, rank, step, **options)
+        if (rows := count * nodes * micro_batch) > step:
+            reasons.append(f"{m} has {step} examples a step for {rows} rows")
         elif plan.fits:
             before = f" ({'; '.join(reasons)})" if reasons else ""
             return m, f"{m} needs {plan.total_text} on each of {hardware}{before}"
@@ -230,7 +240,7 @@ def trainable_share(description: PlannedRun) -> TrainableShare:
     """Count the weights that a run trains, from the architecture; the record has what was counted in the run."""
     architecture = architecture_of(scales.scale(description.size, description.family), description.base)
     total, full = architecture.parameters, description.method == "full"
-    trained = total if full else architecture.lora_parameters(description.lora_rank)
+    trained = total if full else architecture.lora_parameters(description.lora_rank, description.lora_targets)
     weights = total if full else total + trained
     return TrainableShare(description.base, description.method, weights, trained, trained / weights)
 

@@ -97,8 +97,9 @@ def hourly_price(gpu: GpuModel, price: float | None = None) -> tuple[float | Non
 
 
 def bytes_written(
-    architecture: Architecture, method: str, rank: int = 64, master: int = 4, model: int = 2, checkpoints: bool = True
-) -> tuple[int, int]:
+    architecture: Architecture, method: str, rank: int = 64, master: int = 4, model: int = 2, checkpoints: bool = True,
+    targets: str = "",
+) -> tuple[int, int]:  # fmt: skip
     """Return the most bytes that a run writes: its results, and the checkpoints that exist at once.
 
     A checkpoint holds the trained weights and AdamW's two moments of them, in the type in which they are trained.
@@ -107,8 +108,9 @@ def bytes_written(
         method: ``full``, ``lora`` or ``qlora``. Adapters of small bases are also merged into a model.
         master: Bytes of a weight that full fine-tuning trains; adapters are trained in fp32.
         model: Bytes of a weight of the resulting model.
+        targets: Matrices that have adapters, with commas; all for any other text.
     """
     count, full = architecture.parameters, method == "full"
-    trained, width = (count, master) if full else (architecture.lora_parameters(rank), 4)
+    trained, width = (count, master) if full else (architecture.lora_parameters(rank, targets), 4)
     results = model * count if full else 4 * trained + (model * count if count <= MERGED_UP_TO else 0)
     return results, CHECKPOINTS * 3 * width * trained if checkpoints else 0
