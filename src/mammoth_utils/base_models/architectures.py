@@ -19,6 +19,7 @@ MODEL_TYPES: dict[str, dict[str, Any]] = {
     "qwen2": {"num_key_value_heads": 32, "sliding_window": 4096, "max_window_layers": 28},
     "qwen3": {"num_key_value_heads": 32, "sliding_window": 4096, "max_window_layers": 28, "head_dim": 128},
 }
+ROPE_TYPES = ("default", "linear", "dynamic", "yarn", "longrope", "llama3")
 CODE_LLAMA_VOCABULARY = 32016  # of its 7B and 13B alone
 MATRICES = (*(f"self_attn.{part}_proj" for part in "qkvo"), *(f"mlp.{part}_proj" for part in ("gate", "up", "down")))
 PROJECTIONS = tuple(name.split(".")[1] for name in MATRICES)  # as PEFT names those that have adapters
@@ -161,6 +162,8 @@ def training_problems(config: dict[str, Any], max_length: int) -> list[str]:
     if config.get("attention_dropout"):
         problems.append(f"its attention_dropout is {config['attention_dropout']}, and the packed attention drops "
                         'nothing: put "attention_dropout": 0.0 into its config.json')  # fmt: skip
+    if (kind := _rope(config)[1]) not in ROPE_TYPES:
+        problems.append(f"its rope_type is {kind!r}; known: {', '.join(ROPE_TYPES)}")
     context = context_tokens(config)
     if context is not None and context < max_length:
         problems.append(f"its context is {context} tokens (max_position_embeddings), and a document may have "
@@ -188,13 +191,19 @@ def _sliding_window(config: dict[str, Any]) -> int | None:
 
 def context_tokens(config: dict[str, Any]) -> int | None:
     """Return how many tokens a model has learnt to read, with its rope scaling, or None if its file does not say."""
-    scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    scaling, kind = _rope(config)
     context, original = config.get("max_position_embeddings"), scaling.get("original_max_position_embeddings")
     if not context or not original:
         return context
-    if (scaling.get("rope_type") or scaling.get("type")) in ("dynamic", "longrope"):
+    if kind in ("dynamic", "longrope"):
         return min(context, original)  # beyond it a document's positions turn with the longest one of its row
     return max(context, int(original * scaling.get("factor", 1)))
+
+
+def _rope(config: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return the settings and the type of the rotary embedding, wherever a version of transformers keeps them."""
+    settings = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    return settings, settings.get("rope_type") or settings.get("type") or "default"
 
 
 def required_rope_theta(scale: scales.Scale, base: str = "", revision: str = "") -> float | None:

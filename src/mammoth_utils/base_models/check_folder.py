@@ -50,6 +50,8 @@ def check_weights(
     for file in folder.glob("*.json"):
         check_content(file)
     config = read_json(folder / "config.json")
+    if not isinstance(config.get("model_type"), str):
+        raise BaseModelError(f"{folder / 'config.json'} names no model_type: it is not a model's; fetch it again")
     if missing := missing_files(folder):
         raise BaseModelError(f"{folder} holds no {', no '.join(missing)}{_lost_shards(missing)}")
     files = {file: tensor_headers(file) for file in loaded_files(folder)}
@@ -123,6 +125,8 @@ def _check_tensors(folder: Path, architecture: Architecture, stored: dict[str, H
     mismatched = [f"{name} {shapes[name]}, by config.json {shape}" for name, shape in expected.items()
                   if name in shapes and shapes[name] != shape]  # fmt: skip
     cause = _cause(missing, unexpected, architecture)
+    if mismatched and not missing | unexpected:
+        cause = "Configuration and weights are of two models, or rows were added to the vocabulary of one alone"
     if text := explain_tensors(missing, unexpected, mismatched, cause):
         raise BaseModelError(f"the weights in {folder} are not those of its config.json: {text}")
 
@@ -147,7 +151,7 @@ def _cause(missing: set[str], unexpected: set[str], architecture: Architecture) 
     if lost:
         return f"Layers {_some([str(n) for n in lost])} of {architecture.layers} are lost: a shard, or a wrong number"
     if layers[1] and max(layers[1]) >= architecture.layers:
-        return f"config.json says {architecture.layers} layers, the files hold {max(layers[1]) + 1}"
+        return f"config.json says num_hidden_layers {architecture.layers}, the files hold {max(layers[1]) + 1}"
     return "Fetch the model again"
 
 
@@ -180,6 +184,8 @@ def _check_tokenizer(folder: Path, rows: Any) -> None:
         return
     held, settings = read_json(file), folder / "tokenizer_config.json"
     words = (held.get("model") or {}).get("vocab") or {}
+    if not words:
+        raise BaseModelError(f"{file} holds no vocabulary; fetch it again")
     ids = dict(words) if isinstance(words, dict) else {piece[0]: number for number, piece in enumerate(words)}
     special = read_json(settings) if settings.is_file() else {}
     later = {int(number): token for number, token in (special.get("added_tokens_decoder") or {}).items()}

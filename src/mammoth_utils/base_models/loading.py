@@ -21,18 +21,23 @@ def load_causal_model(place: str, numbers: bool = True, **options: Any) -> Any:
             weights are not finite; the message names some.
     """
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
     folder = find_folder(place) or find_cached(place, options.get("revision", ""))
     if "quantization_config" in options and numbers and folder is not None:
         check_weights(folder, finite=True, limit=math.inf)  # 4 bits have no code for what is not finite
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # what the report of loading says is raised below
     try:
         model, report = AutoModelForCausalLM.from_pretrained(place, output_loading_info=True, **options)
-    except ImportError as error:
-        raise BaseModelError(f"{place} needs a library that is not installed: {error}") from error
     except RuntimeError as error:
         if "mismatched" not in str(error) and "size mismatch" not in str(error):
             raise
         raise BaseModelError(f"the weights of {place} have other shapes than its config.json says: {error}") from error
+    except (ImportError, KeyError, TypeError, ValueError) as error:
+        raise BaseModelError(f"transformers does not load {place}: {type(error).__name__}: {error}") from error
+    finally:
+        logging.set_verbosity(verbosity)
     keys = [[str(key) for key in report[f"{kind}_keys"]] for kind in ("missing", "unexpected")]
     if text := explain_tensors(*keys):
         raise BaseModelError(f"the weights of {place} are not those of its config.json: {text}")

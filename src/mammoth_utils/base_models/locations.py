@@ -135,7 +135,7 @@ def missing_files(place: Path) -> list[str]:
         missing.append("tokenizer.json or tokenizer.model")
     files = loaded_files(place)
     if not files:
-        others = [file.name for file in _weights_in(place)]
+        others = [file.name for file in _weights_in(place) if file.is_file()]
         beside = f" ({', '.join(others[:3])} without its index or under another name)" if others else ""
         missing.append((" or ".join(WEIGHT_FILES) if not others else " or ".join(_LOADED[:2])) + beside)
     return missing + [file.name for file in files if not file.is_file()]

@@ -55,7 +55,7 @@ def check_readiness(description: RunDescription) -> list[str]:
         NotReadyError: If libraries, weights, a GPU, memory or disk are missing; the message says how to get each.
     """
     weights, to_fetch = _weights(description)
-    configuration = _configuration(description)
+    configuration = _configuration(description) if weights.passed else []
     scale = scales.scale(description.size, description.family)
     try:
         architecture = architecture_of(scale, description.base_path, description.revision)
