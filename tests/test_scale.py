@@ -268,7 +268,7 @@ def test_a_row_may_hold_any_of_unicodes_line_ends(tmp_path, sign):
 )
 def test_a_row_of_another_form_is_refused_by_its_number(tmp_path, row, message):
     good = {"source": "web", "kind": "cot", "instruction": "What is 2 + 3?", "output": "It is 5."}
-    file = records.write_jsonl(tmp_path / "web.jsonl", [good, row])
+    file = records.write_jsonl(tmp_path / "web.jsonl", [good, row, row])
     with pytest.raises(ValueError, match=message):
         sharded_curation.curate_in_shards(file, tmp_path / "out", ShardSettings(form="rows", worlds=("miniature",)))
 
@@ -292,7 +292,7 @@ def test_an_unknown_engine_and_a_missing_file_are_refused(made, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no\.json, found no such file"):
         sharded_curation.curate_in_shards(tmp_path / "no.json", tmp_path)
     (tmp_path / "empty.json").write_text("[]")
-    with pytest.raises(ValueError, match="expected rows, found none"):
+    with pytest.raises(ValueError, match="holds no row"):
         sharded_curation.curate_in_shards(tmp_path / "empty.json", tmp_path / "out", SETTINGS)
 
 

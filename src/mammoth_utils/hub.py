@@ -102,7 +102,7 @@ def run_command(publish: Callable[[], Upload]) -> int:
     """Publish for a command line: print what was sent and where it is, or why nothing was; return the exit status."""
     try:
         upload = publish()
-    except (FileNotFoundError, ValueError, HubError) as error:
+    except (OSError, ValueError, HubError) as error:
         print(f"not published: {error}", file=sys.stderr)
         return 1
     for path, file in upload.files.items():

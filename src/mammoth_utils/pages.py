@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mammoth_utils import paths, scales
+from mammoth_utils import paths, row_files, scales
 from mammoth_utils.vocabulary import DECODINGS, RULES
 
 DATASETS = ("auto", "miniature", "release", "rebuild")
@@ -35,7 +35,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "method": scales.METHODS,
     "mixture": scales.MIXTURES,
     "decoding": DECODINGS,
-    "dataset": DATASETS,
     "version": VERSIONS,
     "split": SPLITS,
     "rule": RULES,
@@ -178,6 +177,8 @@ def resolve(
     for name, parameter in known.items():
         value = _converted(parameter, namespace.get(name, parameter.default))
         allowed = {**CHOICES, **(choices or {})}.get(name)
+        if name == "dataset" and value != parameter.default:
+            _check_dataset(value)
         if allowed is not None and value != parameter.default:
             for item in value.split(",") if parameter.is_list else [value]:
                 _check_choice(name, item, allowed)
@@ -300,6 +301,19 @@ def _converted(parameter: Parameter, value: Any) -> Any:
     if number < 0 <= parameter.default:
         raise ParameterError(f"parameter {name!r} is not negative, got {value!r}")
     return int(value) if kind is int and isinstance(value, int) else kind(number)
+
+
+def _check_dataset(value: str) -> None:
+    """Raise ParameterError unless a value names a data set that is known or below ``runs/curate``, or a path."""
+    folders = sorted(folder.name for folder in (paths.runs() / "curate").glob("[!.]*") if folder.is_dir())
+    if value in (*DATASETS, *folders):
+        return
+    try:
+        row_files.find_file(value)
+    except row_files.RowFileError as error:
+        if row_files.is_path(value):
+            raise ParameterError(f"parameter 'dataset': {error}") from None
+        _check_choice("dataset", value, (*DATASETS, *folders, "or the path of a file or folder"))
 
 
 def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -88,7 +88,7 @@ def read_json(path: Path) -> Any:
     """Return the content of a JSON file; raise ValueError with the file's name if it is not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf8"))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
 
 

@@ -14,6 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "export": ["Export", "export_mixture"],
         "mathinstruct_rows": ["format_row"],
         "mixtures": ["read_mixture"],
+        "own_data": ["resolve_dataset"],
         "pipeline": ["curate", "ensure_dataset"],
         "sources.release": ["PROGRAM_TRIGGERS", "RELEASE_ROWS", "RELEASE_SOURCES", "parse_release", "stream_release"],
         "teacher.prompt_files": ["prompt_for"],

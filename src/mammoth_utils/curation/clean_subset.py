@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mammoth_utils import records
+from mammoth_utils.command_line import in_one_line
 from mammoth_utils.records import Record
 from mammoth_utils.vocabulary import MARKS, RULES, check_known
 
@@ -56,6 +57,10 @@ def clean_ids(folder: Path, benchmark: str, rule: str, sources: Iterable[str] | 
 def _read_clean(folder: Path, sources: Iterable[str] | None) -> Record:
     """Return the content of a ``clean.json``, if the sources asked for are among those that it is about."""
     file = Path(folder) / CLEAN
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"expected {file}, found none: these rows were not compared with the benchmarks; the page `curate` does so"
+        )
     clean = records.read_json(file)
     if sources is None:
         return clean
@@ -94,6 +99,8 @@ def score_clean_subset(
     """
     clean = _read_clean(folder, sources)
     check_known("grading", graded_by, RULES)
+    if not isinstance(evaluation, dict) or not {"world", "benchmarks"} <= set(evaluation):
+        raise ValueError("expected the record of a finished evaluation, with its world and benchmarks")
     if evaluation["world"] not in clean["world"].split("+"):
         raise ValueError(f"expected an evaluation of the world {clean['world']!r} as {folder} is, got one of "
                          f"{evaluation['world']!r}")  # fmt: skip
@@ -121,6 +128,7 @@ def _share(right: Mapping[str, bool], count: str, correct: str, accuracy: str) -
     }
 
 
+@in_one_line("not computed")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the scores on the clean subset of each benchmark; return 1 if they cannot be computed."""
     parser = argparse.ArgumentParser(
@@ -135,11 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     file = chosen.evaluation / "record.json" if chosen.evaluation.is_dir() else chosen.evaluation
     sources = [name.strip() for name in chosen.sources.split(",")] if chosen.sources else None
-    try:
-        lines = score_clean_subset(records.read_json(file), chosen.curation, chosen.rule, sources, chosen.graded_by)
-    except (FileNotFoundError, ValueError) as error:
-        print(f"not computed: {error}", file=sys.stderr)
-        return 1
+    lines = score_clean_subset(records.read_json(file), chosen.curation, chosen.rule, sources, chosen.graded_by)
     print(f"{'benchmark':<16}{'all':>8}{'accuracy':>10}{'clean':>8}{'accuracy':>10}")
     for line in lines:
         whole, part = (f"{line[key]:.1%}" if line[key] is not None else "-" for key in ("accuracy", "clean_accuracy"))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mammoth_utils import paths, records
-from mammoth_utils.curation import contamination, filters
+from mammoth_utils.curation import contamination, filters, own_data
 from mammoth_utils.curation.sources import registry
 from mammoth_utils.curation.teacher import prompt_files
 from mammoth_utils.curation.teacher.teacher import Teacher
@@ -27,7 +28,7 @@ class Curation:
     """A curation with everything resolved; see ``describe``.
 
     Attributes:
-        dataset: One of ``registry.DATASETS``, ``"auto"`` resolved.
+        dataset: One of ``registry.DATASETS``, ``"auto"`` resolved, or a folder below ``runs/curate``.
         sources: Paper names of the sources, in Table 1's order.
         teacher: ``"miniature"``, or the base URL of an OpenAI-compatible endpoint.
         teacher_model: The model's name there.
@@ -125,25 +126,30 @@ def describe(
     decontaminate: str = contamination.EQUAL,
     timeout_s: float = PAPER_TIMEOUT_S,
     name: str = "",
+    columns: str = "",
 ) -> Curation:
     """Return a curation with everything resolved and checked; nothing heavy is loaded.
 
     ``dataset="auto"`` is the miniature. The name follows from what is not the default: ``rebuild`` takes every
     source, ``rebuild-gsm8k-cot-mathqa-pot`` two of them.
 
-    The arguments are the attributes of ``Curation``; three have another form.
+    The arguments are the attributes of ``Curation``; these have another form.
 
     Args:
+        dataset: Also the path of a file of your own rows, which is read here and becomes a data set.
         sources: ``"all"``, or names of Table 1 with commas between them.
         windows: Words in a run, with commas between them.
         name: The folder; empty for the one that follows.
+        columns: Of a file of your own, as ``own_data.resolve_dataset`` takes them.
 
     Raises:
         ValueError: If a value is unknown or out of its range, naming the choices.
     """
-    check_known("data set", dataset, registry.DATASETS)
-    dataset = MINIATURE if dataset == "auto" else dataset
-    chosen = registry.select(sources)
+    dataset = MINIATURE if dataset == "auto" else own_data.resolve_dataset(dataset, columns)
+    own = dataset not in registry.DATASETS
+    if own and sources != "all":
+        raise ValueError(f"sources names those of Table 1, and {dataset} is of your own: leave sources out")
+    chosen = () if own else registry.select(sources)
     if limit < 0:
         raise ValueError(f"expected a limit of at least 0 rows a source (0 takes all), got {limit}")
     if not (math.isfinite(timeout_s) and timeout_s > 0):
@@ -164,8 +170,8 @@ def describe(
                              f"max_tokens={max_tokens}")  # fmt: skip
         teacher_model = miniature_teacher.model_name() if dataset == MINIATURE else ""
     if not name:
-        parts = [dataset]
-        parts += [] if len(chosen) == len(registry.SOURCES) else [_slug(each) for each in chosen]
+        parts = [dataset, "checked"] if own else [dataset]
+        parts += [] if own or len(chosen) == len(registry.SOURCES) else [_slug(each) for each in chosen]
         parts += [] if teacher == MINIATURE else [_slug(teacher_model)]
         parts += [f"x{samples}"] if samples > 1 else []
         parts += [f"max{max_tokens}"] if max_tokens != Teacher.max_tokens else []
@@ -185,6 +191,14 @@ def describe(
     else:
         description.teacher_at(teacher, teacher_model)
     return description
+
+
+def describe_again(parameters: Record) -> Curation:
+    """Return the description that a record's ``parameters`` hold, as this version of the code resolves it."""
+    values = {key: parameters[key] for key in inspect.signature(describe).parameters if key in parameters}
+    lists = {key: ",".join(map(str, parameters[key])) or "all" for key in ("sources", "windows")}
+    own_teacher = {"teacher_model": ""} if parameters["teacher"] == MINIATURE else {}
+    return describe(**{**values, **lists, **own_teacher})
 
 
 def _windows(text: str) -> tuple[int, ...]:

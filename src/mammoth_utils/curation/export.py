@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import records
+from mammoth_utils.command_line import in_one_line
 from mammoth_utils.curation.dataset_card import MixtureCounts, dataset_card
 from mammoth_utils.curation.mixtures import stream_mixture
 from mammoth_utils.curation.pipeline import ensure_dataset
@@ -63,7 +64,7 @@ def export_mixture(folder: Path, out: Path, mixture: str = "hybrid", seed: int =
     files = {name: {"sha256": records.sha256(path), "bytes": path.stat().st_size} for name, path in places.items()}
     description = records.read_json(Path(folder) / "run.json")
     sources = records.read_json(Path(folder) / "record.json").get("sources", [])
-    read = {source["name"]: list(source["files"]) for source in sources}
+    read = {source["name"]: list(source.get("files") or ()) for source in sources}
     records.write_text(out / "README.md", dataset_card(counts, mixture, files, description, read))
     return Export(mixture, seed, counts.rows, files)
 
@@ -98,19 +99,16 @@ def _parquet(path: Path) -> Iterator[Any]:
         yield lambda rows: writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
 
 
+@in_one_line("not exported")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Export a mixture of a curated data set; return 0 if that went well."""
     parser = argparse.ArgumentParser(description="Write a mixture as JSON, Parquet and a card.")
-    parser.add_argument("dataset", help="a curated data set: miniature, release, rebuild or a run's name")
+    parser.add_argument("dataset", help="miniature, release, rebuild, a run's name, or the path of your own file")
     parser.add_argument("mixture", choices=MIXTURES, metavar="mixture", help=", ".join(MIXTURES))
     parser.add_argument("out", type=Path, help="the folder to write")
     parser.add_argument("--seed", type=int, default=42, help="orders the rows")
     chosen = parser.parse_args(arguments)
-    try:
-        export = export_mixture(ensure_dataset(chosen.dataset), chosen.out, chosen.mixture, chosen.seed)
-    except (FileNotFoundError, ValueError) as error:
-        print(f"not exported: {error}", file=sys.stderr)
-        return 1
+    export = export_mixture(ensure_dataset(chosen.dataset), chosen.out, chosen.mixture, chosen.seed)
     for name, entry in export.files.items():
         print(f"{chosen.out / name}: {entry['bytes']:,} bytes, sha256 {entry['sha256']}")
     print(f"{export.rows:,} rows; publish them with: python -m mammoth_utils.curation.publish {chosen.out} OWNER/NAME")

@@ -110,7 +110,7 @@ def _judge(row: Rationale, execution: Any) -> Rationale | Dropped:
         return Dropped(row, "execution", "no output")
     if not row.problem.gold:
         return row.with_history(verdict="no gold")
-    benchmark = registry.SOURCES[registry.paper_name(row.source)].benchmark
+    benchmark = registry.benchmark_of(row.source)
     options = row.problem.options
     answer = answer_from_execution(output, benchmark, "corrected", options)
     verdict = grade(answer, row.problem.gold, benchmark=benchmark, rule="corrected", options=options)
@@ -130,8 +130,8 @@ def drop_disagreeing_prose(rows: Iterable[Rationale], which: str = "validated") 
     the verdict of human prose whose last line was written from the gold, which therefore cannot disagree with it.
 
     Args:
-        which: ``"validated"`` throws out in the sources that the paper calls validated, as it did; ``"all"`` wherever
-            there is a gold; ``"none"`` nowhere.
+        which: ``"validated"`` throws out in the sources that the paper calls validated, as it did, and in those that
+            it does not have; ``"all"`` wherever there is a gold; ``"none"`` nowhere.
 
     Raises:
         ValueError: If ``which`` is unknown, naming the choices.
@@ -145,7 +145,7 @@ def drop_disagreeing_prose(rows: Iterable[Rationale], which: str = "validated") 
         verdict, detail = _agreement(row)
         row = row.with_history(verdict=verdict)
         source = registry.SOURCES.get(registry.paper_name(row.source))
-        compared = which == "all" or (which == "validated" and source is not None and source.validated)
+        compared = which == "all" or (which == "validated" and (source is None or source.validated))
         if compared and verdict in DISAGREE:
             dropped.append(Dropped(row, "agreement", DISAGREE[verdict], detail))
         else:
@@ -159,7 +159,7 @@ def _agreement(row: Rationale) -> tuple[str, str]:
         return "no gold", ""
     if row.history.get("answer_line") == "gold":
         return "by gold", ""
-    benchmark = registry.SOURCES[registry.paper_name(row.source)].benchmark
+    benchmark = registry.benchmark_of(row.source)
     options = row.problem.options
     answer = read_answer(row.text, benchmark=benchmark, rule="corrected", options=options)
     verdict = grade(answer, row.problem.gold, benchmark=benchmark, rule="corrected", options=options)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import shlex
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from mammoth_utils import records
+from mammoth_utils import pages, paths, records
 from mammoth_utils.curation.mathinstruct_rows import is_by_teacher
-from mammoth_utils.curation.sources.registry import SOURCES, paper_name
+from mammoth_utils.curation.sources.registry import DATASETS, SOURCES, paper_name
 from mammoth_utils.records import Record
 from mammoth_utils.scales import MIXTURES
 
@@ -88,6 +89,11 @@ def stream_mixture(folder: Path, mixture: str, seed: int) -> Iterator[Record]:
         raise FileNotFoundError(
             f"expected a finished curation in {folder}, found none; make it: {curate_command(folder.name)}"
         )
+    if mixture == "unfiltered" and not (folder / UNFILTERED).is_file():
+        raise ValueError(
+            f"{folder} has no {UNFILTERED}: mixture 'unfiltered' is of data sets whose programs a teacher wrote on the "
+            "page `curate`; take hybrid"
+        )
     places, sources = array("Q"), Counter()
     files = [KEPT, UNFILTERED] if mixture == "unfiltered" else [KEPT]
     counted = records.read_json(folder / "record.json").get("files", {})
@@ -97,7 +103,7 @@ def stream_mixture(folder: Path, mixture: str, seed: int) -> Iterator[Record]:
             rows += 1
             sources[str(row.get("source"))] += 1
             # UNFILTERED has every row that a teacher wrote, prose too.
-            twice = len(files) == 2 and name == KEPT and is_by_teacher(row["author"])
+            twice = len(files) == 2 and name == KEPT and is_by_teacher(row.get("author") or "")
             if belongs(row) and not twice:
                 places.append(offset << 1 | which)
         if name in counted and rows != counted[name]["rows"]:
@@ -136,9 +142,19 @@ def _at(places: array[int], files: list[Path]) -> Iterator[Record]:
 
 
 def curate_command(dataset: str) -> str:
-    """Return the papermill line that makes a data set."""
-    tail = f"-p dataset {dataset}" if dataset in ("miniature", "release", "rebuild") else f"-p name {dataset}"
-    return f"papermill notebooks/curate.ipynb runs/curate-{dataset}.ipynb {tail}"
+    """Return the papermill line that makes a data set, or which ones there are to choose from."""
+    file, parameters = paths.run_dir("curate", dataset) / "run.json", {"dataset": dataset}
+    if dataset not in DATASETS:
+        run = records.read_json(file) if file.is_file() else {}
+        if run.get("page") != "curate":
+            return "name the file of rows, or the curated folder, by its path: -p dataset PATH"
+        run |= {"windows": ",".join(map(str, run["windows"])), "sources": ",".join(run["sources"])}
+        run["sources"] = "all" if run["sources"] in ("", ",".join(SOURCES)) else run["sources"]
+        run["teacher_model"] = run["teacher_model"] if run["teacher"] != "miniature" else ""
+        known = pages.declared("curate").items()
+        parameters = {key: run[key] for key, known in known if key in run and run[key] != known.default}
+    given = "".join(f" -p {key} {shlex.quote(str(value))}" for key, value in parameters.items())
+    return f"papermill notebooks/curate.ipynb runs/curate-{dataset}.ipynb{given}"
 
 
 def count_mixtures(kept: Iterable[Record], unfiltered: Iterable[Record]) -> dict[str, int]:

@@ -9,15 +9,24 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mammoth_utils import paths, records
-from mammoth_utils.curation import clean_subset, filter_errors, filters, mixtures, source_counts, teacher_stage
+from mammoth_utils import pages, paths, records
+from mammoth_utils.curation import (
+    clean_subset,
+    filter_errors,
+    filters,
+    input_hashes,
+    mixtures,
+    own_data,
+    source_counts,
+    teacher_stage,
+)
 from mammoth_utils.curation.benchmark_questions import benchmark_files, load_questions, missing_files
 from mammoth_utils.curation.contamination import KEEP_ALL, BenchmarkIndex, OverlapCounts, drop_contaminated
-from mammoth_utils.curation.description import MINIATURE, Curation, describe
+from mammoth_utils.curation.description import MINIATURE, Curation, describe, describe_again
 from mammoth_utils.curation.filters import Dropped
 from mammoth_utils.curation.mathinstruct_rows import format_row, is_by_teacher
 from mammoth_utils.curation.sources.loaders import load_sources
-from mammoth_utils.curation.sources.registry import LoadedSource
+from mammoth_utils.curation.sources.registry import DATASETS, LoadedSource
 from mammoth_utils.curation.teacher.cost_ledger import Ledger
 from mammoth_utils.curation.teacher_stage import Say
 from mammoth_utils.rationale import Rationale
@@ -48,30 +57,41 @@ def curate(description: Curation, workers: int = 0, say: Say | None = None) -> R
     with filelock.FileLock(folder.parent / f".{description.name}.lock"):
         _remove_other_version(description)
         finished, say = records.open_run(folder, description.identity()), say or (lambda line: None)
+        if finished is not None and (changes := input_hashes.find_changes(finished)):
+            finished = _remove_other_inputs(description, changes, say)
         if finished is not None and not teacher_stage.has_open_requests(finished, description, say):
             return finished
         return _run(description, workers, say)
 
 
-def ensure_dataset(dataset: str, say: Say = lambda line: None) -> Path:
+def ensure_dataset(dataset: str, say: Say = lambda line: None, columns: str = "") -> Path:
     """Return the folder of a curated data set; the miniature and the release are made if they are not there.
 
     The release is the local copy in the data folder, or the hub's at the pinned commit with its content checked; to
     curate it takes minutes. Where no benchmark's file is there, its rows are taken as they were published, as the
-    paper did, and the record says ``decontaminate`` ``none``: nothing is called clean that was not compared.
+    paper did, and the record says ``decontaminate`` ``none``: nothing is called clean that was not compared. A data
+    set whose files were replaced since is made again, which ``say`` is told.
 
     Args:
-        dataset: ``miniature``, ``release``, or the name of a folder below ``runs/curate``.
+        dataset: ``miniature``, ``release``, the name of a folder below ``runs/curate``, or the path of your own file.
+        columns: Of a file, as ``own_data.resolve_dataset`` takes them.
 
     Raises:
+        ValueError: If the rows were changed after the data set was made, or a file cannot be read.
         FileNotFoundError: If another data set is not there, naming the command that makes it, or the release is
             neither here nor to be fetched.
     """
-    dataset = MINIATURE if dataset == "auto" else dataset
+    dataset = MINIATURE if dataset == "auto" else own_data.resolve_dataset(dataset, columns)
     folder, command = paths.run_dir("curate", dataset), mixtures.curate_command(dataset)
-    finished = (folder / "record.json").is_file()
-    # The miniature follows the version of the code that makes it; a real data set that stands is taken as it is.
-    if dataset != MINIATURE and finished:
+    # The miniature follows the version of the code that makes it; a real data set that stands is taken as it is, if it
+    # was made from the files that are here.
+    if dataset != MINIATURE and (folder / "record.json").is_file():
+        record = records.read_json(folder / "record.json")
+        input_hashes.check_rows(dataset, record)
+        for line in record.get("notes", ()):
+            say(line)
+        if record.get("page") == "curate" and input_hashes.find_changes(record):
+            curate(describe_again(record["parameters"]), say=say)
         return folder
     if dataset not in (MINIATURE, "release"):
         raise FileNotFoundError(f"expected the data set {dataset!r} in {folder}, found none; make it: {command}")
@@ -92,6 +112,9 @@ def ensure_dataset(dataset: str, say: Say = lambda line: None) -> Path:
 
 def load_described(description: Curation) -> list[LoadedSource]:
     """Return what each source of a curation holds, before anything is asked or executed."""
+    if description.dataset not in DATASETS:
+        loaded = own_data.load_curated(description.dataset)
+        return [entry.sample(description.limit, description.seed) for entry in loaded]
     asks = description.dataset == MINIATURE or description.teacher != MINIATURE
     return load_sources(description.dataset, description.sources, description.limit, description.seed, asks)
 
@@ -126,6 +149,19 @@ def _remove_other_version(description: Curation) -> None:
         description.folder.mkdir(parents=True)
 
 
+def _remove_other_inputs(description: Curation, changes: list[str], say: Say) -> None:
+    """Move a data set aside whose files are other ones now, so that it is made again; refuse if that may cost money."""
+    reason = f"{description.folder} was made from other files: {'; '.join(changes)}"
+    if description.teacher != MINIATURE:
+        raise records.RunMismatchError(
+            f"{reason}. Give this run a `name` of its own, or remove the folder; what {description.teacher_model} "
+            "answered to the same questions is not paid again"
+        )
+    aside = records.move_aside(description.folder)
+    say(f"{reason}; it is made again, and the former one is {paths.relative_to_root(aside)}")
+    records.open_run(description.folder, description.identity())
+
+
 class _Clock:
     """Seconds of each stage."""
 
@@ -148,12 +184,14 @@ def _run(description: Curation, workers: int, say: Say) -> Record:
     clock = _Clock(say)
     if absent := missing_files([description.world], description.decontaminate != KEEP_ALL):
         say(f"missing: {', '.join(absent)}: no row is compared with these benchmarks; `make data` fetches them")
-    with clock.stage("load", f"loading {len(description.sources)} sources of {description.dataset}"):
+    with clock.stage("load", f"loading {len(description.sources) or 'the'} sources of {description.dataset}"):
         loaded = load_described(description)
     there = [entry for entry in loaded if not entry.missing]
     for entry in loaded:
         if entry.missing:
             say(f"missing: {entry.name}: {entry.missing}")
+    for line in dict.fromkeys(entry.left_out for entry in loaded if entry.left_out):
+        say(line)
     if not there:
         raise FileNotFoundError(
             "none of the sources is there:\n" + "\n".join(f"  {e.name}: {e.missing}" for e in loaded)
@@ -238,9 +276,12 @@ def _write(
         "statuses": source_counts.count_statuses((*rows, *(drop.rationale for drop in dropped))),
         "ledger": ledger.as_dict(),
         "truth": filter_errors.count_filter_errors(rows, dropped) if description.world == MINIATURE else None,
+        "left_out": list(dict.fromkeys(entry.left_out for entry in loaded if entry.left_out)),
         "contamination": [overlap.as_dict() for overlap in index.overlaps(touched[0])],
         "rules": list(index.rules),
         "benchmarks": {"compared": list(index.benchmarks), "missing": missing_files([description.world])},
+        **({} if description.world == MINIATURE else {"inputs": input_hashes.hash_inputs(loaded)}),
+        **({} if description.dataset in DATASETS else {"own": own_data.origin_of(description.dataset)}),
         "clean": clean_subset.clean_counts(clean),
         "mixtures": mixtures.count_mixtures(kept, unfiltered),
         "files": {name: {"rows": len(lines), "sha256": records.sha256(folder / name)} for name, lines in files.items()},
@@ -251,4 +292,6 @@ def _write(
     }
     records.write_record(folder, record)
     clock.say(f"kept {len(kept):,} rows: runs/curate/{description.name}")
+    if description.dataset not in DATASETS:
+        clock.say(f"train on them: {pages.show_command('train', dataset=description.name)}")
     return records.read_json(folder / "record.json")

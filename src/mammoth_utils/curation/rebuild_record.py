@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from mammoth_utils import paths, records
+from mammoth_utils.command_line import in_one_line
 from mammoth_utils.curation import clean_subset, mixtures
 from mammoth_utils.curation.benchmark_questions import benchmark_files, load_questions
 from mammoth_utils.curation.description import Curation, describe
@@ -135,6 +136,7 @@ def _differing(row: Problem, test: Problem) -> str:
     return "; ".join(parts)[:60]
 
 
+@in_one_line("not rebuilt")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Rebuild from the real files and write what is committed of it; return 0."""
     parser = argparse.ArgumentParser(

@@ -46,7 +46,7 @@ def plan_teacher_requests(description: Curation) -> dict[str, synthesis.Plan]:
 
     Nothing is sent. Where all prose must agree, the second answers have a line of their own.
     """
-    if description.dataset == "release" or (description.dataset == "rebuild" and description.teacher == MINIATURE):
+    if description.dataset != MINIATURE and (description.dataset != "rebuild" or description.teacher == MINIATURE):
         return {}
     loaded = load_sources(description.dataset, description.sources, description.limit, description.seed)
     plans: dict[str, synthesis.Plan] = {}
@@ -65,7 +65,7 @@ def plan_teacher_requests(description: Curation) -> dict[str, synthesis.Plan]:
 def description_after_dry_run(description: Curation, say: Say) -> Curation:
     """Return what a page goes on with after a dry run: the sources that need no teacher, else the miniature."""
     left = description.without_teacher()
-    if left is description or description.dataset == "release":
+    if left is description or description.dataset not in (MINIATURE, "rebuild"):
         return left
     loaded = load_sources(left.dataset, left.sources, left.limit, left.seed, teacher=False)
     if any(not entry.missing for entry in loaded):

@@ -17,7 +17,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "corrected.option_letters": ["option_of"],
         "formula_kinds": ["FORMULA_KINDS", "constant_value", "formula_kind", "is_matched_as_text_only"],
         "programs_in_text": [
-            "corrected_program", "fenced_blocks", "is_bare_value", "program_in", "program_to_run",
+            "corrected_program", "fenced_blocks", "is_bare_value", "is_program", "program_in", "program_to_run",
             "program_under", "published_program",
         ],
         "published.hendrycks": [

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mammoth_utils import paths, scales
 from mammoth_utils.base_models import PROJECTIONS, find_folder, required_rope_theta
+from mammoth_utils.curation import resolve_dataset
 from mammoth_utils.records import Record
 from mammoth_utils.training.plan import planner
 from mammoth_utils.training.plan.this_machine import Gpu
@@ -202,6 +203,7 @@ def describe(
     lora_alpha: float = 0.0,
     lora_targets: str = ALL_LINEAR,
     validation: float = 0.0,
+    columns: str = "",
     *,
     gpus: Sequence[Gpu] = (),
 ) -> RunDescription:
@@ -216,7 +218,9 @@ def describe(
         family: One of ``scales.FAMILIES``, or ``auto`` for the one with this size.
         method: ``auto`` is full at miniature sizes; else full if the planner says it fits, else LoRA, else QLoRA.
         mixture: One of ``scales.MIXTURES``.
-        dataset: ``auto`` is ``miniature`` for the miniature's sizes, else ``release``.
+        dataset: ``auto`` is ``miniature`` for the miniature's sizes, else ``release``. The path of a file of your own
+            rows, or of a curated folder, is read here and becomes a data set below ``runs/curate``.
+        columns: Of such a file: ``instruction=question,output=answer``; empty takes those that are known by sight.
         base: A path or hub name in place of the scale's base model. The folder of an adapter, or of a run that made
             one, goes on training that adapter on its own base; the folder of a full run starts from its ``model/``.
         devices: ``auto`` (all GPUs; the CPU at miniature sizes, so that every machine trains the same net),
@@ -271,7 +275,7 @@ def describe(
         raise ValueError(f"unknown devices {devices!r}; known: auto, cpu, or a number from 1")
     if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*|", name):
         raise ValueError(f"name {name!r} is no folder name; expected letters, digits and . _ + - only")
-    dataset = _resolve_dataset(dataset, scale)
+    dataset = _resolve_dataset(dataset, scale, columns)
     start = find_start(base, scale)
     if start.adapter:
         method, lora_rank, lora_alpha, lora_targets, sharding = _settings_of_adapter(
@@ -390,15 +394,11 @@ def _settings_of_adapter(
     return start.method or method, start.rank, start.alpha, own_targets, "none"
 
 
-def _resolve_dataset(dataset: str, scale: scales.Scale) -> str:
-    """Return the data set's name with ``auto`` resolved."""
-    if dataset == "auto":
+def _resolve_dataset(dataset: str, scale: scales.Scale, columns: str = "") -> str:
+    """Return the data set's name with ``auto`` resolved; what is named by its path is taken in."""
+    if dataset == "auto" and not columns:
         return "miniature" if scale.miniature else "release"
-    if not re.fullmatch(r"[A-Za-z0-9][\w.+-]*", dataset):
-        raise ValueError(
-            f"unknown dataset {dataset!r}; known: auto, miniature, release, rebuild, or a folder below runs/curate"
-        )
-    return dataset
+    return resolve_dataset(dataset, columns)
 
 
 def _check_range(parameter: str, value: int, low: int, high: int) -> None:

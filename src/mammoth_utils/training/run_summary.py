@@ -14,6 +14,7 @@ from mammoth_utils.training.plan.gpu_models import GPU_MODELS, GpuModel
 from mammoth_utils.training.plan.this_machine import Gpu
 
 SAMPLE = 300  # rows whose tokens are counted; they are in a random order
+FEW_STEPS = 10
 
 
 def recipe_table(description: RunDescription) -> list[dict[str, Any]]:
@@ -64,6 +65,11 @@ def estimate_duration(
     examples = steps * description.global_batch if description.max_steps else description.epochs * len(rows)
     tokens = mean * examples
     sentence = f"{examples:,} examples of {mean:,.0f} tokens, {tokens / 1e6:,.2f} million tokens in {steps:,} steps"
+    if steps < FEW_STEPS:
+        sentence += (
+            f" of {description.global_batch} examples: so few steps teach a model hardly anything. More passes over "
+            f"the same rows are -p epochs {max(20, 2 * description.epochs)}, or -p max_steps 50"
+        )
     taken = [] if description.devices == "cpu" or description.miniature else gpus
     taken = taken[: int(description.devices)] if description.devices.isdigit() else taken
     model = find_gpu_model(taken[0]) if taken else None

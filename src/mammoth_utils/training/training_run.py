@@ -134,7 +134,7 @@ def _record(
             "rows": report.rows,
             "sha256": rows_hash(rows),
             "encoding": report.as_dict(),
-            "files": _files(description.dataset),
+            **_provenance(description.dataset),
         },
         "base": identify_base(*description.base_source),
         "losses": {"first": run.points[0]["loss"], "last": curve.tail(run.points), "mean": curve.mean(run.points)},
@@ -172,12 +172,15 @@ def _record(
     }
 
 
-def _files(dataset: str) -> dict[str, list[str]]:
-    """Return the public files that each source of a rebuilt data set was read from, as its curation recorded them.
+def _provenance(dataset: str) -> Record:
+    """Return what the data set's own record says of its origin.
 
-    Their licences bind a model that was trained on them. Empty for a set whose sources name none: those of the release
-    and the miniature, and one that was curated elsewhere.
+    ``files`` are the public files that each source of a rebuilt data set was read from: their licences bind a model
+    that was trained on them; sources of the release and the miniature name none. ``inputs`` has the SHA-256 of what the
+    data set was made from: of the release, of the benchmarks that it was compared with, or of your own file (for one
+    that went through the curation's checks, in ``own``).
     """
-    record = paths.runs() / "curate" / dataset / "record.json"
-    sources = records.read_json(record).get("sources") or [] if record.is_file() else []
-    return {source["name"]: list(source["files"]) for source in sources if source.get("files")}
+    file = paths.runs() / "curate" / dataset / "record.json"
+    record = records.read_json(file) if file.is_file() else {}
+    files = {source["name"]: list(source["files"]) for source in record.get("sources") or [] if source.get("files")}
+    return {"files": files, **{key: record[key] for key in ("inputs", "own", "columns") if key in record}}

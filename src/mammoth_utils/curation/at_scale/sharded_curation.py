@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import records
+from mammoth_utils.command_line import in_one_line
 from mammoth_utils.curation import clean_subset, mixtures
 from mammoth_utils.curation.at_scale import shards
 from mammoth_utils.curation.at_scale.piece_merge import merge_pieces
@@ -110,7 +111,8 @@ def curate_in_shards(
     """Curate a release in pieces, and return what became of its rows.
 
     Leaves in ``out``: ``mathinstruct.jsonl``, ``dropped.jsonl`` (each row with its stage and reason), ``clean.json``
-    (which benchmark problems the kept rows leave untouched) and ``audit.json``, rows in the order of the input. Every
+    (which benchmark problems the kept rows leave untouched), ``audit.json``, and ``record.json``, by which
+    ``-p dataset OUT`` on the page `train` takes the folder; rows in the order of the input. Every
     engine keeps the same rows. A run that was killed goes on where it stopped.
 
     Args:
@@ -140,6 +142,7 @@ def curate_in_shards(
     key = records.fingerprint(plan)
     finished = out / "audit.json"
     if finished.is_file() and (record := records.read_json(finished))["key"] == key:
+        _write_page_record(out, record)
         return record
     parts, seconds, begun = out / "parts" / key, {}, time.monotonic()
 
@@ -169,9 +172,19 @@ def curate_in_shards(
             "rows": rows, **record, "benchmarks_missing": unseen, "stages": seconds,
             "seconds": round(time.monotonic() - started, 2)}  # fmt: skip
     records.write_json(finished, record)
+    _write_page_record(out, record)
     shutil.rmtree(out / "parts")
+    if bad := record["checks"].get("left_out", 0):
+        say(f"left out (rows are counted from 0): {bad:,}: {'; '.join(record['checks']['first_left_out'][:5])}")
     say(f"kept {record['kept']:,} of {rows:,} rows")
     return records.read_json(finished)
+
+
+def _write_page_record(out: Path, record: Record) -> None:
+    """Write the two files by which a page knows a folder as a finished data set."""
+    named = {"page": "at scale", "name": out.name, "dataset": out.name}
+    records.write_json(out / "run.json", {"schema": records.SCHEMA, **named, "plan": record["plan"]})
+    records.write_record(out, {**record, **named})
 
 
 def _cut(files: Iterable[Path], folder: Path, shard_rows: int) -> list[tuple[Path, int, int]]:
@@ -185,8 +198,6 @@ def _cut(files: Iterable[Path], folder: Path, shard_rows: int) -> list[tuple[Pat
             # Characters as numbers, since a row may hold half of a surrogate pair, which is counted later on.
             records.write_text(folder / name, "".join(f"{json.dumps(row)}\n" for row in batch))
             pieces.append([name, sum(count for _, _, count in pieces), len(batch)])
-        if not pieces:
-            raise ValueError("expected rows, found none in the input")
         records.write_json(index, pieces)
     return [(folder / name, first, count) for name, first, count in records.read_json(index)]
 
@@ -197,6 +208,7 @@ def kept_rows(out: Path) -> Iterator[Record]:
         yield from map(json.loads, file)
 
 
+@in_one_line("not curated")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Curate a release in shards and say what became of each source's rows; return 1 if it cannot be."""
     parser = argparse.ArgumentParser(
@@ -216,13 +228,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--timeout", type=float, default=ShardSettings.timeout_s, help="seconds a program may take")
     chosen = parser.parse_args(arguments)
-    try:
-        settings = ShardSettings(form=chosen.form, worlds=(chosen.world,), decontaminate=chosen.decontaminate,
-                            timeout_s=chosen.timeout)  # fmt: skip
-        record = curate_in_shards(chosen.inputs, chosen.out, settings, chosen.engine, chosen.workers, say=print)
-    except (FileNotFoundError, ModuleNotFoundError, ValueError) as error:
-        print(f"not curated: {error}", file=sys.stderr)
-        return 1
+    settings = ShardSettings(
+        form=chosen.form, worlds=(chosen.world,), decontaminate=chosen.decontaminate, timeout_s=chosen.timeout
+    )
+    record = curate_in_shards(chosen.inputs, chosen.out, settings, chosen.engine, chosen.workers, say=print)
     for line in record["sources"]:
         lost = ", ".join(f"{why} {count:,}" for why, count in line["dropped"].items())
         print(f"{line['name']}: {line['entered']:,} read, {line['kept']:,} kept{f'; {lost}' if lost else ''}")

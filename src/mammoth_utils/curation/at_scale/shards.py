@@ -77,18 +77,15 @@ def read_rows(rows: Iterable[dict], first: int, settings: ShardSettings, checks:
     """Yield raw rows as rationales, checked one by one; a problem's id holds its row's number in the whole set.
 
     Raises:
-        ValueError: If a row is not of the form.
+        ValueError: If more than a few of the rows are not of the form; the others are read, and ``checks`` names these.
     """
     if settings.form == "release":
         yield from release.parse_release(rows, settings.sources or None, checks, first)
         return
     for number, row in enumerate(rows, first):
-        if missing := {*release.KEYS, "kind"} - set(row):
-            raise ValueError(f"row {number} lacks {', '.join(sorted(missing))}; it has {', '.join(sorted(row))}")
-        if row["kind"] not in KINDS:
-            raise ValueError(f"row {number}: unknown kind {row['kind']!r}; known: {', '.join(KINDS)}")
-        if not isinstance(row["source"], str) or escape_surrogates(row["source"]) != row["source"]:
-            raise ValueError(f"row {number}: expected text in 'source', got {ascii(row['source'])}")
+        if fault := _find_fault(row):
+            checks.leave_out(f"row {number}{fault}", "the input")
+            continue
         checks.rows += 1
         checks.sources[row["source"]] += 1
         if settings.sources and row["source"] not in settings.sources:
@@ -100,6 +97,18 @@ def read_rows(rows: Iterable[dict], first: int, settings: ShardSettings, checks:
             history["no text"] = ", ".join(f"{key}: {type(row[key]).__name__}" for key in odd)
         problem = Problem(f"rows/{number}", question, "", set=row["source"], field=str(row.get("field") or ""))
         yield Rationale(problem, row["kind"], output, row["source"], str(row.get("author") or ""), history)
+    checks.leave_out("", "the input", whole=first == 0)
+
+
+def _find_fault(row: Record) -> str:
+    """Return why a row is not of the form ``rows``, or an empty text."""
+    if missing := {*release.KEYS, "kind"} - set(row):
+        return f" lacks {', '.join(sorted(missing))}; it has {', '.join(sorted(row))}"
+    if row["kind"] not in KINDS:
+        return f": unknown kind {row['kind']!r}; known: {', '.join(KINDS)}"
+    if not isinstance(row["source"], str) or escape_surrogates(row["source"]) != row["source"]:
+        return f": expected text in 'source', got {ascii(row['source'])}"
+    return ""
 
 
 def number_of(row: Rationale) -> int:

@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from mammoth_utils import licences, paths, records
+from mammoth_utils.command_line import in_one_line
 
 Convert = Callable[[Sequence[bytes]], bytes]
 
@@ -205,6 +206,7 @@ def _part(part: Part, cache: Path, dead: set[str], hosts: dict[str, str]) -> byt
     raise OSError("; ".join(wrong) + second)
 
 
+@in_one_line("not fetched")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fetch what is not there; return 0 if all of it is there in the end, else 1."""
     parser = argparse.ArgumentParser(
@@ -219,7 +221,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = (paths.data() if named else None) or paths.root() / "data"
     if named:
         print(f"MAMMOTH_DATA_DIR names {folder}: nothing is fetched")
-    hosts = dict(pair.split("=", 1) for pair in options.mirror if "=" in pair)
+    if odd := next((pair for pair in options.mirror if "=" not in pair), ""):
+        parser.error(f"expected --mirror OLD=NEW, got {odd!r}")
+    hosts = dict(pair.split("=", 1) for pair in options.mirror)
     dead: set[str] = set()
     items, failed = public_files(), 0
     for number, item in enumerate(items, 1):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from mammoth_utils import paths, records
+from mammoth_utils.command_line import in_one_line
 from mammoth_utils.curation.mathinstruct_rows import is_writable
 from mammoth_utils.curation.sources import homes, hub_files, primary_formats
 from mammoth_utils.curation.sources.download import known_hashes
@@ -209,6 +210,7 @@ def fetch(say: Callable[[str], None] = print) -> int:
     return failed
 
 
+@in_one_line("not listed")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Say what of each source is there; return 1 if something was to be fetched and could not be."""
     parser = argparse.ArgumentParser(

@@ -102,6 +102,8 @@ class LoadedSource:
         missing: What to download and where to put it; empty if the source is there.
         notes: What a reader should know, such as how much of the source this is.
         files: SHA-256 of each file that was read, by its name below the data folder.
+        release: The same of the release, which says nothing of licences, and its ``revision``.
+        left_out: Which rows of the release were none, so that they belong to no source.
     """
 
     source: Source
@@ -112,6 +114,8 @@ class LoadedSource:
     missing: str = ""
     notes: str = ""
     files: dict[str, str] = field(default_factory=dict)
+    release: dict[str, str] = field(default_factory=dict)
+    left_out: str = ""
 
     def sample(self, limit: int, seed: int) -> LoadedSource:
         """Keep at most ``limit`` rows (0: all), drawn with the seed, in their old order; return the source itself."""
@@ -130,6 +134,12 @@ def _sample(rows: list, limit: int, seed: str) -> list:
 def paper_name(name: str) -> str:
     """Return the paper's name of a source: ``mini-MATH (PoT)`` and ``MATH (PoT)`` are both ``MATH (PoT)``."""
     return name.removeprefix(MINI)
+
+
+def benchmark_of(source: str) -> str:
+    """Return whose grading rule compares answers with the golds of a source; MATH's for one outside Table 1."""
+    known = SOURCES.get(paper_name(source))
+    return known.benchmark if known else "math"
 
 
 def table1_place(name: str) -> tuple[int, str]:

@@ -43,6 +43,7 @@ _TRIGGER = re.compile(r"\s+(?:" + "|".join(re.escape(text.rstrip(".")) for text 
 _OTHER = re.compile(r"\s+(?:Let's|[Pp]lease)\b[^.?!\n]*\b[Pp](?:rogram|ython)\b[^.?!\n]*\.?\s*$")
 NO_TRIGGER = "(none)"
 _EXAMPLES = 20
+MOST_BAD = 0.05  # share of the rows that may be left out
 
 
 def split_trigger(instruction: str) -> tuple[str, str]:
@@ -67,9 +68,11 @@ class Checks:
         triggers: For each value of ``source`` that holds programs, how often each wording asks for one.
         odd: What does not fit the published form, by kind: how many rows.
         where: Numbers of the first rows of each kind in ``odd``.
+        left_out: What is wrong with each row that cannot be one of the release.
     """
 
     rows: int = 0
+    left_out: list[str] = field(default_factory=list)
     sources: Counter[str] = field(default_factory=Counter)
     triggers: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     odd: Counter[str] = field(default_factory=Counter)
@@ -107,6 +110,24 @@ class Checks:
         if len(self.where[what]) < _EXAMPLES:
             self.where[what].append(number)
 
+    def leave_out(self, fault: str, of: str = "the release", whole: bool = False) -> None:
+        """Note a row that is left out.
+
+        Raises:
+            ValueError: If there are too many: ``MOST_BAD`` of the rows so far, and more than a few unless the release
+                was read as a ``whole``, of which one row may be bad at any length.
+        """
+        self.left_out += [fault] if fault else []
+        bad, none = len(self.left_out), whole and not self.rows
+        if bad > max(1 if whole else _EXAMPLES, MOST_BAD * (self.rows + bad)) or (bad and none):
+            raise ValueError(f"{self.say_left_out(of)}; at most {MOST_BAD:.0%} of the rows may be")
+
+    def say_left_out(self, of: str) -> str:
+        """Return which rows are left out, the first five by name; empty where there is none."""
+        more = f"; and {len(self.left_out) - 5:,} more" if len(self.left_out) > 5 else ""
+        named = f"{'; '.join(self.left_out[:5])}{more}"
+        return f"{of}: left out (rows are counted from 0): {len(self.left_out):,}: {named}" if self.left_out else ""
+
     @property
     def absent(self) -> list[str]:
         """Return the values of ``source`` that the published file has and this one does not."""
@@ -122,6 +143,7 @@ class Checks:
             "triggers": {file: dict(counts.most_common()) for file, counts in sorted(self.triggers.items())},
             "odd": dict(self.odd.most_common()),
             "odd_rows": {what: list(numbers) for what, numbers in self.where.items()},
+            **({"left_out": len(self.left_out), "first_left_out": self.left_out[:_EXAMPLES]} if self.left_out else {}),
         }
 
 
@@ -136,7 +158,11 @@ def stream_release(path: Path) -> Iterator[dict]:
 
 
 def parse_release(
-    rows: Iterable[dict], names: Iterable[str] | None = None, checks: Checks | None = None, first: int = 0
+    rows: Iterable[dict],
+    names: Iterable[str] | None = None,
+    checks: Checks | None = None,
+    first: int = 0,
+    of: str = "the release",
 ) -> Iterator[Rationale]:
     """Yield released rows as rationales; a PoT row is known by its source's path, never by its text.
 
@@ -145,14 +171,20 @@ def parse_release(
     Args:
         names: Source names to keep; None keeps all.
         checks: Where every row is counted, kept or not.
+        of: The file's name, for errors.
 
     Raises:
-        ValueError: If a row lacks a key or names a source that the release does not have.
+        ValueError: If more than ``MOST_BAD`` of the rows lack a key or a text, or name a source that the release does
+            not have; fewer are left out, and ``checks`` names them.
     """
     names = None if names is None else set(names)
     checks = checks or Checks()
     for number, row in enumerate(rows, first):
-        checks.count_row(number, row)
+        try:
+            checks.count_row(number, row)
+        except ValueError as error:
+            checks.leave_out(str(error), of)
+            continue
         source = RELEASE_SOURCES[row["source"]]
         if names is not None and source.name not in names:
             continue
@@ -160,6 +192,7 @@ def parse_release(
         problem = Problem(f"release/{number}", question, "", set=source.name)
         history = {"file": row["source"]} | ({"trigger": trigger} if source.kind == "pot" else {})
         yield Rationale(problem, source.kind, row["output"], source.name, source.author, history)
+    checks.leave_out("", of, whole=first == 0)
 
 
 def release_revision() -> str:
@@ -200,13 +233,15 @@ def load_release(names: Iterable[str]) -> list[LoadedSource]:
     if set(names) == set(SOURCES):
         entries[NUMBER_COMPARISON.name] = LoadedSource(NUMBER_COMPARISON, NUMBER_COMPARISON.name)
     origin, checks = find_release(), Checks()
-    for rationale in parse_release(stream_release(origin.path), entries, checks):
+    for rationale in parse_release(stream_release(origin.path), entries, checks, of=str(origin.path)):
         entries[rationale.source].rationales.append(rationale)
     for entry in entries.values():
         if not entry.rationales:
             entry.missing = f"the release holds no row of {entry.source.release_file}"
         else:
             entry.notes = _notes(entry.source, origin, checks)
+            entry.left_out = checks.say_left_out(FILE.as_posix())
+            entry.release = {FILE.as_posix(): origin.sha256, "revision": origin.revision}
     return list(entries.values())
 
 

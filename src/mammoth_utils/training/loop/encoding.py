@@ -13,6 +13,7 @@ from mammoth_utils import prompts
 
 IGNORE_INDEX = -100
 _BATCH = 512
+_NAMED = 5  # rows that are left out, by name
 _IDS = "i"  # four bytes an id: 262,039 rationales are 0.3 GB, as lists of integers they would be 2 GB
 
 
@@ -54,6 +55,7 @@ class EncodingReport:
         too_long: Rows over ``max_length``, left out: cut, they would lose their answer and their end of sequence.
         special: Rows whose text holds a special token of the tokenizer, left out.
         empty: Rows without a rationale or a question, left out.
+        named: The first rows that were left out, each with the reason.
         tokens: Tokens of the kept examples.
         supervised: Tokens among them that the loss sees.
         longest: Tokens of the longest example, kept or not.
@@ -66,6 +68,7 @@ class EncodingReport:
     too_long: int = 0
     special: int = 0
     empty: int = 0
+    named: list[str] = field(default_factory=list)
     tokens: int = 0
     supervised: int = 0
     longest: int = 0
@@ -77,9 +80,15 @@ class EncodingReport:
         """Return the number of rows that were left out for any reason."""
         return self.too_long + self.special + self.empty
 
+    def name_row(self, row: dict[str, Any], reason: str) -> None:
+        """Name a row that was left out, by its place in the file that it is from or by its first words."""
+        if len(self.named) < _NAMED:
+            place = (row.get("history") or {}).get("problem") or repr(row["instruction"][:60])
+            self.named.append(f"{place}: {reason}")
+
     def as_dict(self) -> dict[str, Any]:
         """Return the counts by name, as a record keeps them."""
-        counts = {key: value for key, value in vars(self).items() if not isinstance(value, Counter)}
+        counts = {key: value for key, value in vars(self).items() if not isinstance(value, Counter | list)}
         return counts | {"kinds": dict(self.kinds), "sources": dict(self.sources)}
 
 
@@ -154,8 +163,10 @@ def encode_rows(rows: list[dict[str, Any]], tokenizer: Any, max_length: int) -> 
         for row in rows[start : start + _BATCH]:
             if not row["instruction"].strip() or not row["output"].strip():
                 report.empty += 1
-            elif special_text(row["instruction"] + row["output"], tokenizer):
+                report.name_row(row, "empty")
+            elif special := special_text(row["instruction"] + row["output"], tokenizer):
                 report.special += 1
+                report.name_row(row, f"holds the special token {special!r}")
             else:
                 part.append(row)
         if not part:
@@ -169,6 +180,7 @@ def encode_rows(rows: list[dict[str, Any]], tokenizer: Any, max_length: int) -> 
             report.longest = max(report.longest, len(example))
             if len(example) > max_length:
                 report.too_long += 1
+                report.name_row(row, f"{len(example):,} tokens")
                 continue
             examples.append(example)
             report.tokens += len(example)
@@ -179,7 +191,8 @@ def encode_rows(rows: list[dict[str, Any]], tokenizer: Any, max_length: int) -> 
     if not examples:
         raise ValueError(
             f"of {report.rows} rows none is left to train on: {report.too_long} are over {max_length} tokens (the "
-            f"longest has {report.longest}), {report.special} hold special tokens, {report.empty} are empty"
+            f"longest has {report.longest}), {report.special} hold special tokens, {report.empty} are empty: "
+            f"{'; '.join(report.named)}"
         )
     return examples, report
 

@@ -183,15 +183,19 @@ def run_loop(
 def _examples(
     description: RunDescription, rows: list[dict], tokenizer: Any, log: Callable[[str], None]
 ) -> tuple[list[encoding.Example], encoding.EncodingReport]:
-    """Encode the rows, or raise ValueError if more than ``max_left_out`` of them would be left out."""
+    """Encode the rows, or raise ValueError if more than one and ``max_left_out`` of them would be left out."""
     examples, report = encoding.encode_rows(rows, tokenizer, description.max_length)
     guards.check_labels([[example] for example in examples], tokenizer.eos_token_id)
     log(f"{report.rows} rows, {report.kept} kept, {report.too_long} over {description.max_length} tokens, "
         f"{report.special} with special tokens, {report.empty} empty")  # fmt: skip
-    if report.dropped > description.max_left_out * report.rows:
+    if report.named:
+        log(f"left out: {'; '.join(report.named)}{' ...' if report.dropped > len(report.named) else ''}")
+    if report.dropped > max(1, description.max_left_out * report.rows):
         raise ValueError(
             f"{report.dropped} of {report.rows} rows would be left out ({report.too_long} over max_length "
             f"{description.max_length}, the longest has {report.longest}; {report.special} with special tokens; "
-            f"{report.empty} empty), more than max_left_out = {description.max_left_out:.0%}; take a larger max_length"
+            f"{report.empty} empty), more than max_left_out = {description.max_left_out:.0%}: "
+            f"{'; '.join(report.named)}; "
+            + ("take a larger max_length" if report.too_long else "mend or remove these rows")
         )
     return examples, report
