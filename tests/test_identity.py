@@ -285,12 +285,11 @@ def test_a_server_that_hangs_is_named_with_the_seconds_that_it_had(server):
         EndpointDecoder(f"{server.url}/v1", patience_s=0.1, timeout_s=0.2).complete(["2 + 2"], 8)
 
 
-def test_what_arrived_before_a_server_failed_is_not_asked_again(server, runs, monkeypatch):
-    monkeypatch.setattr(EndpointDecoder.__init__, "__defaults__", (1, 0.2, 5.0))
+def test_what_arrived_before_a_server_failed_is_not_asked_again(server, runs):
     description = describe_evaluation(model=f"{server.url}/v1", benchmarks="mini-svamp", decoding="cot", limit=6)
     server.reply = lambda count, prompt: text() if count < 4 else (400, {"error": "gone"})
     with pytest.raises(EndpointError, match="gone"):
-        evaluate(description)
+        evaluate(description, batch=1)
     arrived = server.asked[:3]
     server.asked.clear()
     server.reply = lambda count, prompt: text()

@@ -14,7 +14,8 @@ from mammoth_utils.rationale import LETTERS, Problem
 from mammoth_utils.records import Record
 from mammoth_utils.vocabulary import FILE_NAMES, MINI, NAMESAKES, NINE, check_known
 
-SPLITS = {"miniature": ("test", "dev"), "real": ("test",)}  # on "dev" alone anything is chosen
+OWN = "own"  # the world of a reader's own benchmark, which stands beside no published figure
+SPLITS = {"miniature": ("test", "dev"), "real": ("test",), OWN: ("test",)}  # on "dev" alone anything is chosen
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,9 @@ class Benchmark:
         in_domain: Whether its training split is in the mixture (the paper's section 3.1).
         choice: Whether the paper asks it as multiple choice; NumGLUE's option questions are asked as open ones.
         size: Problems in its test split.
-        file: Its file below ``eval/`` of the data folder; empty for the miniature.
+        file: Its file below ``eval/`` of the data folder, or a reader's own; empty for the miniature.
         rules: The benchmark whose grading rules apply; a miniature set is graded as its namesake.
-        world: ``"real"`` or ``"miniature"``.
+        world: ``"real"``, ``"miniature"`` or ``OWN``.
     """
 
     name: str
@@ -67,7 +68,7 @@ def of_world(world: str) -> dict[str, Benchmark]:
     Raises:
         ValueError: If the world is unknown.
     """
-    check_known("world", world, tuple(SPLITS))
+    check_known("world", world, ("miniature", "real"))
     if world == "real":
         return BENCHMARKS
     from mammoth_utils.miniature import benchmarks as miniature
@@ -159,7 +160,7 @@ def load(name: str, split: str = "test", limit: int = 0, data_dir: Path | str | 
     if benchmark.world == "miniature":
         from mammoth_utils.miniature import benchmarks as miniature
 
-        return _thinned(list(miniature.load(benchmark.name, split)), limit)
+        return thinned(list(miniature.load(benchmark.name, split)), limit)
     path, read = file(benchmark.name, data_dir), _READERS[benchmark.name]
     problems = []
     for number, row in enumerate(records.read_jsonl(path)):
@@ -168,7 +169,7 @@ def load(name: str, split: str = "test", limit: int = 0, data_dir: Path | str | 
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"{path}, row {number + 1} has not the form of {benchmark.name}: {error!r}") from error
         problems.append(Problem(id=f"{benchmark.name}/{number}", set=benchmark.name, **fields))
-    return _thinned(problems, limit)
+    return thinned(problems, limit)
 
 
 def file(name: str, data_dir: Path | str | None = None) -> Path:
@@ -191,7 +192,8 @@ def file(name: str, data_dir: Path | str | None = None) -> Path:
     return path
 
 
-def _thinned(problems: list[Problem], limit: int) -> list[Problem]:
+def thinned(problems: list[Problem], limit: int) -> list[Problem]:
+    """Return at most ``limit`` problems, taken at even distances; all of them for 0."""
     if not limit or limit >= len(problems):
         return problems
     return [problems[index * len(problems) // limit] for index in range(limit)]

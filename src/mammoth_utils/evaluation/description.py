@@ -17,6 +17,7 @@ from mammoth_utils.base_models import (
     weight_files,
 )
 from mammoth_utils.evaluation import benchmarks as sets
+from mammoth_utils.evaluation import own_benchmarks
 from mammoth_utils.evaluation.engines.endpoint import is_endpoint
 from mammoth_utils.paths import public_name
 from mammoth_utils.records import Record
@@ -32,12 +33,13 @@ class Evaluation:
     """One evaluation, checked and resolved by ``describe_evaluation``, whose arguments its fields are but for these.
 
     Attributes:
-        world: ``"miniature"`` or ``"real"``.
+        world: Of the benchmarks: ``"miniature"``, ``"real"`` or ``"own"``.
         size: With ``family``, ``mixture`` and ``seed`` empty where ``model`` was given.
         model: What is loaded: a folder, a hub name or an endpoint.
         adapter: Folder of an adapter merged into it, or empty.
         decoding: The way that ``benchmarks`` of the record are scored by; ``STORED`` for a completions file.
         benchmarks: Names, in the paper's order.
+        own: What is known of those that the reader brought along.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Evaluation:
     limit: int = 0
     completions: str = ""
     max_new_tokens: int = 0
+    own: tuple[sets.Benchmark, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -68,11 +71,17 @@ class Evaluation:
         """Whether the adapter was trained on the 4-bit base."""
         return bool(self.adapter) and self.method == "qlora"
 
+    def benchmark(self, name: str) -> sets.Benchmark:
+        """Return what is known of one of the benchmarks."""
+        return next((own for own in self.own if own.name == name), None) or sets.info(name)
+
     def as_dict(self) -> Record:
         """Return the description as JSON holds it, without this machine's folders outside the project."""
         shown = {key: public_name(getattr(self, key)) for key in ("model", "adapter", "base", "completions")}
         lists = {"also": list(self.also), "benchmarks": list(self.benchmarks)}
-        return {**dataclasses.asdict(self), **shown, **lists}
+        values = {**dataclasses.asdict(self), **shown, **lists}
+        values["own"] = [{"file": public_name(own.file), "graded_as": own.rules} for own in self.own]
+        return values if self.own else {key: value for key, value in values.items() if key != "own"}
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,7 @@ def describe_evaluation(
     name: str = "",
     also: tuple[str, ...] | None = None,
     max_new_tokens: int = 0,
+    graded_as: str = "",
 ) -> Evaluation:
     """Return the resolved description of an evaluation; nothing is loaded for it.
 
@@ -117,7 +127,7 @@ def describe_evaluation(
         model: A folder, a run of ``train``, an adapter's folder, a hub name or an endpoint in place of all the above.
             Unless it is the miniature's, ``benchmarks="all"`` then means the real nine.
         decoding: ``"hybrid"``, ``"paper"``, ``"cot"`` or ``"pot"``.
-        benchmarks: ``"all"`` or names joined by commas.
+        benchmarks: ``"all"``, names joined by commas, or files of the reader's own (``own_benchmarks``).
         split: ``"test"``, or ``"dev"`` of the miniature.
         limit: Problems a benchmark at most; 0 for all.
         completions: A stored completions file to grade in place of decoding.
@@ -125,6 +135,7 @@ def describe_evaluation(
         also: Further decodings scored from the same completions; None takes CoT and PoT alone beside the
             miniature's hybrid decoding, where they cost a second, and nothing elsewhere.
         max_new_tokens: Most tokens of a completion; 0 for the world's own limit.
+        graded_as: The benchmark whose grading rules apply to the reader's own; empty as ``read_benchmark`` says.
 
     Raises:
         ValueError: If a value is unknown, naming the choices.
@@ -133,30 +144,32 @@ def describe_evaluation(
     check_known("decoding", decoding, DECODINGS)
     if completions:
         return _completions_file(completions, benchmarks, name)
+    own = _own_benchmarks(benchmarks, graded_as)
     if model:
         found, trained = find_given(model), {}
         # A benchmark that is named says the world; else the model does, and never the default size.
-        by_name = benchmarks.strip() != "all"
+        by_name = benchmarks.strip() != "all" and not own
         mini = benchmarks.strip().startswith(MINI) if by_name else found.world == "miniature"
         if found.world == "miniature" and not scale(size, family).miniature:
             raise ValueError(f"{model} is a model of the miniature, and size={size} is not; leave size away")
     else:
         mini = scale(size, family).miniature
-    world = "miniature" if mini else "real"
-    chosen = sets.resolve(benchmarks, world)
+    home = "miniature" if mini else "real"
+    world, every = (sets.OWN, ()) if own else (home, sets.resolve("all", home))
+    chosen = tuple(benchmark.name for benchmark in own) or sets.resolve(benchmarks, world)
     if split not in sets.SPLITS[world]:
         raise ValueError(f"the {world} benchmarks have no split {split!r}; known: {', '.join(sets.SPLITS[world])}")
     if limit < 0 or max_new_tokens < 0:
         raise ValueError(f"limit is {limit} and max_new_tokens {max_new_tokens}; expected 0 or positive numbers")
     if also is None:
-        also = ("cot", "pot") if world == "miniature" and decoding == "hybrid" else ()
+        also = ("cot", "pot") if home == "miniature" and decoding == "hybrid" else ()
     for other in also:
         check_known("decoding", other, DECODINGS)
     if not model:
         family = scale(size, family).family
         found = find_trained(size, family, mixture, method, seed)
         trained = {"size": size, "family": family, "mixture": mixture, "seed": seed}
-    some = chosen if chosen != sets.resolve("all", world) else ()
+    some = chosen if chosen != every else ()
     return Evaluation(
         name=name or evaluation_name(found.name, decoding, split, some, limit),
         world=world,
@@ -167,8 +180,26 @@ def describe_evaluation(
         benchmarks=chosen,
         split=split,
         limit=limit,
-        max_new_tokens=max_new_tokens or NEW_TOKENS[world],
+        max_new_tokens=max_new_tokens or NEW_TOKENS[home],
+        own=own,
     )
+
+
+def _own_benchmarks(benchmarks: str, graded_as: str) -> tuple[sets.Benchmark, ...]:
+    """Return the benchmarks of a list that are files of the reader's own; empty if none is one."""
+    names = [name.strip() for name in benchmarks.split(",") if name.strip()]
+    files = [name for name in names if own_benchmarks.is_file(name)]
+    if not files:
+        if graded_as:
+            raise ValueError(f"graded_as={graded_as} is for a benchmark of your own, given as a file; got {benchmarks}")
+        return ()
+    if len(files) < len(names):
+        others = ", ".join(name for name in names if name not in files)
+        raise ValueError(f"{', '.join(files)} is a benchmark of your own and {others} is not; evaluate them apart")
+    own = tuple(own_benchmarks.read_benchmark(name, graded_as) for name in files)
+    if len({benchmark.name for benchmark in own}) < len(own):
+        raise ValueError(f"{', '.join(files)} would have one name, {own[0].name}; rename one of the files")
+    return own
 
 
 def _completions_file(completions: str, benchmarks: str, name: str) -> Evaluation:

@@ -18,6 +18,7 @@ from mammoth_utils.evaluation.description import Evaluation
 from mammoth_utils.evaluation.engines.decoders import Decoder, load_decoder
 from mammoth_utils.evaluation.engines.endpoint import is_endpoint
 from mammoth_utils.evaluation.hybrid import decode
+from mammoth_utils.evaluation.own_benchmarks import read_problems
 from mammoth_utils.evaluation.run_folder import attempt_row, claim, inputs_of, write_record
 from mammoth_utils.evaluation.scoring import BenchmarkScore, grade_attempts
 from mammoth_utils.programs import Sandbox
@@ -98,7 +99,11 @@ def _scored_part(
 ) -> Record:
     """Decode and grade one benchmark, keep its attempts, and return its part of the record."""
     started, decoded_before = time.perf_counter(), store.decoded
-    benchmark, problems = sets.info(name), sets.load(name, description.split, description.limit)
+    benchmark = description.benchmark(name)
+    if benchmark.world == sets.OWN:
+        problems = read_problems(benchmark, description.limit)
+    else:
+        problems = sets.load(name, description.split, description.limit)
     decodings = (description.decoding, *description.also)
     attempts = decode(problems, store, decodings, description.max_new_tokens, sandbox.run_all)
     scores = {decoding: BenchmarkScore() for decoding in decodings}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mammoth_utils import records
@@ -35,7 +36,8 @@ def inputs_of(description: Evaluation, say: Callable[[str], None]) -> Record:
         from mammoth_utils.miniature import WORLD
 
         return {**identity, "world": dict(WORLD), "versions": records.versions(*DECIDING, "miniature")}
-    data = {name: records.sha256(sets.file(name)) for name in description.benchmarks}
+    own = {benchmark.name: Path(benchmark.file) for benchmark in description.own}
+    data = {name: records.sha256(own.get(name) or sets.file(name)) for name in description.benchmarks}
     return {**identity, "data": data, "versions": records.versions(*DECIDING)}
 
 

@@ -121,12 +121,10 @@ class EndpointDecoder:
         """
         self._stop.clear()
         with ThreadPoolExecutor(max_workers=self.concurrency) as pool:
-            requests = {pool.submit(self._ask, prompt, max_new_tokens): prompt for prompt in prompts}
+            requests = [pool.submit(self._ask, prompt, max_new_tokens) for prompt in prompts]
             try:
                 for request in as_completed(requests):
-                    text = request.result()
-                    if self.on_completion is not None:
-                        self.on_completion(requests[request], text)
+                    request.result()
             except BaseException:
                 self._stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -142,7 +140,10 @@ class EndpointDecoder:
             answer = self._client.completions.with_raw_response.create(**body)
             return _read_text(_read_json(answer.text))
 
-        return self._patiently(send)
+        text = self._patiently(send)
+        if self.on_completion is not None:
+            self.on_completion(prompt, text)
+        return text
 
     def _listed(self, named: str) -> list[Record]:
         """Return the server's entries of its models; of one that lists none, an entry of the model that was named."""
