@@ -293,6 +293,14 @@ def test_weights_that_are_not_finite_are_named_before_training_and_decoding(fold
             models.load_model(run(folder, method=method), "fp32")
 
 
+def test_codes_of_4_bits_that_are_stored_as_floats_are_not_read_as_numbers(base, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    sharded = models.load_model(run(base, method="qlora"), "bf16", sharded=True)
+    codes = sharded.model.layers[0].mlp.up_proj.weight
+    assert codes.dtype == torch.bfloat16
+    assert not torch.isfinite(codes).all(), "or this test shows nothing"
+
+
 def test_a_loss_that_is_no_number_is_not_called_a_fault_of_packing(base):
     model = models.load_model(run(base), "fp32")
     model.model.norm.weight.data.fill_(float("inf"))

@@ -44,7 +44,7 @@ def load_causal_model(place: str, numbers: bool = True, **options: Any) -> Any:
     if not numbers:
         return model
     head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
-    if getattr(model.config, "tie_word_embeddings", False) and head and head.weight is not embedding.weight:
+    if getattr(model.config, "tie_word_embeddings", False) and head and _differ(head.weight, embedding.weight):
         raise BaseModelError(f"config.json of {place} ties the head to the embedding, and its files hold another head: "
                              'put "tie_word_embeddings": false into it')  # fmt: skip
     wrong = _not_finite(model)
@@ -53,9 +53,23 @@ def load_causal_model(place: str, numbers: bool = True, **options: Any) -> Any:
     return model
 
 
+def _differ(one: Any, other: Any) -> bool:
+    """Return whether two weights hold other numbers; those that stay on disk are not read."""
+    return (
+        one is not other
+        and "meta" not in (one.device.type, other.device.type)
+        and bool((one.cpu() != other.cpu()).any())
+    )
+
+
 def _not_finite(model: Any) -> list[str]:
     """Return the weights with a number that is not finite; those in 4 bits were read from their files."""
     import torch
 
-    weights = [(name, value) for name, value in model.named_parameters() if value.is_floating_point()]
-    return [name for name, value in weights if value.device.type != "meta" and not torch.isfinite(value).all()]
+    # Stored for FSDP, 4-bit codes have the type of a float and are none.
+    weights = [(name, value) for name, value in model.named_parameters() if not hasattr(value, "quant_state")]
+    return [
+        name
+        for name, value in weights
+        if value.is_floating_point() and value.device.type != "meta" and not torch.isfinite(value).all()
+    ]
