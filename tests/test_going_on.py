@@ -13,7 +13,7 @@ import tiny_base
 from mammoth_utils import prompts, records
 from mammoth_utils.training import describe, find_record, finetune
 from mammoth_utils.training.description import RunDescription
-from mammoth_utils.training.export import model_folder
+from mammoth_utils.training.export import model_card, model_folder
 from mammoth_utils.training.loop import batches, checkpoints, run_folder, validation
 from mammoth_utils.training.loop import curve as curves
 
@@ -392,3 +392,19 @@ def test_an_adapter_whose_base_has_changed_is_refused(held_out, monkeypatch, tmp
     )
     with pytest.raises(ValueError, match=r"was trained on .* here it has .*: another base"):
         run_folder.identify_adapter(changed)
+
+
+def test_the_way_to_a_gguf_and_the_prompt_to_the_byte_lie_beside_the_model(held_out):
+    whole, _, record = held_out
+    for kind in record["model"]["folders"]:
+        folder = whole.folder / kind
+        prompt = (folder / "prompt.txt").read_bytes().decode()
+        assert prompt == prompts.alpaca(prompts.pot_instruction(model_card.QUESTION))
+        assert prompt.endswith(" Let's write a program.\n\n### Response:")
+        text = (folder / "GGUF.md").read_text()
+        merged = f"runs/train/{whole.name}/model"
+        assert f"python llama.cpp/convert_hf_to_gguf.py {merged} --outfile {whole.name}.gguf" in text
+        assert f"llama-quantize {whole.name}.gguf {whole.name}-Q4_K_M.gguf Q4_K_M" in text
+        assert f"-f {merged}/prompt.txt --no-escape --temp 0" in text
+        assert ("merge_adapter runs/train/" in text) == (kind == "adapter")
+        assert "(GGUF.md)" in (folder / "README.md").read_text()

@@ -92,7 +92,7 @@ def test_what_a_run_left_is_published_as_one_commit_checked_and_loaded_back(serv
     sent = there.commits[there.head]
     ours = {file.name for file in (folder / kind).iterdir()}
     assert set(sent) == ours | {".gitattributes", "README.md", "LICENSE.md", "record.json"}
-    for name in ours - {"README.md", "LICENSE.md", "record.json", "adapter_config.json"}:  # these name the base
+    for name in ours - {"README.md", "LICENSE.md", "record.json", "GGUF.md", "adapter_config.json"}:  # with their names
         assert sent[name] == (folder / kind / name).read_bytes()
     for name, content in sent.items():
         if not name.endswith(".safetensors"):

@@ -15,7 +15,8 @@ from mammoth_utils.vocabulary import check_known
 
 RELEASE = "TIGER-Lab/MathInstruct"
 PAPER = "*MAmmoTH: Building Math Generalist Models through Hybrid Instruction Tuning* (arXiv 2309.05653)"
-CARD, LICENCE, RECORD = "README.md", "LICENSE.md", "record.json"
+CARD, LICENCE, RECORD, GGUF, PROMPT = "README.md", "LICENSE.md", "record.json", "GGUF.md", "prompt.txt"
+QUESTION = "Tom has 12 apples and buys 30 more. How many apples does he have?"
 KINDS = ("model", "adapter")
 # They ask a model for a notice at most, so that the other one's terms are those of the whole.
 PERMISSIVE = ("mit", "apache-2.0", "odc-by")
@@ -37,7 +38,7 @@ def write_card(folder: Path, record: dict[str, Any]) -> list[Path]:
 
 
 def card_files(record: dict[str, Any], kind: str, name: str = "", base: str = "") -> dict[str, str]:
-    """Return the card, the licences and the record as they go with a model, by file name.
+    """Return the card, the licences, the record, and the way to a GGUF with a prompt, as they go with a model, by file.
 
     Args:
         kind: ``model`` or ``adapter``.
@@ -50,8 +51,11 @@ def card_files(record: dict[str, Any], kind: str, name: str = "", base: str = ""
     check_known("kind", kind, KINDS)
     base = base or hub_base(record)
     shown = public_record(record, base)
+    name = name or f"runs/train/{record['name']}/{kind}"
     return {
-        CARD: _card(shown, kind, name or f"runs/train/{record['name']}/{kind}", base),
+        CARD: _card(shown, kind, name, base),
+        GGUF: _gguf(shown, kind, name),
+        PROMPT: prompts.alpaca(prompts.pot_instruction(QUESTION)),
         LICENCE: _licences(shown, base),
         RECORD: json.dumps(shown, indent=1, ensure_ascii=False) + "\n",
     }
@@ -249,7 +253,7 @@ def _asking(record: dict[str, Any], kind: str, name: str, base: str) -> list[str
         *loads,
         f"template = {prompts.ALPACA!r}",
         f"trigger = {prompts.POT_TRIGGER!r}",
-        'question = "Tom has 12 apples and buys 30 more. How many apples does he have?"',
+        f"question = {QUESTION!r}",
         'asked = tokenizer(template.format(instruction=question + trigger), return_tensors="pt").to(model.device)',
         "written = model.generate(**asked, max_new_tokens=512, do_sample=False)",
         "print(tokenizer.decode(written[0, asked.input_ids.shape[1] :], skip_special_tokens=True))",
@@ -258,11 +262,47 @@ def _asking(record: dict[str, Any], kind: str, name: str, base: str) -> list[str
         "A completion with the trigger is a Python program: run it in a sandbox only, and read what it prints. Where "
         "it prints nothing, ask again without the trigger; multiple choice is asked without it, and the response "
         f"begins with `{prompts.CHOICE_PREFILL!r}`.",
-        *([f"\nServers read the folder as it stands: `vllm serve {name}`; llama.cpp converts it by "
-           "`convert_hf_to_gguf.py`."] if kind == "model" else
+        *([f"\nServers read the folder as it stands: `vllm serve {name}`; llama.cpp's converter makes a GGUF of it, by "
+           f"the lines in [{GGUF}]({GGUF}); [{PROMPT}]({PROMPT}) is a prompt to the byte."] if kind == "model" else
           [f"\nA server loads it beside its base: `vllm serve {base or 'BASE'} --enable-lora --lora-modules "
-           f"{name.split('/')[-1]}={name}`."]),
+           f"{name.split('/')[-1]}={name}`. [{GGUF}]({GGUF}) says how to make a GGUF; [{PROMPT}]({PROMPT}) is a prompt "
+           "to the byte."]),
     ]  # fmt: skip
+
+
+def _gguf(record: dict[str, Any], kind: str, name: str) -> str:
+    """Return the lines that make a GGUF by llama.cpp's own converter, and that ask it as it was trained.
+
+    The options are those of llama.cpp's documentation (tools/quantize and tools/completion, read in November 2026).
+    """
+    folder, stem = (name.split("/")[-1] if name.count("/") == 1 else name), record["name"]
+    prompt = f"{folder}/{PROMPT}"
+    lines = ["# GGUF", ""]
+    if kind == "adapter":
+        folder = f"runs/train/{stem}/model"
+        lines += ["This is an adapter alone: merge it first, in the project's folder. Only the merged model is the net "
+                  "that was trained.", "", "```", "python -m mammoth_utils.training.export.merge_adapter "
+                  f"runs/train/{stem}", "```", ""]  # fmt: skip
+        prompt = f"{folder}/{PROMPT}"
+    if record["world"] == "miniature":
+        lines += ["llama.cpp recognises a tokenizer by a list of known ones, and the miniature's is its own: the "
+                  "converter is expected to refuse it. The lines are those of a real scale.", ""]  # fmt: skip
+    lines += [
+        "The first line is typed beside a checkout of llama.cpp with its requirements installed, the others need its "
+        "programs.",
+        "", "```",
+        f"python llama.cpp/convert_hf_to_gguf.py {folder} --outfile {stem}.gguf --outtype auto",
+        f"llama-quantize {stem}.gguf {stem}-Q4_K_M.gguf Q4_K_M",
+        f"llama-completion -m {stem}-Q4_K_M.gguf -f {prompt} --no-escape --temp 0 -n 512 --no-conversation "
+        "--no-display-prompt",
+        "```", "",
+        f"`{PROMPT}` is the prompt to the byte, without a line break at its end: put another question in the place of "
+        f"`{QUESTION}`, and leave `{prompts.POT_TRIGGER!r}` behind it for a program, or take that away for prose. "
+        "`--no-escape` keeps a question's backslashes, `--no-conversation` keeps llama.cpp from a chat template, and "
+        "`--temp 0` takes the likeliest token. Four bits are another model than the graded one: grade it anew.",
+        "",
+    ]  # fmt: skip
+    return "\n".join(lines)
 
 
 def _evaluating(record: dict[str, Any], kind: str, name: str) -> list[str]:
