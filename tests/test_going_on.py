@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 import tiny_base
@@ -408,3 +410,17 @@ def test_the_way_to_a_gguf_and_the_prompt_to_the_byte_lie_beside_the_model(held_
         assert f"-f {merged}/prompt.txt --no-escape --temp 0" in text
         assert ("merge_adapter runs/train/" in text) == (kind == "adapter")
         assert "(GGUF.md)" in (folder / "README.md").read_text()
+
+
+@pytest.mark.long
+@pytest.mark.alone
+def test_held_out_rows_that_sharded_processes_read_in_parts_have_the_loss_of_one(runs, base, monkeypatch):
+    from mammoth_utils.training.cluster import launch
+
+    monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    asked = {"validation": 0.2, "max_steps": 4, "checkpoint_minutes": 0.0}
+    one = finetune(described(base, "one", **asked), ROWS)["validation"]
+    several = described(base, "two", devices="2", sharding="fsdp2", **asked)
+    two = launch.train(several, ROWS, module="fsdp_on_cpu")["validation"]
+    assert (two["rows"], two["tokens"]) == (one["rows"], one["tokens"])
+    assert [two["first"], two["last"]] == pytest.approx([one["first"], one["last"]], abs=5e-3)
