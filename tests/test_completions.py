@@ -13,7 +13,9 @@ from types import SimpleNamespace
 import pytest
 from completion_files import generated
 
+from mammoth_utils import records
 from mammoth_utils.grading import Summary, grade_file, score_file
+from mammoth_utils.grading.__main__ import main
 from mammoth_utils.grading.completions import CompletionsError
 
 ROWS = [
@@ -177,3 +179,17 @@ def test_a_million_rows_stream_in_bounded_memory(tmp_path):
 def test_a_file_is_scored_in_one_line(tmp_path):
     path = written(tmp_path / "c.jsonl", ROWS)
     assert score_file(path, run=Runner()).as_dict("corrected")["correct"] == 6
+
+
+def test_rows_that_stand_twice_are_told_and_samples_of_one_problem_are_not(tmp_path, capsys):
+    row = {"benchmark": "gsm8k", "id": "a", "question": "2 + 2?", "completion": "The answer is 4.", "gold": "4"}
+    other = {**row, "completion": "The answer is 5."}
+    file = tmp_path / "rows.jsonl"
+    records.write_jsonl(file, [row, other])
+    assert main([str(file)]) == 0
+    assert "doubled" not in json.loads(capsys.readouterr().out)
+    records.write_jsonl(file, [row, other, row, other, row])
+    assert main([str(file)]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["doubled"] == 3
+    assert "3 rows of rows.jsonl stand there a second time" in printed.err

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mammoth_utils import records
@@ -12,21 +13,24 @@ from mammoth_utils.evaluation.attempts import PROGRAM_TIMEOUT_S, Attempt, answer
 from mammoth_utils.evaluation.description import Evaluation
 from mammoth_utils.evaluation.run_folder import attempt_row, write_record
 from mammoth_utils.evaluation.scoring import BenchmarkScore
-from mammoth_utils.grading import Graded, grade_file
+from mammoth_utils.grading import Graded, describe_doubled, grade_file, is_doubled
 from mammoth_utils.paths import public_name
 from mammoth_utils.records import Record
 from mammoth_utils.vocabulary import MINI, RULES, STORED
 
 
-def grade_completions_file(description: Evaluation, inputs: Record, isolation: str = "auto") -> Record:
+def grade_completions_file(
+    description: Evaluation, inputs: Record, isolation: str = "auto", say: Callable[[str], None] = print
+) -> Record:
     """Return the record of a file's completions under both rules.
 
-    The rows stream: a few hundred are held at a time, whatever the length of the file.
+    The rows stream: a few hundred are held at a time, whatever the length of the file, and a number of each.
 
     Args:
         description: Names the file, and the benchmarks whose rows count where it names some.
         inputs: From ``run_folder.inputs_of``.
         isolation: How programs are confined.
+        say: Called with a line if rows stand in the file twice.
 
     Raises:
         ValueError: If the file holds none of the benchmarks that were asked for, naming those it holds.
@@ -34,7 +38,10 @@ def grade_completions_file(description: Evaluation, inputs: Record, isolation: s
     """
     started, file = time.perf_counter(), Path(description.completions)
     scores: dict[str, BenchmarkScore] = {}
-    records.write_jsonl(description.folder / "attempts.jsonl", _rows(description, isolation, scores))
+    doubled: Counter[str] = Counter()
+    records.write_jsonl(description.folder / "attempts.jsonl", _rows(description, isolation, scores, doubled))
+    if doubled.total():
+        say(describe_doubled(doubled.total(), file.name))
     entries = {name: score.entry(sets.find(name)) for name, score in scores.items() if score.n}
     total = sum(score.n for score in scores.values())
     fields = {
@@ -47,19 +54,24 @@ def grade_completions_file(description: Evaluation, inputs: Record, isolation: s
         "decoder": {"engine": STORED, "model": public_name(file), "rows": total},
         "environment": records.environment(),
         "seconds": round(time.perf_counter() - started, 2),
+        **({"doubled": dict(doubled)} if doubled else {}),
     }
     return write_record(description, isolation, fields)
 
 
-def _rows(description: Evaluation, isolation: str, scores: dict[str, BenchmarkScore]) -> Iterator[Record]:
-    """Yield the rows that count in the form of ``attempts.jsonl``, counting them into ``scores``."""
-    file, asked = Path(description.completions), description.benchmarks
+def _rows(
+    description: Evaluation, isolation: str, scores: dict[str, BenchmarkScore], doubled: Counter[str]
+) -> Iterator[Record]:
+    """Yield the rows that count in the form of ``attempts.jsonl``; count them, and those that stand there twice."""
+    file, asked, seen = Path(description.completions), description.benchmarks, set()
     for graded in grade_file(file, RULES, timeout_s=PROGRAM_TIMEOUT_S, isolation=isolation):
         known = sets.find(graded.benchmark.strip().lower())
         name = known.name if known else graded.benchmark
         score = scores.setdefault(name, BenchmarkScore())
         if asked and name not in asked:
             continue
+        if is_doubled(graded, seen):
+            doubled[name] += 1
         row, attempts = graded.row, [_attempt(graded)]
         problem = {
             "id": graded.id,

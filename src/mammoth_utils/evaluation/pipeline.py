@@ -57,7 +57,7 @@ def evaluate(
     if (finished := claim(description, inputs, say)) is not None:
         return finished
     if description.completions:
-        return grade_completions_file(description, inputs, isolation)
+        return grade_completions_file(description, inputs, isolation, say)
 
     def load() -> Decoder:
         adapter, dequantise = description.adapter or None, description.dequantise

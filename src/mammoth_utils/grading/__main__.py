@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mammoth_utils import records
-from mammoth_utils.grading.completions import CompletionsError, Graded, Summary, grade_file
+from mammoth_utils.grading.completions import CompletionsError, Graded, Summary, describe_doubled, grade_file
 from mammoth_utils.vocabulary import RULES
 
 
@@ -55,6 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (CompletionsError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
         return 2
+    if summary.doubled:
+        print(describe_doubled(summary.doubled, Path(file).name), file=sys.stderr)
     print(json.dumps(summary.as_dict(rule)))
     return 0
 

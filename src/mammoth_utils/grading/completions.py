@@ -27,6 +27,9 @@ GOLDS = (str, int, float, bool, list, type(None))
 Runner = Callable[[Sequence[str]], Iterable[Any]]
 
 
+REMEMBERED = 200_000  # rows, of which a second one is known: 13 MB
+
+
 class CompletionsError(ValueError):
     """A row of a completions file that cannot be graded, with file, line and what was expected."""
 
@@ -75,15 +78,22 @@ class Graded:
 
 @dataclass
 class Summary:
-    """Counts over graded rows, by rule and benchmark; its size does not grow with the file."""
+    """Counts over graded rows, by rule and benchmark; of a row it keeps a number, by which a second one is known.
+
+    Attributes:
+        doubled: Rows that stand in the file a second time, with their id, question and completion; they are counted.
+    """
 
     rules: tuple[str, ...]
     outcomes: dict[str, Counter] = field(default_factory=dict)
     statuses: Counter = field(default_factory=Counter)
     started: float = field(default_factory=time.perf_counter)
+    doubled: int = 0
+    _seen: set[int] = field(default_factory=set, repr=False)
 
     def add(self, graded: Graded) -> None:
         """Count one row."""
+        self.doubled += is_doubled(graded, self._seen)
         for rule in self.rules:
             counts = self.outcomes.setdefault(rule, Counter())
             counts[graded.benchmark, graded.verdicts[rule].outcome] += 1
@@ -107,7 +117,28 @@ class Summary:
             "seconds": round(time.perf_counter() - self.started, 3),
             "executions": dict(sorted(self.statuses.items())),
             "by_benchmark": {name: _counted(outcomes) for name, outcomes in sorted(by_name.items())},
+            **({"doubled": self.doubled} if self.doubled else {}),
         }
+
+
+def is_doubled(graded: Graded, seen: set[int]) -> bool:
+    """Return whether a row was seen before, by its benchmark, id, kind, question and completion; add it to ``seen``."""
+    row = graded.row
+    named = (graded.benchmark, graded.kind, str(row.get("id")), str(row.get("question")))
+    key = hash((*named, value_of(row, "completion")))
+    if key in seen:
+        return True
+    if len(seen) < REMEMBERED:
+        seen.add(key)
+    return False
+
+
+def describe_doubled(doubled: int, name: str) -> str:
+    """Return a sentence for the reader of a file in which rows stand twice."""
+    return (
+        f"{doubled:,} rows of {name} stand there a second time, with the same id, question and completion; each of them "
+        "counts twice"
+    )
 
 
 def _counted(outcomes: Counter) -> dict[str, Any]:
