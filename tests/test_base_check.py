@@ -240,8 +240,12 @@ def test_a_folder_without_a_configuration_says_what_it_is(here, files, words, si
         (here / "base" / name).parent.mkdir(parents=True, exist_ok=True)
         (here / "base" / name).write_text('{"base_model_name_or_path": "some/base"}')
     assert is_adapter(here / "base") == (files[0] == "adapter_config.json")
-    with pytest.raises((BaseModelError, NotReadyError), match=f"holds no config.json; .*{words}"):
-        check_readiness(describe(size, base=str(here / "base"), devices="cpu", method="full"))
+    said = f"holds no config.json; .*{words}"
+    with pytest.raises(BaseModelError, match=said):
+        check_weights(here / "base")
+    if not is_adapter(here / "base"):  # from which training goes on
+        with pytest.raises((BaseModelError, NotReadyError), match=said):
+            check_readiness(describe(size, base=str(here / "base"), devices="cpu", method="full"))
 
 
 # --- tokenizer ------------------------------------------------------------------------------------------------------
@@ -442,6 +446,9 @@ def test_an_adapter_on_a_base_of_another_shape_is_refused_with_both_names(folder
     adapted = get_peft_model(net, models.lora_config(description))
     adapted.save_pretrained(here / "adapter")
     check_adapter(here / "adapter", base)
+    started = run(tiny_base.base(here / "other", width=64), method="lora", adapter=str(here / "adapter"))
+    with pytest.raises(NotReadyError, match="of 14 matrices differ; give its own base"):
+        check_readiness(started)
     assert "peft" in unsupported_reason(adapted.base_model.model), "our loop would decode the base alone"
     wide = tiny_base.base(here / "wide", width=64)
     with pytest.raises(BaseModelError, match=rf"trained on {base}, which is not .*wide: .* of 14 matrices differ"):

@@ -14,6 +14,7 @@ from mammoth_utils.base_models import (
     BaseModelError,
     architecture_of,
     check_access,
+    check_adapter,
     check_weights,
     find_cached,
     find_folder,
@@ -242,6 +243,8 @@ def _weights(description: RunDescription) -> tuple[_Check, int]:
     if folder is not None:
         try:
             check_weights(folder, finite=True)
+            if description.adapter:
+                check_adapter(description.adapter, folder)
         except BaseModelError as error:
             script = " (made by `python -m mammoth_utils.miniature.pretraining`)" if not folder.is_dir() else ""
             return _Check(False, f"the base model: {error}{script}"), 0
