@@ -136,7 +136,7 @@ def is_doubled(graded: Graded, seen: set[int]) -> bool:
 def describe_doubled(doubled: int, name: str) -> str:
     """Return a sentence for the reader of a file in which rows stand twice."""
     return (
-        f"{doubled:,} rows of {name} stand there a second time, with the same id, question and completion; each of them "
+        f"{doubled:,} rows of {name} stand there a second time, with the same id, question and completion; each "
         "counts twice"
     )
 
