@@ -44,7 +44,7 @@ def test_adapters_take_ten_times_the_rate_and_a_smaller_batch_and_say_that_both_
     rows = {row["field"] or row["setting"]: row for row in scales.recipe_table(size, family, method)}
     for name, source in (("learning_rate", "LoRA Without Regret"), ("global_batch", "LoRA Without Regret"),
                          ("lora_rank", "QLoRA paper"), ("lora_alpha", "LoRA Learns Less"),
-                         ("lora_dropout", "QLoRA paper"), ("LoRA on", "QLoRA paper")):  # fmt: skip
+                         ("lora_dropout", "QLoRA paper"), ("lora_targets", "QLoRA paper")):  # fmt: skip
         assert rows[name]["whose"] == scales.OURS
         assert source in rows[name]["why"]
 

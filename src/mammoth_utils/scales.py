@@ -228,4 +228,4 @@ def _adapter_rows(recipe: Recipe) -> list[tuple[str, str, Any, str, str]]:
     small = recipe.origin == "miniature"
     rows = [(name, key, getattr(recipe, key), OURS, _MINIATURE if small else why) for name, key, why in _ADAPTER_ROWS]
     why = f"every matrix but embeddings and head: the QLoRA paper and {_REGRET} find fewer to be worse"
-    return [*rows, ("LoRA on", "", "all linear layers", OURS, why)]
+    return [*rows, ("LoRA on", "lora_targets", "all-linear", OURS, why)]

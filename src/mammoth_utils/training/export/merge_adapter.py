@@ -238,7 +238,8 @@ def _check_pairs(pairs: Pairs, stored: StoredWeights, model: Any, description: R
             raise ValueError(f"the adapter changes {name} of shape {shape}, {description.base} holds "
                              f"{stored.shapes.get(name, 'none')}: it was trained on another base")  # fmt: skip
     if bare := sorted(set(verify_tensors.linear_layers(model, description.lora_targets)) - set(pairs.a)):
-        raise ValueError(f"this {description.method} run adapts {description.lora_targets}; without a pair: {bare[:3]}")
+        adapted = description.lora_targets.replace("all-linear", "all linear layers")
+        raise ValueError(f"a {description.method} run adapts {adapted}; without a pair: {bare[:3]}")
 
 
 def _shards(shapes: dict[str, tuple[int, ...]], item: int, limit: int) -> list[list[str]]:
