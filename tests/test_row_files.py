@@ -110,3 +110,5 @@ def test_a_file_is_found_from_the_working_folder_the_home_and_the_project(tmp_pa
     assert row_files.find_file("README.md") == row_files.paths.root() / "README.md"
     with pytest.raises(RowFileError, match=r"no file 'rows\.json' in "):
         row_files.find_file("rows.json")
+    with pytest.raises(RowFileError, match="is an address; download the file"):
+        row_files.find_file("https://example.org/rows.json")

@@ -55,6 +55,8 @@ def find_file(name: str | Path) -> Path:
     Raises:
         RowFileError: If there is none.
     """
+    if "://" in str(name):
+        raise RowFileError(f"{name} is an address; download the file and name its path")
     given = Path(name).expanduser()
     places = [given] if given.is_absolute() else [Path.cwd() / given, paths.root() / given]
     for place in places:
@@ -77,7 +79,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, Record]]:
     try:
         for place, row in _read(path):
             if not isinstance(row, dict):
-                raise RowFileError(f"{path}, {place}: expected an object with columns, got {_name_type(row)}")
+                raise RowFileError(f"{path}, {place}: expected an object with columns, got {name_type(row)}")
             none = False
             yield place, row
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -332,8 +334,10 @@ def _conversion(path: Path, encoding: str) -> str:
     return f"convert it: iconv -f {encoding} -t utf-8 {shlex.quote(str(path))} > {shlex.quote(str(target))}"
 
 
-def _name_type(value: object) -> str:
-    return {list: "a list", str: "text", type(None): "null", bool: "true or false"}.get(type(value), "a number")
+def name_type(value: object) -> str:
+    """Return what a value of a file is, in a reader's words."""
+    known = {list: "a list", dict: "an object", str: "text", type(None): "null", bool: "true or false", int: "a number"}
+    return known.get(type(value), "no number" if value != value else type(value).__name__)
 
 
 def is_path(name: str) -> bool:

@@ -23,7 +23,7 @@ from mammoth_utils.grading import is_program
 from mammoth_utils.prompts import POT_TRIGGER
 from mammoth_utils.rationale import Problem, Rationale
 from mammoth_utils.records import Record
-from mammoth_utils.row_files import RowFileError
+from mammoth_utils.row_files import RowFileError, name_type
 from mammoth_utils.vocabulary import KINDS
 
 ROLES = ("instruction", "output", "input", "kind", "source", "gold")
@@ -279,7 +279,7 @@ def _as_rationale(row: Mapping[str, Any], roles: Mapping[str, str], where: str, 
                 faults.append(f"{roles[role]!r} is {state}")
             return value or ""
         if role != "gold":  # a list of answers is no gold that a filter could compare, and the row stays good
-            faults.append(f"{roles[role]!r} is {_type(value)}, expected text")
+            faults.append(f"{roles[role]!r} is {name_type(value)}, expected text")
         return ""
 
     if "chat" in roles:
@@ -318,7 +318,7 @@ def _is_code(output: str) -> bool:
 def _read_chat(turns: Any) -> tuple[str, str, str]:
     """Return question and answer of a chat, and why it has none; a system message stands before the question."""
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
-        return "", "", f"is {_type(turns)}, expected a list of messages"
+        return "", "", f"is {name_type(turns)}, expected a list of messages"
     said = [(turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))) for turn in turns]
     if not all(isinstance(words, str) for _, words in said):
         return "", "", "has a message without text"
@@ -331,9 +331,3 @@ def _read_chat(turns: Any) -> tuple[str, str, str]:
     if not question.strip() or not answer.strip():
         return "", "", "has an empty message"
     return "\n\n".join([*system, question]), answer, ""
-
-
-def _type(value: Any) -> str:
-    return {type(None): "null", bool: "true or false", list: "a list", dict: "an object", float: "no number"}.get(
-        type(value), type(value).__name__
-    )
