@@ -25,6 +25,8 @@ from mammoth_utils.curation.sources import download, rebuild, release
 from mammoth_utils.prompts import POT_TRIGGER
 from mammoth_utils.row_files import RowFileError
 from mammoth_utils.training import describe as describe_training
+from mammoth_utils.training import estimate_duration, load_tokenizer
+from mammoth_utils.training.loop import training_loop
 
 PROSE, PROGRAM = "It is 3 + 4 = 7. The answer is 7", "a = 3\nprint(a + 4)"
 
@@ -366,3 +368,24 @@ def test_the_place_of_a_program_that_was_thrown_out_is_kept(here):
     write(here / "mine.jsonl", {"question": "What?", "answer": "7"}, {"question": "", "answer": "7"})
     _, dropped, _ = own_data.read_own_rows(here / "mine.jsonl")
     assert [(drop.detail, drop.stage) for drop in dropped] == [("line 2", "malformed")]
+
+
+def test_training_names_the_rows_that_it_leaves_out_and_says_when_steps_are_few(here):
+    long, special = "3 + 4 = 7. " * 400, "a </s> b"
+    rows = [{"question": f"What is {number} + 4?", "answer": PROSE} for number in range(8)]
+    write(here / "mine.jsonl", *rows, {"question": "Long?", "answer": long}, {"question": "End?", "answer": special})
+    description = describe_training("1m", dataset="mine.jsonl")
+    data = read_mixture(ensure_dataset("mine.jsonl"), "hybrid", 0)
+    tokenizer = load_tokenizer(description)
+    with pytest.raises(ValueError, match=r"2 of 10 rows would be left out .*") as refused:
+        training_loop._examples(description, data, tokenizer, lambda line: None)
+    assert "mine.jsonl, line 9: " in str(refused.value)
+    assert "mine.jsonl, line 10: holds the special token '</s>'" in str(refused.value)
+    lines = []
+    one_bad = [row for row in data if "Long?" not in row["instruction"]]
+    examples, _ = training_loop._examples(description, one_bad, tokenizer, lines.append)
+    assert len(examples) == 8, "one row may be left out of any number"
+    assert lines[-1] == "left out: mine.jsonl, line 10: holds the special token '</s>'"
+    assert "1 steps of 13 examples: so few steps teach a model hardly anything" in estimate_duration(
+        description, data, tokenizer
+    )

@@ -65,7 +65,7 @@ def estimate_duration(
     examples = steps * description.global_batch if description.max_steps else description.epochs * len(rows)
     tokens = mean * examples
     sentence = f"{examples:,} examples of {mean:,.0f} tokens, {tokens / 1e6:,.2f} million tokens in {steps:,} steps"
-    if steps < FEW_STEPS:
+    if steps < FEW_STEPS and not description.max_steps:
         sentence += (
             f" of {description.global_batch} examples: so few steps teach a model hardly anything. More passes over "
             f"the same rows are -p epochs {max(20, 2 * description.epochs)}, or -p max_steps 50"
