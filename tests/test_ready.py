@@ -424,7 +424,8 @@ def _curated(name: str, rows: list[dict]) -> None:
 def test_an_empty_data_set_says_how_to_make_it_again():
     _curated("mine", [])
     with pytest.raises(
-        ValueError, match="holds no row of .*mine.*sources: none; make it again: papermill .*-p name mine"
+        ValueError,
+        match="holds no row of .*mine.*sources: none; make it again: name the file of rows, .*-p dataset PATH",
     ):
         mixtures.read_mixture(ensure_dataset("mine"), "hybrid", 0)
 
