@@ -45,6 +45,8 @@ def test_the_planners_bytes_are_those_of_this_version(write_golden):
 def test_descriptions_resolve_as_in_this_version(write_golden, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.delenv("MAMMOTH_BASES", raising=False)
+    monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path))
+    records.write_json(tmp_path / "curate" / "mine" / "record.json", {})
     decisions = {}
     for run in RUNS:
         for machine, gpus in MACHINES.items():

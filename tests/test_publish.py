@@ -398,8 +398,8 @@ def test_a_run_records_the_files_that_its_data_set_was_read_from(runs_dir):
     place.mkdir(parents=True)
     sources = [{"name": "GSM8K (CoT)", "files": {"train/gsm8k_train.jsonl.gz": "0" * 64}}, {"name": "MATH (CoT)"}]
     (place / "record.json").write_text(json.dumps({"sources": sources}))
-    assert training_run._files("mine") == {"GSM8K (CoT)": ["train/gsm8k_train.jsonl.gz"]}
-    assert training_run._files("elsewhere") == {}
+    assert training_run._provenance("mine")["files"] == {"GSM8K (CoT)": ["train/gsm8k_train.jsonl.gz"]}
+    assert training_run._provenance("elsewhere") == {"files": {}}
 
 
 def test_every_run_leaves_its_card_beside_its_weights(runs):

@@ -73,12 +73,6 @@ def test_a_run_that_is_made_again_is_cut_as_it_is_now(there, rows):
     assert there.folder.with_name("a.old-1").is_dir()
 
 
-def test_an_unfinished_run_does_not_go_on_cut_in_another_way(there):
-    (there.folder / "record.json").unlink()
-    with pytest.raises(records.RunMismatchError, match="sharding: there 'fsdp2', asked 'none'"):
-        run_folder.claim_folder(there, tiny_base.rows(4))
-
-
 @pytest.mark.parametrize(("left", "found"), [("model", True), ("adapter", True), (None, False)])
 def test_the_tokenizer_is_the_bases_or_the_copy_that_the_run_left(there, left, found):
     text = "What is 7 plus 5?"
