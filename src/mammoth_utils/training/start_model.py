@@ -88,6 +88,8 @@ def _adapter(folder: Path, label: str, run: dict[str, Any]) -> StartModel:
     if not (folder / "adapter_model.safetensors").is_file():
         raise FileNotFoundError(f"{folder} holds no adapter_model.safetensors, so training cannot go on from it")
     config, beside = records.read_json(folder / "adapter_config.json"), folder / "record.json"
+    if absent := [key for key in ("r", "lora_alpha") if not isinstance(config.get(key), int | float)]:
+        raise ValueError(f"{folder / 'adapter_config.json'} lacks {', '.join(absent)}, which a LoRA adapter has")
     other = [f"{key}={config[key]!r}" for key, plain in PLAIN.items() if (config.get(key) or plain) != plain]
     if other:
         raise ValueError(f"{folder} is no plain LoRA adapter ({', '.join(other)}), and training cannot go on from it; "
