@@ -49,13 +49,13 @@ def claim_folder(description: RunDescription, rows: list[dict[str, Any]], resume
         if not resume:
             records.move_aside(folder)
         else:
-            log_line(folder, f"made again, since its inputs changed: {'; '.join(lines)}")
+            _tell(folder, f"made again, since its inputs changed: {'; '.join(lines)}; what was there is kept aside")
     record = records.open_run(folder, expected, changed, identity)
     if record is None:
         if before is not None and not changed:
             old, new = ({key: values.get(key) for key in TERMS} for values in (before, expected))
             if terms := records.differences(old, new):
-                log_line(folder, f"goes on with other terms, which change no step's examples: {'; '.join(terms)}")
+                _tell(folder, f"goes on with other terms, which change no step's examples: {'; '.join(terms)}")
         records.write_jsonl(folder / "rows.jsonl", _columns(rows))
     return record
 
@@ -145,6 +145,12 @@ def log_line(folder: Path, line: str) -> None:
         if not records.is_disk_full(error):
             raise
         print(line, flush=True)
+
+
+def _tell(folder: Path, line: str) -> None:
+    """Print a line on the page that starts the run, and add it to ``train.log``."""
+    log_line(folder, line)
+    print(f"{folder.name}: {line}", flush=True)
 
 
 @contextlib.contextmanager
