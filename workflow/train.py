@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -58,8 +59,7 @@ def main(environment: Mapping[str, str]) -> int:
     command = [sys.executable, "-m", "papermill", str(ROOT / "notebooks" / "train.ipynb"), str(out)]
     for name in given:
         command += ["-r" if isinstance(resolved[name], str) else "-p", name, str(resolved[name])]
-    print(f"train: {pages.show_command('train', **{name: resolved[name] for name in given})}", flush=True)
-    print(f"train: the executed page is {out}", flush=True)
+    print(f"train: {shlex.join(['papermill', *command[3:]])}", flush=True)
     return subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL).returncode
 
 

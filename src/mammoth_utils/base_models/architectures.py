@@ -265,6 +265,11 @@ def architecture_of(scale: scales.Scale, base: str = "", revision: str = "") -> 
     if scale.miniature and (folder is None or not folder.is_dir()):
         folder = paths.miniature_models() / (base or scale.base)
         if not (folder / "config.json").is_file():
+            if base and base != scale.base:
+                shipped = sorted(place.parent.name for place in paths.miniature_models().glob("*/config.json"))
+                raise FileNotFoundError(
+                    f"no base model in a folder {base!r}; known: {', '.join(shipped)}, or a folder with a config.json"
+                )
             raise FileNotFoundError(
                 f"no base model in {folder}; it is shipped with the project and made again by "
                 "`python -m mammoth_utils.miniature.pretraining`, or give `base` a folder of your own"
