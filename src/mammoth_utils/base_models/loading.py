@@ -67,7 +67,7 @@ def _not_finite(model: Any) -> list[str]:
     import torch
 
     # Stored for FSDP, 4-bit codes have the type of a float and are none.
-    weights = [(name, value) for name, value in model.named_parameters() if not hasattr(value, "quant_state")]
+    weights = [(name, value.detach()) for name, value in model.named_parameters() if not hasattr(value, "quant_state")]
     return [
         name
         for name, value in weights
