@@ -282,9 +282,8 @@ def find_given(model: str) -> FoundModel:
         if is_adapter(folder):
             return _find_foreign_adapter(folder)
     place = find_model(model)
-    shipped = Path(place).resolve().is_relative_to(paths.miniature_models().resolve())
     name = slug(Path(place).name if Path(place).is_dir() else place)
-    return FoundModel(name, place, base=place, world="miniature" if shipped else "")
+    return FoundModel(name, place, base=place, world=_world_of(place))
 
 
 def _find_run(folder: Path) -> FoundModel:
@@ -325,9 +324,13 @@ def _find_foreign_adapter(folder: Path) -> FoundModel:
             f"the adapter in {folder} is of the base {base}, which is not here; write where it is into its "
             "adapter_config.json (base_model_name_or_path)"
         ) from error
-    shipped = Path(place).resolve().is_relative_to(paths.miniature_models().resolve())
-    world = "miniature" if shipped else ""
-    return FoundModel(slug(folder.name), place, str(folder), base, "LoRA, on the base in 16 bit", world)
+    method = "LoRA, on the base in 16 bit"
+    return FoundModel(slug(folder.name), place, str(folder), base, method, _world_of(place))
+
+
+def _world_of(place: str) -> str:
+    """Return the world of a model that no run describes: the miniature's if it ships with the project, else none."""
+    return "miniature" if Path(place).resolve().is_relative_to(paths.miniature_models().resolve()) else ""
 
 
 def _find_base(of: Scale, name: str) -> FoundModel:

@@ -1,4 +1,4 @@
-"""What a run starts from: a base model, a finished run's model, or an adapter that it goes on training."""
+"""The start of a run: a base model, a finished run's model, or an adapter that it goes on training."""
 
 from __future__ import annotations
 

@@ -151,7 +151,8 @@ def merge_and_report(folder: Path, compute: str = "", device: str = "cpu") -> Me
     began, needs = time.monotonic(), estimate_needs(folder, compute)
     model = merge_adapter(folder, compute, device)
     seconds = time.monotonic() - began
-    checked = _drawn(Pairs.read(Path(folder) / "adapter"), _run(Path(folder), compute)[0])
+    description = RunDescription.from_dict(records.read_json(Path(folder) / "run.json"))
+    checked = _drawn(Pairs.read(Path(folder) / "adapter"), description)
     return MergeReport(seconds, needs.memory, needs.disk, device, model_folder.weights_hash(model), checked)
 
 
@@ -204,13 +205,13 @@ def quantise_and_dequantise(weight: torch.Tensor) -> torch.Tensor:
 
 def _run(folder: Path, compute: str) -> tuple[RunDescription, str, StoredWeights]:
     """Return a run's description, in what it computed, and the weights of its base, which is the one of the run."""
-    description = RunDescription.from_dict(records.read_json(folder / "run.json"))
+    run = records.read_json(folder / "run.json")
+    description = RunDescription.from_dict(run)
     if not compute:
         if not (folder / "record.json").is_file():
             raise FileNotFoundError(f"{folder} holds no record.json: the run has not finished")
         compute = records.read_json(folder / "record.json")["environment"]["dtype"]
     base = fetch_base(*description.base_source)
-    run = records.read_json(folder / "run.json")
     require_same_base(run.get("inputs", {}).get("base", {}), *description.base_source)
     check_weights(base)
     return description, compute, StoredWeights(base)
