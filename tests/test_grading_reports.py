@@ -1,0 +1,64 @@
+"""The corrected rule against what public bug reports found, labelled before the rule was changed for any of them.
+
+``grading_public_reports.jsonl`` holds answers from bug reports, test files and answer files of public graders, each with
+its source: some that the rule as it then stood got wrong, and some that it got right. ``grading_reports.jsonl`` holds
+more of the same kinds, which somebody labelled who had not seen the rule. ``at_first`` keeps what the rule then gave
+where that was not the label.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mammoth_utils.grading import answer_from_execution, grade, read_answer
+
+CASES = Path(__file__).parent / "cases"
+FILES = ("grading_reports.jsonl", "grading_public_reports.jsonl")
+
+
+def cases(name: str) -> list[dict]:
+    return [json.loads(line) for line in (CASES / name).read_text(encoding="utf8").splitlines()]
+
+
+def outcome(case: dict) -> tuple[str, str]:
+    """What the corrected rule says of a case, and why."""
+    about = (case["benchmark"], "corrected", case.get("options"))
+    answer = case["input"]
+    if case["by"] == "completion":
+        answer = read_answer(answer, *about, case.get("question"))
+    elif case["by"] == "output":
+        answer = answer_from_execution(answer, *about)
+    verdict = grade(answer, case["gold"], *about)
+    return verdict.outcome, f"{answer}: {verdict.reason}"
+
+
+def is_as_labelled(case: dict, given: str) -> bool:
+    return given != "correct" if case["expected"] == "not correct" else given == case["expected"]
+
+
+def test_there_are_as_many_as_promised_and_near_misses_among_them():
+    own = cases(FILES[0])
+    assert len(own) >= 300
+    assert Counter(case["expected"] == "correct" for case in own)[False] >= 100
+    assert all(case["because"] for case in own)
+    assert all(case["source"] for case in cases(FILES[1]))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_wrong_answer_is_accepted(name):
+    accepted = [case for case in cases(name) if case["expected"] != "correct" and outcome(case)[0] == "correct"]
+    assert accepted == []
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_verdict_is_the_label(name):
+    differing = [
+        (case["kind"], case["input"], case["gold"], case["expected"], *given)
+        for case in cases(name)
+        if not is_as_labelled(case, (given := outcome(case))[0])
+    ]
+    assert differing == []
