@@ -104,7 +104,7 @@ def test_rows_stream_from_a_compressed_file_of_any_length(tmp_path):
         ({"benchmark": "gsm8k", "completion": 7, "gold": 7}, r"line 2: expected text as completion, got int"),
         ({"benchmark": "gsm8k", "completion": "7", "gold": {}}, r"line 2: expected text, a number, a bool or a list"),
         ({**ROWS[0], "kind": "tir"}, r"line 2: unknown kind 'tir'; known: cot, pot"),
-        ({**ROWS[0], "options": "A"}, r"line 2: expected a list as options, got str"),
+        ({**ROWS[0], "options": "A"}, r"line 2: expected options as a list, or as an object from A, B"),
     ],
 )
 def test_a_bad_row_is_named_with_file_line_and_what_is_accepted(tmp_path, row, message):
@@ -141,10 +141,103 @@ def test_the_command_names_a_bad_row_and_leaves_no_half_file(tmp_path):
     path = written(tmp_path / "c.jsonl", [ROWS[0], {"benchmark": "gsm8k"}])
     command = [sys.executable, "-m", "mammoth_utils.grading", str(path), "--verdicts", str(tmp_path / "v.jsonl")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert "line 2: no completion" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["c.jsonl"]
+    assert "1 rows of c.jsonl could not be graded and count nowhere" in done.stderr
+    assert json.loads(done.stdout)["bad_rows"] == 1
+    assert len((tmp_path / "v.jsonl").read_text("utf8").splitlines()) == 1
+
+
+GOOD = json.dumps(ROWS[0])
+DIGITS = "7" * 5000
+
+
+@pytest.mark.parametrize(
+    ("lines", "right", "bad"),
+    [
+        (["\ufeff" + GOOD, GOOD], 2, 0),  # a byte order mark, as Windows tools write it
+        ([GOOD, "\ufeff" + GOOD], 2, 0),  # two such files joined
+        ([GOOD, "{not json", "", GOOD], 2, 1),
+        (
+            [GOOD, '{"benchmark": "gsm8k", "completion": "\\ud83d The answer is 7.", "gold": 7}'],
+            2,
+            0,
+        ),  # half a character
+        ([GOOD[:-1] + f', "id": {DIGITS}}}'], 1, 0),
+        ([GOOD[:-1] + f', "gold": {DIGITS}}}', GOOD], 1, 0),  # no gold that an answer could match
+        ([GOOD[:-1] + ', "gold": NaN}', GOOD], 1, 0),
+        ([GOOD[:-1] + ', "kind": null}'], 1, 0),
+        ([json.dumps({**ROWS[4], "options": {"A": "20", "B": "21"}})], 1, 0),
+        ([json.dumps({**ROWS[4], "gold": 1.0})], 1, 0),  # an index, as pandas writes it beside an empty cell
+        ([json.dumps({**ROWS[4], "options": {"x": "20", "y": "21"}}), GOOD], 1, 1),
+        ([json.dumps({**ROWS[4], "options": [str(at) for at in range(10, 22)], "gold": "L"})], 1, 0),
+        ([json.dumps({**ROWS[4], "options": [str(at) for at in range(30)]}), GOOD], 1, 1),
+    ],
+)
+def test_a_bad_row_ends_no_file_and_odd_ones_are_read(tmp_path, lines, right, bad, monkeypatch, capsys):
+    path, verdicts = tmp_path / "c.jsonl", tmp_path / "v.jsonl"
+    path.write_text("".join(line + "\n" for line in lines), "utf8")
+    monkeypatch.setattr("mammoth_utils.programs.run_programs", lambda programs, **how: Runner()(programs))
+    assert main([str(path), "--verdicts", str(verdicts)]) == (1 if bad else 0)
+    printed, said = capsys.readouterr()
+    counts = json.loads(printed)
+    assert (counts["correct"], counts.get("bad_rows", 0)) == (right, bad)
+    assert len([json.loads(line) for line in verdicts.read_text("utf8").splitlines()]) == counts["rows"]
+    assert said.count(f"{path}, line") == bad
+
+
+def test_bytes_that_are_no_text_and_a_cut_archive_lose_only_themselves(tmp_path, capsys):
+    path = tmp_path / "c.jsonl"
+    path.write_bytes(GOOD.encode() + b"\n\xff\xfe\n" + GOOD.encode() + b"\n")
+    assert main([str(path)]) == 1
+    assert json.loads(capsys.readouterr().out)["correct"] == 2
+    packed = gzip.compress("".join(f"{GOOD}{at}\n"[: len(GOOD)] + "\n" for at in range(4000)).encode())
+    (tmp_path / "CUT.JSONL.GZ").write_bytes(packed[: len(packed) // 2])
+    assert main([str(tmp_path / "CUT.JSONL.GZ")]) == 1
+    printed, said = capsys.readouterr()
+    assert json.loads(printed)["correct"] > 100
+    assert "no readable text" in said
+
+
+def test_a_file_without_one_gradable_row_is_an_error(tmp_path, capsys):
+    path = written(tmp_path / "c.jsonl", ["[]"] * 30)
+    assert main([str(path)]) == 2
+    said = capsys.readouterr().err
+    assert said.count(", line ") == 20
+    assert "30 rows" in said
+
+
+def test_an_archive_is_known_by_its_content(tmp_path, capsys):
+    written(tmp_path / "UP.JSONL.GZ", ROWS[:1], gzip.open)
+    written(tmp_path / "packed.jsonl", ROWS[:1], gzip.open)
+    for name in ("UP.JSONL.GZ", "packed.jsonl"):
+        assert main([str(tmp_path / name)]) == 0
+        assert json.loads(capsys.readouterr().out)["correct"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--workers", "0"], "--workers takes a number from 1, got 0"),
+        (["--limit", "-1"], "--limit takes a number from 0"),
+        (["--verdicts", "."], "--verdicts takes the name of a file to write, and . is a folder"),
+        (["--verdicts", "c.jsonl"], "would write over the completions themselves"),
+    ],
+)
+def test_arguments_that_cannot_be_meant_are_refused(tmp_path, arguments, message, monkeypatch, capsys):
+    written(tmp_path / "c.jsonl", ROWS[:1])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["c.jsonl", *arguments])
+    assert message in capsys.readouterr().err
+
+
+def test_fenced_programs_that_were_read_as_text_are_counted(tmp_path, capsys):
+    row = {"benchmark": "gsm8k", "completion": "Let us see.\n```python\nprint(3 + 4)\n```", "gold": "7"}
+    assert main([str(written(tmp_path / "c.jsonl", [row]))]) == 0
+    printed, said = capsys.readouterr()
+    assert json.loads(printed)["fenced_programs_not_run"] == 1
+    assert "1 rows hold Python in a fence that was read as text; rows whose `kind` is `pot` are run" in said
 
 
 def peak_bytes(path: Path) -> tuple[int, int]:

@@ -1,9 +1,9 @@
 """The corrected rule against what public bug reports found, labelled before the rule was changed for any of them.
 
-``grading_public_reports.jsonl`` holds answers from bug reports, test files and answer files of public graders, each with
-its source: some that the rule as it then stood got wrong, and some that it got right. ``grading_reports.jsonl`` holds
-more of the same kinds, which somebody labelled who had not seen the rule. ``at_first`` keeps what the rule then gave
-where that was not the label.
+``grading_public_reports.jsonl`` holds answers from bug reports, test files and answer files of public graders, each
+with its source: some that the rule as it then stood got wrong, and some that it got right. ``grading_reports.jsonl``
+holds more of the same kinds, which somebody labelled who had not seen the rule. ``at_first`` keeps what the rule then
+gave where that was not the label.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def test_gsm8ks_worked_answers_are_read_for_their_number(tmp_path):
         ({"gold": "4"}, "line 3: no question"),
         ({"question": ["What?"], "gold": "4"}, "expected text"),
         ({"question": "What?", "gold": "E", "options": ["1", "2"]}, "none of the 2 options"),
-        ({"question": "What?", "gold": "A", "options": ["1"]}, "expected a list of 2 to 10"),
+        ({"question": "What?", "gold": "A", "options": ["1"]}, "expected a list of 2 to 26"),
         ({"question": "What?", "gold": "A", "options": "1 or 2"}, "expected a list, in CSV as JSON"),
         ({"question": "What?", "gold": {"a": 1}}, "expected text or a number"),
         ({"question": "What?", "gold": "  "}, "the gold is empty"),

@@ -38,7 +38,7 @@ def test_unknown_kinds_and_single_options_are_refused():
         prompts.prompt(CHOICE, "prose")
     with pytest.raises(ValueError, match="unknown kind"):
         Rationale(CHOICE, "tir", "", "x")
-    with pytest.raises(ValueError, match="expected 2 to 10 options, got 1"):
+    with pytest.raises(ValueError, match="expected 2 to 26 options, got 1"):
         Problem("x", "q", "A", ("3",))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from mammoth_utils.vocabulary import KINDS, Kind, check_known
 
-LETTERS = "ABCDEFGHIJ"
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from mammoth_utils.evaluation.attempts import PROGRAM_TIMEOUT_S, Attempt, answer
 from mammoth_utils.evaluation.description import Evaluation
 from mammoth_utils.evaluation.run_folder import attempt_row, write_record
 from mammoth_utils.evaluation.scoring import BenchmarkScore
-from mammoth_utils.grading import Graded, describe_doubled, grade_file, is_doubled
+from mammoth_utils.grading import CompletionsError, Graded, describe_doubled, grade_file, is_doubled
 from mammoth_utils.paths import public_name
 from mammoth_utils.records import Record
 from mammoth_utils.vocabulary import MINI, RULES, STORED
@@ -30,18 +30,22 @@ def grade_completions_file(
         description: Names the file, and the benchmarks whose rows count where it names some.
         inputs: From ``run_folder.inputs_of``.
         isolation: How programs are confined.
-        say: Called with a line if rows stand in the file twice.
+        say: Called with a line if rows stand in the file twice, or cannot be graded; these are left out of the record,
+            which names their lines in ``bad_rows``.
 
     Raises:
         ValueError: If the file holds none of the benchmarks that were asked for, naming those it holds.
-        CompletionsError: If a row is not as DESIGN.md section 10 has it, with its line.
     """
     started, file = time.perf_counter(), Path(description.completions)
     scores: dict[str, BenchmarkScore] = {}
     doubled: Counter[str] = Counter()
-    records.write_jsonl(description.folder / "attempts.jsonl", _rows(description, isolation, scores, doubled))
+    bad: list[CompletionsError] = []
+    rows = _rows(description, isolation, scores, doubled, bad)
+    records.write_jsonl(description.folder / "attempts.jsonl", rows)
     if doubled.total():
         say(describe_doubled(doubled.total(), file.name))
+    if bad:
+        say(f"{len(bad):,} rows of {file.name} could not be graded and count nowhere; the first: {bad[0]}")
     entries = {name: score.entry(sets.find(name)) for name, score in scores.items() if score.n}
     total = sum(score.n for score in scores.values())
     fields = {
@@ -55,16 +59,21 @@ def grade_completions_file(
         "environment": records.environment(),
         "seconds": round(time.perf_counter() - started, 2),
         **({"doubled": dict(doubled)} if doubled else {}),
+        **({"bad_rows": [error.line for error in bad]} if bad else {}),
     }
     return write_record(description, isolation, fields)
 
 
 def _rows(
-    description: Evaluation, isolation: str, scores: dict[str, BenchmarkScore], doubled: Counter[str]
+    description: Evaluation,
+    isolation: str,
+    scores: dict[str, BenchmarkScore],
+    doubled: Counter[str],
+    bad: list[CompletionsError],
 ) -> Iterator[Record]:
     """Yield the rows that count in the form of ``attempts.jsonl``; count them, and those that stand there twice."""
     file, asked, seen = Path(description.completions), description.benchmarks, set()
-    for graded in grade_file(file, RULES, timeout_s=PROGRAM_TIMEOUT_S, isolation=isolation):
+    for graded in grade_file(file, RULES, timeout_s=PROGRAM_TIMEOUT_S, isolation=isolation, on_bad_row=bad.append):
         known = sets.find(graded.benchmark.strip().lower())
         name = known.name if known else graded.benchmark
         score = scores.setdefault(name, BenchmarkScore())
@@ -86,8 +95,9 @@ def _rows(
         yield attempt_row(name, problem, {STORED: attempts}, {STORED: graded.verdicts})
     missing = [name for name in asked if name not in scores]
     if missing or not scores:
-        held = ", ".join(scores) or "no row"
-        raise ValueError(f"{file.name} holds no completion of {', '.join(missing) or 'any benchmark'}; it holds {held}")
+        held, first = ", ".join(scores) or "no row", f"; {len(bad):,} bad rows, the first: {bad[0]}" if bad else ""
+        what = ", ".join(missing) or "any benchmark"
+        raise ValueError(f"{file.name} holds no completion of {what}; it holds {held}{first}")
 
 
 def _attempt(graded: Graded) -> Attempt:

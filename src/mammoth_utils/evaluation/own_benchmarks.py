@@ -107,13 +107,15 @@ def _options(value: Any) -> tuple[str, ...] | None:
             value = json.loads(value)
         except ValueError:
             raise ValueError(f"the options are {value!r}; expected a list, in CSV as JSON") from None
-    if isinstance(value, dict):
-        value = [value[key] for key in value] if list(value) == list(LETTERS[: len(value)]) else value.get("text")
-    if value in (None, []):
-        return None
-    if not isinstance(value, list) or not 2 <= len(value) <= len(LETTERS):
+    if isinstance(value, dict) and "text" in value:  # {"text": [...], "label": [...]}, as hubs keep them
+        value = value["text"]
+    try:
+        options = bare_options(value)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    if options is not None and len(options) < 2:
         raise ValueError(f"the options are {value!r}; expected a list of 2 to {len(LETTERS)}")
-    return bare_options(value)
+    return options
 
 
 def _ungradable(problem: Problem, rules: str) -> str:

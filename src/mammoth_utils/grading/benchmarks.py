@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,7 @@ KNOWN: dict[str, Benchmark] = {
 }
 # The data files' names, and the miniature's sets, which are graded as the sets they are named after.
 ALIASES = FILE_NAMES | NAMESAKES
+UNSEEN_OPTIONS = 10  # options that a letter may name where their texts are not known
 _WARNED: set[str] = set()
 
 
@@ -97,13 +99,15 @@ def gold_letter(gold: Any, options: Any = None) -> str | None:
         gold: A letter (``"C"``, ``"(c)"``), an ``int`` index counted from 0 (MMLU's form), or an option's own text.
         options: The options' texts, which bound the letters where they are given.
     """
-    count = len(options) if options else len(LETTERS)
+    count = len(options) if options else UNSEEN_OPTIONS
     if isinstance(gold, bool):
         return None
+    if isinstance(gold, float) and gold.is_integer():  # what pandas makes of an index beside an empty cell
+        gold = int(gold)
     if isinstance(gold, int):
         return LETTERS[gold] if 0 <= gold < min(count, len(LETTERS)) else None
     text = gold_text(gold)
-    if match := re.fullmatch(r"\(?\s*([A-Ja-j])\s*\)?\.?", text):
+    if match := re.fullmatch(r"\(?\s*([A-Za-z])\s*\)?\.?", text):
         letter = match.group(1).upper()
         return letter if LETTERS.index(letter) < count else None
     if options:
@@ -113,19 +117,28 @@ def gold_letter(gold: Any, options: Any = None) -> str | None:
     return None
 
 
-_GIVEN_LETTER = re.compile(r"^\s*\(?([A-J])[).]\s*")
-_CHOICE_MARK = re.compile(r"(?:(?<=\s)|^)\(?([A-J])\)\s*")
+_GIVEN_LETTER = re.compile(r"^\s*\(?([A-Z])[).]\s*")
+_CHOICE_MARK = re.compile(r"(?:(?<=\s)|^)\(?([A-Z])\)\s*")
 
 
 def bare_options(options: Any) -> tuple[str, ...] | None:
-    """Return options without the letters that some files keep in them (AQuA's ``"A)21"``, once ``"A)A)59"``)."""
+    """Return options without the letters that some files keep in them (AQuA's ``"A)21"``, once ``"A)A)59"``).
+
+    Options are a list, or an object from letters to texts in order; None stands for none.
+
+    Raises:
+        TypeError: If they are anything else, or more than there are letters.
+    """
     if not options:
         return None
+    if isinstance(options, Mapping) and [str(key) for key in options] == list(LETTERS[: len(options)]):
+        options = list(options.values())
+    if isinstance(options, str | Mapping) or not isinstance(options, Collection):
+        raise TypeError(f"expected options as a list, or as an object from A, B, ... to texts; got {options!r}"[:200])
+    if len(options) > len(LETTERS):
+        raise TypeError(f"expected at most {len(LETTERS)} options, got {len(options)}")
     texts = [str(option).strip() for option in options]
-    while all(
-        (match := _GIVEN_LETTER.match(text)) and match.group(1) == LETTERS[at]
-        for at, text in enumerate(texts[: len(LETTERS)])
-    ):
+    while all((match := _GIVEN_LETTER.match(text)) and match.group(1) == LETTERS[at] for at, text in enumerate(texts)):
         texts = [_GIVEN_LETTER.sub("", text, count=1).strip() for text in texts]
     return tuple(texts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import time
@@ -16,7 +17,7 @@ from typing import Any
 
 from mammoth_utils.grading.answers import Answer, answer_after_run
 from mammoth_utils.grading.benchmarks import bare_options, benchmark_named, check_rule, options_in
-from mammoth_utils.grading.programs_in_text import program_to_run, program_under
+from mammoth_utils.grading.programs_in_text import fenced_blocks, program_to_run, program_under
 from mammoth_utils.grading.verdicts import Verdict, grade
 from mammoth_utils.records import Record
 from mammoth_utils.vocabulary import KINDS
@@ -24,6 +25,7 @@ from mammoth_utils.vocabulary import KINDS
 CHUNK = 256  # rows held at a time, so that programs of a chunk can run side by side
 REQUIRED = {"benchmark": ("benchmark", "dataset"), "completion": ("completion", "response"), "gold": ("gold",)}
 GOLDS = (str, int, float, bool, list, type(None))
+GZIP, FENCE = b"\x1f\x8b", "```"
 Runner = Callable[[Sequence[str]], Iterable[Any]]
 
 
@@ -32,6 +34,10 @@ REMEMBERED = 200_000  # rows, of which a second one is known: 13 MB
 
 class CompletionsError(ValueError):
     """A row of a completions file that cannot be graded, with file, line and what was expected."""
+
+    def __init__(self, message: str, line: int = 0):
+        super().__init__(message)
+        self.line = line
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,8 @@ class Summary:
 
     Attributes:
         doubled: Rows that stand in the file a second time, with their id, question and completion; they are counted.
+        bad: Rows that could not be graded; they count nowhere else. Pass `add_bad` to `grade_file`.
+        unrun: Rows asked for as a chain of thought that hold Python in a fence, which was read as text.
     """
 
     rules: tuple[str, ...]
@@ -89,6 +97,8 @@ class Summary:
     statuses: Counter = field(default_factory=Counter)
     started: float = field(default_factory=time.perf_counter)
     doubled: int = 0
+    bad: int = 0
+    unrun: int = 0
     _seen: set[int] = field(default_factory=set, repr=False)
 
     def add(self, graded: Graded) -> None:
@@ -99,6 +109,12 @@ class Summary:
             counts[graded.benchmark, graded.verdicts[rule].outcome] += 1
         if graded.execution is not None:
             self.statuses[graded.execution.status] += 1
+        elif graded.kind == "cot" and FENCE in (completion := value_of(graded.row, "completion")):
+            self.unrun += any(block.python for block in fenced_blocks(completion))
+
+    def add_bad(self, error: CompletionsError) -> None:
+        """Count a row that could not be graded."""
+        self.bad += 1
 
     def as_dict(self, rule: str) -> dict[str, Any]:
         """Return rows, correct, accuracy and the rest under one rule, and the same for each benchmark.
@@ -118,6 +134,8 @@ class Summary:
             "executions": dict(sorted(self.statuses.items())),
             "by_benchmark": {name: _counted(outcomes) for name, outcomes in sorted(by_name.items())},
             **({"doubled": self.doubled} if self.doubled else {}),
+            **({"bad_rows": self.bad} if self.bad else {}),
+            **({"fenced_programs_not_run": self.unrun} if self.unrun else {}),
         }
 
 
@@ -160,22 +178,25 @@ def grade_file(
     workers: int | None = None,
     limit: int = 0,
     run: Runner | None = None,
+    on_bad_row: Callable[[CompletionsError], None] | None = None,
 ) -> Iterator[Graded]:
     """Yield the rows of a completions file with their verdicts, in order, a few hundred held at a time.
 
     Programs run once for all rules. Count the rows with a `Summary`.
 
     Args:
-        path: JSON Lines, or ``.jsonl.gz``: see DESIGN.md section 10 for the keys.
+        path: JSON Lines, gzipped or not, whatever its name: see `REQUIRED` for the keys.
         rules: One rule's name or several.
         timeout_s: Seconds that a program may take.
         isolation: How programs are kept apart: ``"full"``, or ``"auto"`` for the best that this machine has.
         workers: Programs at a time; None leaves it to `programs`.
         limit: How many rows are graded; 0 grades all.
         run: Runs a list of programs and gives their executions in order; by default `programs.run_programs`.
+        on_bad_row: Called with the error of a row that cannot be graded, which is then left out.
 
     Raises:
-        CompletionsError: At a row that is no JSON object or lacks a key, naming file, line and what is accepted.
+        CompletionsError: At a row that is no JSON object or lacks a key, naming file, line and what is accepted, unless
+            ``on_bad_row`` takes it.
         FileNotFoundError: If there is no such file.
         ValueError: If a rule is unknown.
     """
@@ -190,30 +211,36 @@ def grade_file(
 
             return run_programs(programs, timeout_s=timeout_s, workers=workers, isolation=isolation)
 
-    return _graded(path, rules, run, limit)
+    return _graded(path, rules, run, limit, on_bad_row)
 
 
 def score_file(path: str | Path, rules: str | Sequence[str] = "corrected", **how: Any) -> Summary:
     """Count a completions file under one rule or several, in bounded memory; ``how`` as `grade_file` takes it.
 
+    A row that cannot be graded is counted in ``bad_rows`` and nowhere else.
     ``score_file("completions.jsonl.gz").as_dict("corrected")["accuracy"]`` re-grades a file.
     """
     summary = Summary((rules,) if isinstance(rules, str) else tuple(rules))
-    for graded in grade_file(path, rules, **how):
+    for graded in grade_file(path, rules, **{"on_bad_row": summary.add_bad, **how}):
         summary.add(graded)
     return summary
 
 
-def _graded(path: Path, rules: tuple[str, ...], run: Runner, limit: int) -> Iterator[Graded]:
-    rows = islice(rows_of(path), limit if limit > 0 else None)
+def _graded(
+    path: Path,
+    rules: tuple[str, ...],
+    run: Runner,
+    limit: int,
+    on_bad_row: Callable[[CompletionsError], None] | None,
+) -> Iterator[Graded]:
+    rows = islice(rows_of(path, on_bad_row), limit if limit > 0 else None)
     while chunk := list(islice(rows, CHUNK)):
         yield from _graded_chunk(chunk, rules, run)
 
 
 def _graded_chunk(chunk: list[tuple[int, Record]], rules: tuple[str, ...], run: Runner) -> Iterator[Graded]:
     by_row = [
-        {rule: program_under(rule, value_of(row, "completion"), row.get("kind", "cot")) for rule in rules}
-        for _, row in chunk
+        {rule: program_under(rule, value_of(row, "completion"), kind_of(row)) for rule in rules} for _, row in chunk
     ]
     programs = [program for program in dict.fromkeys(map(program_to_run, by_row)) if program is not None]
     executions = list(run(programs)) if programs else []
@@ -243,7 +270,7 @@ def grade_row(row: Record, line: int, programs: dict[str, str | None], execution
         line=line,
         benchmark=name,
         id=str(row.get("id", line)),
-        kind=row.get("kind", "cot"),
+        kind=kind_of(row),
         answers=answers,
         verdicts=verdicts,
         read_from={rule: "text" if own is None else "program" for rule, own in programs.items()},
@@ -252,42 +279,80 @@ def grade_row(row: Record, line: int, programs: dict[str, str | None], execution
     )
 
 
-def rows_of(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield line number and row of each line that is not empty; raise `CompletionsError` at the first bad one."""
-    opener = gzip.open if str(path).endswith(".gz") else open
+def rows_of(path: Path, on_bad_row: Callable[[CompletionsError], None] | None = None) -> Iterator[tuple[int, Record]]:
+    """Yield line number and row of each line that is not empty; a line that is no row is given to ``on_bad_row``.
+
+    Raises:
+        CompletionsError: At the first line that is no row, where ``on_bad_row`` is None.
+    """
+    for number, line in _numbered_lines(path):
+        try:
+            if isinstance(line, Exception):
+                raise CompletionsError(f"{path}, after line {number}: no readable text: {line}", number) from line
+            yield number, _checked(line, number, f"{path}, line {number}")
+        except CompletionsError as error:
+            if on_bad_row is None:
+                raise
+            on_bad_row(error)
+
+
+def _numbered_lines(path: Path) -> Iterator[tuple[int, bytes | Exception]]:
+    """Yield number and bytes of each line that is not empty; where an archive is cut or damaged, the error, last."""
+    with open(path, "rb") as file:
+        packed = file.read(len(GZIP)) == GZIP or path.suffix.lower() == ".gz"
     number = 0
-    try:
-        with opener(path, "rt", encoding="utf8") as file:
+    with (gzip.open if packed else open)(path, "rb") as file:
+        try:
             for number, line in enumerate(file, 1):
+                # Windows marks a file's start, and joined files have the mark in their middle
+                line = line.removeprefix(codecs.BOM_UTF8)
                 if line.strip():
-                    yield number, _checked(line, f"{path}, line {number}")
-    except (gzip.BadGzipFile, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise CompletionsError(f"{path}, after line {number}: no readable text: {error}") from error
+                    yield number, line
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            yield number, error
 
 
-def _checked(line: str, where: str) -> dict[str, Any]:
+def _checked(line: bytes, number: int, where: str) -> Record:
+    """Return a line's row; raise `CompletionsError` where it is none."""
     try:
-        row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise CompletionsError(f"{where}: expected a JSON object, got what is no JSON: {error}") from error
+        row = json.loads(line.decode("utf8"), parse_int=_whole)
+    except (ValueError, RecursionError) as error:  # of which UnicodeDecodeError and JSONDecodeError are two
+        raise CompletionsError(f"{where}: expected a JSON object, got what is no JSON: {error}", number) from error
     if not isinstance(row, dict):
-        raise CompletionsError(f"{where}: expected a JSON object, got {type(row).__name__}")
+        raise CompletionsError(f"{where}: expected a JSON object, got {type(row).__name__}", number)
     for noun, keys in REQUIRED.items():
         if not any(key in row for key in keys):
-            accepted = " or ".join(f"`{key}`" for key in keys)
-            raise CompletionsError(f"{where}: no {noun}; expected {accepted}, got the keys {', '.join(row) or 'none'}")
+            accepted, got = " or ".join(f"`{key}`" for key in keys), ", ".join(row) or "none"
+            raise CompletionsError(f"{where}: no {noun}; expected {accepted}, got the keys {got[:200]}", number)
     for noun in ("benchmark", "completion"):
         if not isinstance(value_of(row, noun), str):
-            raise CompletionsError(f"{where}: expected text as {noun}, got {type(value_of(row, noun)).__name__}")
+            kind = type(value_of(row, noun)).__name__
+            raise CompletionsError(f"{where}: expected text as {noun}, got {kind}", number)
     if not isinstance(row["gold"], GOLDS):
-        raise CompletionsError(f"{where}: expected text, a number, a bool or a list as gold, got an object")
-    if row.get("kind", "cot") not in KINDS:
-        raise CompletionsError(f"{where}: unknown kind {row['kind']!r}; known: {', '.join(KINDS)}")
-    if not isinstance(row.get("options"), (list, type(None))):
-        raise CompletionsError(f"{where}: expected a list as options, got {type(row['options']).__name__}")
+        raise CompletionsError(f"{where}: expected text, a number, a bool or a list as gold, got an object", number)
+    if kind_of(row) not in KINDS:
+        raise CompletionsError(f"{where}: unknown kind {row['kind']!r}; known: {', '.join(KINDS)}", number)
+    try:
+        bare_options(row.get("options"))
+    except TypeError as error:
+        raise CompletionsError(f"{where}: {error}", number) from error
     return row
 
 
-def value_of(row: dict[str, Any], noun: str) -> Any:
+def _whole(digits: str) -> int | str:
+    """Return a whole number; as text where it has more digits than Python turns into a number."""
+    try:
+        return int(digits)
+    except ValueError:
+        return digits
+
+
+def kind_of(row: Record) -> str:
+    """Return the kind that was asked for; ``cot`` where a row has none, or an empty cell of a table."""
+    kind = row.get("kind")
+    return "cot" if kind is None or kind != kind or kind == "" else kind
+
+
+def value_of(row: Record, noun: str) -> Any:
     """Return what a row holds under the first of a noun's keys that it has."""
     return next(row[key] for key in REQUIRED[noun] if key in row)

@@ -15,6 +15,7 @@ from mammoth_utils.grading.corrected import equality, option_letters
 from mammoth_utils.grading.published import hendrycks
 from mammoth_utils.grading.published import rule as published
 
+LONGEST_NUMERAL = 4300  # digits; Python turns no longer text into a number
 LONGEST_GOLD = 20_000  # the longest solution of MATH, which is given whole, has 5,313 characters
 # Names whose golds are no options, so that two plain numbers can be compared at once.
 _OPEN = frozenset(name for name in (*KNOWN, *ALIASES) if not KNOWN[ALIASES.get(name, name)].choice)
@@ -130,6 +131,8 @@ def _corrected(text: str | None, gold: Any, benchmark: Benchmark, options: Seque
     reference = corrected_gold(gold, benchmark)
     if not reference:
         return Verdict("ungradable_gold", f"{gold!r} is no gold")
+    if len(reference) > LONGEST_NUMERAL and reference.lstrip("-").isdigit():
+        return Verdict("ungradable_gold", f"a gold of {len(reference):,} digits")
     if not text or equality.says_nothing(text):
         return Verdict("no_answer", "nothing was read from the completion")
     mathematics, measured = benchmark.name == "mathematics", benchmark.name == "theoremqa"
@@ -147,6 +150,8 @@ def _is_option(gold: Any, benchmark: Benchmark) -> bool:
 
 def corrected_gold(gold: Any, benchmark: Benchmark) -> str:
     """Return the gold's text: what follows GSM8K's ``####``, what a MATH solution's last ``\\boxed`` holds."""
+    if isinstance(gold, float) and gold != gold:  # an empty cell of a table
+        return ""
     text = gold_text(gold)
     if benchmark.name == "gsm8k" and "####" in text:
         return text.rpartition("####")[2].strip()
