@@ -12,7 +12,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "benchmarks": [
             "RULES", "Benchmark", "bare_options", "benchmark_named", "gold_letter", "gold_text", "options_in",
         ],
-        "completions": ["CompletionsError", "Graded", "Summary", "describe_doubled", "grade_file", "is_doubled", "score_file"],
+        "completions": [
+            "CompletionsError", "Graded", "Summary", "describe_doubled", "grade_file", "is_doubled", "score_file",
+        ],
         "corrected.equality": ["equivalent", "forget_parsed_formulas"],
         "corrected.option_letters": ["option_of"],
         "formula_kinds": ["FORMULA_KINDS", "constant_value", "formula_kind", "is_matched_as_text_only"],

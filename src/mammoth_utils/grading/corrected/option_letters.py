@@ -12,19 +12,19 @@ from mammoth_utils.rationale import LETTERS
 Read = tuple[str, tuple[int, int]]
 DEFAULT_OPTIONS = 5  # where the options are not known: AQuA has the most
 
-_IN_BRACKETS = re.compile(r"[(\[{]\s*(?:\\(?:text|textbf|mathrm)\s*\{\s*)?\(?([A-Ja-j])\)?\s*\}?\s*[)\]}]")
-_NAMED = re.compile(r"\b(?:option|choice|answer)\b\W{0,4}(?:is\b\W{0,4})?\(?([A-J])\b(?!\s*[a-z])", re.I)
+_IN_BRACKETS = re.compile(r"[(\[{]\s*(?:\\(?:text|textbf|mathrm)\s*\{\s*)?\(?([A-Za-z])\)?\s*\}?\s*[)\]}]")
+_NAMED = re.compile(r"\b(?:option|choice|answer)\b\W{0,4}(?:is\b\W{0,4})?\(?([A-Z])\b(?!\s*[a-z])", re.I)
 _AT_START = re.compile(
-    r"[\s*_$\\({\[\"'`]*(?:text\s*\{\s*\(?)?([A-J])(?![A-Za-z'’])"
+    r"[\s*_$\\({\[\"'`]*(?:text\s*\{\s*\(?)?([A-Z])(?![A-Za-z'’])"
     r"(?=\s*(?:[)\].,:;}*$\"'`-]|$)|\s+(?:\(|(?:because|since|as|so|which|where|when|due|by|and|or|but)\b))"
 )
 # "B is the correct answer", "I choose B": the letter A counts as the others do
 _STATED = re.compile(
-    r"(?<!tatement )(?<![A-Za-z'’\\$_^])([A-J])\b\)?\s+(?:is|must be|should be|would be)\s+"
+    r"(?<!tatement )(?<![A-Za-z'’\\$_^])([A-Z])\b\)?\s+(?:is|must be|should be|would be)\s+"
     r"(?:(?:the|thus|therefore|clearly)\s+)*"
     r"(?:correct\b(?=\s*(?:[.,;!*]|$))|(?:(?:correct|right|best|closest|only)\s+)*(?:answer|option|choice)\b)"
     r"|\b(?:I|[Ww]e)(?:\s+would|\s+will|['’]d|\s+therefore)?\s+(?:choose|pick|select|chose|go\s+with)\s+"
-    r"(?:the\s+)?(?:(?:option|choice|answer)\s+)?\(?([A-J])\b(?!\s*[a-z=+*/^])"
+    r"(?:the\s+)?(?:(?:option|choice|answer)\s+)?\(?([A-Z])\b(?!\s*[a-z=+*/^])"
 )
 _DENIED = re.compile(
     r"(?:\b(?:not|neither|nor|cannot|rather\s+than|instead\s+of)|n['’]t)\s+(?:be\s+)?(?:either\s+)?(?:the\s+)?"
@@ -32,16 +32,16 @@ _DENIED = re.compile(
     re.I,
 )
 _JOINT = r"[)\]}$*\"'`]*\s*(?:,\s*(?:or|and)?|/|&|\b(?:or|and|nor)\b)\s*(?:(?:option|choice)\s+)?[(\[{$*\"'`]*"
-_JOINED_AFTER = re.compile(_JOINT + r"(?:([B-J])|(A)(?!\s+[a-z]))(?![A-Za-z'’_^])(?!\s*[-+=*/^]\s*\w)")
-_JOINED_BEFORE = re.compile(rf"(?<![A-Za-z'’])([A-J]){_JOINT}$")
-_LETTER = re.compile(r"(?:(?:option|choice|answer)\s*)?[(\[]?\s*([A-Ja-j])\s*[)\].:]*\s*", re.I)
-_LETTER_AND_TEXT = re.compile(r"\s*\(\s*([A-Ja-j])\s*\)\s|\s*([A-J])[).:]\s")
-_LETTER_GLUED = re.compile(r"\(?([A-J])[).:](?=\S)")
-_LETTER_IN_ROUND = re.compile(r"\(([A-J])\)")
+_JOINED_AFTER = re.compile(_JOINT + r"(?:([B-Z])|(A)(?!\s+[a-z]))(?![A-Za-z'’_^])(?!\s*[-+=*/^]\s*\w)")
+_JOINED_BEFORE = re.compile(rf"(?<![A-Za-z'’])([A-Z]){_JOINT}$")
+_LETTER = re.compile(r"(?:(?:option|choice|answer)\s*)?[(\[]?\s*([A-Za-z])\s*[)\].:]*\s*", re.I)
+_LETTER_AND_TEXT = re.compile(r"\s*\(\s*([A-Za-z])\s*\)\s|\s*([A-Z])[).:]\s")
+_LETTER_GLUED = re.compile(r"\(?([A-Z])[).:](?=\S)")
+_LETTER_IN_ROUND = re.compile(r"\(([A-Z])\)")
 _PLAIN_NUMBER = re.compile(r"[-+]?[\d.,]+")
 _REMARK = re.compile(r"(.*\S)\s+\([^()]*\)\s*", re.S)
 CLAUSE = 200
-_ALONE = re.compile(r"(?<![A-Za-z'’\\$_^])([B-J])(?![A-Za-z'’=+*/^_$])(?!\s*[-+=*/^]\s*\w)")
+_ALONE = re.compile(r"(?<![A-Za-z'’\\$_^])([B-Z])(?![A-Za-z'’=+*/^_$])(?!\s*[-+=*/^]\s*\w)")
 
 
 def _known(letter: str, options: Sequence[str] | None) -> bool:
@@ -71,8 +71,13 @@ def _mentions(text: str, options: Sequence[str] | None) -> Iterator[re.Match]:
     """Yield where a clause names options that there are, the surest forms first."""
     for pattern in (_AT_START, _IN_BRACKETS, _STATED, _NAMED, _ALONE):
         for mention in [pattern.match(text)] if pattern is _AT_START else pattern.finditer(text):
-            if mention and _known(mention.group(mention.lastindex), options):
+            if mention and _known(mention.group(mention.lastindex), options) and not _is_pronoun(text, mention):
                 yield mention
+
+
+def _is_pronoun(text: str, mention: re.Match) -> bool:
+    """Return whether a letter is the "I" of a sentence, where there are nine options and more."""
+    return mention[mention.lastindex] == "I" and bool(re.match(r"['’]|\s+[a-z]", text[mention.end() :]))
 
 
 def _denied(text: str, at: int) -> bool:
