@@ -15,7 +15,8 @@ from mammoth_utils.grading._formulas.words import block, wordy
 
 _KIND_OF_NODE = {
     "percent": "per cent", "base": "numeral with a base", "equation": "equation or relation",
-    "relation": "equation or relation", "interval": "interval", "union": "interval", "matrix": "matrix",
+    "relation": "equation or relation", "interval": "interval", "union": "interval", "difference": "interval",
+    "matrix": "matrix",
     **dict.fromkeys(("list", "tuple", "set", "bare", "dict", "pm"), "list, tuple or set"),
 }  # fmt: skip
 FORMULA_KINDS = (

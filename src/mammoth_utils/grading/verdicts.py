@@ -136,7 +136,7 @@ def _corrected(text: str | None, gold: Any, benchmark: Benchmark, options: Seque
     if not text or equality.says_nothing(text):
         return Verdict("no_answer", "nothing was read from the completion")
     mathematics, measured = benchmark.name == "mathematics", benchmark.name == "theoremqa"
-    return Verdict.of(*equality.equivalent(text, reference, mathematics, measured))
+    return Verdict.of(*equality.equivalent(text, reference, mathematics, measured, not benchmark.expression))
 
 
 def _is_option(gold: Any, benchmark: Benchmark) -> bool:

@@ -1,14 +1,15 @@
-"""Forms of an answer that are no plain value: equations, inequalities, intervals, matrices, numerals with a base."""
+"""Forms of an answer that are no plain value: equations and what they state, chains, numerals with a base."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 
-from mammoth_utils.grading._formulas.compare_values import close
+from mammoth_utils.grading._formulas.compare_values import close, last_place, literal
 from mammoth_utils.grading._formulas.formula_values import Evaluation, Undefined, constant, symbols
 from mammoth_utils.grading._formulas.parser import Node
 
-CONTAINERS = frozenset(("list", "tuple", "set", "bare", "interval", "union", "matrix", "dict"))
+_DEGREES = Node("symbol", name="degrees")
+CONTAINERS = frozenset(("list", "tuple", "set", "bare", "interval", "union", "difference", "matrix", "dict"))
 
 
 def size(node: Node) -> tuple[float, float]:
@@ -73,18 +74,98 @@ def named(equation: Node) -> tuple[str, Node] | None:
     return None
 
 
-def to_be_solved(equation: Node) -> bool:
-    """Return whether an equation in one unknown states no value: ``x^2 = 9``, ``2x = 6``.
+def stated(equation: Node, gold: bool = False) -> Node | None:
+    """Return the value that an equation states of what stands before it; None where it relates unknowns.
 
-    ``a + b = 7`` and ``xy = 6`` name the quantity asked for, ``f(2) = 9`` and ``\\sin x = 1/2`` a function's value, and
-    ``x^2 - 1 = (x - 1)(x + 1)`` another form of it.
+    ``a + b = 7`` and ``xy = 6`` name the quantity asked for, ``f(2) = 9`` and ``\\sin x = 1/2`` a function's value,
+    ``\\pi r^2 = 4\\pi`` an area, and ``x^2 - 1 = (x - 1)(x + 1)`` another form of it. ``x^2 = 9`` and ``2x = 6`` have
+    still to be solved; ``x^2 + y^2 = 2`` is a circle and ``2x + 3y = 6`` a line.
+
+    Args:
+        gold: Whether the equation is a gold, which states a value only of what can be no unknown: a name, a distance
+            ``|AB|``, a ratio of lengths.
     """
+    if name := named(equation):
+        return name[1]
     left, right = equation.parts
+    if right.kind in CONTAINERS:
+        return right
+    unknowns = symbols(left)
+    if not unknowns:
+        return None if symbols(right) or gold else right
+    if gold and any(name.islower() for name in unknowns):
+        return None
+    if symbols(right):
+        return right
+    several = sum(name.islower() for name in unknowns) > 1
+    return None if (several and _has_coefficient(left)) or _is_to_be_solved(left) else right
+
+
+def _is_to_be_solved(left: Node) -> bool:
+    """Return whether a left side in one unknown is neither a function's value nor a multiple of pi."""
     factors = left
     while factors.kind == "mul":
         factors = factors.parts[0]
-    applied = left.kind == "mul" and (factors.kind == "symbol" or factors.kind == "pow")  # f(2), f^{-1}(2)
-    return len(symbols(left)) == 1 and not symbols(right) and left.kind not in ("symbol", "call") and not applied
+    applied = left.kind == "mul" and factors.kind in ("symbol", "pow")  # f(2), f^{-1}(2), \\pi r^2
+    return len(symbols(left)) == 1 and left.kind not in ("symbol", "call", "list") and not applied and not _has_pi(left)
+
+
+def _has_pi(node: Node) -> bool:
+    return (node.kind == "symbol" and node.name == "pi") or any(map(_has_pi, node.parts))
+
+
+def _has_coefficient(node: Node) -> bool:
+    """Return whether a sum or product has a number or a power of an unknown in it."""
+    if node.kind in ("number", "pow"):
+        return True
+    return node.kind not in ("symbol", "call", "base", "tuple") and any(map(_has_coefficient, node.parts))
+
+
+def settled(node: Node) -> Node:
+    """Return a tree whose equations have two sides: the first and the last of a chain.
+
+    A rounded decimal at the end of a chain, or behind ``or``, stands for the exact value before it:
+    ``x = \\sqrt{2} ≈ 1.414`` is ``x = \\sqrt{2}``. Where it rounds another value the two contradict each other.
+    """
+    if node.kind == "equation":
+        sides, sign = list(node.parts), node.name.split()[-1]
+        value = _exact_value(sides[-2], sides[-1], sign == "≈")
+        if value is True:
+            sides.pop()
+        elif value is False and sign == "≈":
+            return Node("contradiction", tuple(sides))
+        return sides[0] if len(sides) == 1 else Node("equation", (sides[0], sides[-1]), "=")
+    if node.kind == "bare":
+        parts = tuple(map(settled, node.parts))
+        if len(parts) == 2 and literal(parts[0]) is None and _exact_value(*parts, False):
+            return parts[0]
+        return Node("bare", parts, node.name)
+    return node
+
+
+def _exact_value(exact: Node, decimal: Node, approximate: bool) -> bool | None:
+    """Return whether a decimal rounds a constant; None where they are not a constant and a decimal."""
+    written = literal(decimal)
+    if written is None and approximate and (whole := digits(decimal)):
+        zeros = len(whole) - len(whole.rstrip("0"))
+        written = (Fraction(int(whole)), Fraction(10**zeros)) if len(whole) < 20 else None
+    if written is None or exact.kind in CONTAINERS:
+        return None
+    try:
+        value = constant(exact)
+    except Undefined:
+        return None
+    tolerance = written[1] if approximate else last_place(*written, 2)
+    return not isinstance(value, complex) and abs(Fraction(value) - written[0]) <= tolerance
+
+
+def without_degrees(node: Node) -> Node:
+    """Return a tree without the degree signs of a value and of a sum's terms; those inside functions stay."""
+    if node.kind == "mul" and node.parts[1] == _DEGREES:
+        return node.parts[0]
+    if node.kind in ("add", "neg", "pm", "bare"):
+        return Node(node.kind, tuple(map(without_degrees, node.parts)), node.name)
+    return node
 
 
 def difference(node: Node) -> Node:
@@ -108,51 +189,10 @@ def proportional(ours: Node, theirs: Node, signed: bool) -> bool:
     return all(close(ratio, ratios[0]) for ratio in ratios)
 
 
-def rising(node: Node) -> Node:
-    """Return a chain of relations whose first sign is no ``>``: ``c > b > a`` as ``a < b < c``."""
-    signs = node.name.split()
-    if not signs[0].startswith(">"):
-        return node
-    turned = {">": "<", "<": ">", ">=": "<=", "<=": ">="}
-    return Node("relation", node.parts[::-1], " ".join(turned.get(sign, sign) for sign in reversed(signs)))
-
-
-def as_interval(node: Node) -> Node | None:
-    """Return an interval, or the one that ``x > 3`` or ``-2 <= x < 3`` describes; None for others."""
-    if node.kind in ("interval", "union"):
-        return node
-    if node.kind in ("tuple", "list") and len(node.parts) == 2 and node.name != "array":
-        return node
-    if node.kind != "relation" or "!=" in node.name:
-        return None
-    signs = node.name.split()
-    flipped = all(sign[0] == ">" for sign in signs)
-    if not flipped and any(sign[0] == ">" for sign in signs):
-        return None
-    parts = list(node.parts[::-1] if flipped else node.parts)
-    signs = [sign.replace(">", "<") for sign in (signs[::-1] if flipped else signs)]
-    infinity = Node("symbol", name="oo")
-    if len(parts) == 2 and parts[0].kind == "symbol" and not symbols(parts[1]):
-        parts, signs = [Node("neg", (infinity,)), *parts], ["<", *signs]
-    elif len(parts) == 2 and parts[1].kind == "symbol" and not symbols(parts[0]):
-        parts, signs = [*parts, infinity], [*signs, "<"]
-    if len(parts) != 3 or parts[1].kind != "symbol":
-        return None
-    brackets = ("[" if signs[0] == "<=" else "(") + ("]" if signs[1] == "<=" else ")")
-    ends = (parts[0], parts[2])
-    kind = {"()": "tuple", "[]": "list"}.get(brackets, "interval")
-    return Node(kind, ends, brackets if kind == "interval" else "")
-
-
-def as_union(node: Node) -> Node | None:
-    """Return a union, or the one that ``x < -1 or x > 1`` describes; None for others."""
-    if node.kind == "union":
-        return node
-    if node.kind != "bare" or not node.parts or any(part.kind != "relation" for part in node.parts):
-        return None
-    intervals = [as_interval(part) for part in node.parts]
-    unknowns = frozenset().union(*(symbols(part) for part in node.parts))
-    return Node("union", tuple(intervals)) if None not in intervals and len(unknowns) == 1 else None
+def names_differ(items: tuple[Node, ...]) -> bool:
+    """Return whether all items name their values, each another unknown; ``x_1`` and ``x_2`` are roots of one."""
+    names = [item.parts[0].name for item in items if item.kind == "equation" and item.parts[0].kind == "symbol"]
+    return len(names) == len(items) > 1 and len({name.partition("_")[0] for name in names}) == len(names)
 
 
 def by_name(items: tuple[Node, ...]) -> tuple[Node, ...]:
@@ -162,14 +202,3 @@ def by_name(items: tuple[Node, ...]) -> tuple[Node, ...]:
         for item in items
     ]
     return tuple(items[at] for at in sorted(range(len(items)), key=names.__getitem__)) if all(names) else items
-
-
-def rows_of_matrix(node: Node) -> list[tuple[Node, ...]] | None:
-    """Return the rows of a matrix, of a list of lists, or of a column that is a flat list or tuple."""
-    if node.kind in ("matrix", "list", "tuple") and all(part.kind in ("list", "tuple") for part in node.parts):
-        rows = [part.parts for part in node.parts]
-    elif node.kind in ("list", "tuple"):
-        rows = [(part,) for part in node.parts]
-    else:
-        return None
-    return rows if len({len(row) for row in rows}) <= 1 else None

@@ -14,6 +14,7 @@ from fractions import Fraction
 from mammoth_utils.grading._formulas.formula_values import POINTS, Evaluation, Undefined, Value, symbols
 from mammoth_utils.grading._formulas.parser import Node
 
+FLOAT_DIGITS = 10**15  # a gold of as many digits was printed by a program, and its last one is noise
 RELATIVE = 1e-9  # how close a float must come to an exact gold: programs print 12.000000000000002
 # Short enough that exact integers stay small; thousands are set apart by commas or not at all.
 _NUMERAL = re.compile(r"\s*([-+]?(?:\d{1,15}|\d{1,3}(?:,\d{3}){1,4}))(?:\.(\d{0,9}))?\s*").fullmatch
@@ -85,6 +86,13 @@ def floats_noise(answer: Value, written: tuple[Fraction, Fraction] | None, gold:
     return (written is None or written[1] < unit) and abs(Fraction(answer) - gold) <= 2 * unit
 
 
+def _is_printed_float(answer: Value, gold: Fraction, unit: Fraction) -> bool:
+    """Return whether an answer is what a gold such as 0.30000000000000004 stands for, whose last digit is noise."""
+    if isinstance(answer, complex) or abs(gold) < unit * FLOAT_DIGITS:
+        return False
+    return abs(Fraction(answer) - gold) <= abs(gold) / FLOAT_DIGITS
+
+
 def close(answer: Value, gold: Value, scale: float = 0.0) -> bool:
     """Return whether two values agree up to what rounding in floats explains."""
     try:
@@ -112,7 +120,8 @@ def equal_values(answer: Node, gold: Node, digits: int) -> bool:
     walk = Evaluation()
     value = walk.value(answer)
     if exact and exact[0].denominator != 1:
-        return rounds_to(value, exact[0], last_place(*exact, digits)) or floats_noise(value, literal(answer), *exact)
+        rounded = rounds_to(value, exact[0], last_place(*exact, digits))
+        return rounded or floats_noise(value, literal(answer), *exact) or _is_printed_float(value, *exact)
     aim = walk.value(gold)
     if isinstance(value, Fraction) and isinstance(aim, Fraction):
         if value == aim:
@@ -125,19 +134,24 @@ def equal_values(answer: Node, gold: Node, digits: int) -> bool:
 
 
 def identical(answer: Node, gold: Node) -> bool:
-    """Return whether two expressions with unknowns agree wherever both have a value, at two fixed points at least."""
-    agreed = 0
-    for point in range(POINTS):
-        walk = Evaluation(point)
-        try:
-            aim = walk.value(gold)
-        except Undefined:
-            continue
-        value = walk.value(answer)
-        exact = isinstance(value, Fraction) and isinstance(aim, Fraction)
-        if not (value == aim if exact else close(value, aim, walk.largest)):
-            return False
-        agreed += 1
-    if agreed < 2:
-        raise Undefined("no value at the fixed points")
-    return True
+    """Return whether two expressions with unknowns agree wherever both have a value, at two fixed points at least.
+
+    Even roots and logarithms of negative numbers are no value there (``\\ln x^2`` is ``2 \\ln x``), unless one side
+    has none at the positive points either: ``\\sqrt{-x}`` is compared as a complex number.
+    """
+    for real in (True, False):
+        agreed = 0
+        for point in range(POINTS):
+            walk = Evaluation(point, real)
+            try:
+                aim = walk.value(gold)
+                value = walk.value(answer)
+            except Undefined:
+                continue
+            exact = isinstance(value, Fraction) and isinstance(aim, Fraction)
+            if not (value == aim if exact else close(value, aim, walk.largest)):
+                return False
+            agreed += 1
+        if agreed >= 2:
+            return True
+    raise Undefined("no value at the fixed points")

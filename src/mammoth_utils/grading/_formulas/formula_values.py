@@ -22,6 +22,8 @@ _CONSTANTS = {"pi": math.pi, "e": math.e, "i": 1j, "I": 1j, "degrees": math.pi /
 _FUNCTIONS = {
     "sin": cmath.sin, "cos": cmath.cos, "tan": cmath.tan, "sinh": cmath.sinh, "cosh": cmath.cosh, "tanh": cmath.tanh,
     "asin": cmath.asin, "acos": cmath.acos, "atan": cmath.atan, "log": cmath.log, "exp": cmath.exp,
+    "acot": lambda x: cmath.atan(1 / x), "asec": lambda x: cmath.acos(1 / x), "acsc": lambda x: cmath.asin(1 / x),
+    "cis": lambda x: cmath.exp(1j * x),
     "cot": lambda x: 1 / cmath.tan(x), "sec": lambda x: 1 / cmath.cos(x), "csc": lambda x: 1 / cmath.sin(x),
 }  # fmt: skip
 Value = Fraction | float | complex
@@ -36,11 +38,13 @@ class Evaluation:
 
     Attributes:
         point: Which of the fixed points symbols are read at.
+        real: Whether even roots and logarithms of negative numbers have no value, as in real analysis.
         largest: The largest magnitude met, which says how far rounding can have reached.
     """
 
-    def __init__(self, point: int = 0):
+    def __init__(self, point: int = 0, real: bool = False):
         self.point = point
+        self.real = real
         self.largest = 0.0
         self.steps = 0
 
@@ -79,11 +83,15 @@ class Evaluation:
         parts = [self.value(part) for part in node.parts]
         if kind == "ratio" and len(parts) != 2:
             raise Undefined("a ratio of more than two")
+        if kind == "pow" and self.real and _is_negative(parts[0]) and not _has_odd_root(parts[1]):
+            raise Undefined("an even root of a negative number")
         return _OPERATIONS[kind](*parts)
 
     def called(self, name: str, arguments: list[Value]) -> Value:
         """Return a function's value at its arguments."""
         first = arguments[0]
+        if self.real and name in ("sqrt", "log") and _is_negative(first):
+            raise Undefined(f"{name} of a negative number")
         if name == "sqrt":
             return power(first, Fraction(1, 2))
         if name == "cbrt":
@@ -96,7 +104,7 @@ class Evaluation:
             return Fraction(math.floor(first) if name == "floor" else math.ceil(first))
         if name in ("factorial", "binomial"):
             if not all(isinstance(n, Fraction) and n.denominator == 1 and 0 <= n <= 400 for n in arguments):
-                raise Undefined(f"{name} of what is no small whole number")
+                return self.gamma(name, arguments)
             whole = [int(argument) for argument in arguments]
             return Fraction(math.factorial(whole[0]) if name == "factorial" else math.comb(whole[0], whole[1]))
         if name == "exp" and first == 0:
@@ -104,6 +112,24 @@ class Evaluation:
         if name not in _FUNCTIONS:
             raise Undefined(f"unknown function {name}")
         return _FUNCTIONS[name](complex(first))
+
+    def gamma(self, name: str, arguments: list[Value]) -> Value:
+        """Return the factorial or binomial of a letter's value, by which ``(n+1)!/n!`` is ``n+1``."""
+        if any(isinstance(n, complex) or abs(n) > 100 for n in arguments):
+            raise Undefined(f"{name} of what is no small real number")
+        if name == "factorial":
+            return math.gamma(float(arguments[0]) + 1)
+        above, below = (float(n) for n in arguments)
+        return math.gamma(above + 1) / (math.gamma(below + 1) * math.gamma(above - below + 1))
+
+
+def _is_negative(value: Value) -> bool:
+    return not isinstance(value, complex) and value < 0
+
+
+def _has_odd_root(exponent: Value) -> bool:
+    """Return whether a negative number has a real power: a whole one, or one with an odd root."""
+    return isinstance(exponent, Fraction) and exponent.denominator % 2 == 1
 
 
 def power(base: Value, exponent: Value) -> Value:

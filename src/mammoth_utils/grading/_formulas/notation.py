@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from fractions import Fraction
@@ -14,12 +15,24 @@ MAX_REPEATING = 60  # digits of a repeating decimal
 ROW_BREAK = "¶"
 
 _SPACES = re.compile(r"\\[,;: ]|\\quad|\\qquad|~|\s+")
+# What dresses a formula and says nothing: sizes, colours, spaces, marks at its end.
+_DRESS = re.compile(
+    r"\\(?:left|right)\s*\.(?!\d)"
+    r"|\\(?:color|tag|label|hspace|vspace|mspace|hskip|phantom|hphantom|vphantom)\*?\s*(?:\[[^\]]*\])?\{[^{}]*\}"
+    r"|\\(?:bf|rm|it|sf|tt|tiny|small|normalsize|large|Large|LARGE|huge|Huge|textstyle|scriptstyle|boldmath"
+    r"|checkmark|blacksquare|square|qed|Box|allowbreak|newline|hline)(?![A-Za-z])|[\\\s]+$|[✓✔✅■□]"
+)
+_COLOURED = re.compile(r"\\(?:textcolor|colorbox)\s*\{[^{}]*\}\s*(?=\{)")
+_ENTITY = re.compile(r"&(?:[A-Za-z]{2,8}|#\d{1,6}|#[xX][0-9A-Fa-f]{1,5});")
+_INVISIBLE = dict.fromkeys([0xAD, 0x2060, 0xFEFF, *range(0x200B, 0x2010)])
+_FULL_WIDTH = {0xFF01 + at: 0x21 + at for at in range(94)} | {0x3000: " ", 0x3002: "."}
 _DROPPED = re.compile(
     r"\\(?:left|right|bigl?|bigr|Bigl?|Bigr|displaystyle|limits|mathstrut|hfill|nonumber)(?![A-Za-z])"
     r"|\\!|\\\(|\\\)|\\\[|\\\]|\\\$|\$|€|£|¥|\\pounds(?![A-Za-z])|\*\*(?=\s*$)|^\s*\*\*"
 )
 _TEXTS = re.compile(
-    r"\\(?:text|textbf|textit|textrm|mbox|mathrm|mathbf|mathit|mathsf|operatorname|emph|boldsymbol)\b\*?"
+    r"\\(?:text|textbf|textit|textrm|textnormal|textup|textsf|texttt|mbox|mathrm|mathbf|mathit|mathsf|mathnormal"
+    r"|operatorname|emph|boldsymbol|bm|pmb|underline)\b\*?"
 )
 _ONE_LETTER = {"m": "meters", "g": "grams", "s": "seconds", "h": "hours", "l": "liters"}
 
@@ -29,11 +42,12 @@ def _over(match: re.Match) -> str:
     return f"{{\\frac{{{above.strip()}}}{{{below.strip()}}}}}"
 
 
+_SPACE = r"(?:\s|\\[,;:! ]|~)"  # between a number and its unit
 _INTERVALS = {"open": "OpenInterval(", "Lopen": "LopenInterval(", "Ropen": "RopenInterval("}
 _REPLACED = [
     (re.compile(pattern), by)
     for pattern, by in (
-        (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
+        (r"\\(?:[dtc]|nice|flat|s)frac(?![A-Za-z])", r"\\frac"),
         (r"(?<=\d)\{,\}(?=\d{3})", ""),
         (r"(?<=\d),\s*\\!\s*(?=\d{3})", ""),
         (r"\\(?:cdot|times|ast)(?![A-Za-z])|[·×⋅∙]", "*"),
@@ -46,7 +60,23 @@ _REPLACED = [
         (r"\\lt(?![A-Za-z])", "<"),
         (r"\\gt(?![A-Za-z])", ">"),
         (r"\\(?:neq?)(?![A-Za-z])|≠", "!="),
-        (r"\\(?:approx|simeq|thickapprox)(?![A-Za-z])|≈|==", "="),
+        (r"\\(?:approx|simeq|thickapprox|fallingdotseq|doteq)(?:eq)?(?![A-Za-z])|≈|≃|≅", "≈"),
+        (r"\\equiv(?![A-Za-z])|≡|==", "="),
+        (r"\\(?:[lc]|h)?dots[cbmi]?(?![A-Za-z])|…|(?<=,)\s*\.\.\.(?=\s*,)", "…"),
+        (r"\\cent(?![A-Za-z])|¢", " cents"),
+        (rf"(?<=\d){_SPACE}*(?:\\Omega|Ω){_SPACE}*$", " ohms"),
+        (rf"(?<=\d){_SPACE}*\\frac\s*\{{\s*([A-Za-z]{{1,12}})\s*\}}\s*\{{\s*([A-Za-z]{{1,12}})\s*\}}\s*$", r" \1/\2"),
+        (
+            rf"(?<=\d){_SPACE}+([A-Za-z]{{1,12}})(?:{_SPACE}|\*)+([A-Za-z]{{1,6}})\s*\^\s*\{{?\s*-\s*1\s*\}}?\s*$",
+            r" \1/\2",
+        ),
+        (
+            rf"(?<=\d){_SPACE}+([A-Za-z]{{1,12}})(?:{_SPACE}|\*)+([A-Za-z]{{1,6}})\s*\^\s*\{{?\s*-\s*2\s*\}}?\s*$",
+            r" \1/\2^2",
+        ),
+        (r"\\(?:overrightarrow|overleftrightarrow)(?![A-Za-z])", r"\\vec"),
+        (r"\\(?:setminus|backslash|smallsetminus)(?![A-Za-z])|∖", "∖"),
+        (r"\\mathbb\s*\{?\s*R\s*\}?|ℝ", " Reals "),
         (r"\\(?:cup)(?![A-Za-z])|∪", "∪"),
         (r"\\(?:in)(?![A-Za-z])|∈", "∈"),
         (r"\\(?:infty)(?![A-Za-z])|∞|\binfinity\b", " oo "),
@@ -70,7 +100,8 @@ _REPLACED = [
         # 9:00 a.m. and 9 AM are 9 am
         (r"(?i)\b(\d{1,2})(?::00|(:\d\d))?\s*([ap])\.?\s?m\b\.?", lambda m: f"{m[1]}{m[2] or ''} {m[3].lower()}m"),
         (r"^([^iI]*\d)j(?=[^A-Za-z]*$)", r"\1i"),  # Python's imaginary unit
-        (r"(?<=\d)(?:st|nd|rd|th)\b", ""),
+        (r"(?<=\d)(?:st|nd|rd|th)\b|(?<=\d)\s*\^\s*\{?\s*(?:st|nd|rd|th)\b\s*\}?", ""),
+        (r"(\d+)\s*degrees\s*(\d+(?:\.\d+)?)\s*(?:'|′|\^\s*\{?\s*\\prime\s*\}?)(?!')", r"(\1+\2/60) degrees "),
         (r"√\s*(\d+(?:\.\d+)?|[A-Za-z])", r"sqrt(\1)"),
         (r"√", "sqrt"),
         (r"\b(?:np|numpy|math|sympy|sp|mpmath)\.(?=[A-Za-z])", ""),
@@ -78,7 +109,20 @@ _REPLACED = [
         (r"\b(?:Decimal|mpf)\s*\(\s*['\"]([^'\"()]*)['\"]\s*\)", r"\1"),
     )
 ]
-_REPEATING = re.compile(r"(\d*)\.(\d*)\s*\\(?:overline|bar|dot)\s*\{?\s*(\d+)\s*\}?")
+_REPEATING = re.compile(
+    r"(\d*)\.(\d*)\s*(?:\\(?:overline|bar|dot)\s*\{?\s*(\d+)\s*\}?(?!\s*\d*\\dot)|\((\d+)\)(?![\d.(!^]))"
+)
+_DOTTED = re.compile(r"(\d*\.\d*)\\dot\s*\{?\s*(\d)\s*\}?\s*(\d*)\s*\\dot\s*\{?\s*(\d)\s*\}?")  # 0.\dot{1}4\dot{2}
+_OVERLINED = re.compile(r"((?:\d[\u0304\u0305])+)")  # 0.3̅, a line over each digit
+# A block that an ellipsis lets go on: three times a digit, twice several of them.
+_GOES_ON = re.compile(r"(\d*)\.(\d*?)(?:(\d)\3{2,}|(\d{2,12}?)\4{1,})\d{0,11}?\s*(?:\.\.\.|…|\\[lc]?dots(?![A-Za-z]))")
+_MODULUS = re.compile(
+    r"\s*(?:\\[pb]?mod(?![A-Za-z])|\(\s*(?:\\text\s*\{\s*)?mod\b|\bmod\b)\s*\}?\s*\{?\s*(\d+)\s*\}?\s*\)?\s*$"
+)
+_ASIDE_VALUE = re.compile(
+    r"(?<=\S)\s*(?:\(\s*(?:or|approximately|approx\.?|about|roughly|≈|~|i\.e\.,?)[\s~]*(?:about\s+|approximately\s+|≈\s*)?"
+    r"(-?\d*\.?\d+\s*%?)\s*\)|,?\s+or\s+(?:about|approximately|roughly)\s+(-?\d*\.?\d+\s*%?))$"
+)
 _OVER = re.compile(r"(?<![\w.,])(\d+(?:\.\d+)?)\s+over\s+(\d+(?:\.\d+)?)(?![\w.,]*\d)", re.I)  # 8 over 49
 _ASIDE = re.compile(r"(?<=[\d%])\s+\((?=[^()]*[A-Za-z]{3})[A-Za-z][A-Za-z .,'’-]*\)$")
 # 1200 base 7, (1200)_7
@@ -127,13 +171,14 @@ def plain(text: str) -> str:
     text = text.strip()
     if len(text) > MAX_TEXT:
         return " ".join(text.split())
-    text = in_our_notation(spelled(text))
+    text = in_our_notation(undressed(spelled(text)))
     for _ in range(3):  # \text{\textbf{...}} nests, never deeply
         if "\\" not in text or not _TEXTS.search(text):
             break
         text = without_text_commands(text)
     text = re.sub(r",\s*\\!\s*(?=\d{3})", "", text)
-    text = _REPEATING.sub(_repeating, text)
+    if "." in text:
+        text = _REPEATING.sub(_repeating, _GOES_ON.sub(_repeating, _DOTTED.sub(r"\1\\overline{\2\3\4}", text)))
     text = _OVER.sub(r"(\1)/(\2)", text)
     text = re.sub(r"\\begin\{array\}\{[^{}]*\}", r"\\begin{array}", text)
     # A matrix's row break is protected from what follows: "\\\\ 3" would lose a backslash as the command "\\ ".
@@ -145,12 +190,14 @@ def plain(text: str) -> str:
         text = pattern.sub(by, text)
     text = _SPACES.sub(" ", text).strip()
     text = text.rstrip(" .,;:!?`*" if not re.search(r"[\w)]!$", text) else " .,;:?`").lstrip(" `:")
+    text = _ASIDE_VALUE.sub(lambda match: f" ≈ {match[1] or match[2]}", text)
     for _ in range(2):
         text = _APPROXIMATE.sub("", text)
     text = without_outer_group(text)
     if (aside := _ASIDE.search(text)) and not re.search(NO_WORDS, aside.group()):  # "5 (five)"
         text = text[: aside.start()]
-    return _IN_BASE.sub(r"\1_{\2}", text.strip())
+    text = _IN_BASE.sub(r"\1_{\2}", text.strip())
+    return "(-oo, oo)" if text == "Reals" else text
 
 
 def without_outer_group(text: str) -> str:
@@ -164,9 +211,30 @@ def without_outer_group(text: str) -> str:
     return text
 
 
+def undressed(text: str) -> str:
+    """Return a text without what only dresses it: colours, sizes, spaces, ``\\checkmark``, a row break at its end."""
+    if "&" in text:
+        text = _ENTITY.sub(lambda match: html.unescape(match.group()), text)
+    if "\\" in text:
+        if _DOUBLED.search(text) and not _SINGLE.search(text):  # JSON's backslashes, written twice
+            text = text.replace("\\\\", "\\")
+        text = _DRESS.sub(" ", _COLOURED.sub("", text))
+    return text
+
+
+_DOUBLED, _SINGLE = re.compile(r"\\\\[A-Za-z]"), re.compile(r"(?<!\\)\\(?:\\\\)*[A-Za-z]")
+
+
+def modulus(text: str) -> tuple[str, str | None]:
+    """Return a text without the modulus behind it, and the modulus: ``3 \\pmod 7`` as ``3`` and ``7``."""
+    match = _MODULUS.search(text) if "mod" in text else None
+    return (text[: match.start()], match[1]) if match and match.start() else (text, None)
+
+
 def _repeating(match: re.Match) -> str:
     """Return ``0.1\\overline{6}`` as the exact fraction that it is."""
-    whole, once, again = match.groups()
+    whole, once, *blocks = match.groups()
+    again = next(block for block in blocks if block)
     if len(whole + once + again) > MAX_REPEATING:
         return match.group()
     nines, zeros = 10 ** len(again) - 1, 10 ** len(once)
@@ -199,6 +267,8 @@ def spelled(text: str) -> str:
     """Return a text in the notation of a keyboard: ``2⅓`` as ``2 1/3``, ``10⁻³`` as ``10^{-3}``."""
     if text.isascii():
         return text
+    text = text.translate(_INVISIBLE).translate(_FULL_WIDTH)
+    text = _OVERLINED.sub(lambda match: f"\\overline{{{re.sub('[^0-9]', '', match[1])}}}", text)
     text = _FRACTION.sub(lambda match: " " + unicodedata.normalize("NFKC", match.group()), text)
     for run, sign, table in _RUNS:
         text = run.sub(
@@ -214,7 +284,20 @@ def _braced(digits: str) -> str:
 _PRINTED_ARRAY = re.compile(r"\s*(?:array\(|matrix\()?\s*(\[[-+\d.eE\s\[\]]+\])\s*\)?\s*")
 _GAP = re.compile(r"(?<=[\d.\]])\s+(?=[-+]?[\d.\[])")
 _POLY = re.compile(r"\s*Poly\((.+?)(?:,\s*[A-Za-z]\w*)+(?:,\s*domain=[^()]*(?:\([^()]*\))?)?\)\s*")
-_SETS = re.compile(r"\s*(?:S\.)?(EmptySet|Reals)(?:\(\))?\s*|\s*\\mathbb\s*\{?\s*(R)\s*\}?\s*")
+_SETS = re.compile(r"\s*(?:S\.)?(EmptySet|Reals)(?:\(\))?\s*")
+_ALL_REALS = re.compile(
+    r"\s*(?:[A-Za-z]\s*(?:is|can be|∈|\\in)\s*)?(?:the\s+set\s+of\s+)?(?:all|any|every)\s+(?:the\s+)?real"
+    r"(?:\s+numbers?|s)?(?:\s+[a-z])?(?:\s+(?:except|other than|but)\s+(?:for\s+)?(?P<less>[^A-Za-z]{1,60}?)\s*)?"
+    r"\.?\s*",
+    re.I,
+)
+_BUILDER = re.compile(
+    r"\\?\{\s*([A-Za-z])\s*((?:∈|\\in(?![A-Za-z]))\s*(?:\\mathbb\s*\{?\s*R\s*\}?|ℝ|R)\s*)?"
+    r"(?:\||:|\\(?:mid|vert|colon)(?![A-Za-z]))\s*(.*?(?:[<>≤≥≠=∈|]|\\(?:[lgn]e|[lg]t|in)).*?)\\?\}"
+)
+_OF_REALS = re.compile(
+    r"\s*([A-Za-z])\s*(?:∈|\\in(?![A-Za-z]))\s*(?:\\mathbb\s*\{?\s*R\s*\}?|ℝ)\s*(?:,|\\mid|\|)\s*(?=.*[<>≠]|.*\\n?[lg]?e)"
+)
 _LOGIC = re.compile(r"[<>].*\)\s*[&|]\s*\(|^\s*(?:And|Or)\(.*[<>]", re.S)
 _RELATION = re.compile(r"\s*([^<>=]+?)\s*(<=|>=|<|>)\s*([^<>=]+?)\s*")
 _TURNED = {">": "<", ">=": "<="}
@@ -227,6 +310,12 @@ def in_our_notation(text: str) -> str:
         return f"array({_GAP.sub(', ', match[1].strip())})"
     if match := _SETS.fullmatch(text):
         return r"\{\}" if match[1] == "EmptySet" else "(-oo, oo)"
+    if "real" in text and (match := _ALL_REALS.fullmatch(without_text_commands(text))):
+        return f"Reals ∖ \\{{{match['less']}\\}}" if match["less"] else "(-oo, oo)"
+    if "{" in text and (match := _BUILDER.fullmatch(re.sub(r"\\(?:left|right)(?![A-Za-z])", "", text).strip())):
+        return match[3].strip()
+    if match := _OF_REALS.match(text):
+        return text[match.end() :]
     if match := _POLY.fullmatch(text):
         return match[1]
     if "\\" not in text and _LOGIC.search(text):

@@ -19,20 +19,20 @@ MAX_EXPONENT = 300
 
 _FUNCTION_NAMES = (
     "sqrt cbrt sin cos tan cot sec csc sinh cosh tanh arcsin arccos arctan asin acos atan log ln exp abs factorial "
-    "binomial binom floor ceil ceiling"
+    "binomial binom floor ceil ceiling acot asec acsc arccot cis"
 )
 _CONSTRUCTORS = (
     "Abs Fraction Rational Integer Float Eq Matrix array FiniteSet set ImmutableDenseMatrix Tuple list tuple frozenset "
-    "Interval OpenInterval LopenInterval RopenInterval Union re conjugate"
+    "Interval OpenInterval LopenInterval RopenInterval Union re conjugate Point Point2D Point3D tensor Complement"
 )
 _ENVIRONMENTS = "pmatrix bmatrix matrix vmatrix Bmatrix smallmatrix array cases"
 FUNCTIONS = frozenset(_FUNCTION_NAMES.split())
 CALLS = FUNCTIONS | frozenset(_CONSTRUCTORS.split())
 MATRICES = frozenset(_ENVIRONMENTS.split())
-WORDS = CALLS | MATRICES | {"pi", "oo", "inf", "nan", "zoo", "and", "or", "degrees"}
+WORDS = CALLS | MATRICES | {"pi", "oo", "inf", "nan", "zoo", "and", "or", "degrees", "Reals"}
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>\d+\.?\d*(?:[eE][-+]?\d+)?(?![\d])|\.\d+(?:[eE][-+]?\d+)?)"
-    r"|(?P<command>\\(?:[A-Za-z]+|[{}|]))|(?P<word>[A-Za-zα-ωΑ-Ω]+)|(?P<op><=|>=|!=|[-+*/^_()\[\]{},;=<>|!%:±∓∪∈&¶]))"
+    r"|(?P<command>\\(?:[A-Za-z]+|[{}|]))|(?P<word>[A-Za-zα-ωΑ-Ω]+)|(?P<op><=|>=|!=|[-+*/^_()\[\]{},;=<>|!%:±∓∪∖∈≈…&¶]))"
 )
 PROSE = re.compile(
     r"(?<![\\A-Za-z_])(?:[A-Za-z]{3,}|is|of|to|in|on|at|he|it|by|we|so|as|an|per)(?![A-Za-z(_{])|(?<=\})\s+[a-z]{3,}"
@@ -43,7 +43,7 @@ _GREEK_LETTERS = (
 )
 _GREEK = frozenset(_GREEK_LETTERS.split())
 _SAME_FUNCTION = {"Abs": "abs", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "ln": "log", "binom": "binomial",
-                  "ceiling": "ceil", "cbrt": "cbrt"}  # fmt: skip
+                  "ceiling": "ceil", "cbrt": "cbrt", "arccot": "acot"}  # fmt: skip
 
 
 class Unreadable(ValueError):
@@ -56,7 +56,8 @@ class Node:
 
     Attributes:
         kind: ``number``, ``symbol``, an operation (``add mul div pow neg pm call``) or a container (``list tuple
-            set bare interval matrix equation relation union base``).
+            set bare interval matrix equation relation union difference base``). An equation keeps every side of its
+            chain, and the signs between them (``=``, ``≈``) as its name.
         parts: Its operands.
         name: A symbol's, function's, bracket pair's or relation's name; a base numeral's digits.
         value: A number's value.
@@ -73,6 +74,13 @@ class Node:
 _MINUS_ONE = Node("neg", (Node("number", value=Fraction(1)),))
 _CLOSING = {"(": (")", "]"), "[": ("]", ")")}
 _SEPARATORS = (",", ";", "and", "or")
+_INFINITY = Node("symbol", name="oo")
+REALS = Node("tuple", (Node("neg", (_INFINITY,)), _INFINITY))
+
+
+def _grouped(node: Node) -> Node:
+    """Return what square or curly brackets group where they stand in a sum, a product or a power."""
+    return node.parts[0] if node.kind in ("list", "set") and len(node.parts) == 1 and not node.name else node
 
 
 def number(text: str) -> Node:
@@ -176,20 +184,27 @@ class Parser:
         if self.peek() == "∈":
             self.at += 1
             node = self.sum()
-        while self.peek() in ("∪", "U") and self.kind() != "end":
-            self.at += 1
+        while self.peek() in ("∪", "U", "∖") and self.kind() != "end":
+            sign = self.take()
             self.another()
-            node = Node("union", (*(node.parts if node.kind == "union" else (node,)), self.sum()))
+            if sign == "∖":
+                node = Node("difference", (node, self.sum()))
+            else:
+                node = Node("union", (*(node.parts if node.kind == "union" else (node,)), self.sum()))
         chain, names = [node], []
-        while self.peek() in ("=", "<", ">", "<=", ">=", "!=", ":") and self.kind() == "op":
+        while self.peek() in ("=", "≈", "<", ">", "<=", ">=", "!=", ":") and self.kind() == "op":
             names.append(self.take())
             chain.append(self.sum())
         if not names:
             return node
-        if set(names) == {"="}:
-            return Node("equation", (chain[0], chain[-1]), "=")
+        if set(names) <= {"=", "≈"}:
+            return Node("equation", tuple(chain), " ".join(names))
         if set(names) == {":"}:
             return Node("ratio", tuple(chain))
+        if set(names) == {":", "="} and names.count("=") == 1:  # V_1:V_2 = 9:17
+            at = names.index("=") + 1
+            sides = [Node("ratio", tuple(part)) if len(part) > 1 else part[0] for part in (chain[:at], chain[at:])]
+            return Node("equation", tuple(sides), "=")
         return Node("relation", tuple(chain), " ".join(names))
 
     def sum(self) -> Node:
@@ -203,8 +218,9 @@ class Parser:
             self.another()
             term = self.product()
             if sign in "±∓":
-                node = Node("pm", (node, term), sign)
+                node = Node("pm", (_grouped(node), _grouped(term)), sign)
             else:
+                node, term = _grouped(node), _grouped(term)
                 node = Node("add", (node, term if sign == "+" else Node("neg", (term,))))
         self.depth -= 1
         return node
@@ -216,12 +232,12 @@ class Parser:
             if (sign := self.peek()) in ("*", "/") and self.kind() == "op":
                 self.at += 1
                 self.another()
-                node = Node("mul" if sign == "*" else "div", (node, self.factor()))
+                node = Node("mul" if sign == "*" else "div", (_grouped(node), _grouped(self.factor())))
             elif (mixed := self.mixed(node)) is not None:
                 node = mixed
             elif self.starts_factor():
                 self.another()
-                node = Node("mul", (node, self.power()))
+                node = Node("mul", (_grouped(node), _grouped(self.power())))
             else:
                 return node
 
@@ -279,7 +295,7 @@ class Parser:
             sign = self.take()
             self.another()
             if sign == "^":
-                node = Node("pow", (node, self.exponent()))
+                node = Node("pow", (_grouped(node), self.exponent()))
             elif sign == "!":
                 node = Node("call", (node,), "factorial")
             elif sign == "%":
@@ -347,6 +363,8 @@ class Parser:
             self.bars -= 1
             self.take("|")
             return Node("call", (inside,), "abs")
+        if text == "…":
+            return Node("symbol", name=self.take())
         raise Unreadable(f"no value starts with {text or 'the end'!r}")
 
     def word(self, text: str) -> Node:
@@ -355,6 +373,8 @@ class Parser:
             raise Unreadable(f"{text} is no value")
         if text in CALLS:
             return self.call(text)
+        if text == "Reals":
+            return REALS
         return Node("symbol", name="oo" if text == "inf" else text)
 
     def command(self, name: str) -> Node:
@@ -380,6 +400,8 @@ class Parser:
             return Node("div", (self.call("log"), Node("call", (base,), "log")))
         if name in FUNCTIONS:
             return self.call(name)
+        if name == "lg":
+            return Node("div", (self.call("log"), Node("call", (Node("number", value=Fraction(10)),), "log")))
         if name in ("overline", "bar"):
             raise Unreadable("an overline")
         if name in _GREEK:
@@ -486,7 +508,13 @@ def applied(name: str, arguments: tuple[Node, ...]) -> Node:
         return sympy_interval(name, arguments)
     if name == "Union":
         return Node("union", arguments)
-    if name in ("Matrix", "array", "ImmutableDenseMatrix"):
+    if name in ("Point", "Point2D", "Point3D"):
+        return Node("tuple", arguments)
+    if name == "Complement" and len(arguments) == 2:
+        return Node("difference", arguments)
+    if name == "tensor" and arguments[0].kind != "list":
+        return arguments[0]
+    if name in ("Matrix", "array", "tensor", "ImmutableDenseMatrix"):
         parts = arguments[0].parts if len(arguments) == 1 and arguments[0].kind == "list" else arguments
         return Node("list", parts, "array") if len(arguments) > 1 or arguments[0].kind == "list" else arguments[0]
     if name in FUNCTIONS or name == "abs":

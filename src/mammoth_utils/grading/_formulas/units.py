@@ -54,9 +54,11 @@ UNITS = {
         ("energy", "1", "j joule joules"),
         ("power", "1", "w watt watts"),
         ("force", "1", "n newton newtons"),
+        ("resistance", "1", "ohm ohms"),
     )
     for name in names.split()
 }
+_CAPITALS = frozenset("njw")  # newtons, joules and watts are written large; a small letter is an unknown
 DOLLAR = ("money^1", Fraction(1))
 DOZEN = ("dozen^1", Fraction(12))
 _STERLING = ("sterling^1", Fraction(1))
@@ -146,6 +148,8 @@ def without_unit(text: str) -> tuple[str, tuple[str, Fraction] | None]:
         return number, None
     if name in UNITS and (len(name) > 1 or match["gap"]) and (name != "in" or len(first) == 1):  # "5 in total"
         if len(name) == 1 and not re.fullmatch(r"[-+]?[\d.,]+", number):
+            return text, None
+        if name in _CAPITALS and match["words"].strip().islower():
             return text, None
         dimension, scale = UNITS[name]
         return number, (f"{dimension}^{power}", scale**power)

@@ -34,6 +34,10 @@ _BLOCK = re.compile(
 _DRESS = re.compile(r"\$|\\[()\[\],;:!]|\\displaystyle(?![A-Za-z])|\*\*")
 DATE = "date"
 _DATE = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")
+_DAY = re.compile(
+    r"(\d{1,2})\s+(?:of\s+)?([A-Za-z]{3,9})\.?(?:,?\s+(\d{4}))?|([A-Za-z]{3,9})\.?\s+(\d{1,2})(?:,?\s+(\d{4}))?"
+)
+_MONTHS = frozenset(_DATES.split()[:12])
 _TIME = re.compile(r"(\d{1,2}):(\d\d)\s*([ap]m)?")
 _WORDY = re.compile(r"[A-Za-z][A-Za-z\s.,'’\-]*")
 
@@ -88,6 +92,8 @@ def stamp(text: str) -> tuple[str, ...] | None:
     """
     if match := _DATE.fullmatch(text):
         return (DATE, *(str(int(part)) for part in match.groups()))
+    if (match := _DAY.fullmatch(text)) and (month := _CALENDAR.get((match[2] or match[4]).lower())) in _MONTHS:
+        return (DATE, month, str(int(match[1] or match[5])), *([match[3] or match[6]] if match[3] or match[6] else []))
     match = _TIME.fullmatch(text)
     if match and int(match[1]) <= 24 and int(match[2]) < 60:
         return ("time", str(int(match[1])), match[2], match[3] or "")
@@ -109,7 +115,7 @@ def wordy(text: str) -> str | None:
     """Return words in one spelling, months and days in full, yes as true; None for what may be a formula."""
     if not _WORDY.fullmatch(text) or len(text) > 200:
         return None
-    plain = re.sub(r"[.,'’\-]", " ", text.lower()).split()
+    plain = re.sub(r"^(?:it|that|this) (?:is|was) ", "", re.sub(r"[.,'’\-]", " ", text.lower())).split()
     plain = [word for word in plain if word not in ("the", "a", "an")] or plain
     if len(plain) == 2 and plain[0] in ("in", "on", "during") and plain[1] in _CALENDAR:
         plain = plain[1:]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
 from mammoth_utils.grading._formulas import answer_forms as forms
-from mammoth_utils.grading._formulas import notation, units
+from mammoth_utils.grading._formulas import matrices, notation, ranges, units
 from mammoth_utils.grading._formulas.answer_forms import CONTAINERS
 from mammoth_utils.grading._formulas.compare_values import equal_values
 from mammoth_utils.grading._formulas.formula_values import Undefined, symbols
@@ -16,14 +17,27 @@ from mammoth_utils.grading._formulas.parser import Node, Unreadable, parse
 from mammoth_utils.grading._formulas.words import DATE, block, leading_number, same_block, stamp, wordy
 
 MAX_ITEMS_UNORDERED = 24
+LONGEST_NAME = 3  # of an unknown; "area" and "P(X = 1)" are labels
 _SPACED = re.compile(r"\d{1,3}(?: \d{3})+")
-_DEGREES = Node("symbol", name="degrees")
 _TWELVE = Node("number", value=Fraction(12))
 _MIXED = re.compile(r"(-?\d+)\s+and\s+(\d+\s*/\s*\d+)")
 _COUNTED = re.compile(r"%|(?:\s+[A-Za-z]+){0,2}")
 
 
-def equivalent(answer: str, gold: str, mathematics: bool = False, measured: bool = False) -> tuple[bool, str]:
+# Grouped as in India, in Switzerland and on the continent; a comma before one or two digits is a decimal comma.
+_GROUPED = re.compile(
+    r"(?<![\d.,])(?:\d{1,2}(?:,\d{2})+,\d{3}|\d{1,3}(?:['’]\d{3})+|\d{1,3}(?:\.\d{3}){2,})(?![\d,.]*\d)"
+)
+_DECIMAL_COMMA = re.compile(r"([^\d]{0,6}?-?)(\d{1,3}(?:\.\d{3})+|\d+),(\d{1,2})(\D*)")
+_MAGNITUDE = re.compile(r"([^\d]{0,4}-?[\d.,]*\d)\s?(k|K|[mM]|mn|bn|B)(?=\s|$)")
+_MAGNITUDES = {"k": "thousand", "m": "million", "mn": "million", "bn": "billion", "b": "billion"}
+_LABEL = re.compile(r"[^<>≠≈]*")
+_NO_LABEL = re.compile(r"\b(?:not|no|never|cannot|if|unless|or|because|since|when)\b|\\n?[lg]?eq?(?![A-Za-z])|!=")
+
+
+def equivalent(
+    answer: str, gold: str, mathematics: bool = False, measured: bool = False, numeric: bool = False
+) -> tuple[bool, str]:
     """Return whether an answer equals the gold, and a reason for a reader; no text raises.
 
     Args:
@@ -33,10 +47,14 @@ def equivalent(answer: str, gold: str, mathematics: bool = False, measured: bool
             prime factors of DeepMind's Mathematics are (SymPy writes ``{3: 4}`` for 81).
         measured: Whether golds are a program's output, as TheoremQA's are: two numbers in square brackets are a list,
             never an interval, and a decimal such as 0.9 was rounded at its only digit.
+        numeric: Whether golds are plain numbers, so that 10,00,000 and 2,74 are numbers and 10k is 10,000.
     """
     if max(len(answer), len(gold)) > notation.MAX_TEXT * 10:
         return answer.strip() == gold.strip(), "compared as text, since one side is too long for a formula"
-    ours, theirs = _tidy(answer), _tidy(gold)
+    ours, theirs = _tidy(_in_one_grouping(answer) if numeric else answer), _tidy(gold)
+    (ours, our_modulus), (theirs, their_modulus) = notation.modulus(ours), notation.modulus(theirs)
+    if our_modulus and their_modulus and our_modulus != their_modulus:
+        return False, f"the moduli differ: {_short(answer)} against {_short(gold)}"
     if not ours:
         return False, "the answer is empty"
     if _SPACED.fullmatch(ours) and theirs.isdigit():
@@ -51,7 +69,7 @@ def equivalent(answer: str, gold: str, mathematics: bool = False, measured: bool
     if len(ours) > notation.MAX_TEXT or len(theirs) > notation.MAX_TEXT:
         return _as_text(ours, theirs), "compared as text, since one side is too long for a formula"
     stamps = [stamp(text) for text in (ours, theirs)]
-    if None not in stamps or any(parts is not None and parts[0] == DATE for parts in stamps):
+    if None not in stamps or any(parts is not None and parts[0] == DATE and len(parts) > 3 for parts in stamps):
         return stamps[0] == stamps[1], f"{_short(answer)} and {_short(gold)} are read as times or dates"
     words = wordy(theirs)
     if words is not None:
@@ -65,11 +83,11 @@ def equivalent(answer: str, gold: str, mathematics: bool = False, measured: bool
     try:
         reference, gold_unit = _quantity(theirs)
     except Unreadable as error:
-        return _as_text(ours, theirs), f"compared as text, since the gold is no formula ({error})"
+        return _as_text(ours, theirs), f"compared as text, since {_obstacle('gold', theirs, error)}"
     try:
         value, unit = _quantity(ours)
     except Unreadable as error:
-        return _as_text(ours, theirs), f"compared as text, since the answer is no formula ({error})"
+        return _as_text(ours, theirs), f"compared as text, since {_obstacle('answer', ours, error)}"
     unit, gold_unit = unit or signs[0], gold_unit or signs[1]
     unit, gold_unit = units.settled(unit, gold_unit), units.settled(gold_unit, unit)
     comparison = Comparison(mathematics, measured)
@@ -81,6 +99,9 @@ def equivalent(answer: str, gold: str, mathematics: bool = False, measured: bool
     if gold_unit and unit and gold_unit != unit:
         if gold_unit[0] != unit[0]:
             return False, f"the units differ: {_short(answer)} against {_short(gold)}"
+        value, reference = (
+            forms.stated(node) or node if node.kind == "equation" else node for node in (value, reference)
+        )
         scale = Node("number", value=unit[1] / gold_unit[1])
         same = comparison.same(Node("mul", (value, scale)), reference)
     if not same and (mixed := _MIXED.fullmatch(ours)):  # "2 and 1/2", which may be two values as well
@@ -100,7 +121,8 @@ def _short(text: str) -> str:
 
 def _tidy(text: str) -> str:
     text = notation.joined_thousands(notation.plain(text))
-    text = re.sub(r"\s*\b(?:percent|per cent)\b", "%", text)
+    text = re.sub(r"\s*\b(?:percent(?:age)?|per cent|pct)\b", "%", text)
+    text = re.sub(r"^(?:minus|negative)\s+(?=[\d\\$.(])", "-", text)
     text = re.sub(r"^(\d+)\s+to\s+(\d+)$", r"\1:\2", text)
     digits_in_words, end = leading_number(text) or ("", 0)
     if digits_in_words and _COUNTED.fullmatch(text, end) and not units.NO_WORDS.search(text, end):
@@ -122,13 +144,62 @@ def _as_text(ours: str, theirs: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _quantity(text: str) -> tuple[Node, tuple[str, Fraction] | None]:
-    number, unit = units.without_unit(text)
+    begin = _after_last_equals(text)
+    number, unit = units.without_unit(text[begin:])
+    number = text[:begin] + number
     try:
-        return parse(number), unit
-    except Unreadable:
-        if number == text:
+        return forms.settled(parse(number)), unit
+    except Unreadable as error:
+        if number != text:
+            with contextlib.suppress(Unreadable):
+                return forms.settled(parse(text)), None
+        named = _labelled(number)
+        if named is None:
             raise
-        return parse(text), None
+        label, value = named
+        try:
+            return Node("equation", (Node("symbol", name=label), forms.settled(parse(value))), "="), unit
+        except Unreadable:
+            raise error from None
+
+
+def _labelled(text: str) -> tuple[str, str] | None:
+    """Return what stands before and behind the last equals sign outside of brackets; None where it is no label."""
+    at = _after_last_equals(text)
+    label, value = text[: max(0, at - 1)].strip(), text[at:].strip()
+    if not label or not value or not _LABEL.fullmatch(label) or _NO_LABEL.search(label):
+        return None
+    return label, value
+
+
+def _after_last_equals(text: str) -> int:
+    """Return where the last equals sign outside of brackets ends; 0 without one."""
+    depth, at = 0, 0
+    for place, character in enumerate(text) if "=" in text else ():
+        depth += (character in "([{") - (character in ")]}")
+        if character == "=" and not depth and text[place - 1 : place] not in ("<", ">", "!"):
+            at = place + 1
+    return at
+
+
+def _obstacle(side: str, text: str, error: Unreadable) -> str:
+    """Return what could not be read: one side of an equation where the other can be, else the whole."""
+    for number, part in enumerate(text.split("=") if text.count("=") == 1 else ()):
+        try:
+            parse(part)
+        except Unreadable as inner:
+            return f"the {('left', 'right')[number]} side {_short(part)} of the {side} could not be read ({inner})"
+    return f"the {side} is no formula ({error})"
+
+
+def _in_one_grouping(text: str) -> str:
+    """Return a number without its country's separators, and ``$10k`` in words."""
+    if len(text) > 80 or not any(character.isdigit() for character in text):
+        return text
+    text = _GROUPED.sub(lambda match: re.sub(r"\D", "", match.group()), text)
+    if match := _DECIMAL_COMMA.fullmatch(text.strip()):
+        text = f"{match[1]}{match[2].replace('.', '')}.{match[3]}{match[4]}"
+    return _MAGNITUDE.sub(lambda match: f"{match[1]} {_MAGNITUDES[match[2].lower()]}", text, count=1)
 
 
 def forget_parsed_formulas() -> None:
@@ -157,6 +228,8 @@ class Comparison:
             return self.same_equation(ours, theirs)
         if theirs.kind == "relation" or ours.kind == "relation":
             return self.same_relation(ours, theirs)
+        if matrices.holds_matrix(ours) or matrices.holds_matrix(theirs):
+            return self.same_matrix(ours, theirs)
         if theirs.kind in CONTAINERS or ours.kind in CONTAINERS:
             return self.same_container(ours, theirs)
         if theirs.kind == "percent" and ours.kind != "percent":
@@ -175,8 +248,7 @@ class Comparison:
 
     def simple(self, node: Node) -> Node:
         """Return the tree with plus-minus written out, and without brackets around one item or a degree sign."""
-        if node.kind == "mul" and node.parts[1] == _DEGREES:
-            node = node.parts[0]
+        node = forms.without_degrees(node)
         if node.kind == "neg" and node.parts[0].kind == "base":
             node = Node("base", node.parts, f"-{node.parts[0].name}")
         if node.kind == "dict":
@@ -212,15 +284,17 @@ class Comparison:
 
     def same_equation(self, ours: Node, theirs: Node) -> bool:
         """Compare equations: ``x = 3`` is 3; two general ones are the same where one is a multiple of the other."""
-        name, other = forms.named(theirs), forms.named(ours)
         if theirs.kind != "equation":
-            if other is None and forms.to_be_solved(ours):
-                return False
-            return self.same(ours.parts[1] if other is None else other[1], theirs)
+            value = forms.stated(ours)
+            return value is not None and self.same(value, theirs)
         if ours.kind != "equation":
-            return name is not None and self.same(ours, name[1])
+            value = forms.stated(theirs, gold=True)
+            return value is not None and self.same(ours, value)
+        name, other = forms.named(theirs), forms.named(ours)
         if name and other and not symbols(name[1]) and not symbols(other[1]):
-            return name[0].lower() == other[0].lower() and self.same(other[1], name[1])
+            unknowns = {name[0].lower(), other[0].lower()}
+            alike = len(unknowns) == 1 or max(map(len, unknowns)) > LONGEST_NAME  # "area" is a label
+            return alike and self.same(other[1], name[1])
         return forms.proportional(forms.difference(ours), forms.difference(theirs), signed=False)
 
     def same_relation(self, ours: Node, theirs: Node) -> bool:
@@ -228,12 +302,15 @@ class Comparison:
         unknowns = [{name.lower() for name in symbols(node)} for node in (ours, theirs)]
         if ours.kind == theirs.kind == "relation" and unknowns[0] != unknowns[1]:
             return False
-        intervals = [forms.as_interval(node) for node in (ours, theirs)]
+        intervals = [ranges.as_interval(node) for node in (ours, theirs)]
         if all(intervals):
             return self.same_container(*intervals)
+        unions = [ranges.as_union(node) for node in (ours, theirs)]
+        if all(unions):
+            return ranges.same_ranges(*unions, self.same)
         if ours.kind != "relation" or theirs.kind != "relation" or len(ours.parts) != len(theirs.parts):
             return False
-        ours, theirs = forms.rising(ours), forms.rising(theirs)
+        ours, theirs = ranges.rising(ours), ranges.rising(theirs)
         if ours.name != theirs.name:
             return False
         if len(ours.parts) > 2:  # a < b < c, which read from the right is c > b > a
@@ -242,22 +319,17 @@ class Comparison:
 
     def same_container(self, ours: Node, theirs: Node) -> bool:
         """Compare sets and bare lists in any order, tuples and lists in theirs, intervals with their brackets."""
-        if "matrix" in (ours.kind, theirs.kind):
-            rows = [forms.rows_of_matrix(node) for node in (ours, theirs)]
-            return None not in rows and len(rows[0]) == len(rows[1]) and all(
-                self.in_order(row, other) for row, other in zip(*rows, strict=True)
-            )  # fmt: skip
-        if "union" in (ours.kind, theirs.kind):
-            ours, theirs = forms.as_union(ours), forms.as_union(theirs)
-            return None not in (ours, theirs) and self.any_order(ours.parts, theirs.parts)
+        if {"union", "difference"} & {ours.kind, theirs.kind}:
+            unions = [ranges.as_union(node) for node in (ours, theirs)]
+            return all(unions) and ranges.same_ranges(*unions, self.same)
         if "interval" in (ours.kind, theirs.kind):
             return (ours.kind, ours.name) == (theirs.kind, theirs.name) and self.in_order(ours.parts, theirs.parts)
         if ours.kind not in CONTAINERS or theirs.kind not in CONTAINERS:
-            return False
+            return self.same_vector(ours, theirs)
         # Two ends in square brackets may be a closed interval, in round ones an open one or a point
         brackets, array = {ours.kind, theirs.kind}, "array" in (ours.name, theirs.name)
         if (
-            brackets == {"list", "tuple"}
+            (brackets == {"list", "tuple"} or (theirs.kind == "list" and ours.kind == "bare"))
             and len(theirs.parts) == 2
             and not (self.mathematics or self.measured or array)
         ):
@@ -266,10 +338,34 @@ class Comparison:
             if "tuple" in brackets or ("list" in brackets and not self.mathematics and theirs.kind == "list"):
                 return False
             return self.any_order(self.distinct(ours.parts), self.distinct(theirs.parts))
+        if (
+            theirs.kind == "bare"
+            and forms.names_differ(theirs.parts)
+            and not any(part.kind in ("equation", "ratio") for part in ours.parts)
+        ):  # (1, -1) for a = 1, b = -1
+            return self.in_order(ours.parts, tuple(part.parts[1] for part in theirs.parts))
         if theirs.kind == "bare" or (self.mathematics and theirs.kind == "list"):
             return self.any_order(ours.parts, theirs.parts)
         equations = any(part.kind == "equation" for part in theirs.parts)
         return self.in_order(ours.parts if equations else forms.by_name(ours.parts), theirs.parts)
+
+    def same_matrix(self, ours: Node, theirs: Node) -> bool:
+        """Compare matrices row by row, also where one is calculated, or a sum of unit vectors."""
+        rows = [matrices.rows_of_matrix(node) for node in (ours, theirs)]
+        if None in rows:
+            return self.same_vector(ours, theirs)
+        return [*map(len, rows[0])] == [*map(len, rows[1])] and all(
+            self.in_order(row, other) for row, other in zip(*rows, strict=True)
+        )
+
+    def same_vector(self, ours: Node, theirs: Node) -> bool:
+        """Compare ``2i - j`` with a column or tuple of two or three numbers."""
+        for vector, node in ((ours, theirs), (theirs, ours)):
+            rows = matrices.rows_of_matrix(node) if node.kind in ("matrix", "tuple", "list") else None
+            if rows and len(rows) in (2, 3) and all(len(row) == 1 for row in rows) and vector.kind not in CONTAINERS:
+                summed = matrices.unit_vector_sum(vector, len(rows))
+                return summed is not None and self.in_order(summed.parts, tuple(row[0] for row in rows))
+        return False
 
     def in_order(self, ours: tuple[Node, ...], theirs: tuple[Node, ...]) -> bool:
         """Return whether items are the same in order; names before an answer's values (``x = 3``) do not count."""
