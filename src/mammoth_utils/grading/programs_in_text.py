@@ -29,6 +29,9 @@ _OPENINGS = (
     re.compile(r"(?P<before>[^`]*?)(?P<fence>`{3,})[ \t]*(?P<language>[^\s`]*)[ \t]*"),
 )
 _CELL_FENCE = re.compile(r"^[ \t]*```([^\n`]*)$", re.M)
+_FRAMES = frozenset(("", "json", "text", "txt", "plaintext", "latex", "tex", "math", "markdown", "md", "answer"))
+_JSON = re.compile(r"\s*\{\s*\"")
+_PROGRAMS_OWN = re.compile(r"^[ \t]*(?:print\(|import |from \w+ import |def \w+\()", re.MULTILINE)
 _FENCE_LINE = re.compile(r"^[ \t]*(?:`{3}|~{3})", re.MULTILINE)
 _QUOTED_OUTPUT = re.compile(r"^[ \t]*```[ \t]*output[ \t]*$", re.MULTILINE)
 _PYTHON = re.compile(r"\{?\.?i?py(?:thon)?[ \t]?[\d.]*\}?(?:[\s:,].*)?", re.IGNORECASE)
@@ -168,17 +171,30 @@ def fenced_blocks(text: str) -> Iterator[Block]:
 def without_cells(text: str) -> tuple[str, list[tuple[int, int]], int]:
     """Return the text with fenced cells blanked, the spans of quoted outputs, and where the last cell ends.
 
-    MathCoder's completions are prose with ``python`` and ``output`` cells; a cell may be cut off by the end.
+    MathCoder's completions are prose with ``python`` and ``output`` cells; a cell may be cut off by the end. A fence
+    without a language, or of JSON or text, that holds no program is prose in a frame, and only its marks are blanked.
     """
     marks = list(_CELL_FENCE.finditer(text))
-    parts, outputs, at = [], [], 0
+    parts, outputs, at, last = [], [], 0, 0
     for opening, closing in zip_longest(marks[::2], marks[1::2]):
         end = closing.end() if closing else len(text)
-        parts += [text[at : opening.start()], " " * (end - opening.start())]
-        if opening.group(1).strip() == "output":
-            outputs.append((opening.end(), closing.start() if closing else len(text)))
+        inside = slice(opening.end(), closing.start() if closing else len(text))
+        language = opening.group(1).strip()
+        parts += [text[at : opening.start()]]
+        if language.lower() in _FRAMES and (not is_program(text[inside].strip()) or _JSON.match(text[inside])):
+            parts += [" " * len(opening.group()), text[inside], " " * (end - inside.stop)]
+        else:
+            parts += [" " * (end - opening.start())]
+            last = end
+        if language == "output":
+            outputs.append((inside.start, inside.stop))
         at = end
-    return "".join(parts) + text[at:], outputs, at
+    return "".join(parts) + text[at:], outputs, last
+
+
+def is_program_alone(text: str) -> bool:
+    """Return whether a whole text is a program that prints, imports or defines something, and no prose at all."""
+    return _PROGRAMS_OWN.search(text) is not None and is_program(text.strip())
 
 
 def _fenced_program(blocks: list[Block]) -> str | None:

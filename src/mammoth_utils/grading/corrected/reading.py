@@ -12,24 +12,16 @@ from mammoth_utils.grading._formulas.units import without_unit
 from mammoth_utils.grading._formulas.words import leading_number, wordy
 from mammoth_utils.grading.benchmarks import Benchmark
 from mammoth_utils.grading.corrected import option_letters
+from mammoth_utils.grading.corrected.answering_part import SAYS_IT, TRIGGER, answering_part
 from mammoth_utils.grading.corrected.option_letters import Read
 from mammoth_utils.grading.corrected.question_numbers import number_asked_for
-from mammoth_utils.grading.programs_in_text import without_cells
+from mammoth_utils.grading.programs_in_text import is_program_alone, without_cells
 
-WINDOW = 20_000  # characters from the end that are looked at
 CLAUSE = 600
 TRIGGERS_TRIED = 8  # from the last one backwards, where nothing follows them
 LINE = 2000
 Options = Sequence[str] | None
 
-_SAYS_IT = r"\s*\**\s*(?:\b(?:is|are|(?:would|must|should|will) be)\b|:|=)"
-_TRIGGER = re.compile(
-    r"\\(?:boxed|fbox)\b|####"
-    rf"|\banswer(?:\s+to\s+(?:the|this)\s+(?:question|problem))?{_SAYS_IT}\s*\**"
-    r"|\b(?:correct|right|closest)\s+(?:option|choice)\s*(?:\b(?:is|are)\b|:)"
-    rf"|\bfinal answer\b(?!{_SAYS_IT})",
-    re.I,
-)
 _SENTENCE_END = re.compile(r"(?<!\ba\.m)(?<!\bp\.m)[.!?]+(?=\s|$|\*)|\n")
 _MATH = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.S)
 # A minus between a value and a number is subtraction: "(2x) - 22" holds 22, "is -22" holds -22.
@@ -66,15 +58,17 @@ def read_corrected(completion: str, benchmark: Benchmark, options: Options, ques
     A completion that ends in prose is read there: what stands after the last trigger (``The answer is``, ``####``,
     ``\\boxed``, ``Answer:``), else what an earlier ``\\boxed`` holds, else the number that the last sentence states.
     One that ends in a fenced cell's quoted output is read there, and an error that it ends in is no answer: what stands
-    before is working that the model itself went on from.
+    before is working that the model itself went on from. Nor has one an answer that is a program and nothing else.
     """
-    offset = max(0, len(completion) - WINDOW)
-    text = completion[offset:]
+    start, end = answering_part(completion)
+    text = completion[start:end]
+    if is_program_alone(text):
+        return None  # a program that was asked for as prose, and was never run
     prose, outputs, after = without_cells(text)
     question = None if benchmark.several else question
     if outputs and not prose[after:].strip():
-        start, end = outputs[-1]
-        read = None if _ERROR.search(text[start:end]) else output_value(text, start, end, benchmark)
+        left, right = outputs[-1]
+        read = None if _ERROR.search(text[left:right]) else output_value(text, left, right, benchmark)
     else:
         read = (
             triggered_value(prose, after, len(prose), benchmark, options, question)
@@ -82,14 +76,14 @@ def read_corrected(completion: str, benchmark: Benchmark, options: Options, ques
             or untriggered_value(prose, after, len(prose), benchmark, options, question)
             or (untriggered_value(prose, 0, after, benchmark, options, question) if after and not outputs else None)
         )
-    return read and (read[0], (read[1][0] + offset, read[1][1] + offset))
+    return read and (read[0], (read[1][0] + start, read[1][1] + start))
 
 
 def triggered_value(
     prose: str, start: int, end: int, benchmark: Benchmark, options: Options, question: str | None, only: str = ""
 ) -> Read | None:
     """Return the value after the last trigger that has one; ``only`` restricts how triggers start."""
-    for trigger in list(_TRIGGER.finditer(prose, start, end))[: -TRIGGERS_TRIED - 1 : -1]:
+    for trigger in list(TRIGGER.finditer(prose, start, end))[: -TRIGGERS_TRIED - 1 : -1]:
         if not trigger.group().startswith(only):
             continue
         if trigger.group().startswith("\\"):
@@ -312,7 +306,7 @@ def output_value(text: str, start: int, end: int, benchmark: Benchmark) -> Read 
         return None
     if is_value(line, benchmark) or not (benchmark.expression or NUMBER.search(line)):
         return _stripped(line, start) if benchmark.expression or benchmark.choice or NUMBER.search(line) else None
-    trigger = list(_TRIGGER.finditer(line))
+    trigger = list(TRIGGER.finditer(line))
     if trigger and (read := clause_value(text, *clause(text, start + trigger[-1].end(), end), benchmark, True)):
         return read
     if _NO_NUMBER.match(line):

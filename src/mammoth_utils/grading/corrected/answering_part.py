@@ -1,0 +1,69 @@
+"""Which part of a completion answers the question: not a next question, another turn of a chat, or thinking aloud."""
+
+from __future__ import annotations
+
+import re
+
+WINDOW = 20_000  # characters from the end that are looked at
+
+SAYS_IT = r"[\"'*]*\s*\**\s*(?:\b(?:is|are|(?:would|must|should|will) be)\b|:|=|：|[-–—](?=\s))"
+TRIGGER = re.compile(
+    r"\\(?:boxed|fbox)(?![A-Za-z])|####|<answer>"
+    rf"|\banswers?(?:\s+to\s+(?:the|this)\s+(?:question|problem))?{SAYS_IT}\s*\**|\bAns\b\.?\s*[:=]"
+    r"|\b(?:correct|right|closest)\s+(?:option|choice)\s*(?:\b(?:is|are)\b|:)"
+    rf"|\bfinal answer\b(?!{SAYS_IT})|^[ \t]*(?:\#{{1,6}}[ \t]*|\*\*|__)answers?(?:\*\*|__)?[ \t]*$"
+    r"|\bAntwort\s*(?:ist|lautet|:)|答案\s*(?:应该)?(?:选|是|为|：|:)|故?选\s*[:：]?(?=\s*[(（]?[A-Z])",
+    re.I | re.M,
+)
+_ASKS = r"(?:question|problem|exercise|example|instruction|input|human|user|q)"
+_NEXT_QUESTION = re.compile(
+    rf"^[ \t]*(?:\#{{1,4}}[ \t]*|\*\*)?(?:(?:next|new)[ \t]+)?{_ASKS}[ \t]*\d*[ \t]*(?:\*\*)?[:.](?=\s|\*)"
+    rf"|^[ \t]*\#{{2,4}}[ \t]*{_ASKS}\b|^Below is an instruction\b",
+    re.I | re.M,
+)
+_TURN = re.compile(
+    r"<\|(?:im_start|im_end|endoftext|end_of_text|eot_id|eom_id|end|user|start_header_id)\|>|</?s>|\[/?INST\]"
+    r"|<(?:start|end)_of_turn>|<\|?EOT\|?>"
+)
+_SPEAKER = re.compile(
+    r"\s*[#*]*\s*(?:q|human|user|instruction)\b", re.I
+)  # "Question:" may head the question as it was asked
+_DIGIT = re.compile(r"\d")
+_THOUGHT = re.compile(r"</think(?:ing)?>")
+
+
+def answering_part(completion: str) -> tuple[int, int]:
+    """Return start and end of the part of a completion in which its answer is looked for.
+
+    What the model itself asks next, once an answer was stated, and what stands behind the end of its turn do not count;
+    nor does what it thinks before it answers. Of what is left the last ``WINDOW`` characters count.
+    """
+    end = len(completion)
+    for turn in _TURN.finditer(completion):
+        if completion[: turn.start()].strip() and not _opens_an_answer(completion, turn):
+            end = turn.start()
+            break
+    stated, number = TRIGGER.search(completion, 0, end), _DIGIT.search(completion, 0, end)
+    for asked in _NEXT_QUESTION.finditer(completion, stated.end() if stated else number.end() if number else end, end):
+        if stated or _asks(completion, asked, end):
+            end = asked.start()
+            break
+    thought = None
+    for thought in _THOUGHT.finditer(completion, 0, end):
+        pass
+    start = thought.end() if thought and completion[thought.end() : end].strip() else 0
+    return max(start, end - WINDOW), end
+
+
+def _opens_an_answer(completion: str, turn: re.Match) -> bool:
+    """Return whether only other such marks and the speaker's name stand before a mark."""
+    before = _TURN.sub("", completion[: turn.start()]) if turn.start() < 200 else "x"
+    return re.fullmatch(r"\s*(?:assistant|model)?\s*", before, re.I) is not None
+
+
+def _asks(completion: str, asked: re.Match, end: int) -> bool:
+    """Return whether another speaker's question follows, though no answer was announced before."""
+    return (
+        _SPEAKER.match(asked.group()) is not None
+        and "?" in completion[asked.end() : min(end, asked.end() + 2000)].partition("\n\n")[0]
+    )
