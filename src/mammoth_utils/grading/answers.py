@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mammoth_utils.grading.benchmarks import bare_options, benchmark_named, check_rule
-from mammoth_utils.grading.corrected import answering_part, option_letters, reading
+from mammoth_utils.grading.corrected import answering_part, option_letters, outputs, reading
 from mammoth_utils.grading.programs_in_text import program_to_run
 from mammoth_utils.grading.published import rule as published
 
@@ -120,7 +120,7 @@ def answer_from_execution(
         left, right = (min(max(0, at + shift), len(execution_output)) for at in read[1])
         return Answer(read[0], (left, right))
     start = max(0, len(execution_output) - answering_part.WINDOW)
-    read = reading.output_value(execution_output, start, len(execution_output), known)
+    read = outputs.output_value(execution_output, start, len(execution_output), known)
     if read and known.choice:
         read = option_letters.letter_read(read, options)
     return Answer(*read) if read else None

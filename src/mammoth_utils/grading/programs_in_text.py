@@ -181,7 +181,7 @@ def without_cells(text: str) -> tuple[str, list[tuple[int, int]], int]:
         inside = slice(opening.end(), closing.start() if closing else len(text))
         language = opening.group(1).strip()
         parts += [text[at : opening.start()]]
-        if language.lower() in _FRAMES and (not is_program(text[inside].strip()) or _JSON.match(text[inside])):
+        if language.lower() in _FRAMES and _is_prose(text[inside].strip()):
             parts += [" " * len(opening.group()), text[inside], " " * (end - inside.stop)]
         else:
             parts += [" " * (end - opening.start())]
@@ -190,6 +190,11 @@ def without_cells(text: str) -> tuple[str, list[tuple[int, int]], int]:
             outputs.append((inside.start, inside.stop))
         at = end
     return "".join(parts) + text[at:], outputs, last
+
+
+def _is_prose(framed: str) -> bool:
+    """Return whether what a fence frames is no program: a value, words, or JSON."""
+    return not _acts(framed) or bool(_JSON.match(framed)) or ("\n" not in framed and PRINT_CALL not in framed)
 
 
 def is_program_alone(text: str) -> bool:

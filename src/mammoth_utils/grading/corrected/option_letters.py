@@ -12,7 +12,7 @@ from mammoth_utils.rationale import LETTERS
 Read = tuple[str, tuple[int, int]]
 DEFAULT_OPTIONS = 5  # where the options are not known: AQuA has the most
 
-_IN_BRACKETS = re.compile(r"[(\[{]\s*(?:\\(?:text|textbf|mathrm)\s*\{\s*)?\(?([A-Za-z])\)?\s*\}?\s*[)\]}]")
+_IN_BRACKETS = re.compile(r"[(\[{<]\s*(?:\\(?:text|textbf|mathrm)\s*\{\s*)?\(?([A-Za-z])\)?\s*\}?\s*[)\]}>]")
 _NAMED = re.compile(r"\b(?:option|choice|answer)\b\W{0,4}(?:is\b\W{0,4})?\(?([A-Z])\b(?!\s*[a-z])", re.I)
 _AT_START = re.compile(
     r"[\s*_$\\({\[\"'`]*(?:text\s*\{\s*\(?)?([A-Z])(?![A-Za-z'’])"
@@ -25,9 +25,10 @@ _STATED = re.compile(
     r"(?:correct\b(?=\s*(?:[.,;!*]|$))|(?:(?:correct|right|best|closest|only)\s+)*(?:answer|option|choice)\b)"
     r"|\b(?:I|[Ww]e)(?:\s+would|\s+will|['’]d|\s+therefore)?\s+(?:choose|pick|select|chose|go\s+with)\s+"
     r"(?:the\s+)?(?:(?:option|choice|answer)\s+)?\(?([A-Z])\b(?!\s*[a-z=+*/^])"
+    r"|\b(?:leaving|leaves)\s+(?:us\s+with\s+)?(?:only\s+)?(?:(?:option|choice|answer)\s+)?\(?([A-Z])\b(?!\s*[a-z=+*/^])"
 )
 _DENIED = re.compile(
-    r"(?:\b(?:not|neither|nor|cannot|rather\s+than|instead\s+of)|n['’]t)\s+(?:be\s+)?(?:either\s+)?(?:the\s+)?"
+    r"(?:\b(?:not|neither|nor|cannot|rather\s+than|instead\s+of|rul(?:es|ed|ing)\s+out|eliminat(?:es|ed|ing)|exclud(?:es|ed|ing))|n['’]t)\s+(?:be\s+)?(?:either\s+)?(?:the\s+)?"
     r"(?:(?:option|choice|answer)\s+)?[\s(\[{$*\\\"'`]*$",
     re.I,
 )

@@ -17,6 +17,15 @@ _VERBS = (
 )
 _ENDS = frozenset(_VERBS.split())
 _HEAD_ENDS = frozenset([*_ENDS, "of", "with", "than", "and", "or", "more", "fewer", "less", "which", "that", "while"])
+_PERCENTAGE = re.compile(r"\bwhat(?:\s+is\s+the)?\s+per\s?cent(?:age)?\b", re.I)
+_PER_CENT = re.compile(r"\s*(?:\\%|per\s?cent)")
+_COMPARISON = re.compile(r"\bhow\s+(?:many|much)\s+(?:more|fewer|less)\b[^?.]*\bthan\b[^?.]*\?", re.I)
+_MORE_THAN = re.compile(r"\s*(?:more|fewer|less)\b[^,.;]{0,60}?\bthan\b", re.I)
+_SO = re.compile(r"[,;]\s*(?:and\s+)?(?:so|therefore|thus|hence)\b[^.]*\d", re.I)
+_RATE = re.compile(r"\s*(?:dollars?\s+|miles?\s+)?(?:per|a|each|every)\s+([A-Za-z]+)", re.I)
+_PART = re.compile(
+    r"\d\s+(?:hours?|minutes?|feet|foot|days?|weeks?|years?|dollars?|pounds?)\s*(?:,\s*|\s+)(?:and\s+)?$", re.I
+)
 _WORD = re.compile(r"[A-Za-z][A-Za-z'’-]*")
 
 
@@ -58,9 +67,25 @@ def counted(text: str, number: re.Match) -> frozenset[str]:
 
 
 def number_asked_for(text: str, numbers: Sequence[re.Match], question: str | None) -> re.Match | None:
-    """Return the one number of a sentence that counts what a question asks for; None where none or several do."""
+    """Return the one number of a sentence that counts what a question asks for; None where none or several do.
+
+    A question for a percentage asks for the number with a per cent sign, ``... per year?`` for the one ``per year``.
+    Of ``2 hours and 15 minutes, or 135 minutes`` the 15 is a part.
+    """
+    ending = (question or "")[-QUESTION:]
+    if _PERCENTAGE.search(ending):
+        shares = [number for number in numbers if "%" in number.group() or _PER_CENT.match(text, number.end())]
+        return shares[0] if len(shares) == 1 else None
+    if _COMPARISON.search(ending):
+        compared = [number for number in numbers if _MORE_THAN.match(text, number.end())]
+        return compared[0] if len(compared) == 1 and not _SO.search(text, compared[0].end()) else None
     stems = asked_for(question)
     if not stems:
-        return None
+        rates = list(_RATE.finditer(ending))
+        unit = _stem(rates[-1][1]) if rates else ""
+        following = [_RATE.match(text, number.end()) for number in numbers]
+        at = [place for place, rate in enumerate(following) if rate and _stem(rate[1]) == unit]
+        return numbers[at[0]] if len(at) == 1 else None
+    numbers = [number for number in numbers if not _PART.search(text, 0, number.start())] or numbers
     shared = [len(counted(text, number) & stems) for number in numbers]
     return numbers[shared.index(max(shared))] if max(shared) and shared.count(max(shared)) == 1 else None
