@@ -48,7 +48,7 @@ _REPLACED = [
     (re.compile(pattern), by)
     for pattern, by in (
         (r"\\(?:[dtc]|nice|flat|s)frac(?![A-Za-z])", r"\\frac"),
-        (r"(?<=\d)\{,\}(?=\d{3})", ""),
+        (r"(?<=\d)\s*\{\s*,\s*\}\s*(?=\d{3})", ""),
         (r"(?<=\d),\s*\\!\s*(?=\d{3})", ""),
         (r"\\(?:cdot|times|ast)(?![A-Za-z])|[·×⋅∙]", "*"),
         (r"\\div(?![A-Za-z])|÷", "/"),
@@ -102,6 +102,7 @@ _REPLACED = [
         (r"^([^iI]*\d)j(?=[^A-Za-z]*$)", r"\1i"),  # Python's imaginary unit
         (r"(?<=\d)(?:st|nd|rd|th)\b|(?<=\d)\s*\^\s*\{?\s*(?:st|nd|rd|th)\b\s*\}?", ""),
         (r"(\d+)\s*degrees\s*(\d+(?:\.\d+)?)\s*(?:'|′|\^\s*\{?\s*\\prime\s*\}?)(?!')", r"(\1+\2/60) degrees "),
+        (r"\bPoint[23]D\(", "Point("),
         (r"√\s*(\d+(?:\.\d+)?|[A-Za-z])", r"sqrt(\1)"),
         (r"√", "sqrt"),
         (r"\b(?:np|numpy|math|sympy|sp|mpmath)\.(?=[A-Za-z])", ""),
@@ -268,6 +269,7 @@ def spelled(text: str) -> str:
     if text.isascii():
         return text
     text = text.translate(_INVISIBLE).translate(_FULL_WIDTH)
+    text = re.sub(r"(?<=\d)(?=(?:[cmk]?m|ft|in)[²³])", " ", text)  # 12m² is an area, 12m^2 a product
     text = _OVERLINED.sub(lambda match: f"\\overline{{{re.sub('[^0-9]', '', match[1])}}}", text)
     text = _FRACTION.sub(lambda match: " " + unicodedata.normalize("NFKC", match.group()), text)
     for run, sign, table in _RUNS:

@@ -43,7 +43,12 @@ def as_interval(node: Node) -> Node | None:
     if node.kind in ("tuple", "list") and len(node.parts) == 2 and node.name != "array":
         return node
     bounds = _bounds(node)
-    return interval(*bounds[1]) if bounds and bounds[0].kind == "symbol" else None
+    return interval(*bounds[1]) if bounds and _is_unknown(bounds[0]) else None
+
+
+def _is_unknown(node: Node) -> bool:
+    """Return whether a tree is a symbol, or a function of one: ``0 < f(x) < 1``."""
+    return node.kind == "symbol" or (node.kind == "mul" and all(part.kind == "symbol" for part in node.parts))
 
 
 def _bounds(node: Node) -> tuple[Node, Ends] | None:

@@ -66,6 +66,8 @@ _SPOKEN_SIGN = re.compile(r"[\W_]*((?:minus|negative)\s+\$?\d[\d,]*(?:\.\d+)?)",
 _BARE_NAME = re.compile(
     r"\s*(?:[A-Za-z]{1,8}(?:_\{?\w+\}?)?|[A-Za-z]\s*\([A-Za-z, ]*\)|\([a-z](?:,\s*[a-z])*\)|\\(?:tri)?angle\s*[A-Z]+)\s*"
 )
+_HOPES = re.compile(r"\s*I hope (?:it|this|that) (?:is correct|helps)[.!]?\s*\Z", re.I)
+_SAYS_WHAT = re.compile(r"\b(?:is|are|was|were|be|equals|equal to|equation|function|polynomial)\b|=|:")
 _WORDS = re.compile(r"(?<!\\)\b(?!sqrt|sin|cos|tan|log|and|or\b)[A-Za-z]{3,}")
 _JOINS = re.compile(r"\s*(?:,?\s*(?:and|or)\b|,)\s*")
 _BULLET = re.compile(r"[-–—•*·]\s+")
@@ -146,8 +148,10 @@ def clause_value(
         return stripped(text, start)
     if benchmark.expression or benchmark.choice:
         formulas = [formula for formula in MATH.finditer(text) if not is_money(formula)]
-        if formulas:
-            return joined_formulas(text, formulas, start)
+        telling = [formula for formula in formulas if not _BARE_NAME.fullmatch(formula.group(formula.lastindex))]
+        behind = _without_formulas(text, formulas, telling[-1].end() if telling else 0, len(text))
+        if formulas and not re.search(r"\d", behind):  # "the largest $n$ is 34" states no formula
+            return joined_formulas(text, telling or formulas, start)
         for says in reversed(list(re.finditer(r"\b(?:is|are|equals|equal to)\b|=|:", text))):
             if is_value(text[says.end() :], benchmark):
                 return stripped(text[says.end() :], start + says.end())
@@ -241,32 +245,28 @@ def is_value(text: str, benchmark: Benchmark) -> bool:
 
 
 def last_formula(prose: str, start: int, end: int, question: str | None) -> Read | None:
-    """Return what the last sentence states where golds are expressions: its last formula, whole, and only then a number.
+    """Return what the last sentence states where golds are expressions: its last formula, whole, else a number.
 
     Behind a formula a number counts, and before one that is but a name (``$x$``, ``$f(x)$``). Without either, the word
     that the last sentence states counts: ``Hence the day was Thursday.``
     """
+    if hopes := _HOPES.search(prose, max(start, end - 80), end):
+        end = hopes.start()
     formulas = [formula for formula in MATH.finditer(prose, start, end) if not is_money(formula)]
     telling = [formula for formula in formulas if not _BARE_NAME.fullmatch(formula.group(formula.lastindex))]
-    after = telling[-1].end() if telling else start
-    outside = re.compile(r"\d").search(_without_formulas(prose, formulas, after, end))
+    outside = re.search(r"\d", _without_formulas(prose, formulas, telling[-1].end() if telling else start, end))
     if telling and not outside:
         return joined_formulas(prose, telling, 0)
-    line = prose.rstrip().rfind("\n", start, end) + 1
+    line = prose.rfind("\n", start, start + len(prose[start:end].rstrip())) + 1 or start
     left = line + max((stop.end() for stop in re.finditer(r"[.!?]\s+(?=[A-Z$\\])", prose[line:end])), default=0)
-    text = prose[max(left, start) : end].rstrip(" \n.*")
+    text = prose[left:end].rstrip(" \n.*")
     if outside and not _WORDS.search(text) and is_value(text, KNOWN["math"]):
-        return stripped(text, max(left, start))
-    for says in reversed(
-        list(re.finditer(r"\b(?:is|are|was|were|be|equals|equal to|equation|function|polynomial)\b|=|:", text))
-    ):
+        return stripped(text, left)
+    for says in reversed(list(_SAYS_WHAT.finditer(text))):
         rest = text[says.end() :]
-        if (
-            rest.strip()
-            and is_value(rest, KNOWN["math"])
-            and (outside or (telling == [] and wordy(plain(rest)) is not None))
-        ):
-            return stripped(rest, max(left, start) + says.end())
+        counts = outside is not None if re.search(r"\d", rest) else not formulas and wordy(plain(rest)) is not None
+        if counts and is_value(rest, KNOWN["math"]):
+            return stripped(rest, left + says.end())
     if outside:
         return last_number(prose, start, end, question)
     if formulas and not re.sub(r"[\s.]", "", _without_formulas(prose, formulas, start, end)):

@@ -326,6 +326,8 @@ class Comparison:
             return (ours.kind, ours.name) == (theirs.kind, theirs.name) and self.in_order(ours.parts, theirs.parts)
         if ours.kind not in CONTAINERS or theirs.kind not in CONTAINERS:
             return self.same_vector(ours, theirs)
+        if theirs.kind == "tuple" and ours.kind in ("list", "set") and [part.kind for part in ours.parts] == ["tuple"]:
+            return self.same(ours.parts[0], theirs)  # [(4, 3)], the one solution of a system
         # Two ends in square brackets may be a closed interval, in round ones an open one or a point
         brackets, array = {ours.kind, theirs.kind}, "array" in (ours.name, theirs.name)
         if (
@@ -344,6 +346,8 @@ class Comparison:
             and not any(part.kind in ("equation", "ratio") for part in ours.parts)
         ):  # (1, -1) for a = 1, b = -1
             return self.in_order(ours.parts, tuple(part.parts[1] for part in theirs.parts))
+        if theirs.kind == "bare" and all(part.kind == "tuple" for part in ours.parts):  # a solution given twice
+            return self.any_order(self.distinct(ours.parts), self.distinct(theirs.parts))
         if theirs.kind == "bare" or (self.mathematics and theirs.kind == "list"):
             return self.any_order(ours.parts, theirs.parts)
         equations = any(part.kind == "equation" for part in theirs.parts)

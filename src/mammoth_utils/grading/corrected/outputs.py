@@ -8,30 +8,67 @@ from mammoth_utils.grading.benchmarks import Benchmark
 from mammoth_utils.grading.corrected.answering_part import TRIGGER
 from mammoth_utils.grading.corrected.clauses import NUMBER, clause, clause_value, is_value, stripped
 from mammoth_utils.grading.corrected.option_letters import Read
+from mammoth_utils.grading.corrected.pretty_printing import as_one_line
 
 LINE = 2000
+ERROR = re.compile(r"Traceback|\w*(?:Error|Exception|Interrupt)\b\s*:|^\s*Cell In\[|TIMEOUT|Timed out", re.M)
 # What a program prints: an array over several lines, and what is never the last number in it.
 _ARRAY = re.compile(r"(?:^|(?<=\n))[ \t]*(?:array\(|matrix\()?\[\[[^\[\]]*(?:\][,\s]*\[[^\[\]]*)*\]\]\)?\s*\Z")
 _NO_NUMBER = re.compile(r"\s*(?:\[|.*[<>].*\)\s*[&|]\s*\(|(?:And|Or)\()")
 
 
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+# What a program prints behind its answer: the value of a print, a closing word, a rule.
+_CLOSING = re.compile(
+    r"\s*(?:None|done|finished|completed|success(?:fully)?|end|ok|(?:process|program|execution|calculation)\s+(?:finished|ended|complete[d]?)"
+    r"(?:\s+with\s+exit\s+code\s+\d+)?|[-=*_~#─═]{3,})[\s.!]*",
+    re.I,
+)
+_NAMED_LINE = re.compile(r"\s*([A-Za-z])(?:_\d)?\s*[:=]\s*(\S[^=:]*)")
+_COLON_LABEL = re.compile(r"\s*[A-Za-z_][\w ]*:\s+(?=\S)")
+_EULER = re.compile(r"(?<![A-Za-z0-9_.])E(?![A-Za-z0-9_(])")  # as SymPy prints it
+
+
 def output_value(text: str, start: int, end: int, benchmark: Benchmark) -> Read | None:
     """Return the value that a program's output states: its last line that is not empty, without a label.
 
-    On SimulEq, where every line holds a number, the first line is read.
+    ``None``, a closing word or a rule behind it do not count, nor do colours. Lines that name an unknown each are one
+    answer where golds are expressions; what SymPy prints over several lines is read as one formula. On SimulEq, where
+    every line holds a number, the first line is read.
     """
+    text = _ANSI.sub(lambda match: " " * len(match.group()), text)
     printed = text[start:end].rstrip()
     lines = list(re.finditer(r"[^\n]*\S[^\n]*", printed))
-    if not lines:
+    while len(lines) > 1 and _CLOSING.fullmatch(lines[-1].group()):
+        lines.pop()
+    if not lines or re.fullmatch(r"\s*(?:None|nan|-?inf|zoo)\s*", lines[-1].group()) or ERROR.search(lines[-1].group()):
         return None
+    printed = printed[: lines[-1].end()]
+    if benchmark.expression:
+        if len(printed) <= LINE and (formula := as_one_line(printed)):
+            return formula, (start + lines[0].start(), start + lines[-1].end())
+        named = [_NAMED_LINE.fullmatch(line.group()) for line in lines]
+        if 1 < len(lines) <= 4 and all(named) and len({match[1] for match in named}) == len(named):
+            joined = ", ".join(f"{match[1]} = {match[2].strip()}" for match in named)
+            return joined, (start + lines[0].start(), start + lines[-1].end())
     # SimulEq programs print one unknown a line; the gold is mostly the one asked, and printed, first
     chosen = lines[0] if benchmark.several and all(NUMBER.search(line.group()) for line in lines) else lines[-1]
     if array := _ARRAY.search(text, max(start, start + len(printed) - LINE), start + len(printed)):
         return stripped(array.group(), array.start())
     cut = max(0, len(chosen.group()) - LINE)
     start, line = start + chosen.start() + cut, chosen.group()[cut:]
-    if not line.strip() or re.fullmatch(r"\s*(?:None|nan|-?inf|zoo)\s*", line):
+    if not line.strip():
         return None
+    read = _value_of_line(text, start, line, end, benchmark)
+    if read and benchmark.expression and "E" in read[0]:
+        return _EULER.sub("e", read[0]), read[1]
+    return read
+
+
+def _value_of_line(text: str, start: int, line: str, end: int, benchmark: Benchmark) -> Read | None:
+    """Return the value that one line of output states."""
+    if (label := _COLON_LABEL.match(line)) and is_value(line[label.end() :], benchmark):
+        return stripped(line[label.end() :], start + label.end())
     if is_value(line, benchmark) or not (benchmark.expression or NUMBER.search(line)):
         return stripped(line, start) if benchmark.expression or benchmark.choice or NUMBER.search(line) else None
     trigger = list(TRIGGER.finditer(line))

@@ -20,7 +20,7 @@ from mammoth_utils.grading.corrected.clauses import (
     stripped,
 )
 from mammoth_utils.grading.corrected.option_letters import Read
-from mammoth_utils.grading.corrected.outputs import output_value
+from mammoth_utils.grading.corrected.outputs import ERROR, output_value
 from mammoth_utils.grading.programs_in_text import is_program_alone, without_cells
 
 TRIGGERS_TRIED = 8  # from the last one backwards, where nothing follows them
@@ -54,7 +54,6 @@ _STATES_ANEW = re.compile(
     re.I,
 )
 _CONCLUDES = re.compile(r"(?:^|(?<=[.\n]))\s*\**(?:Therefore|Thus|Hence|So)\b,?(?P<that>\s*)[^\n]*?\d", re.I)
-_ERROR = re.compile(r"Traceback|\w*(?:Error|Exception|Interrupt)\b\s*:|^\s*Cell In\[|TIMEOUT|Timed out", re.M)
 
 
 def read_corrected(completion: str, benchmark: Benchmark, options: Options, question: str | None) -> Read | None:
@@ -73,7 +72,7 @@ def read_corrected(completion: str, benchmark: Benchmark, options: Options, ques
     question = None if benchmark.several else question
     if outputs and not prose[after:].strip():
         left, right = outputs[-1]
-        read = None if _ERROR.search(text[left:right]) else output_value(text, left, right, benchmark)
+        read = None if ERROR.search(text[left:right]) else output_value(text, left, right, benchmark)
     else:
         read = (
             triggered_value(prose, after, len(prose), benchmark, options, question)
