@@ -6,6 +6,7 @@ import html
 import re
 import unicodedata
 from fractions import Fraction
+from functools import lru_cache
 
 from mammoth_utils.grading._formulas.units import NO_WORDS
 
@@ -15,21 +16,14 @@ MAX_REPEATING = 60  # digits of a repeating decimal
 ROW_BREAK = "¶"
 
 _SPACES = re.compile(r"\\[,;: ]|\\quad|\\qquad|~|\s+")
-# What dresses a formula and says nothing: sizes, colours, spaces, marks at its end.
+# What dresses a formula and says nothing: colours, spaces, marks at its end.
 _DRESS = re.compile(
     r"\\(?:left|right)\s*\.(?!\d)"
-    r"|\\(?:color|tag|label|hspace|vspace|mspace|hskip|phantom|hphantom|vphantom)\*?\s*(?:\[[^\]]*\])?\{[^{}]*\}"
-    r"|\\(?:bf|rm|it|sf|tt|tiny|small|normalsize|large|Large|LARGE|huge|Huge|textstyle|scriptstyle|boldmath"
-    r"|checkmark|blacksquare|square|qed|Box|allowbreak|newline|hline)(?![A-Za-z])|[\\\s]+$|[✓✔✅■□]"
+    r"|\\(?:color|tag|label|hspace|vspace|mspace|hskip|phantom|hphantom|vphantom)\*?\s*(?:\[[^\]]*\])?\{[^{}]*\}|[\\\s]+$"
 )
 _COLOURED = re.compile(r"\\(?:textcolor|colorbox)\s*\{[^{}]*\}\s*(?=\{)")
 _ENTITY = re.compile(r"&(?:[A-Za-z]{2,8}|#\d{1,6}|#[xX][0-9A-Fa-f]{1,5});")
-_INVISIBLE = dict.fromkeys([0xAD, 0x2060, 0xFEFF, *range(0x200B, 0x2010)])
-_FULL_WIDTH = {0xFF01 + at: 0x21 + at for at in range(94)} | {0x3000: " ", 0x3002: "."}
-_DROPPED = re.compile(
-    r"\\(?:left|right|bigl?|bigr|Bigl?|Bigr|displaystyle|limits|mathstrut|hfill|nonumber)(?![A-Za-z])"
-    r"|\\!|\\\(|\\\)|\\\[|\\\]|\\\$|\$|€|£|¥|\\pounds(?![A-Za-z])|\*\*(?=\s*$)|^\s*\*\*"
-)
+_DROPPED = re.compile(r"\\!|\\\(|\\\)|\\\[|\\\]|\\\$|[$€£¥]|\*\*(?=\s*$)|^\s*\*\*")
 _TEXTS = re.compile(
     r"\\(?:text|textbf|textit|textrm|textnormal|textup|textsf|texttt|mbox|mathrm|mathbf|mathit|mathsf|mathnormal"
     r"|operatorname|emph|boldsymbol|bm|pmb|underline)\b\*?"
@@ -44,72 +38,65 @@ def _over(match: re.Match) -> str:
 
 _SPACE = r"(?:\s|\\[,;:! ]|~)"  # between a number and its unit
 _INTERVALS = {"open": "OpenInterval(", "Lopen": "LopenInterval(", "Ropen": "RopenInterval("}
+_COMMAND = re.compile(r"\\([A-Za-z]+)")
+_MEANINGS = {
+    "": "left right big bigl bigr Big Bigl Bigr displaystyle limits mathstrut hfill nonumber pounds lbrace rbrace lbrack "
+        "rbrack bf rm it sf tt tiny small normalsize large Large LARGE huge Huge textstyle scriptstyle boldmath checkmark "
+        "blacksquare square qed Box allowbreak newline hline",
+    "*": "cdot times ast", "/": "div", "±": "pm", "∓": "mp", "<=": "le leq leqslant", ">=": "ge geq geqslant",
+    "<": "lt", ">": "gt", "!=": "ne neq", "=": "equiv", "|": "lvert rvert vert mid", ":": "colon", "(": "langle",
+    "≈": "approx approxeq simeq thickapprox fallingdotseq doteq cong", "…": "dots ldots cdots hdots dotsc dotsb dotsm dotsi",
+    "∪": "cup", "∈": "in", "∖": "setminus backslash smallsetminus", " oo ": "infty", " pi ": "pi", ")": "rangle rfloor rceil",
+    " degrees ": "degree", " cents": "cent", r"\{\}": "emptyset varnothing", " floor(": "lfloor", " ceil(": "lceil",
+    r"\frac": "dfrac tfrac cfrac nicefrac flatfrac sfrac", r"\vec": "overrightarrow overleftrightarrow",
+}  # fmt: skip
+_MEANING = {name: meaning for meaning, names in _MEANINGS.items() for name in names.split()}
+_SIGNS = {
+    **dict.fromkeys("·×⋅∙", "*"), "÷": "/", **dict.fromkeys("−–—‐‑", "-"), "≤": "<=", "⩽": "<=", "≥": ">=", "⩾": ">=",
+    "≠": "!=", "≃": "≈", "≅": "≈", "≡": "=", "¢": " cents", "ℝ": " Reals ", "∞": " oo ", "π": " pi ", "°": " degrees ",
+    "∅": r"\{\}", "⁄": "/", **dict.fromkeys("✓✔✅■□", " "), "\u3000": " ", "\u3002": ".",
+}  # fmt: skip
+_SIGNS |= {chr(0xFF01 + at): chr(0x21 + at) for at in range(94)}  # full width
+_TRANSLATED = str.maketrans(_SIGNS | dict.fromkeys(map(chr, (0xAD, 0x2060, 0xFEFF, *range(0x200B, 0x2010))), ""))
+# Each pattern with what a text must hold for it: most hold little of it, and to look is cheaper than to match.
 _REPLACED = [
-    (re.compile(pattern), by)
-    for pattern, by in (
-        (r"\\(?:[dtc]|nice|flat|s)frac(?![A-Za-z])", r"\\frac"),
-        (r"(?<=\d)\s*\{\s*,\s*\}\s*(?=\d{3})", ""),
-        (r"(?<=\d),\s*\\!\s*(?=\d{3})", ""),
-        (r"\\(?:cdot|times|ast)(?![A-Za-z])|[·×⋅∙]", "*"),
-        (r"\\div(?![A-Za-z])|÷", "/"),
-        (r"[−–—‐‑]", "-"),
-        (r"\\pm(?![A-Za-z])|\+/-|\+-", "±"),
-        (r"\\mp(?![A-Za-z])", "∓"),
-        (r"\\(?:leq?|leqslant)(?![A-Za-z])|≤|⩽", "<="),
-        (r"\\(?:geq?|geqslant)(?![A-Za-z])|≥|⩾", ">="),
-        (r"\\lt(?![A-Za-z])", "<"),
-        (r"\\gt(?![A-Za-z])", ">"),
-        (r"\\(?:neq?)(?![A-Za-z])|≠", "!="),
-        (r"\\(?:approx|simeq|thickapprox|fallingdotseq|doteq)(?:eq)?(?![A-Za-z])|≈|≃|≅", "≈"),
-        (r"\\equiv(?![A-Za-z])|≡|==", "="),
-        (r"\\(?:[lc]|h)?dots[cbmi]?(?![A-Za-z])|…|(?<=,)\s*\.\.\.(?=\s*,)", "…"),
-        (r"\\cent(?![A-Za-z])|¢", " cents"),
-        (rf"(?<=\d){_SPACE}*(?:\\Omega|Ω){_SPACE}*$", " ohms"),
-        (rf"(?<=\d){_SPACE}*\\frac\s*\{{\s*([A-Za-z]{{1,12}})\s*\}}\s*\{{\s*([A-Za-z]{{1,12}})\s*\}}\s*$", r" \1/\2"),
-        (
-            rf"(?<=\d){_SPACE}+([A-Za-z]{{1,12}})(?:{_SPACE}|\*)+([A-Za-z]{{1,6}})\s*\^\s*\{{?\s*-\s*1\s*\}}?\s*$",
-            r" \1/\2",
-        ),
-        (
-            rf"(?<=\d){_SPACE}+([A-Za-z]{{1,12}})(?:{_SPACE}|\*)+([A-Za-z]{{1,6}})\s*\^\s*\{{?\s*-\s*2\s*\}}?\s*$",
-            r" \1/\2^2",
-        ),
-        (r"\\(?:overrightarrow|overleftrightarrow)(?![A-Za-z])", r"\\vec"),
-        (r"\\(?:setminus|backslash|smallsetminus)(?![A-Za-z])|∖", "∖"),
-        (r"\\mathbb\s*\{?\s*R\s*\}?|ℝ", " Reals "),
-        (r"\\(?:cup)(?![A-Za-z])|∪", "∪"),
-        (r"\\(?:in)(?![A-Za-z])|∈", "∈"),
-        (r"\\(?:infty)(?![A-Za-z])|∞|\binfinity\b", " oo "),
-        (r"\\pi(?![A-Za-z])|π", " pi "),
-        (r"\\(?:lvert|rvert|vert|mid)(?![A-Za-z])", "|"),
-        (r"\\(?:lbrace|rbrace|lbrack|rbrack)(?![A-Za-z])", ""),
-        (r"\\%|％", "%"),
-        (r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![A-Za-z])|\\degree(?![A-Za-z])|°", " degrees "),
-        (r"\\(?:emptyset|varnothing)(?![A-Za-z])|∅", r"\\{\\}"),
-        (r"\*\*", "^"),
-        (r"(?<=[\d.])\s*[xX]\s*(?=10\s*\^)", "*"),
-        (r"\\l(floor|ceil)(?![A-Za-z])", r" \1("),
-        (r"\\r(?:floor|ceil)(?![A-Za-z])", ")"),
-        (r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}", r"\\binom{\1}{\2}"),
-        (r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}|^([^{}\\]*)\\over(?![A-Za-z])([^{}\\]*)$", _over),
-        (r"\\(?:overline|bar)\s*\{\s*([A-Z]{2})\s*\}", r"\1"),  # a segment is named by its ends
-        (r"(?<![A-Za-z])(?:C|comb|nCr)\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)", r"binomial(\1,\2)"),
-        (r"\bInterval\.([olLrR])(open|pen)\(", lambda match: _INTERVALS[match[1] + match[2]]),
-        (r"\\langle(?![A-Za-z])|^\s*<(?=[^<>=]*,[^<>=]*>\s*$)", "("),
-        (r"\\rangle(?![A-Za-z])|(?<=[^<>=])>(?=\s*$)", ")"),
+    (tuple(needles.split()), re.compile(pattern), by)
+    for needles, pattern, by in (
+        ("...", r"(?<=,)\s*\.\.\.(?=\s*,)", "…"),
+        ("infinity", r"\binfinity\b", " oo "),
+        ("+/- +-", r"\+/-|\+-", "±"),
+        ("==", r"==", "="),
+        ("Omega Ω", rf"(?<=\d){_SPACE}*(?:\\Omega|Ω){_SPACE}*$", " ohms"),
+        ("\\frac", rf"(?<=\d){_SPACE}*\\frac\s*\{{\s*([A-Za-z]{{1,12}})\s*\}}\s*\{{\s*([A-Za-z]{{1,12}})\s*\}}\s*$",
+         r" \1/\2"),
+        ("^{-1} ^{-2}", rf"(?<=\d){_SPACE}+([A-Za-z]{{1,12}})(?:{_SPACE}|\*)+([A-Za-z]{{1,6}})\s*\^\s*\{{-([12])\}}\s*$",
+         lambda match: f" {match[1]}/{match[2]}" + ("^2" if match[3] == "2" else "")),
+        ("\\mathbb", r"\\mathbb\s*\{?\s*R\s*\}?", " Reals "),
+        ("\\%", r"\\%", "%"),
+        ("\\circ", r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![A-Za-z])", " degrees "),
+        ("**", r"\*\*", "^"),
+        ("10", r"(?<=[\d.])\s*[xX]\s*(?=10\s*\^)", "*"),
+        ("\\choose", r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}", r"\\binom{\1}{\2}"),
+        ("\\over", r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}|^([^{}\\]*)\\over(?![A-Za-z])([^{}\\]*)$", _over),
+        ("\\overline \\bar", r"\\(?:overline|bar)\s*\{\s*([A-Z]{2})\s*\}", r"\1"),  # a segment is named by its ends
+        ("C comb", r"(?<![A-Za-z])(?:C|comb|nCr)\s*\(\s*(\d+)\s*,\s*(\d+)\s*\)", r"binomial(\1,\2)"),
+        ("Interval.", r"\bInterval\.([olLrR])(open|pen)\(", lambda match: _INTERVALS[match[1] + match[2]]),
+        ("<", r"^\s*<(?=[^<>=]*,[^<>=]*>\s*$)", "("),
+        (">", r"(?<=[^<>=])>(?=\s*$)", ")"),
         # 9:00 a.m. and 9 AM are 9 am
-        (r"(?i)\b(\d{1,2})(?::00|(:\d\d))?\s*([ap])\.?\s?m\b\.?", lambda m: f"{m[1]}{m[2] or ''} {m[3].lower()}m"),
-        (r"^([^iI]*\d)j(?=[^A-Za-z]*$)", r"\1i"),  # Python's imaginary unit
-        (r"(?<=\d)(?:st|nd|rd|th)\b|(?<=\d)\s*\^\s*\{?\s*(?:st|nd|rd|th)\b\s*\}?", ""),
-        (r"(\d+)\s*degrees\s*(\d+(?:\.\d+)?)\s*(?:'|′|\^\s*\{?\s*\\prime\s*\}?)(?!')", r"(\1+\2/60) degrees "),
-        (r"\bPoint[23]D\(", "Point("),
-        (r"√\s*(\d+(?:\.\d+)?|[A-Za-z])", r"sqrt(\1)"),
-        (r"√", "sqrt"),
-        (r"\b(?:np|numpy|math|sympy|sp|mpmath)\.(?=[A-Za-z])", ""),
-        (r"\b(?:float|int)(?:16|32|64)?\s*\((-?[0-9.e+-]+)\)", r"\1"),
-        (r"\b(?:Decimal|mpf)\s*\(\s*['\"]([^'\"()]*)['\"]\s*\)", r"\1"),
+        ("m M", r"(?i)\b(\d{1,2})(?::00|(:\d\d))?\s*([ap])\.?\s?m\b\.?", lambda m: f"{m[1]}{m[2] or ''} {m[3].lower()}m"),
+        ("j", r"^([^iI]*\d)j(?=[^A-Za-z]*$)", r"\1i"),  # Python's imaginary unit
+        ("st nd rd th", r"(?<=\d)(?:st|nd|rd|th)\b|(?<=\d)\s*\^\s*\{?\s*(?:st|nd|rd|th)\b\s*\}?", ""),
+        ("degrees", r"(\d+)\s*degrees\s*(\d+(?:\.\d+)?)\s*(?:'|′|\^\s*\{?\s*\\prime\s*\}?)(?!')", r"(\1+\2/60) degrees "),
+        ("Point", r"\bPoint[23]D\(", "Point("),
+        ("√", r"√\s*(\d+(?:\.\d+)?|[A-Za-z])", r"sqrt(\1)"),
+        ("√", r"√", "sqrt"),
+        (".", r"\b(?:np|numpy|math|sympy|sp|mpmath)\.(?=[A-Za-z])", ""),
+        ("float int", r"\b(?:float|int)(?:16|32|64)?\s*\((-?[0-9.e+-]+)\)", r"\1"),
+        ("Decimal mpf", r"\b(?:Decimal|mpf)\s*\(\s*['\"]([^'\"()]*)['\"]\s*\)", r"\1"),
     )
-]
+]  # fmt: skip
+_THOUSANDS = re.compile(r"(?<=\d)\s*\{\s*,\s*\}\s*(?=\d{3})|(?<=\d),\s*\\!\s*(?=\d{3})|,\s*\\!\s*(?=\d{3})")
 _REPEATING = re.compile(
     r"(\d*)\.(\d*)\s*(?:\\(?:overline|bar|dot)\s*\{?\s*(\d+)\s*\}?(?!\s*\d*\\dot)|\((\d+)\)(?![\d.(!^]))"
 )
@@ -164,6 +151,7 @@ def without_text_commands(text: str) -> str:
     return "".join(parts) + text[at:]
 
 
+@lru_cache(maxsize=512)  # a text is read, then asked whether it says anything, then compared
 def plain(text: str) -> str:
     """Return a text in plain notation: no delimiters, spacing commands, dollar signs or trailing dots.
 
@@ -177,23 +165,31 @@ def plain(text: str) -> str:
         if "\\" not in text or not _TEXTS.search(text):
             break
         text = without_text_commands(text)
-    text = re.sub(r",\s*\\!\s*(?=\d{3})", "", text)
+    if "," in text and "\\" in text or "{" in text:
+        text = _THOUSANDS.sub("", text)
     if "." in text:
         text = _REPEATING.sub(_repeating, _GOES_ON.sub(_repeating, _DOTTED.sub(r"\1\\overline{\2\3\4}", text)))
-    text = _OVER.sub(r"(\1)/(\2)", text)
-    text = re.sub(r"\\begin\{array\}\{[^{}]*\}", r"\\begin{array}", text)
+    if "over" in text:
+        text = _OVER.sub(r"(\1)/(\2)", text)
+    if "array" in text:
+        text = re.sub(r"\\begin\{array\}\{[^{}]*\}", r"\\begin{array}", text)
     # A matrix's row break is protected from what follows: "\\\\ 3" would lose a backslash as the command "\\ ".
     text = text.replace("\\\\", ROW_BREAK)
-    for pattern, by in _REPLACED[:3]:
-        text = pattern.sub(by, text)
     text = _DROPPED.sub("", text)
-    for pattern, by in _REPLACED[3:]:
-        text = pattern.sub(by, text)
+    if "\\" in text:
+        text = _COMMAND.sub(lambda match: _MEANING.get(match[1], match[0]), text)
+    for needles, pattern, by in _REPLACED:
+        for needle in needles:
+            if needle in text:
+                text = pattern.sub(by, text)
+                break
     text = _SPACES.sub(" ", text).strip()
     text = text.rstrip(" .,;:!?`*" if not re.search(r"[\w)]!$", text) else " .,;:?`").lstrip(" `:")
-    text = _ASIDE_VALUE.sub(lambda match: f" ≈ {match[1] or match[2]}", text)
-    for _ in range(2):
-        text = _APPROXIMATE.sub("", text)
+    if " or " in text or text.endswith(")"):
+        text = _ASIDE_VALUE.sub(lambda match: f" ≈ {match[1] or match[2]}", text)
+    if text[:1] in "=:" or text[:1].isalpha():
+        for _ in range(2):
+            text = _APPROXIMATE.sub("", text)
     text = without_outer_group(text)
     if (aside := _ASIDE.search(text)) and not re.search(NO_WORDS, aside.group()):  # "5 (five)"
         text = text[: aside.start()]
@@ -268,15 +264,14 @@ def spelled(text: str) -> str:
     """Return a text in the notation of a keyboard: ``2⅓`` as ``2 1/3``, ``10⁻³`` as ``10^{-3}``."""
     if text.isascii():
         return text
-    text = text.translate(_INVISIBLE).translate(_FULL_WIDTH)
-    text = re.sub(r"(?<=\d)(?=(?:[cmk]?m|ft|in)[²³])", " ", text)  # 12m² is an area, 12m^2 a product
+    text = re.sub(r"(?<=\d)(?=(?:[cmk]?m|ft|in)[²³])", " ", text.translate(_TRANSLATED))  # 12m² is an area
     text = _OVERLINED.sub(lambda match: f"\\overline{{{re.sub('[^0-9]', '', match[1])}}}", text)
-    text = _FRACTION.sub(lambda match: " " + unicodedata.normalize("NFKC", match.group()), text)
+    text = _FRACTION.sub(lambda match: " " + unicodedata.normalize("NFKC", match.group()).replace("⁄", "/"), text)
     for run, sign, table in _RUNS:
         text = run.sub(
             lambda match, sign=sign, table=table: sign + _braced("".join(map(table.get, match.group()))), text
         )
-    return text.replace("\u2044", "/")
+    return text
 
 
 def _braced(digits: str) -> str:

@@ -15,6 +15,8 @@ from mammoth_utils.grading.corrected import option_letters
 from mammoth_utils.grading.corrected.option_letters import Read
 from mammoth_utils.grading.corrected.question_numbers import number_asked_for
 
+NEAR = 80  # characters before a number in which a word may deny it or say what it is for
+VERBS_TRIED = 12  # from the last one backwards
 CLAUSE = 600  # characters of a clause or a sentence that are looked at
 Options = Sequence[str] | None
 
@@ -94,7 +96,7 @@ def clause(prose: str, at: int, end: int) -> tuple[int, int]:
     formula = MATH.match(prose, at, min(end, at + CLAUSE))
     if formula and not is_money(formula):
         stop = formula.end()
-        while more := _JOINS.match(prose, stop, end):
+        while stop < at + 2 * CLAUSE and (more := _JOINS.match(prose, stop, end)):
             following = MATH.match(prose, more.end(), min(end, more.end() + CLAUSE))
             if not following or is_money(following):
                 break
@@ -193,7 +195,11 @@ def stated(text: str, numbers: list[re.Match], triggered: bool) -> re.Match | No
     6``).
     """
     if not triggered:
-        numbers = [number for number in numbers if not _NO_STATEMENT.search(text, 0, number.start())]
+        numbers = [
+            number
+            for number in numbers
+            if not _NO_STATEMENT.search(text, max(0, number.start() - NEAR), number.start())
+        ]
     if not numbers:
         return None
     if listed := _LISTED.match(text):  # "There are 3 such integers: 2, 4 and 6"
@@ -202,7 +208,7 @@ def stated(text: str, numbers: list[re.Match], triggered: bool) -> re.Match | No
     for turn in (_NAMELY if triggered else _TURNS).finditer(text):
         later = [number for number in numbers if number.start() >= turn.end()]
         numbers, turned = (later, turn.end()) if later else (numbers, turned)
-    told = [number for number in numbers if not _PURPOSE.search(text, 0, number.start())]
+    told = [number for number in numbers if not _PURPOSE.search(text, max(0, number.start() - NEAR), number.start())]
     told = [number for number in told if not _COMPARES.match(text, number.end())]
     told = [number for number in told if not _AS_MANY.match(text, number.end())] if triggered else told
     numbers = told or numbers
@@ -262,7 +268,7 @@ def last_formula(prose: str, start: int, end: int, question: str | None) -> Read
     text = prose[left:end].rstrip(" \n.*")
     if outside and not _WORDS.search(text) and is_value(text, KNOWN["math"]):
         return stripped(text, left)
-    for says in reversed(list(_SAYS_WHAT.finditer(text))):
+    for says in list(_SAYS_WHAT.finditer(text))[: -VERBS_TRIED - 1 : -1]:
         rest = text[says.end() :]
         counts = outside is not None if re.search(r"\d", rest) else not formulas and wordy(plain(rest)) is not None
         if counts and is_value(rest, KNOWN["math"]):

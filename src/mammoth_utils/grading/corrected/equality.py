@@ -205,6 +205,7 @@ def _in_one_grouping(text: str) -> str:
 def forget_parsed_formulas() -> None:
     """Empty the cache of parsed texts, so that a measurement starts cold."""
     _quantity.cache_clear()
+    notation.plain.cache_clear()
 
 
 def _assigned(nodes: tuple[Node, ...], theirs: tuple[Node, ...]) -> list[Node]:

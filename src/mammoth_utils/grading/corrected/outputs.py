@@ -11,7 +11,9 @@ from mammoth_utils.grading.corrected.option_letters import Read
 from mammoth_utils.grading.corrected.pretty_printing import as_one_line
 
 LINE = 2000
-ERROR = re.compile(r"Traceback|\w*(?:Error|Exception|Interrupt)\b\s*:|^\s*Cell In\[|TIMEOUT|Timed out", re.M)
+ERROR = re.compile(
+    r"Traceback|(?<!\w)\w{0,60}?(?:Error|Exception|Interrupt)\b\s{0,4}:|^\s*Cell In\[|TIMEOUT|Timed out", re.M
+)
 # What a program prints: an array over several lines, and what is never the last number in it.
 _ARRAY = re.compile(r"(?:^|(?<=\n))[ \t]*(?:array\(|matrix\()?\[\[[^\[\]]*(?:\][,\s]*\[[^\[\]]*)*\]\]\)?\s*\Z")
 _NO_NUMBER = re.compile(r"\s*(?:\[|.*[<>].*\)\s*[&|]\s*\(|(?:And|Or)\()")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from itertools import takewhile
 
+NEAR = 40  # characters before a number that may name a larger unit
 QUESTION = 4000  # characters from the end of a question that are looked at
 _HOW_MANY = re.compile(
     r"\bhow\s+(?:many|much)\s+(?P<by>more\s+|fewer\s+|less\s+)?(?:of\s+)?(?P<what>[^?.,!;:\n]{1,200})", re.I
@@ -86,6 +87,8 @@ def number_asked_for(text: str, numbers: Sequence[re.Match], question: str | Non
         following = [_RATE.match(text, number.end()) for number in numbers]
         at = [place for place, rate in enumerate(following) if rate and _stem(rate[1]) == unit]
         return numbers[at[0]] if len(at) == 1 else None
-    numbers = [number for number in numbers if not _PART.search(text, 0, number.start())] or numbers
+    numbers = [
+        number for number in numbers if not _PART.search(text, max(0, number.start() - NEAR), number.start())
+    ] or numbers
     shared = [len(counted(text, number) & stems) for number in numbers]
     return numbers[shared.index(max(shared))] if max(shared) and shared.count(max(shared)) == 1 else None

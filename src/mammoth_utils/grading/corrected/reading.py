@@ -33,12 +33,12 @@ _LINE_ENDS = re.compile(r"[ \t*_:]*\n\s*")
 _LINES = re.compile(r"[^\n]+")
 _BULLETED = re.compile(r"[ \t]*(?:[-–—•*·]|\d+[.)])[ \t]+")
 _EXPLAINS = re.compile(
-    r"^[\s*#_]*(?:explanation|reasoning|note|check|verification|justification|why|step[- ]by[- ]step|i hope|let me know)\b",
+    r"^[ \t*#_]{0,12}(?:explanation|reasoning|note|check|verification|justification|why|step[- ]by[- ]step|i hope|let me know)\b",
     re.I | re.M,
 )
 _QUOTED = re.compile(r'\s*"((?:[^"\\]|\\.)*)"|\s*(\[[^\]]*\]|-?[\d.,]*\d)')
 _DOUBT = re.compile(
-    r"(?:(?<=[.!?\n*$)\]])|^)\s*(?:but\s+|oh,?\s+|and\s+|no,?\s+)?(?:wait|hmm+|actually|correction|sorry|oops|apologies"
+    r"(?:(?<=[.!?\n*$)\]])|^)\s{0,4}(?:but\s+|oh,?\s+|and\s+|no,?\s+)?(?:wait|hmm+|actually|correction|sorry|oops|apologies"
     r"|i\s+(?:made|see|forgot|misread|was\s+wrong)|(?:that|this)(?:['’]s|\s+is|\s+was)\s+(?:wrong|incorrect|not\s+(?:right|correct)))\b",
     re.I,
 )
@@ -53,7 +53,7 @@ _STATES_ANEW = re.compile(
     r"|area|volume|amount))\s+(?:is|should\s+be|must\s+be|would\s+be|equals))\s*:?\s*(?:then\s+|therefore\s+|really\s+)?(?=[$\\*(-]*(?:\d|\\|[a-z]?\s*=))",
     re.I,
 )
-_CONCLUDES = re.compile(r"(?:^|(?<=[.\n]))\s*\**(?:Therefore|Thus|Hence|So)\b,?(?P<that>\s*)[^\n]*?\d", re.I)
+_CONCLUDES = re.compile(r"(?:^|(?<=[.\n]))\s{0,8}\*{0,3}(?:Therefore|Thus|Hence|So)\b,?(?P<that>\s*)[^\n]*?\d", re.I)
 
 
 def read_corrected(completion: str, benchmark: Benchmark, options: Options, question: str | None) -> Read | None:
