@@ -74,6 +74,7 @@ _REPLACED = [
         ("\\mathbb", r"\\mathbb\s*\{?\s*R\s*\}?", " Reals "),
         ("\\%", r"\\%", "%"),
         ("\\circ", r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![A-Za-z])", " degrees "),
+        ("**", r"(?<=\S)\*\*(?=[\s.,;:!?)]|$)|(?<=\s)\*\*(?=\S)", ""),  # 36** handshakes were bold
         ("**", r"\*\*", "^"),
         ("10", r"(?<=[\d.])\s*[xX]\s*(?=10\s*\^)", "*"),
         ("\\choose", r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}", r"\\binom{\1}{\2}"),
@@ -171,6 +172,10 @@ def plain(text: str) -> str:
         text = _REPEATING.sub(_repeating, _GOES_ON.sub(_repeating, _DOTTED.sub(r"\1\\overline{\2\3\4}", text)))
     if "over" in text:
         text = _OVER.sub(r"(\1)/(\2)", text)
+    if "arrow" in text or "\\i" in text:
+        text = _IMPLIES.split(text)[-1] or text
+    if "{a" in text or "{s" in text or "{g" in text:
+        text = _as_cases(text)
     if "array" in text:
         text = re.sub(r"\\begin\{array\}\{[^{}]*\}", r"\\begin{array}", text)
     # A matrix's row break is protected from what follows: "\\\\ 3" would lose a backslash as the command "\\ ".
@@ -195,6 +200,19 @@ def plain(text: str) -> str:
         text = text[: aside.start()]
     text = _IN_BASE.sub(r"\1_{\2}", text.strip())
     return "(-oo, oo)" if text == "Reals" else text
+
+
+_IMPLIES = re.compile(r"\\(?:Longrightarrow|Rightarrow|implies|Leftrightarrow|Longleftrightarrow|iff)(?![A-Za-z])")
+_ALIGNED = re.compile(r"\\(begin|end)\s*\{(?:aligned|align\*?|alignat|split|gathered|gather\*?)\}")
+
+
+def _as_cases(text: str) -> str:
+    """Return aligned lines as cases, a chain that goes on over lines (``x &= 2 \\\\ &= 3``) as one."""
+    if not _ALIGNED.search(text):
+        return text
+    text = re.sub(r"\\\\\s*=", "=", _ALIGNED.sub(r"\\\1{cases}", text).replace("&", ""))
+    lone = re.fullmatch(r"\s*\\begin\{cases\}(.*)\\end\{cases\}\s*", text, re.S)
+    return lone[1] if lone and "\\\\" not in lone[1] else text
 
 
 def without_outer_group(text: str) -> str:

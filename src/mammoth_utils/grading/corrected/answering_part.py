@@ -18,7 +18,7 @@ TRIGGER = re.compile(
 _ASKS = r"(?:question|problem|exercise|example|instruction|input|human|user|q)"
 _NEXT_QUESTION = re.compile(
     rf"^[ \t]*(?:\#{{1,4}}[ \t]*|\*\*)?(?:(?:next|new)[ \t]+)?{_ASKS}[ \t]*\d*[ \t]*(?:\*\*)?[:.](?=\s|\*)"
-    rf"|^[ \t]*\#{{2,4}}[ \t]*{_ASKS}\b|^Below is an instruction\b",
+    rf"|^[ \t]*\#{{2,4}}[ \t]*{_ASKS}\b|^\\(?:sub)*section\*?\{{{_ASKS}\b|^Below is an instruction\b",
     re.I | re.M,
 )
 _TURN = re.compile(
@@ -26,7 +26,7 @@ _TURN = re.compile(
     r"|<(?:start|end)_of_turn>|<\|?EOT\|?>"
 )
 _SPEAKER = re.compile(
-    r"\s*[#*]*\s*(?:q|human|user|instruction)\b", re.I
+    r"\s*[#*]*\s*(?:q|human|user|instruction|next|new)\b", re.I
 )  # "Question:" may head the question as it was asked
 _DIGIT = re.compile(r"\d")
 _THOUGHT = re.compile(r"</think(?:ing)?>")

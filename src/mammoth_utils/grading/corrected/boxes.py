@@ -36,6 +36,9 @@ def boxed(prose: str, start: int, end: int, at: int, benchmark: Benchmark) -> Re
         filled = re.search(r"\\boxed\s*\{\s*(?=[^}\s])", prose[start:end])
         at = start + filled.start() + len("\\boxed") if filled else at
     inside = unwrapped(prose, at)
+    around = prose.rfind("\\boxed", start, at - len("\\boxed"))
+    if around >= 0 and (outer := unwrapped(prose, around + len("\\boxed"))) and outer[0] < at < outer[1]:
+        inside = outer  # a box within a box
     if inside is None:
         before = _box_before(prose, start, at - len("\\boxed"))
         if before is not None and prose[at:end].lstrip().startswith("{"):
@@ -44,7 +47,8 @@ def boxed(prose: str, start: int, end: int, at: int, benchmark: Benchmark) -> Re
             return _without_braces(prose, at)
     nested = prose.rfind("\\boxed", inside[0], inside[1])
     if nested >= 0 and (deeper := unwrapped(prose, nested + len("\\boxed"))):
-        inside = deeper
+        alone = not prose[inside[0] : nested].strip(" $") and not prose[deeper[1] + 1 : inside[1]].strip(" $")
+        inside = deeper if alone or nested < at else inside
     spans, names = [inside], [_name(prose, inside)]
     while benchmark.expression:
         opening = prose.rfind("\\", 0, spans[0][0])

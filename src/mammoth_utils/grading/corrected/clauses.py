@@ -45,7 +45,7 @@ _SAYS = re.compile(
 _OPENING = re.compile(r"\s*(?:(?:after|in|for|over|during|if|with|since|at)\b[^,.]*,|step\s+\d+\s*[:.])", re.I)
 _NAMELY = re.compile(r"\bnamely\b", re.I)
 _TURNS = re.compile(r"\bnamely\b|[,;]\s*(?:and\s+)?(?:so|therefore|thus|hence)\b", re.I)
-_NOT_BUT = re.compile(r"\s*not\s[^.]{1,60}?\bbut\s+(?:rather\s+)?", re.I)
+_NOT_BUT = re.compile(r"\s*(?:definitely\s+)?(?:not|neither)\s[^.]{1,60}?\bbut\s+(?:rather\s+)?", re.I)
 _DENIED = re.compile(
     r"(?:[,(]\s*)?\b(?:and\s+|but\s+)?(?:not|rather\s+than|instead\s+of)\s+[$\\({]*-?\d.*$", re.I | re.S
 )
@@ -57,13 +57,27 @@ _NO_VALUE = re.compile(
     re.I | re.S,
 )
 _NO_STATEMENT = re.compile(
-    r"(?:\b(?:not|cannot|never|no\s+longer)|n['’]t)\s+(?:be\s+|equal\s+)?[$(\\]*$"
+    r"(?:\b(?:not|cannot|never|no\s+longer)|n['’]t|\b(?:could|may|might))\s+(?:be\s+|equal\s+)?[$(\\]*$"
     r"|\b(?:(?:more|greater|less|fewer|larger|smaller|higher|lower|bigger)\s+than|at\s+(?:least|most)|either)\s+[$(\\]*$",
     re.I,
 )
 _ALTERNATIVES = re.compile(
     r"[\W_]*-?\d[\d,.]*\s*,?\s+or\s+(?:maybe\s+|perhaps\s+|possibly\s+)?-?\d[\d,]*(?:\.\d+)?(?!\s*%|[\d/])"
 )
+_CONDITIONAL = re.compile(r"[\W_]*-?\d[\d,.]*\s+if\b[^.;]*?\d[\d,.]*\s+(?:if\b|otherwise)", re.I)
+_SETTLES = re.compile(r"(?:\bexactly|\bit\s+is|\bnamely|:)\s+(?=[$\\(]*-?\d)", re.I)
+_LEADS = re.compile(
+    r"\s*(?:therefore|thus|hence|then|so|simply|clearly|now|indeed|also|finally)\b,?\s+(?=[$\\\d(-])", re.I
+)
+_CONDITION = re.compile(
+    r"\b(?:where|for|with|when|if|since|because|at|given|provided(?:\s+that)?)\s+(?:all\s+|every\s+|real\s+)*[$\\(\[]*$",
+    re.I,
+)
+_ROUNDED = re.compile(r"\b(?:about|approximately|roughly|around|nearly)\s+[$\\(\[]*$|≈\s*$", re.I)
+_ANSWER_DENIED = re.compile(
+    r"\banswer\s+(?:is\s+not|isn['’]t|cannot|can['’]t|can\s+not|could|may|might)\b(?!.*\bbut\b)", re.I
+)
+_SCALE = re.compile(r"\s?(?:hundred|thousand|million|billion|trillion)\b")
 _SPOKEN_SIGN = re.compile(r"[\W_]*((?:minus|negative)\s+\$?\d[\d,]*(?:\.\d+)?)", re.I)
 _BARE_NAME = re.compile(
     r"\s*(?:[A-Za-z]{1,8}(?:_\{?\w+\}?)?|[A-Za-z]\s*\([A-Za-z, ]*\)|\([a-z](?:,\s*[a-z])*\)|\\(?:tri)?angle\s*[A-Z]+)\s*"
@@ -140,11 +154,17 @@ def clause_value(
             start, text = start + instead.end(), text[instead.end() :]
         if (denied := _DENIED.search(text)) and re.search(r"\d", text[: denied.start()]):  # "5 (not 6)"
             text = text[: denied.start()]
+        if triggered and (leads := _LEADS.match(text)):
+            start, text = start + leads.end(), text[leads.end() :]
         if triggered and _NO_VALUE.match(text) and re.search(r"\d", text):
-            return stripped(text, start)
+            settled = list(_SETTLES.finditer(text))
+            if not settled:
+                return stripped(text, start)
+            start, text = start + settled[-1].end(), text[settled[-1].end() :]
         if (sign := _SPOKEN_SIGN.match(text)) and triggered:
             return stripped(sign[1], start + sign.start(1))
-        if triggered and not benchmark.expression and (several := _ALTERNATIVES.match(text)):
+        several = _ALTERNATIVES.match(text) or _CONDITIONAL.match(text)
+        if triggered and not benchmark.expression and several:
             return stripped(several.group(), start)
     if is_value(text, benchmark):
         return stripped(text, start)
@@ -171,7 +191,7 @@ def clause_value(
         return stripped(text if rest else text[: spoken[1]], start)
     chosen = number_asked_for(text, numbers, question) if len(numbers) > 1 else None
     chosen = chosen or stated(text, numbers, triggered)
-    return chosen and stripped(chosen.group(), start + chosen.start())
+    return chosen and _with_scale(text, chosen, start)
 
 
 def joined_formulas(text: str, formulas: Sequence[re.Match], start: int) -> Read:
@@ -260,7 +280,12 @@ def last_formula(prose: str, start: int, end: int, question: str | None) -> Read
         end = hopes.start()
     formulas = [formula for formula in MATH.finditer(prose, start, end) if not is_money(formula)]
     telling = [formula for formula in formulas if not _BARE_NAME.fullmatch(formula.group(formula.lastindex))]
-    outside = re.search(r"\d", _without_formulas(prose, formulas, telling[-1].end() if telling else start, end))
+    while len(telling) > 1 and _is_remark(prose, telling[-1], telling[-2].end()):
+        telling.pop()
+    behind = _without_formulas(prose, formulas, telling[-1].end() if telling else start, end)
+    outside = next(
+        (digit for digit in re.finditer(r"(?<!\d)\d", behind) if not _ROUNDED.search(behind[: digit.start()])), None
+    )
     if telling and not outside:
         return joined_formulas(prose, telling, 0)
     line = prose.rfind("\n", start, start + len(prose[start:end].rstrip())) + 1 or start
@@ -280,6 +305,17 @@ def last_formula(prose: str, start: int, end: int, question: str | None) -> Read
     return None
 
 
+def _is_remark(prose: str, formula: re.Match, before: int) -> bool:
+    """Return whether a formula is the condition (``at $x = 3$``) or the rounding of one in the same sentence."""
+    between = prose[before : formula.start()]
+    if re.search(r"[.!?]\s", between):
+        return False
+    inside = formula.group(formula.lastindex)
+    return bool(
+        _ROUNDED.search(between) or (_CONDITION.search(between) and re.search(r"[=<>]|\\(?:n?[lg]?eq?|in)\b", inside))
+    )
+
+
 def _without_formulas(prose: str, formulas: Sequence[re.Match], start: int, end: int) -> str:
     parts, at = [], start
     for formula in formulas:
@@ -297,6 +333,9 @@ def last_number(prose: str, start: int, end: int, question: str | None) -> Read 
     last = numbers[-1]
     left = max(prose.rfind("\n", start, last.start()) + 1, start, last.start() - CLAUSE)
     left += max((stop.end() for stop in re.finditer(r"[.!?]\s+(?=[A-Z])", prose[left : last.start()])), default=0)
+    if denied := _ANSWER_DENIED.search(prose, left, end):
+        stop = _SENTENCE_END.search(prose, denied.end(), end)
+        return stripped(prose[denied.start() : stop.start() if stop else end], denied.start())
     sentence = prose[left : last.end()]
     line_end = prose.find("\n", last.end(), end)
     whole = prose[left : line_end if line_end >= 0 else end]  # with what its last number counts
@@ -305,7 +344,13 @@ def last_number(prose: str, start: int, end: int, question: str | None) -> Read 
     chosen = chosen or stated(whole, counting or [last], False)
     if chosen is None:
         return None
-    return stripped(chosen.group(), last.start() if chosen is last else left + chosen.start())
+    return stripped(chosen.group(), chosen.start()) if chosen is last else _with_scale(whole, chosen, left)
+
+
+def _with_scale(text: str, number: re.Match, start: int) -> Read:
+    """Return a number, with the word that scales it: ``0.75 million``."""
+    scale = _SCALE.match(text, number.end())
+    return stripped(text[number.start() : scale.end()] if scale else number.group(), start + number.start())
 
 
 def stripped(text: str, start: int) -> Read:

@@ -23,6 +23,9 @@ _PER_CENT = re.compile(r"\s*(?:\\%|per\s?cent)")
 _COMPARISON = re.compile(r"\bhow\s+(?:many|much)\s+(?:more|fewer|less)\b[^?.]*\bthan\b[^?.]*\?", re.I)
 _MORE_THAN = re.compile(r"\s*(?:more|fewer|less)\b[^,.;]{0,60}?\bthan\b", re.I)
 _SO = re.compile(r"[,;]\s*(?:and\s+)?(?:so|therefore|thus|hence)\b[^.]*\d", re.I)
+_MONEY = re.compile(
+    r"\bhow\s+(?:much\s+money|many\s+dollars|much\b[^?.]*\b(?:cost|pay|earn|spend|make|charge|save|owe|worth))\b", re.I
+)
 _RATE = re.compile(r"\s*(?:dollars?\s+|miles?\s+)?(?:per|a|each|every)\s+([A-Za-z]+)", re.I)
 _PART = re.compile(
     r"\d\s+(?:hours?|minutes?|feet|foot|days?|weeks?|years?|dollars?|pounds?)\s*(?:,\s*|\s+)(?:and\s+)?$", re.I
@@ -77,6 +80,10 @@ def number_asked_for(text: str, numbers: Sequence[re.Match], question: str | Non
     if _PERCENTAGE.search(ending):
         shares = [number for number in numbers if "%" in number.group() or _PER_CENT.match(text, number.end())]
         return shares[0] if len(shares) == 1 else None
+    if _MONEY.search(ending):
+        sums = [number for number in numbers if "$" in number.group()]
+        if len(sums) == 1:
+            return sums[0]
     if _COMPARISON.search(ending):
         compared = [number for number in numbers if _MORE_THAN.match(text, number.end())]
         return compared[0] if len(compared) == 1 and not _SO.search(text, compared[0].end()) else None

@@ -31,14 +31,14 @@ _GSM8K_VALUE = re.compile(
 _HEADING = re.compile(r"[ \t]*(?:#|\*\*|__)|final answer", re.I)
 _LINE_ENDS = re.compile(r"[ \t*_:]*\n\s*")
 _LINES = re.compile(r"[^\n]+")
-_BULLETED = re.compile(r"[ \t]*(?:[-–—•*·]|\d+[.)])[ \t]+")
+_BULLETED = re.compile(r"[ \t]*(?:[-–—•*·+]|\d+[.)])[ \t]+")
 _EXPLAINS = re.compile(
     r"^[ \t*#_]{0,12}(?:explanation|reasoning|note|check|verification|justification|why|step[- ]by[- ]step|i hope|let me know)\b",
     re.I | re.M,
 )
 _QUOTED = re.compile(r'\s*"((?:[^"\\]|\\.)*)"|\s*(\[[^\]]*\]|-?[\d.,]*\d)')
 _DOUBT = re.compile(
-    r"(?:(?<=[.!?\n*$)\]])|^)\s{0,4}(?:but\s+|oh,?\s+|and\s+|no,?\s+)?(?:wait|hmm+|actually|correction|sorry|oops|apologies"
+    r"(?:(?<=[.!?\n*$)\]])|^)\s{0,4}(?:but\s+|oh,?\s+|and\s+|no,?\s+)?(?:wait|hmm+|actually|correction|edit|update|on\s+second\s+thought|sorry|oops|apologies"
     r"|i\s+(?:made|see|forgot|misread|was\s+wrong)|(?:that|this)(?:['’]s|\s+is|\s+was)\s+(?:wrong|incorrect|not\s+(?:right|correct)))\b",
     re.I,
 )
@@ -53,6 +53,19 @@ _STATES_ANEW = re.compile(
     r"|area|volume|amount))\s+(?:is|should\s+be|must\s+be|would\s+be|equals))\s*:?\s*(?:then\s+|therefore\s+|really\s+)?(?=[$\\*(-]*(?:\d|\\|[a-z]?\s*=))",
     re.I,
 )
+_SLIP = re.compile(
+    r"\b(?:mistake|wrong|incorrect|error|overlooked|forgot|misread|confusion|miscalculated|instead\s+of|correction|edit)\b",
+    re.I,
+)
+_SENTENCE_STOPS = re.compile(r"[.!?](?=\s|$|\))|\n")
+LONGEST_WORDS = 4  # an answer in words has no more, unless nothing follows it
+_REMARKS = re.compile(
+    r"(?:(?<=[.!?\n])|^)[ \t]*(?:\*\*)?(?:let\s+me\s+(?:verify|check|double)|let['’]s\s+(?:verify|check)|check(?:ing)?\b(?!ed)|to\s+(?:check|verify)"
+    r"|as\s+a\s+(?:check|sanity)|verification|verify|note\s+that|notice\s+that|this\s+(?:makes\s+sense|is\s+consistent|checks)|indeed\b|remark"
+    r"|we\s+can\s+(?:check|verify)|which\s+is\s+in\s+the\s+form)",
+    re.I | re.M,
+)
+_CONCLUDING = re.compile(r"\b(?:so|thus|hence|therefore|total|finally|altogether|conclude)\b", re.I)
 _CONCLUDES = re.compile(r"(?:^|(?<=[.\n]))\s{0,8}\*{0,3}(?:Therefore|Thus|Hence|So)\b,?(?P<that>\s*)[^\n]*?\d", re.I)
 
 
@@ -92,6 +105,8 @@ def triggered_value(
             continue
         if trigger.group().startswith("\\"):
             read = boxed(prose, start, end, trigger.end(), benchmark)
+        elif _is_asked(prose, trigger.end(), end):
+            continue  # "Is it possible that the answer is 18? No"
         else:
             read = announced(prose, trigger, end, benchmark, options, question)
         if read is not None and read[0].strip():
@@ -121,7 +136,16 @@ def announced(
         # behind "Answer:" several sentences may stand, of which the conclusion counts
         concluding = list(_CONCLUDES.finditer(prose, at, min(end, at + CLAUSE)))
         at = concluding[-1].end("that") if concluding else at
-    return clause_value(prose, *clause(prose, at, end), benchmark, True, options, question)
+    read = clause_value(prose, *clause(prose, at, end), benchmark, True, options, question)
+    if read and benchmark.expression and len(read[0].split()) > LONGEST_WORDS and not re.search(r"[\d\\$]", read[0]):
+        return last_formula(prose, read[1][1], end, question) or read  # words that a formula follows
+    return read
+
+
+def _is_asked(prose: str, at: int, end: int) -> bool:
+    """Return whether the sentence behind a trigger is a question."""
+    stop = _SENTENCE_STOPS.search(prose, at, min(end, at + CLAUSE))
+    return stop is not None and stop.group()[0] == "?"
 
 
 def whole_or_stated(
@@ -174,6 +198,8 @@ def corrected_later(prose: str, start: int, end: int, benchmark: Benchmark, ques
     doubt = _DOUBT.search(prose, start, end)
     if doubt is None:
         return None
+    if _SLIP.search(prose, doubt.start(), end):
+        return untriggered_value(prose, doubt.end(), end, benchmark, None, question)
     statements = list(_STATES_ANEW.finditer(prose, doubt.start(), end))
     if not statements or "?" in prose[statements[-1].end() : _line_end(prose, statements[-1].end(), end)]:
         return None
@@ -198,6 +224,10 @@ def untriggered_value(
             return read
         if option_letters.undecided(prose[start:end].rstrip().rpartition("\n")[2][-CLAUSE:], options):
             return None
+    for remark in _REMARKS.finditer(prose, start, end):
+        if re.search(r"\d", prose[start : remark.start()]) and not _CONCLUDING.search(prose, remark.end(), end):
+            end = remark.start()  # a check behind the answer
+            break
     if benchmark.expression:
         return last_formula(prose, start, end, question)
     return last_number(prose, start, end, question)
