@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 from mammoth_utils.grading._formulas.compare_values import close, last_place, literal
@@ -9,6 +10,7 @@ from mammoth_utils.grading._formulas.formula_values import Evaluation, Undefined
 from mammoth_utils.grading._formulas.parser import Node
 
 _DEGREES = Node("symbol", name="degrees")
+MAX_DENOMINATORS = 4
 CONTAINERS = frozenset(("list", "tuple", "set", "bare", "interval", "union", "difference", "matrix", "dict"))
 
 
@@ -145,6 +147,9 @@ def settled(node: Node) -> Node:
 
 def _exact_value(exact: Node, decimal: Node, approximate: bool) -> bool | None:
     """Return whether a decimal rounds a constant; None where they are not a constant and a decimal."""
+    turn = 1
+    if decimal.kind == "mul" and decimal.parts[1] == _DEGREES and exact.kind == "call":  # \\arctan 1 ≈ 45.0 degrees
+        decimal, turn = decimal.parts[0], 180 / math.pi
     written = literal(decimal)
     if written is None and approximate and (whole := digits(decimal)):
         zeros = len(whole) - len(whole.rstrip("0"))
@@ -156,7 +161,7 @@ def _exact_value(exact: Node, decimal: Node, approximate: bool) -> bool | None:
     except Undefined:
         return None
     tolerance = written[1] if approximate else last_place(*written, 2)
-    return not isinstance(value, complex) and abs(Fraction(value) - written[0]) <= tolerance
+    return not isinstance(value, complex) and abs(Fraction(value * turn) - written[0]) <= tolerance
 
 
 def without_degrees(node: Node) -> Node:
@@ -177,6 +182,8 @@ def proportional(ours: Node, theirs: Node, signed: bool) -> bool:
     """Return whether one expression is a constant multiple of the other, a positive one if ``signed``."""
     if symbols(ours) != symbols(theirs):
         return False
+    if not signed:  # y = 12/x is xy = 12
+        ours, theirs = (_cleared(node) for node in (ours, theirs))
     ratios = []
     for point in range(3):
         try:
@@ -187,6 +194,20 @@ def proportional(ours: Node, theirs: Node, signed: bool) -> bool:
     if len(ratios) < 2 or not ratios[0] or (signed and (isinstance(ratios[0], complex) or ratios[0] < 0)):
         return False
     return all(close(ratio, ratios[0]) for ratio in ratios)
+
+
+def _cleared(node: Node) -> Node:
+    """Return a sum times the denominators of its terms that hold unknowns."""
+    terms, denominators, whole = [node], [], node
+    while terms:
+        term = terms.pop()
+        if term.kind in ("add", "neg"):
+            terms += term.parts
+        elif term.kind == "div" and symbols(term.parts[1]):
+            denominators.append(term.parts[1])
+    for below in denominators[:MAX_DENOMINATORS]:
+        whole = Node("mul", (whole, below))
+    return whole
 
 
 def names_differ(items: tuple[Node, ...]) -> bool:

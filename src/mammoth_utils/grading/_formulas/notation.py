@@ -9,6 +9,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from mammoth_utils.grading._formulas.units import NO_WORDS
+from mammoth_utils.grading._formulas.words import SPOKEN
 
 # Nothing longer is parsed: the longest gold of MATH has 159 characters, of TheoremQA 102.
 MAX_TEXT = 1200
@@ -89,6 +90,12 @@ _REPLACED = [
         ("j", r"^([^iI]*\d)j(?=[^A-Za-z]*$)", r"\1i"),  # Python's imaginary unit
         ("st nd rd th", r"(?<=\d)(?:st|nd|rd|th)\b|(?<=\d)\s*\^\s*\{?\s*(?:st|nd|rd|th)\b\s*\}?", ""),
         ("degrees", r"(\d+)\s*degrees\s*(\d+(?:\.\d+)?)\s*(?:'|′|\^\s*\{?\s*\\prime\s*\}?)(?!')", r"(\1+\2/60) degrees "),
+        ("_", r"(?<=\d)_(\d{3})(?!\d)", r"\1"),  # Python's 12_000
+        ("_{", r"(?<=\d)\s*_\s*\{\s*([a-z]{3,8})\s*\}", lambda match: f"_{{{SPOKEN.get(match[1], match[1])}}}"),
+        ("dict_", r"\bdict_(?:values|keys)\((\[.*\])\)", r"\1"),
+        ("datetime", r"\bdatetime\.date\((\d{4}), (\d{1,2}), (\d{1,2})\)", r"\1-\2-\3"),
+        ("'", r"'([A-Za-z]\w*)'\s*:", r"\1:"),
+        ('"', r'"([A-Za-z]\w*)"\s*:', r"\1:"),
         ("Point", r"\bPoint[23]D\(", "Point("),
         ("√", r"√\s*(\d+(?:\.\d+)?|[A-Za-z])", r"sqrt(\1)"),
         ("√", r"√", "sqrt"),
@@ -97,6 +104,7 @@ _REPLACED = [
         ("Decimal mpf", r"\b(?:Decimal|mpf)\s*\(\s*['\"]([^'\"()]*)['\"]\s*\)", r"\1"),
     )
 ]  # fmt: skip
+_ROW_GAP = re.compile(r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm)\s*\]")
 _THOUSANDS = re.compile(r"(?<=\d)\s*\{\s*,\s*\}\s*(?=\d{3})|(?<=\d),\s*\\!\s*(?=\d{3})|,\s*\\!\s*(?=\d{3})")
 _REPEATING = re.compile(
     r"(\d*)\.(\d*)\s*(?:\\(?:overline|bar|dot)\s*\{?\s*(\d+)\s*\}?(?!\s*\d*\\dot)|\((\d+)\)(?![\d.(!^]))"
@@ -161,6 +169,8 @@ def plain(text: str) -> str:
     text = text.strip()
     if len(text) > MAX_TEXT:
         return " ".join(text.split())
+    if "&" in text:
+        text = _ENTITY.sub(lambda match: html.unescape(match.group()), text)
     text = in_our_notation(undressed(spelled(text)))
     for _ in range(3):  # \text{\textbf{...}} nests, never deeply
         if "\\" not in text or not _TEXTS.search(text):
@@ -176,10 +186,12 @@ def plain(text: str) -> str:
         text = _IMPLIES.split(text)[-1] or text
     if "{a" in text or "{s" in text or "{g" in text:
         text = _as_cases(text)
+    if "cases" in text:
+        text = re.sub(r"\b(?:if|for|when|where)\b", " ", text)
     if "array" in text:
         text = re.sub(r"\\begin\{array\}\{[^{}]*\}", r"\\begin{array}", text)
     # A matrix's row break is protected from what follows: "\\\\ 3" would lose a backslash as the command "\\ ".
-    text = text.replace("\\\\", ROW_BREAK)
+    text = _ROW_GAP.sub(r"\\\\", text).replace("\\\\", ROW_BREAK) if "\\\\" in text else text
     text = _DROPPED.sub("", text)
     if "\\" in text:
         text = _COMMAND.sub(lambda match: _MEANING.get(match[1], match[0]), text)
@@ -228,8 +240,6 @@ def without_outer_group(text: str) -> str:
 
 def undressed(text: str) -> str:
     """Return a text without what only dresses it: colours, sizes, spaces, ``\\checkmark``, a row break at its end."""
-    if "&" in text:
-        text = _ENTITY.sub(lambda match: html.unescape(match.group()), text)
     if "\\" in text:
         if _DOUBLED.search(text) and not _SINGLE.search(text):  # JSON's backslashes, written twice
             text = text.replace("\\\\", "\\")
@@ -302,7 +312,7 @@ _POLY = re.compile(r"\s*Poly\((.+?)(?:,\s*[A-Za-z]\w*)+(?:,\s*domain=[^()]*(?:\(
 _SETS = re.compile(r"\s*(?:S\.)?(EmptySet|Reals)(?:\(\))?\s*")
 _ALL_REALS = re.compile(
     r"\s*(?:[A-Za-z]\s*(?:is|can be|∈|\\in)\s*)?(?:the\s+set\s+of\s+)?(?:all|any|every)\s+(?:the\s+)?real"
-    r"(?:\s+numbers?|s)?(?:\s+[a-z])?(?:\s+(?:except|other than|but)\s+(?:for\s+)?(?P<less>[^A-Za-z]{1,60}?)\s*)?"
+    r"(?:\s+numbers?|s)?(?:\s+[a-z])?(?:\s+(?:except|other than|but)\s+(?:for\s+)?(?P<less>(?:[^A-Za-z]|and|or){1,60}?)\s*)?"
     r"\.?\s*",
     re.I,
 )
@@ -310,6 +320,9 @@ _BUILDER = re.compile(
     r"\\?\{\s*([A-Za-z])\s*((?:∈|\\in(?![A-Za-z]))\s*(?:\\mathbb\s*\{?\s*R\s*\}?|ℝ|R)\s*)?"
     r"(?:\||:|\\(?:mid|vert|colon)(?![A-Za-z]))\s*(.*?(?:[<>≤≥≠=∈|]|\\(?:[lgn]e|[lg]t|in)).*?)\\?\}"
 )
+_LESS_POINTS = re.compile(r"\s*(?:Reals|\\mathbb\s*\{?\s*R\s*\}?)\s*\\\s*\\?\{([^{}\\]*)\\?\}\s*")
+# ]a, b[ is (a, b) in France and Germany
+_OUTWARD = re.compile(r"(?:\\left\s*)?([\[\]])([^\[\]]+[,;][^\[\]]+?)(?:\\right\s*)?([\[\]])")
 _OF_REALS = re.compile(
     r"\s*([A-Za-z])\s*(?:∈|\\in(?![A-Za-z]))\s*(?:\\mathbb\s*\{?\s*R\s*\}?|ℝ)\s*(?:,|\\mid|\|)\s*(?=.*[<>≠]|.*\\n?[lg]?e)"
 )
@@ -326,9 +339,17 @@ def in_our_notation(text: str) -> str:
     if match := _SETS.fullmatch(text):
         return r"\{\}" if match[1] == "EmptySet" else "(-oo, oo)"
     if "real" in text and (match := _ALL_REALS.fullmatch(without_text_commands(text))):
-        return f"Reals ∖ \\{{{match['less']}\\}}" if match["less"] else "(-oo, oo)"
+        less = re.sub(r"\s*\b(?:and|or)\b", ",", match["less"] or "")
+        return f"Reals ∖ \\{{{less}\\}}" if less else "(-oo, oo)"
     if "{" in text and (match := _BUILDER.fullmatch(re.sub(r"\\(?:left|right)(?![A-Za-z])", "", text).strip())):
         return match[3].strip()
+    if match := _LESS_POINTS.fullmatch(text):
+        return f"Reals ∖ \\{{{match[1]}\\}}"
+    if ("[" in text or "]" in text) and (turned := _OUTWARD.sub(_turned, text)) != text:
+        return turned
+    if "∧" in text or "∨" in text:
+        sign, call = ("∨", "Or") if "∨" in text else ("∧", "And")
+        return relations(f"{call}({', '.join(text.split(sign))})".replace("∧", "&")) or text
     if match := _OF_REALS.match(text):
         return text[match.end() :]
     if match := _POLY.fullmatch(text):
@@ -336,6 +357,13 @@ def in_our_notation(text: str) -> str:
     if "\\" not in text and _LOGIC.search(text):
         return relations(text) or text
     return text
+
+
+def _turned(match: re.Match) -> str:
+    opening, ends, closing = match.groups()
+    if (opening, closing) == ("[", "]"):
+        return match.group()
+    return f"{'(' if opening == ']' else '['}{ends.replace(';', ',')}{')' if closing == '[' else ']'}"
 
 
 def relations(text: str) -> str | None:

@@ -220,6 +220,9 @@ class Parser:
             if sign in "±∓":
                 node = Node("pm", (_grouped(node), _grouped(term)), sign)
             else:
+                if node == REALS and sign == "-" and term.kind == "set":
+                    node = Node("difference", (node, term))
+                    continue
                 node, term = _grouped(node), _grouped(term)
                 node = Node("add", (node, term if sign == "+" else Node("neg", (term,))))
         self.depth -= 1
@@ -283,7 +286,7 @@ class Parser:
             sign = self.take()
             return Node("pm", (Node("number", value=Fraction(0)), self.power()), sign)
         node = self.power()
-        return Node("neg", (node,)) if signs % 2 else node
+        return Node("neg", (_grouped(node),)) if signs % 2 else node
 
     def power(self) -> Node:
         """Parse an atom with what follows it closely: exponent, factorial, percent sign, base."""
@@ -486,7 +489,7 @@ class Parser:
         self.take("{")
         self.take(name)
         self.take("}")
-        return Node("matrix", tuple(rows))
+        return Node("matrix", tuple(rows), "cases" if name == "cases" else "")
 
 
 def applied(name: str, arguments: tuple[Node, ...]) -> Node:

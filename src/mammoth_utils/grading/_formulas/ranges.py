@@ -10,6 +10,7 @@ from mammoth_utils.grading._formulas.parser import REALS, Node
 
 _INFINITY = Node("symbol", name="oo")
 _TURNED = {">": "<", "<": ">", ">=": "<=", "<=": ">="}
+_SETS = frozenset(("interval", "tuple", "list", "set", "union", "difference", "relation", "bare"))
 _KINDS = {"()": "tuple", "[]": "list"}
 Ends = tuple[Node, Node, str]  # left, right and the two brackets
 
@@ -75,7 +76,8 @@ def as_union(node: Node) -> Node | None:
     These are ``x < -1 or x > 1``, ``|x - 1| >= 2``, ``x != 0``, and the reals without some points.
     """
     if node.kind == "union":
-        return _joined([as_union(part) for part in node.parts])
+        parts = [part if part.kind in _SETS else Node("set", (part,)) for part in node.parts]
+        return _joined([as_union(part) for part in parts])
     if whole := as_interval(node):
         return Node("union", (whole,))
     if node.kind == "set":  # single points, each a closed interval
@@ -94,9 +96,11 @@ def as_union(node: Node) -> Node | None:
     if all(part.kind == "relation" for part in node.parts):
         if len(frozenset().union(*(symbols(part) for part in node.parts))) != 1:
             return None
-        if all(part.name == "!=" and part.parts[0].kind == "symbol" for part in node.parts):
-            points = tuple(point for part in node.parts for point in part.parts[1:])
-            return _without(Node("union", (REALS,)), Node("set", points))
+        missing = [part for part in node.parts if part.name == "!=" and part.parts[0].kind == "symbol"]
+        ranges = [part for part in node.parts if part not in missing]
+        if missing and len(ranges) <= 1:  # x > 0, x != 1
+            points = tuple(point for part in missing for point in part.parts[1:])
+            return _without(as_union(ranges[0]) if ranges else Node("union", (REALS,)), Node("set", points))
     return _joined([as_union(part) for part in node.parts])
 
 
@@ -106,14 +110,22 @@ def _joined(unions: list[Node | None]) -> Node | None:
 
 def _without(union: Node | None, points: Node) -> Node | None:
     """Return a union without some points, which must be constants; None where they are none."""
+    if union is None:
+        return None
+    pieces = [_ends(part) for part in union.parts]
     try:
-        at = sorted(points.parts if points.kind in ("set", "bare") else (points,), key=lambda node: _size(node))
-        if union is None or union.parts != (REALS,) or not at:
-            return None
+        for point in points.parts if points.kind in ("set", "bare") else (points,):
+            at, split = _size(point), []
+            for left, right, brackets in pieces:
+                low, high = _size(left) - at, _size(right) - at
+                if low < 0 < high:
+                    split += [(left, point, brackets[0] + ")"), (point, right, "(" + brackets[1])]
+                elif low or high:
+                    split.append((left, right, ("(" if not low else brackets[0]) + (")" if not high else brackets[1])))
+            pieces = split
     except Undefined:
         return None
-    ends = [REALS.parts[0], *at, REALS.parts[1]]
-    return Node("union", tuple(interval(*pair, "()") for pair in zip(ends, ends[1:], strict=False)))
+    return Node("union", tuple(interval(*piece) for piece in pieces))
 
 
 def _of_distance(inside: Node, ends: Ends) -> Node | None:

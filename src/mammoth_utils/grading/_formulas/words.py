@@ -117,6 +117,8 @@ def wordy(text: str) -> str | None:
         return None
     plain = re.sub(r"^(?:it|that|this) (?:is|was) ", "", re.sub(r"[.,'’\-]", " ", text.lower())).split()
     plain = [word for word in plain if word not in ("the", "a", "an")] or plain
+    if len(plain) > 1 and plain[-1] == "function":  # an odd function
+        plain = plain[:-1]
     if len(plain) == 2 and plain[0] in ("in", "on", "during") and plain[1] in _CALENDAR:
         plain = plain[1:]
     if len(plain) == 1 and plain[0] in _ONE_WORD:

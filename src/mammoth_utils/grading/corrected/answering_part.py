@@ -12,6 +12,7 @@ TRIGGER = re.compile(
     rf"|\banswers?(?:\s+to\s+(?:the|this)\s+(?:question|problem))?{SAYS_IT}\s*\**|\bAns\b\.?\s*[:=]"
     r"|\b(?:correct|right|closest)\s+(?:option|choice)\s*(?:\b(?:is|are)\b|:)"
     rf"|\bfinal answer\b(?!{SAYS_IT})|^[ \t]*(?:\#{{1,6}}[ \t]*|\*\*|__)answers?(?:\*\*|__)?[ \t]*$"
+    r"|\br[ée]ponse(?:\s+\w+)?\s+est\b|\brespuesta(?:\s+\w+)?\s+es\b"
     r"|\bAntwort\s*(?:ist|lautet|:)|答案\s*(?:应该)?(?:选|是|为|：|:)|故?选\s*[:：]?(?=\s*[(（]?[A-Z])",
     re.I | re.M,
 )

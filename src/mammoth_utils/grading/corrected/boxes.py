@@ -48,7 +48,7 @@ def boxed(prose: str, start: int, end: int, at: int, benchmark: Benchmark) -> Re
     nested = prose.rfind("\\boxed", inside[0], inside[1])
     if nested >= 0 and (deeper := unwrapped(prose, nested + len("\\boxed"))):
         alone = not prose[inside[0] : nested].strip(" $") and not prose[deeper[1] + 1 : inside[1]].strip(" $")
-        inside = deeper if alone or nested < at else inside
+        inside = deeper if alone else inside
     spans, names = [inside], [_name(prose, inside)]
     while benchmark.expression:
         opening = prose.rfind("\\", 0, spans[0][0])

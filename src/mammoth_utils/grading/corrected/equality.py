@@ -28,7 +28,7 @@ _COUNTED = re.compile(r"%|(?:\s+[A-Za-z]+){0,2}")
 _GROUPED = re.compile(
     r"(?<![\d.,])(?:\d{1,2}(?:,\d{2})+,\d{3}|\d{1,3}(?:['’]\d{3})+|\d{1,3}(?:\.\d{3}){2,})(?![\d,.]*\d)"
 )
-_DECIMAL_COMMA = re.compile(r"([^\d]{0,6}?-?)(\d{1,3}(?:\.\d{3})+|\d+),(\d{1,2})(\D*)")
+_DECIMAL_COMMA = re.compile(r"([^\d]{0,6}?-?)(\d{1,3}(?:[. \u00a0\u202f]\d{3})+|\d+),(\d{1,2})(\D*)")
 _MAGNITUDE = re.compile(r"([^\d]{0,4}-?[\d.,]*\d)\s?(k|K|[mM]|mn|bn|B)(?=\s|$)")
 _MAGNITUDES = {"k": "thousand", "m": "million", "mn": "million", "bn": "billion", "b": "billion"}
 _LABEL = re.compile(r"[^<>≠≈]*")
@@ -64,6 +64,10 @@ def equivalent(
     signs = (units.currency(answer), units.currency(gold))
     if None not in signs and signs[0] != signs[1]:
         return False, f"the currencies differ: {_short(answer)} against {_short(gold)}"
+    if any(
+        "%" in text and (signs[not at] or "degrees" in (ours, theirs)[not at]) for at, text in enumerate((ours, theirs))
+    ):
+        return False, f"per cent against another unit: {_short(answer)} against {_short(gold)}"
     if _joined(ours) == _joined(theirs):
         return True, f"the same as the gold {_short(gold)}"
     if len(ours) > notation.MAX_TEXT or len(theirs) > notation.MAX_TEXT:
@@ -198,7 +202,7 @@ def _in_one_grouping(text: str) -> str:
         return text
     text = _GROUPED.sub(lambda match: re.sub(r"\D", "", match.group()), text)
     if match := _DECIMAL_COMMA.fullmatch(text.strip()):
-        text = f"{match[1]}{match[2].replace('.', '')}.{match[3]}{match[4]}"
+        text = f"{match[1]}{re.sub(r'[^0-9]', '', match[2])}.{match[3]}{match[4]}"
     return _MAGNITUDE.sub(lambda match: f"{match[1]} {_MAGNITUDES[match[2].lower()]}", text, count=1)
 
 
@@ -263,7 +267,7 @@ class Comparison:
             for part in node.parts:
                 upper, lower = forms.with_sign(part, "±"), forms.with_sign(part, "∓")
                 parts += [part] if upper == lower else [upper, lower]
-            if len(parts) == 1 and parts[0].kind not in ("list", "tuple"):
+            if len(parts) == 1 and (parts[0].kind not in ("list", "tuple") or len(parts[0].parts) == 1):
                 return self.simple(parts[0])
             return Node(node.kind, tuple(parts), node.name)
         upper, lower = forms.with_sign(node, "±"), forms.with_sign(node, "∓")
@@ -357,6 +361,8 @@ class Comparison:
     def same_matrix(self, ours: Node, theirs: Node) -> bool:
         """Compare matrices row by row, also where one is calculated, or a sum of unit vectors."""
         rows = [matrices.rows_of_matrix(node) for node in (ours, theirs)]
+        if ours.name == theirs.name == "cases":  # pieces of a function, in any order
+            return self.any_order(ours.parts, theirs.parts)
         if None in rows:
             return self.same_vector(ours, theirs)
         return [*map(len, rows[0])] == [*map(len, rows[1])] and all(

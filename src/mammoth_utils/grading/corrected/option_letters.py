@@ -38,6 +38,7 @@ _JOINED_BEFORE = re.compile(rf"(?<![A-Za-z'’])([A-Z]){_JOINT}$")
 _LETTER = re.compile(r"(?:(?:option|choice|answer)\s*)?[(\[]?\s*([A-Za-z])\s*[)\].:]*\s*", re.I)
 _LETTER_AND_TEXT = re.compile(r"\s*\(\s*([A-Za-z])\s*\)\s|\s*([A-Z])[).:]\s")
 _LETTER_GLUED = re.compile(r"\(?([A-Z])[).:](?=\S)")
+_LETTER_IN_BOLD = re.compile(r"\*\*([A-Z])\*\*")
 _LETTER_IN_ROUND = re.compile(r"\(([A-Z])\)")
 _PLAIN_NUMBER = re.compile(r"[-+]?[\d.,]+")
 _REMARK = re.compile(r"(.*\S)\s+\([^()]*\)\s*", re.S)
@@ -118,7 +119,7 @@ def untriggered(prose: str, start: int, end: int, options: Sequence[str] | None)
     spans = chosen((_NAMED, _STATED), 0)
     if not spans and (opening := _AT_START.match(text, line)) and letter_in(text[line:], options) is not None:
         spans = [opening.span(1)] if _known(opening.group(1), options) else []
-    spans = spans or chosen((_LETTER_IN_ROUND,), line)
+    spans = spans or chosen((_LETTER_IN_ROUND, _LETTER_IN_BOLD), line)
     if not spans:
         return None
     left, right = spans[-1]

@@ -16,18 +16,25 @@ ERROR = re.compile(
 )
 # What a program prints: an array over several lines, and what is never the last number in it.
 _ARRAY = re.compile(r"(?:^|(?<=\n))[ \t]*(?:array\(|matrix\()?\[\[[^\[\]]*(?:\][,\s]*\[[^\[\]]*)*\]\]\)?\s*\Z")
-_NO_NUMBER = re.compile(r"\s*(?:\[|.*[<>].*\)\s*[&|]\s*\(|(?:And|Or)\()")
+_NO_NUMBER = re.compile(r"\s*(?:\[|datetime\.|.*[<>].*\)\s*[&|]\s*\(|(?:And|Or)\()")
 
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # What a program prints behind its answer: the value of a print, a closing word, a rule.
 _CLOSING = re.compile(
     r"\s*(?:None|done|finished|completed|success(?:fully)?|end|ok|(?:process|program|execution|calculation)\s+(?:finished|ended|complete[d]?)"
-    r"(?:\s+with\s+exit\s+code\s+\d+)?|[-=*_~#─═]{3,})[\s.!]*",
+    r"(?:\s+with\s+exit\s+code\s+\d+)?|[-=*_~#─═]{3,}|(?:Name:[^\n]*,\s*)?dtype:\s*\w+|Length:\s*\d+|[^\n]*\w*Warning:[^\n]*|warnings\.warn[^\n]*)[\s.!]*",
     re.I,
 )
 _NAMED_LINE = re.compile(r"\s*([A-Za-z])(?:_\d)?\s*[:=]\s*(\S[^=:]*)")
-_COLON_LABEL = re.compile(r"\s*[A-Za-z_][\w ]*:\s+(?=\S)")
+_PAIR = re.compile(r"\s*\([^()]{1,80}(?:\([^()]*\)[^()]{0,80}){0,4}\)\s*")
+_NAMED_IN_A_LINE = re.compile(r"\s*(?:[A-Za-z]\s*=\s*[^\s,=]+\s+){1,5}[A-Za-z]\s*=\s*[^\s,=]+\s*")
+_RUN_TIME = re.compile(
+    r"\s*(?:elapsed|(?:run(?:ning)?|execution|cpu|total)?\s*time(?:\s+(?:taken|elapsed))?)\s*[:=]\s*[\d.e-]+\s*(?:s|ms|sec|seconds)\s*",
+    re.I,
+)
+_COLON_LABEL = re.compile(r"\s*[A-Za-z_][\w ]*:\s+(?=\S)|\s*[A-Za-z_]\w*\s{2,}(?=-?[\d.])")
+_SUM_OF_MONEY = re.compile(r"\b(?:total|cost|price|amount)\b", re.I)
 _EULER = re.compile(r"(?<![A-Za-z0-9_.])E(?![A-Za-z0-9_(])")  # as SymPy prints it
 
 
@@ -41,7 +48,10 @@ def output_value(text: str, start: int, end: int, benchmark: Benchmark) -> Read 
     text = _ANSI.sub(lambda match: " " * len(match.group()), text)
     printed = text[start:end].rstrip()
     lines = list(re.finditer(r"[^\n]*\S[^\n]*", printed))
-    while len(lines) > 1 and _CLOSING.fullmatch(lines[-1].group()):
+    while len(lines) > 1 and (
+        _CLOSING.fullmatch(lines[-1].group())
+        or (_RUN_TIME.fullmatch(lines[-1].group()) and re.search(r"(?i)answer|result", lines[-2].group()))
+    ):
         lines.pop()
     if not lines or re.fullmatch(r"\s*(?:None|nan|-?inf|zoo)\s*", lines[-1].group()) or ERROR.search(lines[-1].group()):
         return None
@@ -50,6 +60,12 @@ def output_value(text: str, start: int, end: int, benchmark: Benchmark) -> Read 
         if len(printed) <= LINE and (formula := as_one_line(printed)):
             return formula, (start + lines[0].start(), start + lines[-1].end())
         named = [_NAMED_LINE.fullmatch(line.group()) for line in lines]
+        if len(lines) > 1 and all(_PAIR.fullmatch(line.group()) for line in lines):
+            joined = ", ".join(line.group().strip() for line in lines)
+            return joined, (start + lines[0].start(), start + lines[-1].end())
+        if len(lines) == 1 and _NAMED_IN_A_LINE.fullmatch(lines[0].group()):
+            joined = re.sub(r"\s+(?=[A-Za-z]\s*=)", ", ", lines[0].group().strip())
+            return joined, (start + lines[0].start(), start + lines[0].end())
         if 1 < len(lines) <= 4 and all(named) and len({match[1] for match in named}) == len(named):
             joined = ", ".join(f"{match[1]} = {match[2].strip()}" for match in named)
             return joined, (start + lines[0].start(), start + lines[-1].end())
@@ -78,6 +94,9 @@ def _value_of_line(text: str, start: int, line: str, end: int, benchmark: Benchm
         return read
     if _NO_NUMBER.match(line):
         return stripped(line, start)
+    sums = [number for number in NUMBER.finditer(line) if "$" in number.group()]
+    if len(sums) == 1 and _SUM_OF_MONEY.search(line):  # "Order total: 3 items, $45.00"
+        return stripped(sums[0].group(), start + sums[0].start())
     label = re.match(r".*?[A-Za-z)\]]\s*[:=]\s*(?=\S)", line)
     if label and is_value(line[label.end() :], benchmark):
         return stripped(line[label.end() :], start + label.end())

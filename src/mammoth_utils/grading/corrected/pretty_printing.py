@@ -15,6 +15,8 @@ def as_one_line(printed: str) -> str | None:
     lines = [line for line in printed.translate(_SIGNS).split("\n") if line.strip()]
     if len(lines) < 2:
         return None
+    if len(lines) == 2 and set(lines[0].strip()) == {"_"} and (root := re.fullmatch(r"\s*\\/\s*(\S.*?)\s*", lines[1])):
+        return f"sqrt({root[1]})"
     return _matrix(lines) or _fraction(lines) or _power(lines)
 
 

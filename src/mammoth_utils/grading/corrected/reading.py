@@ -57,6 +57,7 @@ _SLIP = re.compile(
     r"\b(?:mistake|wrong|incorrect|error|overlooked|forgot|misread|confusion|miscalculated|instead\s+of|correction|edit)\b",
     re.I,
 )
+_UNDERSCORES = re.compile(r"(?<![\w_])__(?=[\w$\\-])|(?<=[\w$])__(?![\w_])")  # __12__ is bold
 _SENTENCE_STOPS = re.compile(r"[.!?](?=\s|$|\))|\n")
 LONGEST_WORDS = 4  # an answer in words has no more, unless nothing follows it
 _REMARKS = re.compile(
@@ -81,7 +82,7 @@ def read_corrected(completion: str, benchmark: Benchmark, options: Options, ques
     text = completion[start:end]
     if is_program_alone(text):
         return None  # a program that was asked for as prose, and was never run
-    prose, outputs, after = without_cells(text)
+    prose, outputs, after = without_cells(_UNDERSCORES.sub("  ", text) if "__" in text else text)
     question = None if benchmark.several else question
     if outputs and not prose[after:].strip():
         left, right = outputs[-1]
