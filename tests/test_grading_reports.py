@@ -3,7 +3,8 @@
 ``grading_public_reports.jsonl`` holds answers from bug reports, test files and answer files of public graders, each
 with its source: some that the rule as it then stood got wrong, and some that it got right. ``grading_reports.jsonl``
 holds more of the same kinds, which somebody labelled who had not seen the rule. ``at_first`` keeps what the rule then
-gave where that was not the label.
+gave where that was not the label. Batch 2 was labelled as the first, but tried only when the rule gave all of that: it
+gave 529 of 608, the rule before it 451.
 """
 
 from __future__ import annotations

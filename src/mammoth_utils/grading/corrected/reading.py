@@ -175,7 +175,8 @@ def below_heading(prose: str, start: int, end: int, benchmark: Benchmark, questi
     if len(bullets) > 1:
         items = [(bullet.start() + _BULLETED.match(bullet.group()).end(), bullet.end()) for bullet in bullets]
         if not benchmark.expression:
-            return clause_value(prose, *items[-1], benchmark, False, None, question)
+            item = items[0] if benchmark.several else items[-1]
+            return clause_value(prose, *item, benchmark, False, None, question)
         reads = [whole_or_stated(prose, *item, benchmark) for item in items]
         if None not in reads:
             return ", ".join(read[0] for read in reads), (reads[0][1][0], reads[-1][1][1])
