@@ -20,7 +20,8 @@ _SPACES = re.compile(r"\\[,;: ]|\\quad|\\qquad|~|\s+")
 # What dresses a formula and says nothing: colours, spaces, marks at its end.
 _DRESS = re.compile(
     r"\\(?:left|right)\s*\.(?!\d)"
-    r"|\\(?:color|tag|label|hspace|vspace|mspace|hskip|phantom|hphantom|vphantom)\*?\s*(?:\[[^\]]*\])?\{[^{}]*\}|[\\\s]+$"
+    r"|\\(?:color|tag|label|hspace|vspace|mspace|hskip|phantom|hphantom|vphantom)\*?\s*(?:\[[^\]]*\])?\{[^{}]*\}"
+    r"|[\\\s]+$"
 )
 _COLOURED = re.compile(r"\\(?:textcolor|colorbox)\s*\{[^{}]*\}\s*(?=\{)")
 _ENTITY = re.compile(r"&(?:[A-Za-z]{2,8}|#\d{1,6}|#[xX][0-9A-Fa-f]{1,5});")
@@ -41,14 +42,15 @@ _SPACE = r"(?:\s|\\[,;:! ]|~)"  # between a number and its unit
 _INTERVALS = {"open": "OpenInterval(", "Lopen": "LopenInterval(", "Ropen": "RopenInterval("}
 _COMMAND = re.compile(r"\\([A-Za-z]+)")
 _MEANINGS = {
-    "": "left right big bigl bigr Big Bigl Bigr displaystyle limits mathstrut hfill nonumber pounds lbrace rbrace lbrack "
-        "rbrack bf rm it sf tt tiny small normalsize large Large LARGE huge Huge textstyle scriptstyle boldmath checkmark "
-        "blacksquare square qed Box allowbreak newline hline",
+    "": "left right big bigl bigr Big Bigl Bigr displaystyle limits mathstrut hfill nonumber pounds lbrace rbrace "
+        "lbrack rbrack bf rm it sf tt tiny small normalsize large Large LARGE huge Huge textstyle scriptstyle "
+        "boldmath checkmark blacksquare square qed Box allowbreak newline hline",
     "*": "cdot times ast", "/": "div", "±": "pm", "∓": "mp", "<=": "le leq leqslant", ">=": "ge geq geqslant",
     "<": "lt", ">": "gt", "!=": "ne neq", "=": "equiv", "|": "lvert rvert vert mid", ":": "colon", "(": "langle",
-    "≈": "approx approxeq simeq thickapprox fallingdotseq doteq cong", "…": "dots ldots cdots hdots dotsc dotsb dotsm dotsi",
-    "∪": "cup", "∈": "in", "∖": "setminus backslash smallsetminus", " oo ": "infty", " pi ": "pi", ")": "rangle rfloor rceil",
-    " degrees ": "degree", " cents": "cent", r"\{\}": "emptyset varnothing", " floor(": "lfloor", " ceil(": "lceil",
+    ")": "rangle rfloor rceil", " floor(": "lfloor", " ceil(": "lceil", "∪": "cup", "∈": "in",
+    "∖": "setminus backslash smallsetminus", " oo ": "infty", " pi ": "pi", " degrees ": "degree", " cents": "cent",
+    "≈": "approx approxeq simeq thickapprox fallingdotseq doteq cong",
+    "…": "dots ldots cdots hdots dotsc dotsb dotsm dotsi", r"\{\}": "emptyset varnothing",
     r"\frac": "dfrac tfrac cfrac nicefrac flatfrac sfrac", r"\vec": "overrightarrow overleftrightarrow",
 }  # fmt: skip
 _MEANING = {name: meaning for meaning, names in _MEANINGS.items() for name in names.split()}
@@ -70,7 +72,8 @@ _REPLACED = [
         ("Omega Ω", rf"(?<=\d){_SPACE}*(?:\\Omega|Ω){_SPACE}*$", " ohms"),
         ("\\frac", rf"(?<=\d){_SPACE}*\\frac\s*\{{\s*([A-Za-z]{{1,12}})\s*\}}\s*\{{\s*([A-Za-z]{{1,12}})\s*\}}\s*$",
          r" \1/\2"),
-        ("^{-1} ^{-2}", rf"(?<=\d){_SPACE}+([A-Za-z]{{1,12}})(?:{_SPACE}|\*)+([A-Za-z]{{1,6}})\s*\^\s*\{{-([12])\}}\s*$",
+        ("^{-1} ^{-2}",
+         rf"(?<=\d){_SPACE}+([A-Za-z]{{1,12}})(?:{_SPACE}|\*)+([A-Za-z]{{1,6}})\s*\^\s*\{{-([12])\}}\s*$",
          lambda match: f" {match[1]}/{match[2]}" + ("^2" if match[3] == "2" else "")),
         ("\\mathbb", r"\\mathbb\s*\{?\s*R\s*\}?", " Reals "),
         ("\\%", r"\\%", "%"),
@@ -86,10 +89,12 @@ _REPLACED = [
         ("<", r"^\s*<(?=[^<>=]*,[^<>=]*>\s*$)", "("),
         (">", r"(?<=[^<>=])>(?=\s*$)", ")"),
         # 9:00 a.m. and 9 AM are 9 am
-        ("m M", r"(?i)\b(\d{1,2})(?::00|(:\d\d))?\s*([ap])\.?\s?m\b\.?", lambda m: f"{m[1]}{m[2] or ''} {m[3].lower()}m"),
+        ("m M", r"(?i)\b(\d{1,2})(?::00|(:\d\d))?\s*([ap])\.?\s?m\b\.?",
+         lambda match: f"{match[1]}{match[2] or ''} {match[3].lower()}m"),
         ("j", r"^([^iI]*\d)j(?=[^A-Za-z]*$)", r"\1i"),  # Python's imaginary unit
         ("st nd rd th", r"(?<=\d)(?:st|nd|rd|th)\b|(?<=\d)\s*\^\s*\{?\s*(?:st|nd|rd|th)\b\s*\}?", ""),
-        ("degrees", r"(\d+)\s*degrees\s*(\d+(?:\.\d+)?)\s*(?:'|′|\^\s*\{?\s*\\prime\s*\}?)(?!')", r"(\1+\2/60) degrees "),
+        ("degrees", r"(\d+)\s*degrees\s*(\d+(?:\.\d+)?)\s*(?:'|′|\^\s*\{?\s*\\prime\s*\}?)(?!')",
+         r"(\1+\2/60) degrees "),
         ("_", r"(?<=\d)_(\d{3})(?!\d)", r"\1"),  # Python's 12_000
         ("_{", r"(?<=\d)\s*_\s*\{\s*([a-z]{3,8})\s*\}", lambda match: f"_{{{SPOKEN.get(match[1], match[1])}}}"),
         ("dict_", r"\bdict_(?:values|keys)\((\[.*\])\)", r"\1"),
@@ -117,7 +122,8 @@ _MODULUS = re.compile(
     r"\s*(?:\\[pb]?mod(?![A-Za-z])|\(\s*(?:\\text\s*\{\s*)?mod\b|\bmod\b)\s*\}?\s*\{?\s*(\d+)\s*\}?\s*\)?\s*$"
 )
 _ASIDE_VALUE = re.compile(
-    r"(?<=\S)\s*(?:\(\s*(?:or|approximately|approx\.?|about|roughly|≈|~|i\.e\.,?)[\s~]*(?:about\s+|approximately\s+|≈\s*)?"
+    r"(?<=\S)\s*(?:\(\s*(?:or|approximately|approx\.?|about|roughly|≈|~|i\.e\.,?)[\s~]*"
+    r"(?:about\s+|approximately\s+|≈\s*)?"
     r"(-?\d*\.?\d+\s*%?)\s*\)|,?\s+or\s+(?:about|approximately|roughly)\s+(-?\d*\.?\d+\s*%?))$"
 )
 _OVER = re.compile(r"(?<![\w.,])(\d+(?:\.\d+)?)\s+over\s+(\d+(?:\.\d+)?)(?![\w.,]*\d)", re.I)  # 8 over 49
@@ -312,7 +318,8 @@ _POLY = re.compile(r"\s*Poly\((.+?)(?:,\s*[A-Za-z]\w*)+(?:,\s*domain=[^()]*(?:\(
 _SETS = re.compile(r"\s*(?:S\.)?(EmptySet|Reals)(?:\(\))?\s*")
 _ALL_REALS = re.compile(
     r"\s*(?:[A-Za-z]\s*(?:is|can be|∈|\\in)\s*)?(?:the\s+set\s+of\s+)?(?:all|any|every)\s+(?:the\s+)?real"
-    r"(?:\s+numbers?|s)?(?:\s+[a-z])?(?:\s+(?:except|other than|but)\s+(?:for\s+)?(?P<less>(?:[^A-Za-z]|and|or){1,60}?)\s*)?"
+    r"(?:\s+numbers?|s)?(?:\s+[a-z])?"
+    r"(?:\s+(?:except|other than|but)\s+(?:for\s+)?(?P<less>(?:[^A-Za-z]|and|or){1,60}?)\s*)?"
     r"\.?\s*",
     re.I,
 )
@@ -324,7 +331,8 @@ _LESS_POINTS = re.compile(r"\s*(?:Reals|\\mathbb\s*\{?\s*R\s*\}?)\s*\\\s*\\?\{([
 # ]a, b[ is (a, b) in France and Germany
 _OUTWARD = re.compile(r"(?:\\left\s*)?([\[\]])([^\[\]]+[,;][^\[\]]+?)(?:\\right\s*)?([\[\]])")
 _OF_REALS = re.compile(
-    r"\s*([A-Za-z])\s*(?:∈|\\in(?![A-Za-z]))\s*(?:\\mathbb\s*\{?\s*R\s*\}?|ℝ)\s*(?:,|\\mid|\|)\s*(?=.*[<>≠]|.*\\n?[lg]?e)"
+    r"\s*([A-Za-z])\s*(?:∈|\\in(?![A-Za-z]))\s*(?:\\mathbb\s*\{?\s*R\s*\}?|ℝ)\s*(?:,|\\mid|\|)\s*"
+    r"(?=.*[<>≠]|.*\\n?[lg]?e)"
 )
 _LOGIC = re.compile(r"[<>].*\)\s*[&|]\s*\(|^\s*(?:And|Or)\(.*[<>]", re.S)
 _RELATION = re.compile(r"\s*([^<>=]+?)\s*(<=|>=|<|>)\s*([^<>=]+?)\s*")

@@ -49,10 +49,8 @@ def answering_part(completion: str) -> tuple[int, int]:
         if stated or _asks(completion, asked, end):
             end = asked.start()
             break
-    thought = None
-    for thought in _THOUGHT.finditer(completion, 0, end):
-        pass
-    start = thought.end() if thought and completion[thought.end() : end].strip() else 0
+    thoughts = [thought.end() for thought in _THOUGHT.finditer(completion, 0, end)]
+    start = thoughts[-1] if thoughts and completion[thoughts[-1] : end].strip() else 0
     return max(start, end - WINDOW), end
 
 

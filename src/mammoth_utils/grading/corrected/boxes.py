@@ -9,7 +9,6 @@ from mammoth_utils.grading.benchmarks import Benchmark
 from mammoth_utils.grading.corrected.clauses import stripped
 from mammoth_utils.grading.corrected.option_letters import Read
 
-
 # What may stand between the boxes of one answer: "and", "or", a comma, spaces, and the next one's name.
 _BETWEEN = re.compile(
     r"(?:[\s$,;\\()\[\]]|\\(?:quad|qquad)(?![A-Za-z]))*(?:\\text\s*\{)?\s*(?:and|or)?\s*\}?(?:[\s$,;\\()\[\]]|\\(?:quad|qquad)(?![A-Za-z]))*"

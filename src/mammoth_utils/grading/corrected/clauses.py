@@ -11,7 +11,7 @@ from mammoth_utils.grading._formulas.parser import Unreadable, parse
 from mammoth_utils.grading._formulas.units import without_unit
 from mammoth_utils.grading._formulas.words import leading_number, wordy
 from mammoth_utils.grading.benchmarks import KNOWN, Benchmark
-from mammoth_utils.grading.corrected import option_letters
+from mammoth_utils.grading.corrected import option_letters, phrases
 from mammoth_utils.grading.corrected.option_letters import Read
 from mammoth_utils.grading.corrected.question_numbers import number_asked_for
 
@@ -28,11 +28,18 @@ MATH = re.compile(
 )
 # A minus between a value and a number is subtraction: "(2x) - 22" holds 22, "is -22" holds -22. One with a space behind
 # it is a dash or a bullet ("Total - 42") unless it opens the text or follows "is", a sign, a bracket or a comma.
+_MINUS = (
+    r"(?<![)\]}])(?<![)\]}\d]\s)(?:[-−–](?=[$\d.])"
+    r"|(?:(?<![\s\S])|(?<=\b[iI]s\s)|(?<=\bbe\s)|(?<=\bto\s)|(?<=[=≈(,]\s)|(?<=[=≈(,]))[-−–]\s)"
+)
+# 1 1/2, 1,234.5, 10,00,000, 1.000.000, 1'000'000, 12.5, .5
+_NUMERALS = (
+    r"\d+\s+\d+\s*/\s*\d+", r"\d{1,3}(?:,\d{3})+(?:\.\d+)?", r"\d{1,2}(?:,\d{2})+,\d{3}", r"\d{1,3}(?:\.\d{3}){2,}",
+    r"\d{1,3}(?:'\d{3})+(?!\d)", r"\d+(?:\.\d+)?", r"\.\d+",
+)  # fmt: skip
 NUMBER = re.compile(
-    r"(?<![\w.])(?:(?<![)\]}])(?<![)\]}\d]\s)(?:[-−–](?=[$\d.])|(?:(?<![\s\S])|(?<=\b[iI]s\s)|(?<=\bbe\s)|(?<=\bto\s)|(?<=[=≈(,]\s)|(?<=[=≈(,]))[-−–]\s))?"
-    r"\$?(?:\d+\s+\d+\s*/\s*\d+|\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,2}(?:,\d{2})+,\d{3}|\d{1,3}(?:\.\d{3}){2,}|\d{1,3}(?:'\d{3})+(?!\d)"
-    r"|\d+(?:\.\d+)?|\.\d+)"
-    r"(?:[eE][-+]?\d+)?(?:\s*/\s*\d+)?(?![\d])\s?%?|(?<![\w.])-?\\[dt]?frac\s*\{?-?\d+\}?\s*\{?\d+\}?"
+    rf"(?<![\w.])(?:{_MINUS})?\$?(?:{'|'.join(_NUMERALS)})(?:[eE][-+]?\d+)?(?:\s*/\s*\d+)?(?![\d])\s?%?"
+    r"|(?<![\w.])-?\\[dt]?frac\s*\{?-?\d+\}?\s*\{?\d+\}?"
 )
 _PLAIN_NUMBER = re.compile(r"\s*-?\d{1,100}(?:\.\d{1,50})?\.?\s*", re.ASCII)  # for which no parser is needed
 _HEDGE = r"\s*\**\s*(?:about |approximately |only |just |now |a total of |\\approx )?-?[$€£]?(?=-?[\d.\\])"
@@ -49,53 +56,17 @@ _NOT_BUT = re.compile(r"\s*(?:definitely\s+)?(?:not|neither)\s[^.]{1,60}?\bbut\s
 _DENIED = re.compile(
     r"(?:[,(]\s*)?\b(?:and\s+|but\s+)?(?:not|rather\s+than|instead\s+of)\s+[$\\({]*-?\d.*$", re.I | re.S
 )
-# A bound, a denial or a choice between several is no value.
-_NO_VALUE = re.compile(
-    r"[\W_]*(?:(?:only|still|surely|certainly|definitely|somewhere|clearly)\s+)*(?:be\s+)?(?:(?:strictly|slightly|much|no|not)\s+)?"
-    r"(?:(?:more|greater|less|fewer|larger|smaller|higher|lower|bigger)\s+than|at\s+(?:least|most)|not\b|never\b|no\s+longer\b"
-    r"|between\b|either\b|one\s+of\s+(?:the\s+)?[$\d]|above\b|below\b|over\b|under\b|up\s+to\b|anything\s+but\b)(?!.*\bnamely\b)",
-    re.I | re.S,
-)
-_NO_STATEMENT = re.compile(
-    r"(?:\b(?:not|cannot|never|no\s+longer)|n['’]t|\b(?:could|may|might))\s+(?:be\s+|equal\s+)?[$(\\]*$"
-    r"|\b(?:(?:more|greater|less|fewer|larger|smaller|higher|lower|bigger)\s+than|at\s+(?:least|most)|either)\s+[$(\\]*$",
-    re.I,
-)
-_ALTERNATIVES = re.compile(
-    r"[\W_]*-?\d[\d,.]*\s*,?\s+or\s+(?:maybe\s+|perhaps\s+|possibly\s+)?-?\d[\d,]*(?:\.\d+)?(?!\s*%|[\d/])"
-)
-_CONDITIONAL = re.compile(r"[\W_]*-?\d[\d,.]*\s+if\b[^.;]*?\d[\d,.]*\s+(?:if\b|otherwise)", re.I)
-_SETTLES = re.compile(r"(?:\bexactly|\bit\s+is|\bnamely|:)\s+(?=[$\\(]*-?\d)", re.I)
-_LEADS = re.compile(
-    r"\s*(?:therefore|thus|hence|then|so|simply|clearly|now|indeed|also|finally)\b,?\s+(?=[$\\\d(-])", re.I
-)
-_CONDITION = re.compile(
-    r"\b(?:where|for|with|when|if|since|because|at|given|provided(?:\s+that)?)\s+(?:all\s+|every\s+|real\s+)*[$\\(\[]*$",
-    re.I,
-)
-_ROUNDED = re.compile(r"\b(?:about|approximately|roughly|around|nearly)\s+[$\\(\[]*$|≈\s*$", re.I)
-_ANSWER_DENIED = re.compile(
-    r"\banswer\s+(?:is\s+not|isn['’]t|cannot|can['’]t|can\s+not|could|may|might)\b(?!.*\bbut\b)", re.I
-)
 _SCALE = re.compile(r"\s?(?:hundred|thousand|million|billion|trillion)\b")
 _SPOKEN_SIGN = re.compile(r"[\W_]*((?:minus|negative)\s+\$?\d[\d,]*(?:\.\d+)?)", re.I)
 _BARE_NAME = re.compile(
-    r"\s*(?:[A-Za-z]{1,8}(?:_\{?\w+\}?)?|[A-Za-z]\s*\([A-Za-z, ]*\)|\([a-z](?:,\s*[a-z])*\)|\\(?:tri)?angle\s*[A-Z]+)\s*"
+    r"\s*(?:[A-Za-z]{1,8}(?:_\{?\w+\}?)?|[A-Za-z]\s*\([A-Za-z, ]*\)|\([a-z](?:,\s*[a-z])*\)"
+    r"|\\(?:tri)?angle\s*[A-Z]+)\s*"
 )
 _HOPES = re.compile(r"\s*I hope (?:it|this|that) (?:is correct|helps)[.!]?\s*\Z", re.I)
 _SAYS_WHAT = re.compile(r"\b(?:is|are|was|were|be|equals|equal to|equation|function|polynomial)\b|=|:")
 _WORDS = re.compile(r"(?<!\\)\b(?!sqrt|sin|cos|tan|log|and|or\b)[A-Za-z]{3,}")
 _JOINS = re.compile(r"\s*(?:,?\s*(?:and|or)\b|,)\s*")
 _BULLET = re.compile(r"[-–—•*·]\s+")
-_PURPOSE = re.compile(
-    r"\b(?:so\s+that|so\s+as\s+to|in\s+order\s+to)\b[^.;]*$|(?<!needs\s)(?<!need\s)(?<!has\s)(?<!have\s)(?<!had\s)(?<!wants\s)(?<!want\s)\bto\s+(?:have|buy|get|reach|make|pay|save|become|complete|finish|fill|cover|afford)\b[^.;]*$",
-    re.I,
-)
-_COMPARES = re.compile(
-    r"\s*(?:\w+\s+){0,2}(?:more|fewer|less|times|taller|older|younger|longer|shorter)\s+(?:\w+\s+){0,2}(?:than|as)\b",
-    re.I,
-)
-_AS_MANY = re.compile(r"\s*times\b", re.I)
 _LISTED = re.compile(r"[\W_]*(?:there\s+(?:are|is)|we\s+have)\s+(?:exactly\s+|only\s+)?(?=[-\d])[^:.]{1,80}:\s", re.I)
 _SUBJECT = re.compile(r"\d+\s+[a-z]+\s+(?:will\s+)?(?:costs?|takes?|needs?|weighs?|makes?|earns?)\b", re.I)
 _GIVEN = re.compile(r"(?:\b(?:the|these|those|all)|['’]s)\s+$", re.I)
@@ -154,16 +125,16 @@ def clause_value(
             start, text = start + instead.end(), text[instead.end() :]
         if (denied := _DENIED.search(text)) and re.search(r"\d", text[: denied.start()]):  # "5 (not 6)"
             text = text[: denied.start()]
-        if triggered and (leads := _LEADS.match(text)):
+        if triggered and (leads := phrases.LEADS.match(text)):
             start, text = start + leads.end(), text[leads.end() :]
-        if triggered and _NO_VALUE.match(text) and re.search(r"\d", text):
-            settled = list(_SETTLES.finditer(text))
+        if triggered and phrases.NO_VALUE.match(text) and re.search(r"\d", text):
+            settled = list(phrases.SETTLES.finditer(text))
             if not settled:
                 return stripped(text, start)
             start, text = start + settled[-1].end(), text[settled[-1].end() :]
         if (sign := _SPOKEN_SIGN.match(text)) and triggered:
             return stripped(sign[1], start + sign.start(1))
-        several = _ALTERNATIVES.match(text) or _CONDITIONAL.match(text)
+        several = phrases.ALTERNATIVES.match(text)
         if triggered and not benchmark.expression and several:
             return stripped(several.group(), start)
     if is_value(text, benchmark):
@@ -218,7 +189,7 @@ def stated(text: str, numbers: list[re.Match], triggered: bool) -> re.Match | No
         numbers = [
             number
             for number in numbers
-            if not _NO_STATEMENT.search(text, max(0, number.start() - NEAR), number.start())
+            if not phrases.NO_STATEMENT.search(text, max(0, number.start() - NEAR), number.start())
         ]
     if not numbers:
         return None
@@ -228,9 +199,11 @@ def stated(text: str, numbers: list[re.Match], triggered: bool) -> re.Match | No
     for turn in (_NAMELY if triggered else _TURNS).finditer(text):
         later = [number for number in numbers if number.start() >= turn.end()]
         numbers, turned = (later, turn.end()) if later else (numbers, turned)
-    told = [number for number in numbers if not _PURPOSE.search(text, max(0, number.start() - NEAR), number.start())]
-    told = [number for number in told if not _COMPARES.match(text, number.end())]
-    told = [number for number in told if not _AS_MANY.match(text, number.end())] if triggered else told
+    told = [
+        number for number in numbers if not phrases.PURPOSE.search(text, max(0, number.start() - NEAR), number.start())
+    ]
+    told = [number for number in told if not phrases.COMPARES.match(text, number.end())]
+    told = [number for number in told if not phrases.TIMES.match(text, number.end())] if triggered else told
     numbers = told or numbers
     verbs = [(_STATES if triggered else _SAYS, -1)]
     if triggered and (text[:1].isalpha() or _SUBJECT.match(text)):  # a whole sentence behind "The answer is:"
@@ -284,7 +257,8 @@ def last_formula(prose: str, start: int, end: int, question: str | None) -> Read
         telling.pop()
     behind = _without_formulas(prose, formulas, telling[-1].end() if telling else start, end)
     outside = next(
-        (digit for digit in re.finditer(r"(?<!\d)\d", behind) if not _ROUNDED.search(behind[: digit.start()])), None
+        (digit for digit in re.finditer(r"(?<!\d)\d", behind) if not phrases.ROUNDED.search(behind[: digit.start()])),
+        None,
     )
     if telling and not outside:
         return joined_formulas(prose, telling, 0)
@@ -312,7 +286,8 @@ def _is_remark(prose: str, formula: re.Match, before: int) -> bool:
         return False
     inside = formula.group(formula.lastindex)
     return bool(
-        _ROUNDED.search(between) or (_CONDITION.search(between) and re.search(r"[=<>]|\\(?:n?[lg]?eq?|in)\b", inside))
+        phrases.ROUNDED.search(between)
+        or (phrases.CONDITION.search(between) and re.search(r"[=<>]|\\(?:n?[lg]?eq?|in)\b", inside))
     )
 
 
@@ -333,7 +308,7 @@ def last_number(prose: str, start: int, end: int, question: str | None) -> Read 
     last = numbers[-1]
     left = max(prose.rfind("\n", start, last.start()) + 1, start, last.start() - CLAUSE)
     left += max((stop.end() for stop in re.finditer(r"[.!?]\s+(?=[A-Z])", prose[left : last.start()])), default=0)
-    if denied := _ANSWER_DENIED.search(prose, left, end):
+    if denied := phrases.ANSWER_DENIED.search(prose, left, end):
         stop = _SENTENCE_END.search(prose, denied.end(), end)
         return stripped(prose[denied.start() : stop.start() if stop else end], denied.start())
     sentence = prose[left : last.end()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from mammoth_utils.grading.benchmarks import Benchmark
+from mammoth_utils.grading.corrected import phrases
 from mammoth_utils.grading.corrected.answering_part import TRIGGER
 from mammoth_utils.grading.corrected.clauses import NUMBER, clause, clause_value, is_value, stripped
 from mammoth_utils.grading.corrected.option_letters import Read
@@ -20,19 +21,9 @@ _NO_NUMBER = re.compile(r"\s*(?:\[|datetime\.|.*[<>].*\)\s*[&|]\s*\(|(?:And|Or)\
 
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
-# What a program prints behind its answer: the value of a print, a closing word, a rule.
-_CLOSING = re.compile(
-    r"\s*(?:None|done|finished|completed|success(?:fully)?|end|ok|(?:process|program|execution|calculation)\s+(?:finished|ended|complete[d]?)"
-    r"(?:\s+with\s+exit\s+code\s+\d+)?|[-=*_~#─═]{3,}|(?:Name:[^\n]*,\s*)?dtype:\s*\w+|Length:\s*\d+|[^\n]*\w*Warning:[^\n]*|warnings\.warn[^\n]*)[\s.!]*",
-    re.I,
-)
 _NAMED_LINE = re.compile(r"\s*([A-Za-z])(?:_\d)?\s*[:=]\s*(\S[^=:]*)")
 _PAIR = re.compile(r"\s*\([^()]{1,80}(?:\([^()]*\)[^()]{0,80}){0,4}\)\s*")
 _NAMED_IN_A_LINE = re.compile(r"\s*(?:[A-Za-z]\s*=\s*[^\s,=]+\s+){1,5}[A-Za-z]\s*=\s*[^\s,=]+\s*")
-_RUN_TIME = re.compile(
-    r"\s*(?:elapsed|(?:run(?:ning)?|execution|cpu|total)?\s*time(?:\s+(?:taken|elapsed))?)\s*[:=]\s*[\d.e-]+\s*(?:s|ms|sec|seconds)\s*",
-    re.I,
-)
 _COLON_LABEL = re.compile(r"\s*[A-Za-z_][\w ]*:\s+(?=\S)|\s*[A-Za-z_]\w*\s{2,}(?=-?[\d.])")
 _SUM_OF_MONEY = re.compile(r"\b(?:total|cost|price|amount)\b", re.I)
 _EULER = re.compile(r"(?<![A-Za-z0-9_.])E(?![A-Za-z0-9_(])")  # as SymPy prints it
@@ -49,8 +40,8 @@ def output_value(text: str, start: int, end: int, benchmark: Benchmark) -> Read 
     printed = text[start:end].rstrip()
     lines = list(re.finditer(r"[^\n]*\S[^\n]*", printed))
     while len(lines) > 1 and (
-        _CLOSING.fullmatch(lines[-1].group())
-        or (_RUN_TIME.fullmatch(lines[-1].group()) and re.search(r"(?i)answer|result", lines[-2].group()))
+        phrases.CLOSING.fullmatch(lines[-1].group())
+        or (phrases.RUN_TIME.fullmatch(lines[-1].group()) and re.search(r"(?i)answer|result", lines[-2].group()))
     ):
         lines.pop()
     if not lines or re.fullmatch(r"\s*(?:None|nan|-?inf|zoo)\s*", lines[-1].group()) or ERROR.search(lines[-1].group()):

@@ -6,7 +6,7 @@ import re
 from itertools import takewhile
 
 from mammoth_utils.grading.benchmarks import Benchmark
-from mammoth_utils.grading.corrected import option_letters
+from mammoth_utils.grading.corrected import option_letters, phrases
 from mammoth_utils.grading.corrected.answering_part import TRIGGER, answering_part
 from mammoth_utils.grading.corrected.boxes import boxed
 from mammoth_utils.grading.corrected.clauses import (
@@ -25,48 +25,18 @@ from mammoth_utils.grading.programs_in_text import is_program_alone, without_cel
 
 TRIGGERS_TRIED = 8  # from the last one backwards, where nothing follows them
 _GSM8K_VALUE = re.compile(
-    r"[ \t]*(?!\d+[.:)]\s*[A-Za-z*])(?:[$€£¥₹({\[\\*]|-|[-−]?[\d.]|(?:yes|no|true|false|none)\b|\(?[A-Z]\)?[ \t]*$|[a-z]+[ \t]*$)",
+    r"[ \t]*(?!\d+[.:)]\s*[A-Za-z*])(?:[$€£¥₹({\[\\*]|-|[-−]?[\d.]|(?:yes|no|true|false|none)\b"
+    r"|\(?[A-Z]\)?[ \t]*$|[a-z]+[ \t]*$)",
     re.I | re.M,
 )
 _HEADING = re.compile(r"[ \t]*(?:#|\*\*|__)|final answer", re.I)
 _LINE_ENDS = re.compile(r"[ \t*_:]*\n\s*")
 _LINES = re.compile(r"[^\n]+")
 _BULLETED = re.compile(r"[ \t]*(?:[-–—•*·+]|\d+[.)])[ \t]+")
-_EXPLAINS = re.compile(
-    r"^[ \t*#_]{0,12}(?:explanation|reasoning|note|check|verification|justification|why|step[- ]by[- ]step|i hope|let me know)\b",
-    re.I | re.M,
-)
 _QUOTED = re.compile(r'\s*"((?:[^"\\]|\\.)*)"|\s*(\[[^\]]*\]|-?[\d.,]*\d)')
-_DOUBT = re.compile(
-    r"(?:(?<=[.!?\n*$)\]])|^)\s{0,4}(?:but\s+|oh,?\s+|and\s+|no,?\s+)?(?:wait|hmm+|actually|correction|edit|update|on\s+second\s+thought|sorry|oops|apologies"
-    r"|i\s+(?:made|see|forgot|misread|was\s+wrong)|(?:that|this)(?:['’]s|\s+is|\s+was)\s+(?:wrong|incorrect|not\s+(?:right|correct)))\b",
-    re.I,
-)
-_TAKES_BACK = re.compile(
-    r"\b(?:wrong|incorrect|mistake|error|oops|sorry|apologi[sz]e|correction|forgot|misread|should\s+(?:be|have)|instead|not\s+(?:right|correct)"
-    r"|actually|no)\b",
-    re.I,
-)
-_DOUBTS_ITSELF = re.compile(r"\bre-?(?:check|do|calculat|comput|consider|count)\w*", re.I)
-_STATES_ANEW = re.compile(
-    r"\b(?:(?P<anew>it|this|that|the\s+(?:(?:correct|right|true|final|actual|real|new)\s+)?(?:result|total|value|probability|number|sum|count|cost|price"
-    r"|area|volume|amount))\s+(?:is|should\s+be|must\s+be|would\s+be|equals))\s*:?\s*(?:then\s+|therefore\s+|really\s+)?(?=[$\\*(-]*(?:\d|\\|[a-z]?\s*=))",
-    re.I,
-)
-_SLIP = re.compile(
-    r"\b(?:mistake|wrong|incorrect|error|overlooked|forgot|misread|confusion|miscalculated|instead\s+of|correction|edit)\b",
-    re.I,
-)
 _UNDERSCORES = re.compile(r"(?<![\w_])__(?=[\w$\\-])|(?<=[\w$])__(?![\w_])")  # __12__ is bold
 _SENTENCE_STOPS = re.compile(r"[.!?](?=\s|$|\))|\n")
 LONGEST_WORDS = 4  # an answer in words has no more, unless nothing follows it
-_REMARKS = re.compile(
-    r"(?:(?<=[.!?\n])|^)[ \t]*(?:\*\*)?(?:let\s+me\s+(?:verify|check|double)|let['’]s\s+(?:verify|check)|check(?:ing)?\b(?!ed)|to\s+(?:check|verify)"
-    r"|as\s+a\s+(?:check|sanity)|verification|verify|note\s+that|notice\s+that|this\s+(?:makes\s+sense|is\s+consistent|checks)|indeed\b|remark"
-    r"|we\s+can\s+(?:check|verify)|which\s+is\s+in\s+the\s+form)",
-    re.I | re.M,
-)
-_CONCLUDING = re.compile(r"\b(?:so|thus|hence|therefore|total|finally|altogether|conclude)\b", re.I)
 _CONCLUDES = re.compile(r"(?:^|(?<=[.\n]))\s{0,8}\*{0,3}(?:Therefore|Thus|Hence|So)\b,?(?P<that>\s*)[^\n]*?\d", re.I)
 
 
@@ -166,7 +136,7 @@ def below_heading(prose: str, start: int, end: int, benchmark: Benchmark, questi
     It is the first line's where that is a value and no equation; else the conclusion's; else what the last line states.
     Of bullets all count where golds are expressions, else the last. An explanation behind them does not count.
     """
-    if explained := _EXPLAINS.search(prose, start, end):
+    if explained := phrases.EXPLAINS.search(prose, start, end):
         end = explained.start()
     lines = [line for line in _LINES.finditer(prose, start, end) if line.group().strip(" *")]
     if not lines:
@@ -197,17 +167,17 @@ def corrected_later(prose: str, start: int, end: int, benchmark: Benchmark, ques
     A check (``Let me check: 5 + 1 = 6``) takes nothing back: it needs a word that says so, or a value that is said to
     be *it*, the result, or what should be.
     """
-    doubt = _DOUBT.search(prose, start, end)
+    doubt = phrases.DOUBT.search(prose, start, end)
     if doubt is None:
         return None
-    if _SLIP.search(prose, doubt.start(), end):
+    if phrases.SLIP.search(prose, doubt.start(), end):
         return untriggered_value(prose, doubt.end(), end, benchmark, None, question)
-    statements = list(_STATES_ANEW.finditer(prose, doubt.start(), end))
+    statements = list(phrases.STATES_ANEW.finditer(prose, doubt.start(), end))
     if not statements or "?" in prose[statements[-1].end() : _line_end(prose, statements[-1].end(), end)]:
         return None
     said = statements[-1]
-    plainly = said["anew"] is not None and _TAKES_BACK.search(prose, doubt.start(), said.end()) is None
-    if plainly and not _DOUBTS_ITSELF.search(prose, doubt.start(), said.start()):
+    doubts = (phrases.TAKES_BACK, phrases.CHECKS_AGAIN)
+    if not any(pattern.search(prose, doubt.start(), said.end()) for pattern in doubts):
         return None
     return clause_value(prose, *clause(prose, said.end(), end), benchmark, True, None, question)
 
@@ -226,8 +196,8 @@ def untriggered_value(
             return read
         if option_letters.undecided(prose[start:end].rstrip().rpartition("\n")[2][-CLAUSE:], options):
             return None
-    for remark in _REMARKS.finditer(prose, start, end):
-        if re.search(r"\d", prose[start : remark.start()]) and not _CONCLUDING.search(prose, remark.end(), end):
+    for remark in phrases.REMARKS.finditer(prose, start, end):
+        if re.search(r"\d", prose[start : remark.start()]) and not phrases.CONCLUDING.search(prose, remark.end(), end):
             end = remark.start()  # a check behind the answer
             break
     if benchmark.expression:
