@@ -24,6 +24,7 @@ _DRESS = re.compile(
     r"|[\\\s]+$"
 )
 _COLOURED = re.compile(r"\\(?:textcolor|colorbox)\s*\{[^{}]*\}\s*(?=\{)")
+TAG = re.compile(r"</?(?:b|i|u|em|strong|span|p|div|code|center|font)(?:\s[^<>]*)?>|<br\s*/?>")
 _ENTITY = re.compile(r"&(?:[A-Za-z]{2,8}|#\d{1,6}|#[xX][0-9A-Fa-f]{1,5});")
 _DROPPED = re.compile(r"\\!|\\\(|\\\)|\\\[|\\\]|\\\$|[$€£¥]|\*\*(?=\s*$)|^\s*\*\*")
 _TEXTS = re.compile(
@@ -80,7 +81,8 @@ _REPLACED = [
         ("\\circ", r"\^\s*\{\s*\\circ\s*\}|\^\s*\\circ(?![A-Za-z])", " degrees "),
         ("**", r"(?<=\S)\*\*(?=[\s.,;:!?)]|$)|(?<=\s)\*\*(?=\S)", ""),  # 36** handshakes were bold
         ("**", r"\*\*", "^"),
-        ("10", r"(?<=[\d.])\s*[xX]\s*(?=10\s*\^)", "*"),
+        ("x X", r"(?<=[\d.])(?<!\b0)\s*[xX]\s*(?=\d)", "*"),
+        ("0o 0b", r"^\s*0([ob])([0-7]+)\s*$", lambda match: f"{match[2]}_{8 if match[1] == 'o' else 2}"),
         ("\\choose", r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}", r"\\binom{\1}{\2}"),
         ("\\over", r"\{([^{}]*)\\over(?![A-Za-z])([^{}]*)\}|^([^{}\\]*)\\over(?![A-Za-z])([^{}\\]*)$", _over),
         ("\\overline \\bar", r"\\(?:overline|bar)\s*\{\s*([A-Z]{2})\s*\}", r"\1"),  # a segment is named by its ends
@@ -122,14 +124,14 @@ _MODULUS = re.compile(
     r"\s*(?:\\[pb]?mod(?![A-Za-z])|\(\s*(?:\\text\s*\{\s*)?mod\b|\bmod\b)\s*\}?\s*\{?\s*(\d+)\s*\}?\s*\)?\s*$"
 )
 _ASIDE_VALUE = re.compile(
-    r"(?<=\S)\s*(?:\(\s*(?:or|approximately|approx\.?|about|roughly|≈|~|i\.e\.,?)[\s~]*"
+    r"(?<=\d)\s+\((\d*\.\d{3,})\)$|(?<=\S)\s*(?:\(\s*(?:or|approximately|approx\.?|about|roughly|≈|~|i\.e\.,?)[\s~]*"
     r"(?:about\s+|approximately\s+|≈\s*)?"
     r"(-?\d*\.?\d+\s*%?)\s*\)|,?\s+or\s+(?:about|approximately|roughly)\s+(-?\d*\.?\d+\s*%?))$"
 )
 _OVER = re.compile(r"(?<![\w.,])(\d+(?:\.\d+)?)\s+over\s+(\d+(?:\.\d+)?)(?![\w.,]*\d)", re.I)  # 8 over 49
 _ASIDE = re.compile(r"(?<=[\d%])\s+\((?=[^()]*[A-Za-z]{3})[A-Za-z][A-Za-z .,'’-]*\)$")
 # 1200 base 7, (1200)_7
-_IN_BASE = re.compile(r"^\(?\s*(-?\d+)\s*\)?(?:\s+(?:in\s+)?base\s+|(?<=\))\s*_\s*)\{?(\d+)\}?$")
+_IN_BASE = re.compile(r"^\(?\s*(-?\d+)\s*\)?(?:\s+\(?\s*(?:in\s+)?base\s+|(?<=\))\s*_\s*)\{?(\d+)\}?\s*\)?$")
 _APPROXIMATE = re.compile(r"^(?:approximately|approx\.?|about|around|roughly|exactly|equal to|just|only|=|:)\s*", re.I)
 _BRACKET_OR_THOUSANDS = re.compile(r"[()\[\]]|\\[{}]|(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d,]*\d)")
 
@@ -175,6 +177,10 @@ def plain(text: str) -> str:
     text = text.strip()
     if len(text) > MAX_TEXT:
         return " ".join(text.split())
+    if "</" in text:
+        text = TAG.sub(
+            "", re.sub(r"<su([bp])>(.*?)</su\1>", lambda match: f"{'_^'[match[1] == 'p']}{{{match[2]}}}", text)
+        )
     if "&" in text:
         text = _ENTITY.sub(lambda match: html.unescape(match.group()), text)
     text = in_our_notation(undressed(spelled(text)))
@@ -209,7 +215,7 @@ def plain(text: str) -> str:
     text = _SPACES.sub(" ", text).strip()
     text = text.rstrip(" .,;:!?`*" if not re.search(r"[\w)]!$", text) else " .,;:?`").lstrip(" `:")
     if " or " in text or text.endswith(")"):
-        text = _ASIDE_VALUE.sub(lambda match: f" ≈ {match[1] or match[2]}", text)
+        text = _ASIDE_VALUE.sub(lambda match: f" ≈ {match[match.lastindex]}", text)
     if text[:1] in "=:" or text[:1].isalpha():
         for _ in range(2):
             text = _APPROXIMATE.sub("", text)
@@ -324,7 +330,7 @@ _ALL_REALS = re.compile(
     re.I,
 )
 _BUILDER = re.compile(
-    r"\\?\{\s*([A-Za-z])\s*((?:∈|\\in(?![A-Za-z]))\s*(?:\\mathbb\s*\{?\s*R\s*\}?|ℝ|R)\s*)?"
+    r"\\?\{(?:\s|\\[,;: ])*([A-Za-z])\s*((?:∈|\\in(?![A-Za-z]))\s*(?:\\mathbb\s*\{?\s*R\s*\}?|ℝ|R)\s*)?"
     r"(?:\||:|\\(?:mid|vert|colon)(?![A-Za-z]))\s*(.*?(?:[<>≤≥≠=∈|]|\\(?:[lgn]e|[lg]t|in)).*?)\\?\}"
 )
 _LESS_POINTS = re.compile(r"\s*(?:Reals|\\mathbb\s*\{?\s*R\s*\}?)\s*\\\s*\\?\{([^{}\\]*)\\?\}\s*")

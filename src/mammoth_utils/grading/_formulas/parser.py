@@ -167,16 +167,19 @@ class Parser:
         if self.depth > MAX_DEPTH:
             raise Unreadable("nested too deeply")
         nodes: list[Node] = []
+        between: set[str] = set()
         while self.peek() not in closing and self.kind() != "end":
             nodes.append(self.item())
             if self.peek() not in _SEPARATORS:
                 break
             while self.peek() in _SEPARATORS:
-                self.at += 1
+                between.add(self.take())
         self.depth -= 1
         if not nodes and kind == "bare":
             raise Unreadable("nothing")
-        return nodes[0] if kind == "bare" and len(nodes) == 1 else Node(kind, tuple(nodes))
+        if kind == "bare" and len(nodes) == 1:
+            return nodes[0]
+        return Node(kind, tuple(nodes), "and" if kind == "bare" and between == {"and"} else "")
 
     def item(self) -> Node:
         """Parse a union, relation or equation, or an expression; a dict's ``key: value`` is an equation."""

@@ -94,6 +94,8 @@ def as_union(node: Node) -> Node | None:
     if node.kind != "bare" or not node.parts:
         return None
     if all(part.kind == "relation" for part in node.parts):
+        if node.name == "and" and "!=" not in {part.name for part in node.parts}:
+            return _met([as_interval(part) for part in node.parts])
         if len(frozenset().union(*(symbols(part) for part in node.parts))) != 1:
             return None
         missing = [part for part in node.parts if part.name == "!=" and part.parts[0].kind == "symbol"]
@@ -106,6 +108,21 @@ def as_union(node: Node) -> Node | None:
 
 def _joined(unions: list[Node | None]) -> Node | None:
     return None if None in unions else Node("union", tuple(part for union in unions for part in union.parts))
+
+
+def _met(intervals: list[Node | None]) -> Node | None:
+    """Return the interval that lies in all of some; None where there is none."""
+    if None in intervals:
+        return None
+    try:
+        pieces = [_ends(part) for part in intervals]
+        low = max(pieces, key=lambda ends: (_size(ends[0]), ends[2][0] == "("))
+        high = min(pieces, key=lambda ends: (_size(ends[1]), ends[2][1] == "]"))
+        if _size(low[0]) > _size(high[1]):
+            return None
+    except Undefined:
+        return None
+    return Node("union", (interval(low[0], high[1], low[2][0] + high[2][1]),))
 
 
 def _without(union: Node | None, points: Node) -> Node | None:

@@ -45,10 +45,11 @@ _PLAIN_NUMBER = re.compile(r"\s*-?\d{1,100}(?:\.\d{1,50})?\.?\s*", re.ASCII)  # 
 _HEDGE = r"\s*\**\s*(?:about |approximately |only |just |now |a total of |\\approx )?-?[$€£]?(?=-?[\d.\\])"
 _STATES = re.compile(r"(?:\b(?:is|are|was|were|be|equals?|equal to)\b|=|≈|:)" + _HEDGE, re.I)
 _SAYS = re.compile(
-    r"(?:\b(?:is|are|was|were|be|equals?|equal to|has|have|had|costs?|takes?|took|needs?|gives?|gets?)\b|=|≈|:)"
-    + _HEDGE,
+    r"(?:\b(?:is|are|was|were|be|equals?|equal to|has|have|had|costs?|takes?|took|needs?|gives?|gets?"
+    r"|pays?|paid|earns?|earned|spends?|owes?|saves?|weighs?)\b|=|≈|:)" + _HEDGE,
     re.I,
 )
+_VERBS = re.compile(r"\b(?:is|are|was|were|has|have|had|costs?|gets?|left|pays?)\s+", re.I)
 _OPENING = re.compile(r"\s*(?:(?:after|in|for|over|during|if|with|since|at)\b[^,.]*,|step\s+\d+\s*[:.])", re.I)
 _NAMELY = re.compile(r"\bnamely\b", re.I)
 _TURNS = re.compile(r"\bnamely\b|[,;]\s*(?:and\s+)?(?:so|therefore|thus|hence)\b", re.I)
@@ -127,6 +128,8 @@ def clause_value(
             text = text[: denied.start()]
         if triggered and (leads := phrases.LEADS.match(text)):
             start, text = start + leads.end(), text[leads.end() :]
+        if triggered and (reason := phrases.REASON.search(text)) and text[: reason.start()].strip(" ,"):
+            text = text[: reason.start()]
         if triggered and phrases.NO_VALUE.match(text) and re.search(r"\d", text):
             settled = list(phrases.SETTLES.finditer(text))
             if not settled:
@@ -185,7 +188,7 @@ def stated(text: str, numbers: list[re.Match], triggered: bool) -> re.Match | No
     of the 13 boys``, ``Step 2: ...``; nor those before a conclusion (``..., so 8 pieces``, ``between 5 and 7, namely
     6``).
     """
-    if not triggered:
+    if not triggered and not phrases.MUST_BE.search(text):
         numbers = [
             number
             for number in numbers
@@ -196,7 +199,7 @@ def stated(text: str, numbers: list[re.Match], triggered: bool) -> re.Match | No
     if listed := _LISTED.match(text):  # "There are 3 such integers: 2, 4 and 6"
         return next((number for number in numbers if number.start() < listed.end()), numbers[0])
     turned = 0
-    for turn in (_NAMELY if triggered else _TURNS).finditer(text):
+    for turn in (_NAMELY if triggered and not text[:1].isalpha() else _TURNS).finditer(text):
         later = [number for number in numbers if number.start() >= turn.end()]
         numbers, turned = (later, turn.end()) if later else (numbers, turned)
     told = [
@@ -204,6 +207,11 @@ def stated(text: str, numbers: list[re.Match], triggered: bool) -> re.Match | No
     ]
     told = [number for number in told if not phrases.COMPARES.match(text, number.end())]
     told = [number for number in told if not phrases.TIMES.match(text, number.end())] if triggered else told
+    if not triggered:
+        told = [number for number in told if not phrases.A_RATE.match(text, number.end())] or told
+    told = [
+        number for number in told if not phrases.A_DATE.search(text, max(0, number.start() - NEAR), number.start())
+    ] or told
     numbers = told or numbers
     verbs = [(_STATES if triggered else _SAYS, -1)]
     if triggered and (text[:1].isalpha() or _SUBJECT.match(text)):  # a whole sentence behind "The answer is:"
@@ -304,7 +312,7 @@ def last_number(prose: str, start: int, end: int, question: str | None) -> Read 
     """Return the number that the last sentence with one states; of several, the one that was asked for."""
     numbers = list(NUMBER.finditer(prose, start, end))
     if not numbers:
-        return None
+        return _number_in_words(prose, start, end)
     last = numbers[-1]
     left = max(prose.rfind("\n", start, last.start()) + 1, start, last.start() - CLAUSE)
     left += max((stop.end() for stop in re.finditer(r"[.!?]\s+(?=[A-Z])", prose[left : last.start()])), default=0)
@@ -320,6 +328,14 @@ def last_number(prose: str, start: int, end: int, question: str | None) -> Read 
     if chosen is None:
         return None
     return stripped(chosen.group(), chosen.start()) if chosen is last else _with_scale(whole, chosen, left)
+
+
+def _number_in_words(prose: str, start: int, end: int) -> Read | None:
+    """Return the number in words that prose without a digit states last: ``He is fifteen years old.``"""
+    for says in list(_VERBS.finditer(prose, start, end))[: -VERBS_TRIED - 1 : -1]:
+        if spoken := leading_number(prose[says.end() : min(end, says.end() + NEAR)]):
+            return stripped(prose[says.end() : says.end() + spoken[1]], says.end())
+    return None
 
 
 def _with_scale(text: str, number: re.Match, start: int) -> Read:

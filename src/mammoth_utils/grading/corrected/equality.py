@@ -256,6 +256,8 @@ class Comparison:
         node = forms.without_degrees(node)
         if node.kind == "neg" and node.parts[0].kind == "base":
             node = Node("base", node.parts, f"-{node.parts[0].name}")
+        if node.name == "cases" and all(len(row.parts) == 1 and row.parts[0].kind == "equation" for row in node.parts):
+            node = Node("bare", tuple(row.parts[0] for row in node.parts))  # x = 3 and y = 4, a line each
         if node.kind == "dict":
             keys_are_numbers = all(not symbols(part.parts[0]) for part in node.parts)
             if keys_are_numbers and self.mathematics:

@@ -25,6 +25,7 @@ _STATED = re.compile(
     r"(?:correct\b(?=\s*(?:[.,;!*]|$))|(?:(?:correct|right|best|closest|only)\s+)*(?:answer|option|choice)\b)"
     r"|\b(?:I|[Ww]e)(?:\s+would|\s+will|['’]d|\s+therefore)?\s+(?:choose|pick|select|chose|go\s+with)\s+"
     r"(?:the\s+)?(?:(?:option|choice|answer)\s+)?\(?([A-Z])\b(?!\s*[a-z=+*/^])"
+    r"|\b(?:it|this|answer)\s+(?:must|has\s+to|should)\s+be\s+(?:(?:option|choice)\s+)?\(?([A-Z])\b(?!\s*[a-z=+*/^])"
     r"|\b(?:leaving|leaves)\s+(?:us\s+with\s+)?(?:only\s+)?(?:(?:option|choice|answer)\s+)?\(?([A-Z])\b(?!\s*[a-z=+*/^])"
 )
 _DENIED = re.compile(
@@ -38,6 +39,7 @@ _JOINED_BEFORE = re.compile(rf"(?<![A-Za-z'’])([A-Z]){_JOINT}$")
 _LETTER = re.compile(r"(?:(?:option|choice|answer)\s*)?[(\[]?\s*([A-Za-z])\s*[)\].:]*\s*", re.I)
 _LETTER_AND_TEXT = re.compile(r"\s*\(\s*([A-Za-z])\s*\)\s|\s*([A-Z])[).:]\s")
 _LETTER_GLUED = re.compile(r"\(?([A-Z])[).:](?=\S)")
+_LINE_ALONE = re.compile(r"[\s*(]*([A-Z])[)*.:\s]*\n")
 _LETTER_IN_BOLD = re.compile(r"\*\*([A-Z])\*\*")
 _LETTER_IN_ROUND = re.compile(r"\(([A-Z])\)")
 _PLAIN_NUMBER = re.compile(r"[-+]?[\d.,]+")
@@ -120,6 +122,8 @@ def untriggered(prose: str, start: int, end: int, options: Sequence[str] | None)
     if not spans and (opening := _AT_START.match(text, line)) and letter_in(text[line:], options) is not None:
         spans = [opening.span(1)] if _known(opening.group(1), options) else []
     spans = spans or chosen((_LETTER_IN_ROUND, _LETTER_IN_BOLD), line)
+    if not spans and (alone := _LINE_ALONE.match(text)) and _known(alone[1], options):
+        spans = [alone.span(1)]  # the letter stands first, an explanation behind it
     if not spans:
         return None
     left, right = spans[-1]

@@ -24,6 +24,7 @@ _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _NAMED_LINE = re.compile(r"\s*([A-Za-z])(?:_\d)?\s*[:=]\s*(\S[^=:]*)")
 _PAIR = re.compile(r"\s*\([^()]{1,80}(?:\([^()]*\)[^()]{0,80}){0,4}\)\s*")
 _NAMED_IN_A_LINE = re.compile(r"\s*(?:[A-Za-z]\s*=\s*[^\s,=]+\s+){1,5}[A-Za-z]\s*=\s*[^\s,=]+\s*")
+_IS_TIMING = re.compile(r"answer|result|execution|elapsed|cpu|run(?:ning)?\s*time|\d\.\d{3}", re.I)
 _COLON_LABEL = re.compile(r"\s*[A-Za-z_][\w ]*:\s+(?=\S)|\s*[A-Za-z_]\w*\s{2,}(?=-?[\d.])")
 _SUM_OF_MONEY = re.compile(r"\b(?:total|cost|price|amount)\b", re.I)
 _EULER = re.compile(r"(?<![A-Za-z0-9_.])E(?![A-Za-z0-9_(])")  # as SymPy prints it
@@ -41,7 +42,10 @@ def output_value(text: str, start: int, end: int, benchmark: Benchmark) -> Read 
     lines = list(re.finditer(r"[^\n]*\S[^\n]*", printed))
     while len(lines) > 1 and (
         phrases.CLOSING.fullmatch(lines[-1].group())
-        or (phrases.RUN_TIME.fullmatch(lines[-1].group()) and re.search(r"(?i)answer|result", lines[-2].group()))
+        or (
+            phrases.RUN_TIME.fullmatch(lines[-1].group())
+            and _IS_TIMING.search("\n".join(line.group() for line in lines[-2:]))
+        )
     ):
         lines.pop()
     if not lines or re.fullmatch(r"\s*(?:None|nan|-?inf|zoo)\s*", lines[-1].group()) or ERROR.search(lines[-1].group()):

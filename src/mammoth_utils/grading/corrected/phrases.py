@@ -40,6 +40,10 @@ ALTERNATIVES = re.compile(
     rf"|[\W_]*{_NUMERAL}\s+if\b[^.;]*?\d[\d,.]*\s+(?:if\b|otherwise)",
     re.I,
 )
+# What stands behind an answer and gives its reason: ", since 8 * 15 = 120".
+REASON = re.compile(rf",?\s+{_any('since because')}\b", re.I)
+# "at least 17" is the answer where something must be so.
+MUST_BE = re.compile(rf"\b{_any('must needs need has_to have_to should')}\b[^.]*?\bat\s+(?:least|most)\b", re.I)
 LEADS = re.compile(
     rf"\s*{_any('therefore thus hence then so simply clearly now indeed also finally')}\b,?\s+(?=[$\\\d(-])", re.I
 )
@@ -53,6 +57,10 @@ ROUNDED = re.compile(rf"\b{_any('about approximately roughly around nearly')}\s+
 _AIM = _any("have buy get reach make pay save become complete finish fill cover afford")
 _MUST = "".join(rf"(?<!\b{verb}\s)" for verb in ("needs", "need", "has", "have", "had", "wants", "want"))
 PURPOSE = re.compile(rf"\b{_any('so_that so_as_to in_order_to')}\b[^.;]*$|{_MUST}\bto\s+{_AIM}\b[^.;]*$", re.I)
+_TIMES_AND_UNITS = _any("second minute hour day week month year mile person piece pound gallon")
+A_RATE = re.compile(rf"\s*(?:\w+\s+)?(?:per\s+\w+|an?\s+{_TIMES_AND_UNITS}\b)", re.I)
+_MONTHS = "January February March April May June July August September October November December"
+A_DATE = re.compile(rf"\b{_any(_MONTHS)}\s+$")
 # What stands behind a number that compares: "3 more than Bob", "twice as many".
 COMPARES = re.compile(
     rf"\s*(?:\w+\s+){{0,2}}{_any('more fewer less times taller older younger longer shorter')}\s+"
@@ -95,7 +103,11 @@ REMARKS = re.compile(
     r"|indeed\b)",
     re.I | re.M,
 )
-CONCLUDING = re.compile(rf"\b{_any('so thus hence therefore total finally altogether conclude')}\b", re.I)
+CONCLUDING = re.compile(
+    rf"\b{_any('so thus hence therefore total finally altogether conclude')}\b"
+    r"|[.!?\n]\s+(?:The|Each|He|She|They|It)\b[^.]*?\b(?:is|are|has|have)\b[^.]*?\d",
+    re.I,
+)
 EXPLAINS = re.compile(
     rf"^[ \t*#_]{{0,12}}(?:{_any('explanation reasoning note check verification justification why i_hope let_me_know')}"
     r"|step[- ]by[- ]step)\b",

@@ -26,6 +26,8 @@ _SO = re.compile(r"[,;]\s*(?:and\s+)?(?:so|therefore|thus|hence)\b[^.]*\d", re.I
 _MONEY = re.compile(
     r"\bhow\s+(?:much\s+money|many\s+dollars|much\b[^?.]*\b(?:cost|pay|earn|spend|make|charge|save|owe|worth))\b", re.I
 )
+_LEFT = re.compile(r"\bhow\s+(?:many|much)\b(?:(?!so that|\bneed)[^?.])*\b(?:left|remain(?:s|ing)?)\b[^?.]*\?", re.I)
+_IS_LEFT = re.compile(r"\s*(?:[A-Za-z]+\s+){0,3}?(?:left|remain)", re.I)
 _RATE = re.compile(r"\s*(?:dollars?\s+|miles?\s+)?(?:per|a|each|every)\s+([A-Za-z]+)", re.I)
 _PART = re.compile(
     r"\d\s+(?:hours?|minutes?|feet|foot|days?|weeks?|years?|dollars?|pounds?)\s*(?:,\s*|\s+)(?:and\s+)?$", re.I
@@ -97,5 +99,12 @@ def number_asked_for(text: str, numbers: Sequence[re.Match], question: str | Non
     numbers = [
         number for number in numbers if not _PART.search(text, max(0, number.start() - NEAR), number.start())
     ] or numbers
+    if _LEFT.search(ending):
+        left = [number for number in numbers if _IS_LEFT.match(text, number.end())]
+        if len(left) == 1:
+            return left[0]
     shared = [len(counted(text, number) & stems) for number in numbers]
-    return numbers[shared.index(max(shared))] if max(shared) and shared.count(max(shared)) == 1 else None
+    if not max(shared) or shared.count(max(shared)) != 1:
+        return None
+    chosen = numbers[shared.index(max(shared))]
+    return None if _SO.search(text, chosen.end()) else chosen

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from itertools import takewhile
 
+from mammoth_utils.grading._formulas.notation import TAG
 from mammoth_utils.grading.benchmarks import Benchmark
 from mammoth_utils.grading.corrected import option_letters, phrases
 from mammoth_utils.grading.corrected.answering_part import TRIGGER, answering_part
@@ -52,7 +53,7 @@ def read_corrected(completion: str, benchmark: Benchmark, options: Options, ques
     text = completion[start:end]
     if is_program_alone(text):
         return None  # a program that was asked for as prose, and was never run
-    prose, outputs, after = without_cells(_UNDERSCORES.sub("  ", text) if "__" in text else text)
+    prose, outputs, after = without_cells(_without_marks(text))
     question = None if benchmark.several else question
     if outputs and not prose[after:].strip():
         left, right = outputs[-1]
@@ -65,6 +66,12 @@ def read_corrected(completion: str, benchmark: Benchmark, options: Options, ques
             or (untriggered_value(prose, 0, after, benchmark, options, question) if after and not outputs else None)
         )
     return read and (read[0], (read[1][0] + start, read[1][1] + start))
+
+
+def _without_marks(text: str) -> str:
+    """Return a text with Markdown's double underscores and HTML's tags blanked."""
+    text = _UNDERSCORES.sub("  ", text) if "__" in text else text
+    return TAG.sub(lambda tag: " " * len(tag.group()), text) if "</" in text else text
 
 
 def triggered_value(
