@@ -119,7 +119,9 @@ _REPEATING = re.compile(
 _DOTTED = re.compile(r"(\d*\.\d*)\\dot\s*\{?\s*(\d)\s*\}?\s*(\d*)\s*\\dot\s*\{?\s*(\d)\s*\}?")  # 0.\dot{1}4\dot{2}
 _OVERLINED = re.compile(r"((?:\d[\u0304\u0305])+)")  # 0.3̅, a line over each digit
 # A block that an ellipsis lets go on: three times a digit, twice several of them.
-_GOES_ON = re.compile(r"(\d*)\.(\d*?)(?:(\d)\3{2,}|(\d{2,12}?)\4{1,})\d{0,11}?\s*(?:\.\.\.|…|\\[lc]?dots(?![A-Za-z]))")
+_GOES_ON = re.compile(
+    r"(?<!\d)(\d{0,20})\.(\d{0,20}?)(?:(\d)\3{2,20}|(\d{2,12}?)\4{1,10})\d{0,11}?\s*(?:\.\.\.|…|\\[lc]?dots)$"
+)
 _MODULUS = re.compile(
     r"\s*(?:\\[pb]?mod(?![A-Za-z])|\(\s*(?:\\text\s*\{\s*)?mod\b|\bmod\b)\s*\}?\s*\{?\s*(\d+)\s*\}?\s*\)?\s*$"
 )
@@ -191,7 +193,9 @@ def plain(text: str) -> str:
     if "," in text and "\\" in text or "{" in text:
         text = _THOUSANDS.sub("", text)
     if "." in text:
-        text = _REPEATING.sub(_repeating, _GOES_ON.sub(_repeating, _DOTTED.sub(r"\1\\overline{\2\3\4}", text)))
+        if text.endswith(("...", "…", "dots")):
+            text = _GOES_ON.sub(_repeating, text)
+        text = _REPEATING.sub(_repeating, _DOTTED.sub(r"\1\\overline{\2\3\4}", text))
     if "over" in text:
         text = _OVER.sub(r"(\1)/(\2)", text)
     if "arrow" in text or "\\i" in text:

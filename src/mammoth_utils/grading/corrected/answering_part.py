@@ -8,12 +8,13 @@ WINDOW = 20_000  # characters from the end that are looked at
 
 SAYS_IT = r"[\"'*]*\s*\**\s*(?:\b(?:is|are|(?:would|must|should|will) be)\b|:|=|：|[-–—](?=\s))"
 TRIGGER = re.compile(
-    r"\\(?:boxed|fbox)(?![A-Za-z])|####|<answer>"
+    r"(?=[\\#<acrf*_ \t答故选])"  # to look at one character is cheaper than to try every phrase
+    r"(?:\\(?:boxed|fbox)(?![A-Za-z])|####|<answer>"
     rf"|\banswers?(?:\s+to\s+(?:the|this)\s+(?:question|problem))?{SAYS_IT}\s*\**|\bAns\b\.?\s*[:=]"
     r"|\b(?:correct|right|closest)\s+(?:option|choice)\s*(?:\b(?:is|are)\b|:)"
     rf"|\bfinal answer\b(?!{SAYS_IT})|^[ \t]*(?:\#{{1,6}}[ \t]*|\*\*|__)answers?(?:\*\*|__)?[ \t]*$"
     r"|\br[ée]ponse(?:\s+\w+)?\s+est\b|\brespuesta(?:\s+\w+)?\s+es\b"
-    r"|\bAntwort\s*(?:ist|lautet|:)|答案\s*(?:应该)?(?:选|是|为|：|:)|故?选\s*[:：]?(?=\s*[(（]?[A-Z])",
+    r"|\bAntwort\s*(?:ist|lautet|:)|答案\s*(?:应该)?(?:选|是|为|：|:)|故?选\s*[:：]?(?=\s*[(（]?[A-Z]))",
     re.I | re.M,
 )
 _ASKS = r"(?:question|problem|exercise|example|instruction|input|human|user|q)"
@@ -44,11 +45,14 @@ def answering_part(completion: str) -> tuple[int, int]:
         if completion[: turn.start()].strip() and not _opens_an_answer(completion, turn):
             end = turn.start()
             break
-    stated, number = TRIGGER.search(completion, 0, end), _DIGIT.search(completion, 0, end)
-    for asked in _NEXT_QUESTION.finditer(completion, stated.end() if stated else number.end() if number else end, end):
-        if stated or _asks(completion, asked, end):
-            end = asked.start()
-            break
+    if next(_NEXT_QUESTION.finditer(completion, 0, end), None):
+        stated, number = TRIGGER.search(completion, 0, end), _DIGIT.search(completion, 0, end)
+        for asked in _NEXT_QUESTION.finditer(completion, 0, end):
+            answered = stated is not None and stated.end() <= asked.start()
+            spoken = number is not None and number.end() <= asked.start() and _asks(completion, asked, end)
+            if answered or spoken:
+                end = asked.start()
+                break
     thoughts = [thought.end() for thought in _THOUGHT.finditer(completion, 0, end)]
     start = thoughts[-1] if thoughts and completion[thoughts[-1] : end].strip() else 0
     return max(start, end - WINDOW), end
