@@ -90,8 +90,10 @@ def test_a_completion_passes_through_the_files_that_the_page_lists(runs_dir, com
         evaluate(description, decoder=Decoder(completion))
     finally:
         sys.setprofile(None)
-    # The sandbox stands for what runs a program inside its package; writing comes after the verdict.
-    inside = {name for name in visited if name.startswith("programs/") and name != "programs/sandbox.py"}
+    # The sandbox stands for what runs a program inside its package, and reading.py for what reads prose inside its own;
+    # writing comes after the verdict.
+    faces = ("programs/sandbox.py", "grading/corrected/reading.py")
+    inside = {name for name in visited if name not in faces and name.startswith(("programs/", "grading/corrected/"))}
     written = {"evaluation/run_folder.py", "records.py"}
     assert set(visited) - inside - written <= set(listed("completion"))
     assert {"evaluation/attempts.py", "grading/programs_in_text.py", "grading/answers.py"} <= set(visited)

@@ -67,7 +67,7 @@ def test_parquet_is_read_whatever_its_name(tmp_path):
         ("cut.json.gz", gzip.compress(ARRAY.encode())[:-9], "gzip file is cut or damaged"),
         ("a list.json", b'[["a"], ["b"]]', r"row 1 \(line 1\): expected an object with columns, got a list"),
         ("numbers.jsonl", b'{"q": 1}\n3\n', "line 2: expected an object with columns, got a number"),
-        ("long number.jsonl", b'{"q": ' + b"9" * 5000 + b"}\n", "cannot be read: Exceeds the limit"),
+        ("deep.jsonl", b'{"q": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n", "cannot be read: maximum recursion"),
         ("sheet.csv", b"PK\x03\x04", "an Excel workbook: unpack it, or save the sheet as CSV UTF-8"),
         ("page.json", b"<!doctype html>", "an error page"),
         ("pointer.json", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
@@ -112,3 +112,9 @@ def test_a_file_is_found_from_the_working_folder_the_home_and_the_project(tmp_pa
         row_files.find_file("rows.json")
     with pytest.raises(RowFileError, match="is an address; download the file"):
         row_files.find_file("https://example.org/rows.json")
+
+
+def test_a_number_of_more_digits_than_python_reads_is_kept_as_text(tmp_path):
+    path = tmp_path / "long number.jsonl"
+    path.write_text('{"q": "a", "id": ' + "9" * 5000 + "}\n", "utf8")
+    assert [row for _, row in read_rows(path)] == [{"q": "a", "id": "9" * 5000}]

@@ -88,7 +88,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, Record]]:
         raise RowFileError(_describe_encoding(path)) from error
     except RowFileError:
         raise
-    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, lists nested a thousand deep
+    except (ValueError, RecursionError) as error:  # lists nested a thousand deep
         raise RowFileError(f"{path} cannot be read: {error}") from error
     except FileNotFoundError as error:
         raise RowFileError(f"no file {path}") from error
@@ -174,6 +174,14 @@ def _first_line(file: TextIO) -> str:
     return ""
 
 
+def whole_number(digits: str) -> int | str:
+    """Return a whole number; as text where it has more digits than Python turns into a number."""
+    try:
+        return int(digits)
+    except ValueError:
+        return digits
+
+
 def _is_json(text: str) -> bool:
     try:
         json.loads(text)
@@ -205,7 +213,7 @@ def _read_lines(path: Path, file: TextIO) -> Iterator[tuple[str, object]]:
             raise RowFileError(f"{path}, line {number}: longer than {LONGEST:,} characters")
         if line.strip():
             try:
-                yield f"line {number}", json.loads(line)
+                yield f"line {number}", json.loads(line, parse_int=whole_number)
             except json.JSONDecodeError as error:
                 raise RowFileError(
                     f"{path}, line {number}: no JSON at column {error.colno} ({error.msg}): {line.strip()[:60]!r}"
@@ -214,7 +222,8 @@ def _read_lines(path: Path, file: TextIO) -> Iterator[tuple[str, object]]:
 
 def _stream_json(path: Path, file: TextIO) -> Iterator[tuple[str, object]]:
     """Yield the values of an array, or values one after another, each decoded once it is there in full."""
-    decoder, text, number, line, array, failed = json.JSONDecoder(), "", 0, 1, False, None
+    decoder, text, number, line = json.JSONDecoder(parse_int=whole_number), "", 0, 1
+    array, failed = False, None
     while chunk := file.read(_CHUNK):
         text += chunk
         start, counted = 0, 0

@@ -20,6 +20,7 @@ from mammoth_utils.grading.benchmarks import bare_options, benchmark_named, chec
 from mammoth_utils.grading.programs_in_text import fenced_blocks, program_to_run, program_under
 from mammoth_utils.grading.verdicts import Verdict, grade
 from mammoth_utils.records import Record
+from mammoth_utils.row_files import whole_number
 from mammoth_utils.vocabulary import KINDS
 
 CHUNK = 256  # rows held at a time, so that programs of a chunk can run side by side
@@ -315,7 +316,7 @@ def _numbered_lines(path: Path) -> Iterator[tuple[int, bytes | Exception]]:
 def _checked(line: bytes, number: int, where: str) -> Record:
     """Return a line's row; raise `CompletionsError` where it is none."""
     try:
-        row = json.loads(line.decode("utf8"), parse_int=_whole)
+        row = json.loads(line.decode("utf8"), parse_int=whole_number)
     except (ValueError, RecursionError) as error:  # of which UnicodeDecodeError and JSONDecodeError are two
         raise CompletionsError(f"{where}: expected a JSON object, got what is no JSON: {error}", number) from error
     if not isinstance(row, dict):
@@ -337,14 +338,6 @@ def _checked(line: bytes, number: int, where: str) -> Record:
     except TypeError as error:
         raise CompletionsError(f"{where}: {error}", number) from error
     return row
-
-
-def _whole(digits: str) -> int | str:
-    """Return a whole number; as text where it has more digits than Python turns into a number."""
-    try:
-        return int(digits)
-    except ValueError:
-        return digits
 
 
 def kind_of(row: Record) -> str:

@@ -18,13 +18,14 @@ SHORT_QUESTION = 8  # a question of fewer words ("Which of these is true?") is c
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[-+*/^=<>%°√!|]")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _BARE = re.compile(r"(?<![\w.])\.(?=\d)")  # the point of ".5", which is 0.5; that of "p.5" or "...5" is none
+_DEGREES = re.compile(r"\^\s*\{?\s*\\circ(?![A-Za-z])\s*\}?")
 _SIGNS = (("−", "-"), ("–", "-"), ("‒", "-"), ("‐", "-"), ("×", "*"), ("÷", "/"))
 _OPTIONS = "\nAnswer Choices:"
 
 
 def question_tokens(text: str) -> list[str]:
     """Return the lower-case words, numbers and signs of a text, in order; a dash is a minus, and ``.5`` is ``0.5``."""
-    plain = unicodedata.normalize("NFKC", text).lower()
+    plain = unicodedata.normalize("NFKC", _DEGREES.sub("°", text) if "circ" in text else text).lower()
     for sign, ours in _SIGNS:
         plain = plain.replace(sign, ours)
     return _TOKEN.findall(_BARE.sub("0.", _THOUSANDS.sub("", plain)))
