@@ -63,6 +63,7 @@ _BARE_NAME = re.compile(
     r"\s*(?:[A-Za-z]{1,8}(?:_\{?\w+\}?)?|[A-Za-z]\s*\([A-Za-z, ]*\)|\([a-z](?:,\s*[a-z])*\)"
     r"|\\(?:tri)?angle\s*[A-Z]+)\s*"
 )
+_TRUTH = re.compile(r"\W*(true|false|yes|no)\b", re.I)
 _HOPES = re.compile(r"\s*I hope (?:it|this|that) (?:is correct|helps)[.!]?\s*\Z", re.I)
 _SAYS_WHAT = re.compile(r"\b(?:is|are|was|were|be|equals|equal to|equation|function|polynomial)\b|=|:")
 _WORDS = re.compile(r"(?<!\\)\b(?!sqrt|sin|cos|tan|log|and|or\b)[A-Za-z]{3,}")
@@ -151,7 +152,7 @@ def clause_value(
         for says in reversed(list(re.finditer(r"\b(?:is|are|equals|equal to)\b|=|:", text))):
             if is_value(text[says.end() :], benchmark):
                 return stripped(text[says.end() :], start + says.end())
-        truth = re.match(r"\W*(true|false|yes|no)\b", text, re.I)
+        truth = _TRUTH.match(text)
         if truth:
             return truth.group(1), (start + truth.start(1), start + truth.end(1))
     numbers = list(NUMBER.finditer(text))
@@ -275,6 +276,8 @@ def last_formula(prose: str, start: int, end: int, question: str | None) -> Read
     text = prose[left:end].rstrip(" \n.*")
     if outside and not _WORDS.search(text) and is_value(text, KNOWN["math"]):
         return stripped(text, left)
+    if not outside and not formulas and (truth := _TRUTH.match(text)):
+        return truth[1], (left + truth.start(1), left + truth.end(1))
     for says in list(_SAYS_WHAT.finditer(text))[: -VERBS_TRIED - 1 : -1]:
         rest = text[says.end() :]
         counts = outside is not None if re.search(r"\d", rest) else not formulas and wordy(plain(rest)) is not None
