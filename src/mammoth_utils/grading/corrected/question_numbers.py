@@ -24,10 +24,14 @@ _COMPARISON = re.compile(r"\bhow\s+(?:many|much)\s+(?:more|fewer|less)\b[^?.]*\b
 _MORE_THAN = re.compile(r"\s*(?:more|fewer|less)\b[^,.;]{0,60}?\bthan\b", re.I)
 _SO = re.compile(r"[,;]\s*(?:and\s+)?(?:so|therefore|thus|hence)\b[^.]*\d", re.I)
 _MONEY = re.compile(
-    r"\bhow\s+(?:much\s+money|many\s+dollars|much\b[^?.]*\b(?:cost|pay|earn|spend|make|charge|save|owe|worth))\b", re.I
+    r"\bhow\s+(?:much\s+money|many\s+dollars|much)\b[^?.]*?\b(?P<verb>cost|pay|earn|spend|make|charge|save|owe)\b"
+    r"|\bhow\s+(?:much\s+money|many\s+dollars|much\b[^?.]*\bworth)\b",
+    re.I,
 )
+_PAST = {"pay": "paid", "earn": "earned", "spend": "spent", "make": "made", "charge": "charged", "save": "saved"}
 _LEFT = re.compile(r"\bhow\s+(?:many|much)\b(?:(?!so that|\bneed)[^?.])*\b(?:left|remain(?:s|ing)?)\b[^?.]*\?", re.I)
 _IS_LEFT = re.compile(r"\s*(?:[A-Za-z]+\s+){0,3}?(?:left|remain)", re.I)
+_OPERATOR = re.compile(r"\s*[-+*/×÷x=]")
 _RATE = re.compile(r"\s*(?:dollars?\s+|miles?\s+)?(?:per|a|each|every)\s+([A-Za-z]+)", re.I)
 _PART = re.compile(
     r"\d\s+(?:hours?|minutes?|feet|foot|days?|weeks?|years?|dollars?|pounds?)\s*(?:,\s*|\s+)(?:and\s+)?$", re.I
@@ -82,7 +86,11 @@ def number_asked_for(text: str, numbers: Sequence[re.Match], question: str | Non
     if _PERCENTAGE.search(ending):
         shares = [number for number in numbers if "%" in number.group() or _PER_CENT.match(text, number.end())]
         return shares[0] if len(shares) == 1 else None
-    if _MONEY.search(ending):
+    if asked := _MONEY.search(ending):
+        past = _PAST.get((asked["verb"] or "").lower(), "")
+        done = [number for number in numbers if past and re.search(rf"\b{past}\s+$", text[: number.start()])]
+        if len(done) == 1 and not _OPERATOR.match(text, done[0].end()):
+            return done[0]
         sums = [number for number in numbers if "$" in number.group()]
         if len(sums) == 1:
             return sums[0]
