@@ -1,9 +1,11 @@
-"""Pairs of answer and gold judged per second: ours, and Math-Verify's, on numeric golds and on LaTeX golds.
+"""Pairs of answer and gold judged per second: ours, Math-Verify's and lm-evaluation-harness's; and who judges rightly.
 
 ``python speed/grading.py`` prints a table; ``--json`` one object a row with the ratio against the peer. Golds are
 the real ones where ``MAMMOTH_DATA_DIR`` names a folder of data (GSM8K, SVAMP and SimulEq; MATH), made ones otherwise.
 Half of the answers are the gold in another form, half are another gold, and no pair comes twice, so that nothing is
-remembered; each figure is the median of several runs. Reading a gold and an answer counts for both.
+remembered; each figure is the median of several runs. Reading a gold and an answer counts for all. The harness
+compares normalised texts, in our own rewriting (``audit/lm_eval_harness.py``). The last lines judge labelled answers of
+the kinds that public bug reports name, in both directions.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
+from mammoth_utils.audit.lm_eval_harness import is_equivalent, is_same_number
+from mammoth_utils.audit.math_verify_client import open_fresh_math_verify
+from mammoth_utils.audit.reported_cases import JUDGES, compare_on_reports
 from mammoth_utils.grading import boxed_content, forget_parsed_formulas, grade
 
 SEED = 0
@@ -91,6 +96,11 @@ def math_verify(kind: str, some: list[Pair]) -> list[bool]:
     return [verify(parse(form.format(gold)), parse(form.format(answer))) for answer, gold in some]
 
 
+def harness(kind: str, some: list[Pair]) -> list[bool]:
+    """The verdicts of lm-evaluation-harness's rules."""
+    return [(is_same_number if kind == "numeric" else is_equivalent)(answer, gold) for answer, gold in some]
+
+
 def per_second(judge: Callable[[str, list[Pair]], list[bool]], kind: str, some: list[Pair], repeats: int) -> float:
     """Pairs per second, the median of several runs."""
     seconds = []
@@ -118,20 +128,28 @@ def main() -> None:
         math_verify(kind, peers_share[:5])  # loads the package, which is not what is timed
         speed = per_second(ours, kind, some, arguments.repeats)
         peer_speed = per_second(math_verify, kind, peers_share, arguments.repeats)
+        harness_speed = per_second(harness, kind, some, arguments.repeats)
         agree = sum(a == b for a, b in zip(ours(kind, peers_share), math_verify(kind, peers_share), strict=True))
         row = {
             "name": "grading", "golds": kind, "real": bool(os.environ.get("MAMMOTH_DATA_DIR")), "pairs": len(some),
             "pairs_per_s": round(speed, 1), "goal": GOALS[kind], "judged_alike": round(agree / len(peers_share), 4),
-            "peers": {"math-verify": {"pairs_per_s": round(peer_speed, 2), "ratio": round(speed / peer_speed, 1)}},
+            "peers": {
+                name: {"pairs_per_s": round(of, 2), "ratio": round(speed / of, 2)}
+                for name, of in (("math-verify", peer_speed), ("lm-evaluation-harness", harness_speed))
+            },
         }  # fmt: skip
         if arguments.json:
             print(json.dumps(row))
             continue
-        peer = row["peers"]["math-verify"]
-        print(
-            f"{kind:<9}{speed:>10.0f}   {peer['ratio']:g} x math-verify ({peer['pairs_per_s']:g}/s), "
-            f"{100 * row['judged_alike']:.1f} % judged alike"
-        )
+        peers = ", ".join(f"{of['ratio']:g} x {name} ({of['pairs_per_s']:.0f}/s)" for name, of in row["peers"].items())
+        print(f"{kind:<9}{speed:>10.0f}   {peers}; {100 * row['judged_alike']:.1f} % as Math-Verify judges")
+    with open_fresh_math_verify() as verifier:
+        for answers, report in compare_on_reports(verifier).items():
+            for judge, of in report["judges"].items():
+                row = {"name": "grading", "answers": answers, "grader": JUDGES[judge], **of}
+                line = f"{of['as_labelled']} of {of['asked']} as labelled, {of['false_accepts']} false accepts"
+                took = "" if of["seconds"] is None else f", {of['seconds']:g} s"
+                print(json.dumps(row) if arguments.json else f"{answers:<20} {JUDGES[judge]:<34} {line}{took}")
 
 
 if __name__ == "__main__":

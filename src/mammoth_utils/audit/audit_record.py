@@ -15,7 +15,14 @@ from pathlib import Path
 from mammoth_utils import records
 from mammoth_utils.audit import golds, lm_eval_harness, overlaps, worked_solutions
 from mammoth_utils.audit.grader_comparison import compare_graders
-from mammoth_utils.audit.math_verify_client import WRAPPER, MathVerify, answer_form, open_math_verify
+from mammoth_utils.audit.math_verify_client import (
+    WRAPPER,
+    MathVerify,
+    answer_form,
+    open_fresh_math_verify,
+    open_math_verify,
+)
+from mammoth_utils.audit.reported_cases import compare_on_reports
 from mammoth_utils.curation import contamination
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.grading import benchmark_named, corrected_gold, question_stem
@@ -83,6 +90,10 @@ def measure_audit(
             with tempfile.TemporaryDirectory() as folder:
                 file = records.write_jsonl(Path(folder) / "right-rationales.jsonl", correct_completions(names))
                 compared = [compare_graders(file, verifier)]
+        reports = {}
+        if world == "real":
+            with open_fresh_math_verify() as fresh:
+                reports = compare_on_reports(fresh)
         for file in files:
             compared.append(compare_graders(file, verifier, names))
             say(f"{file.name}: {compared[-1]['rows']} rows, graders differ on {len(compared[-1]['differing'])}")
@@ -103,6 +114,7 @@ def measure_audit(
         "shared": shared,
         "training": training,
         "outputs": compared,
+        "reports": reports,
         "environment": records.environment(threads=1),
         "seconds": round(time.perf_counter() - started, 1),
     }

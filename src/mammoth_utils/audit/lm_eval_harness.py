@@ -36,6 +36,12 @@ def _without_ignored(text: str) -> str:
     return text.lower()
 
 
+def holds_expression(text: str, gold: str) -> bool:
+    """Return whether what stands between a completion's first and last dollar sign, or all of it, equals the gold."""
+    signs = [at for at, character in enumerate(text) if character == "$"]
+    return is_equivalent(text[signs[0] + 1 : signs[-1]] if len(signs) > 1 else text, gold)
+
+
 def is_equivalent(answer: str | None, gold: str | None) -> bool:
     """Return whether the rule for MATH accepts an answer; a missing answer equals a missing gold."""
     if answer is None or gold is None:

@@ -53,6 +53,17 @@ def open_math_verify(store: Path | None = None) -> Iterator[MathVerify | None]:
         yield verifier
 
 
+@contextlib.contextmanager
+def open_fresh_math_verify() -> Iterator[MathVerify | None]:
+    """Open Math-Verify without stored verdicts, its package loaded; None if not installed."""
+    if installed_version() is None:
+        yield None
+        return
+    with MathVerify() as verifier:
+        verifier.judge("number", "1", "1")
+        yield verifier
+
+
 class MathVerify:
     """Math-Verify in a child process. Use it as a context manager, which ends the process.
 

@@ -12,6 +12,7 @@ from mammoth_utils import records
 from mammoth_utils.audit import golds
 from mammoth_utils.audit.audit_record import correct_completions
 from mammoth_utils.audit.grader_comparison import GRADER_NAMES, GRADERS, MARK_NAMES, NOT_GRADED
+from mammoth_utils.audit.reported_cases import JUDGES
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.evaluation import paper_name
 from mammoth_utils.grading import grade
@@ -209,6 +210,26 @@ def author_agreement(record: Record) -> pandas.DataFrame:
             name = {"outputs": file["file"].split(".")[0], "benchmark": paper_name(file["benchmarks"][0])}
             rows.append({**name, "rows": file["rows"], **percent, "judged alike": 100 * alike / file["rows"]})
     return pandas.DataFrame(rows)
+
+
+def reported_answers(record: Record) -> pandas.DataFrame:
+    """Return how each grader judged the answers of the kinds that public bug reports name, and its seconds."""
+    import pandas
+
+    return pandas.DataFrame(
+        {
+            "answers": answers,
+            "grader": name,
+            "asked": of["asked"],
+            "as labelled, %": 100 * of["as_labelled"] / of["asked"],
+            "accepts a wrong answer": of["false_accepts"],
+            "refuses a right one": of["false_refusals"],
+            "seconds": of["seconds"],
+        }
+        for answers, report in record.get("reports", {}).items()
+        for judge, name in JUDGES.items()
+        if (of := report["judges"].get(judge))
+    )
 
 
 BY_OPTIONS = "decided by the options, which stand with the question"
