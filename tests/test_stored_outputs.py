@@ -167,6 +167,24 @@ def test_every_listed_row_says_who_is_right_and_why():
 def test_the_present_rule_still_reads_the_recorded_answer(stored):
     _, *disagreements = cases("grading_disagreements.jsonl")
     for name in {case["file"] for case in disagreements if not case["file"].startswith("pot_")}:
-        recorded = {case["id"]: (case["answer"], case["ours"]) for case in disagreements if case["file"] == name}
+        # where the rule was mended since, `since` holds what it reads now
+        recorded = {
+            case["id"]: tuple(case.get("since") or (case["answer"], case["ours"]))
+            for case in disagreements
+            if case["file"] == name
+        }
         read = {row.id: (row.answers["corrected"], row.outcomes["corrected"]) for row in stored[name]}
         assert {at: read[at] for at in recorded} == recorded, name
+
+
+def test_the_rows_whose_verdicts_the_last_review_moved_are_read_as_listed(stored):
+    moved = cases("grading_moved.jsonl")
+    for row in moved:
+        present = {one.id: [one.answers["corrected"], one.outcomes["corrected"]] for one in stored[row["file"]]}
+        assert present[row["id"]] == row["now"], row
+        assert row["before"][1] != row["now"][1]
+    # what is right is right now: nothing that was right before is refused, but for what was right by luck
+    assert [row["id"] for row in moved if row["before"][1] == "correct"] == [
+        "theoremqa_Mistral_7B_v0.1_5shots_mistral/474"
+    ]
+    assert {row["right"] for row in moved} == {"now"}

@@ -133,6 +133,17 @@ def agreement_block(record: Record) -> str:
     return _table(names, rows)
 
 
+def reports_block(record: Record) -> str:
+    """Return how graders judge the answers of the kinds that public bug reports name, as a Markdown table."""
+    rows = [
+        (row["answers"], row["grader"], f"{row['asked']:,}", f"{row['as labelled, %']:.1f} %",
+         f"{row['accepts a wrong answer']:,}", f"{row['refuses a right one']:,}")
+        for row in audit.tables.reported_answers(record).to_dict("records")
+    ]  # fmt: skip
+    names = ["answers", "grader", "asked", "as labelled", "accepts a wrong answer", "refuses a right one"]
+    return _table(names, rows)
+
+
 def disagreements_block(judged: audit.JudgedDisagreements) -> str:
     """Return who is right where the corrected rule and Math-Verify disagree, as a Markdown table."""
     counts = judged.counts()
@@ -150,7 +161,7 @@ def generated_blocks(target: str) -> dict[str, str]:
         record = audit.read_audit_record()
         judged = audit.read_judged_disagreements()
         return {"unmatched": unmatched_block(record), "agreement": agreement_block(record),
-                "disagreements": disagreements_block(judged)}  # fmt: skip
+                "reports": reports_block(record), "disagreements": disagreements_block(judged)}  # fmt: skip
     evaluations = committed_evaluations()
     if target == "README":
         return {"results": results_block(evaluations)}
