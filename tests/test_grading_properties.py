@@ -21,6 +21,7 @@ from mammoth_utils.grading._formulas.compare_values import plainly_equal
 from mammoth_utils.grading.corrected.equality import equivalent
 
 SLOWEST_S = 2.0  # what no single input may take, whatever it is
+LONG_TEXT_S = 0.5
 LONG = 10_000
 
 steady = settings(max_examples=150, deadline=None, derandomize=True, database=None)
@@ -581,6 +582,14 @@ def adversaries() -> Iterator[str]:
     )
 
 
+# What readers of completions look for: a text of one of them, again and again, must not take them long.
+REPEATED = (
+    "- 1\n", "Answer:\n", "The answer is ", "Wait, it is 5. ", "Q: 1?\n", "#### 1\n", "```json\n{\"a\":1}\n```\n",
+    "<answer>", "</think>", "<|im_end|>", "&lt;", "\\color{", "1.(6)", "⎡1 2⎤\n", "─\n", "$x$ and ", "$1$, ",
+    "more than ", "5 or ", "to have 5 ", "a = 1\n", "mod 7 ", "\\mathbb R", "...", "\x1b[1m", "1'000", "1.000.",
+    "\u0305", "i.e. ", "\"answer\": \"", "\\quad and ", "is ", "= ", "option A ", "Note that 1 is 2. ", "Error: ",
+    "<b>", "x^2\n", ". ", "  ", "_",
+)  # fmt: skip
 PIECES = (
     "\\frac", "\\sqrt", "{", "}", "(", ")", "[", "]", "\\{", "\\}", "^", "_", "+", "-", "*", "/", "=", ",", "<",
     "\\le", "\\cup",
@@ -591,7 +600,7 @@ PIECES = (
     "km", "degrees", "\\%", "1e9", "The answer is", "####", "\n", "```", "A", "(B)", "\\overline{", "\\binom", "°",
     ";", ":", "²",
     "\x00", "\ud83d", "é", "Fraction(", "Matrix([[", "\\circ", "∈", "≤", "1,000", "--", "**", "\\ldots", "\\sum_{",
-    "prime",
+    "prime", *REPEATED,
 )  # fmt: skip
 
 
@@ -635,6 +644,12 @@ def worst(texts: Iterator[str], seed: int) -> tuple[float, str]:
             if took > slowest:
                 slowest, named = took, text
     return slowest, named
+
+
+def test_no_text_of_20000_characters_takes_long():
+    texts = [(begin + piece * 20_000)[:20_000] for piece in REPEATED for begin in ("", "The answer is ", "\\boxed{")]
+    seconds, text = worst(iter(texts), seed=0)
+    assert seconds < LONG_TEXT_S, (seconds, text[:200])
 
 
 def test_no_adversary_takes_two_seconds_or_raises():
