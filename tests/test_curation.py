@@ -201,6 +201,19 @@ def test_a_program_may_print_the_value_of_the_right_option():
     assert {one.stage for one in dropped} == {"gold"}
 
 
+def test_a_program_whose_answer_is_printed_before_something_else_is_kept():
+    programs = {
+        "its own None": "def solution():\n    print(18)\nprint(solution())",
+        "a closing message": "print('Total:', 18)\nprint('Done')",
+        "a rule below": "print(18)\nprint('-' * 20)",
+        "another answer": "print(18)\nprint(17)",
+    }
+    asked = {"source": "GSM8K (PoT)", "kind": "pot", "gold": "18"}
+    kept, dropped = filters.drop_failed_programs([row(text=text, id=id, **asked) for id, text in programs.items()])
+    assert [one.problem.id for one in kept] == ["its own None", "a closing message", "a rule below"]
+    assert [one.reason for one in dropped] == ["another answer"]
+
+
 COTS = [
     row(id="right"),
     row(text="2 + 3 = 6. The answer is 6.", id="wrong"),
