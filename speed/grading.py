@@ -24,9 +24,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
-from mammoth_utils.audit.lm_eval_harness import is_equivalent, is_same_number
-from mammoth_utils.audit.math_verify_client import open_fresh_math_verify
-from mammoth_utils.audit.reported_cases import JUDGES, compare_on_reports
+from mammoth_utils.audit import (
+    JUDGES,
+    compare_on_reports,
+    is_equivalent,
+    is_same_number,
+    open_fresh_math_verify,
+)
 from mammoth_utils.grading import boxed_content, forget_parsed_formulas, grade
 
 SEED = 0

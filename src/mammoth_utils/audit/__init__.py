@@ -12,6 +12,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "audit_record": ["read_audit_record"],
         "cleaned_sets": ["compare_with_cleaned_sets", "read_cleaned_sets"],
         "golds": ["Finding", "check_gold"],
+        "lm_eval_harness": ["is_equivalent", "is_same_number"],
+        "math_verify_client": ["open_fresh_math_verify"],
+        "reported_cases": ["JUDGES", "compare_on_reports"],
         "judged_disagreements": ["JudgedDisagreements", "read_judged_disagreements"],
     },
 )

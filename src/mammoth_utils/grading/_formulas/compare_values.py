@@ -88,7 +88,7 @@ def floats_noise(answer: Value, written: tuple[Fraction, Fraction] | None, gold:
 
 def _is_printed_float(answer: Value, gold: Fraction, unit: Fraction) -> bool:
     """Return whether an answer is what a gold such as 0.30000000000000004 stands for, whose last digit is noise."""
-    if isinstance(answer, complex) or abs(gold) < unit * FLOAT_DIGITS:
+    if isinstance(answer, complex) or abs(gold) < unit * FLOAT_DIGITS or unit > Fraction(1, 10**12):
         return False
     return abs(Fraction(answer) - gold) <= abs(gold) / FLOAT_DIGITS
 
