@@ -3,10 +3,10 @@
 ``grading_public_reports.jsonl`` holds answers from bug reports, test files and answer files of public graders, each
 with its source: some that the rule as it then stood got wrong, and some that it got right. ``grading_reports.jsonl``
 holds more of the same kinds, which somebody labelled who had not seen the rule. ``at_first`` keeps what the rule then
-gave where that was not the label. Batches 2 and 3 were labelled in the same way, and each was tried
-when the rule gave all that came before: ``first_try`` keeps what it then gave, 535 of 606 and 575 of 602 (the rule
-before all of this 451 and 551). Eight cases of these batches are left out: four of them the house judges otherwise
-(``3 dozen`` is 3 where dozens are asked), and four the rule does not read (a root drawn over a fraction).
+gave where that was not the label. Batches 2, 3 and 4 were labelled in the same way, and each was tried when the rule
+gave all that came before: ``first_try`` keeps what it then gave, 535 of 606, 575 of 602 and 327 of 372 (the rule before
+all of this 451, 551 and 239). Fourteen cases of these batches are left out: six of them the house judges otherwise
+(``3 dozen`` is 3 where dozens are asked), and eight the rule does not read (a root drawn over a fraction).
 """
 
 from __future__ import annotations

@@ -118,8 +118,8 @@ def _has_pi(node: Node) -> bool:
 
 def _has_coefficient(node: Node) -> bool:
     """Return whether a sum or product has a number or a power of an unknown in it."""
-    if node.kind in ("number", "pow"):
-        return True
+    if node.kind in ("number", "pow") or (node.kind == "add" and any(part.kind == "call" for part in node.parts)):
+        return True  # |x| + |y| = 1 is a square
     return node.kind not in ("symbol", "call", "base", "tuple") and any(map(_has_coefficient, node.parts))
 
 

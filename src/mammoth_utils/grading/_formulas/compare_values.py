@@ -141,7 +141,9 @@ def identical(answer: Node, gold: Node) -> bool:
     """
     for real in (True, False):
         agreed = 0
-        for point in range(POINTS):
+        for point in range(2 * POINTS if real else POINTS):
+            if point == POINTS and agreed >= 2:
+                break
             walk = Evaluation(point, real)
             try:
                 aim = walk.value(gold)

@@ -179,6 +179,8 @@ def exact_root(base: Fraction, index: int) -> Fraction | None:
 def point_of(name: str, point: int) -> Fraction:
     """Return a symbol's value at one of the fixed points: between 0.1 and 4, negative at the second."""
     digest = zlib.crc32(f"{point}:{name}".encode())
+    if point >= POINTS:  # further ones, between 0 and 1, for what has no value at the first
+        return Fraction(digest % 997 + 1, 1009)
     return Fraction(digest % 15013 + 401, 4001) * (-1 if point == 1 else 1)
 
 

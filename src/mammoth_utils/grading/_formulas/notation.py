@@ -21,7 +21,7 @@ _SPACES = re.compile(r"\\[,;: ]|\\quad|\\qquad|~|\s+")
 _DRESS = re.compile(
     r"\\(?:left|right)\s*\.(?!\d)"
     r"|\\(?:color|tag|label|hspace|vspace|mspace|hskip|phantom|hphantom|vphantom)\*?\s*(?:\[[^\]]*\])?\{[^{}]*\}"
-    r"|[\\\s]+$"
+    r"|(?:\\\\\s*\[[^\[\]]{0,12}\])?[\\\s]+$|\\\\\s*\[[^\[\]]{0,12}\]\s*$"
 )
 _COLOURED = re.compile(r"\\(?:textcolor|colorbox)\s*\{[^{}]*\}\s*(?=\{)")
 TAG = re.compile(r"</?(?:b|i|u|em|strong|span|p|div|code|center|font)(?:\s[^<>]*)?>|<br\s*/?>")
@@ -44,12 +44,13 @@ _INTERVALS = {"open": "OpenInterval(", "Lopen": "LopenInterval(", "Ropen": "Rope
 _COMMAND = re.compile(r"\\([A-Za-z]+)")
 _MEANINGS = {
     "": "left right big bigl bigr Big Bigl Bigr displaystyle limits mathstrut hfill nonumber pounds lbrace rbrace "
-        "lbrack rbrack bf rm it sf tt tiny small normalsize large Large LARGE huge Huge textstyle scriptstyle "
+        "bf rm it sf tt tiny small normalsize large Large LARGE huge Huge textstyle scriptstyle "
         "boldmath checkmark blacksquare square qed Box allowbreak newline hline",
     "*": "cdot times ast", "/": "div", "±": "pm", "∓": "mp", "<=": "le leq leqslant", ">=": "ge geq geqslant",
     "<": "lt", ">": "gt", "!=": "ne neq", "=": "equiv", "|": "lvert rvert vert mid", ":": "colon", "(": "langle",
     ")": "rangle rfloor rceil", " floor(": "lfloor", " ceil(": "lceil", "∪": "cup", "∈": "in",
     "∖": "setminus backslash smallsetminus", " oo ": "infty", " pi ": "pi", " degrees ": "degree", " cents": "cent",
+    "[": "lbrack", "]": "rbrack", "i": "imath", "j": "jmath", " or ": "lor", " and ": "land",
     "≈": "approx approxeq simeq thickapprox fallingdotseq doteq cong",
     "…": "dots ldots cdots hdots dotsc dotsb dotsm dotsi", r"\{\}": "emptyset varnothing",
     r"\frac": "dfrac tfrac cfrac nicefrac flatfrac sfrac", r"\vec": "overrightarrow overleftrightarrow",
@@ -61,7 +62,9 @@ _SIGNS = {
     "∅": r"\{\}", "⁄": "/", **dict.fromkeys("✓✔✅■□", " "), "\u3000": " ", "\u3002": ".",
 }  # fmt: skip
 _SIGNS |= {chr(0xFF01 + at): chr(0x21 + at) for at in range(94)}  # full width
-_TRANSLATED = str.maketrans(_SIGNS | dict.fromkeys(map(chr, (0xAD, 0x2060, 0xFEFF, *range(0x200B, 0x2010))), ""))
+_TRANSLATED = str.maketrans(
+    _SIGNS | dict.fromkeys(map(chr, (0xAD, *range(0x2060, 0x2065), 0xFEFF, *range(0x200B, 0x2010))), "")
+)
 # Each pattern with what a text must hold for it: most hold little of it, and to look is cheaper than to match.
 _REPLACED = [
     (tuple(needles.split()), re.compile(pattern), by)
@@ -95,6 +98,7 @@ _REPLACED = [
          lambda match: f"{match[1]}{match[2] or ''} {match[3].lower()}m"),
         ("j", r"^([^iI]*\d)j(?=[^A-Za-z]*$)", r"\1i"),  # Python's imaginary unit
         ("st nd rd th", r"(?<=\d)(?:st|nd|rd|th)\b|(?<=\d)\s*\^\s*\{?\s*(?:st|nd|rd|th)\b\s*\}?", ""),
+        ("degrees", r"(\d+)\s*degrees\s*(\d+)\s*['′]\s*(\d+(?:\.\d+)?)\s*(?:''|\"|″)", r"(\1+\2/60+\3/3600) degrees "),
         ("degrees", r"(\d+)\s*degrees\s*(\d+(?:\.\d+)?)\s*(?:'|′|\^\s*\{?\s*\\prime\s*\}?)(?!')",
          r"(\1+\2/60) degrees "),
         ("_", r"(?<=\d)_(\d{3})(?!\d)", r"\1"),  # Python's 12_000
@@ -103,6 +107,7 @@ _REPLACED = [
         ("datetime", r"\bdatetime\.date\((\d{4}), (\d{1,2}), (\d{1,2})\)", r"\1-\2-\3"),
         ("'", r"'([A-Za-z]\w*)'\s*:", r"\1:"),
         ('"', r'"([A-Za-z]\w*)"\s*:', r"\1:"),
+        ("which", r",?\s*\bwhich\s+(?:equals|is\s+equal\s+to|is)\s+(?=-?[\d.\\])", " = "),
         ("Point", r"\bPoint[23]D\(", "Point("),
         ("√", r"√\s*(\d+(?:\.\d+)?|[A-Za-z])", r"sqrt(\1)"),
         ("√", r"√", "sqrt"),
@@ -148,11 +153,19 @@ def unwrapped(text: str, command_end: int) -> tuple[int, int] | None:
     depth = 0
     for brace in re.compile(r"[{}]").finditer(text, start):
         at = brace.start()
-        if text[at - 1] != "\\":
+        if not _escaped(text, at):
             depth += 1 if text[at] == "{" else -1
             if depth == 0 and text[at] == "}":
                 return start + 1, at
     return None
+
+
+def _escaped(text: str, at: int) -> bool:
+    """Return whether a brace is one of a set: ``\\}`` is, and behind a row break (``\\\\}``) it is none."""
+    before = at
+    while before and text[before - 1] == "\\":
+        before -= 1
+    return (at - before) % 2 == 1
 
 
 def without_text_commands(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 
 from mammoth_utils.grading._formulas.formula_values import Undefined, constant, symbols
 from mammoth_utils.grading._formulas.parser import REALS, Node
@@ -146,13 +147,17 @@ def _without(union: Node | None, points: Node) -> Node | None:
 
 
 def _of_distance(inside: Node, ends: Ends) -> Node | None:
-    """Return where the absolute value of ``x``, ``x + a`` or ``x - a`` lies between two ends; None for others."""
-    shift = Node("neg", (inside.parts[1],)) if inside.kind == "add" and inside.parts[0].kind == "symbol" else None
-    if shift is None and inside.kind != "symbol" or symbols(ends[0]) or symbols(ends[1]) or (shift and symbols(shift)):
+    """Return where the absolute value of a linear form lies between two ends; None for others."""
+    linear = _linear(inside)
+    if linear is None or not linear[0] or symbols(ends[0]) or symbols(ends[1]):
         return None
+    slope, start = linear if linear[0] > 0 else (-linear[0], -linear[1])
 
     def moved(end: Node) -> Node:
-        return end if shift is None or _is_infinite(end) else Node("add", (end, shift))
+        if _is_infinite(end) or (slope, start) == (1, 0):
+            return end
+        shifted = Node("add", (end, Node("number", value=-start)))
+        return Node("div", (shifted, Node("number", value=slope)))
 
     low, high, brackets = ends
     if low == REALS.parts[0]:  # |x| < c
@@ -162,6 +167,25 @@ def _of_distance(inside: Node, ends: Ends) -> Node | None:
     mirrored = ("[" if brackets[1] == "]" else "(") + right
     below = interval(moved(_negated(high)), moved(_negated(low)), mirrored)
     return Node("union", (below, interval(moved(low), moved(high), brackets)))
+
+
+def _linear(node: Node) -> tuple[Fraction, Fraction] | None:
+    """Return slope and start of a rational linear form in one unknown; None for others."""
+    if node.kind == "symbol" and symbols(node):
+        return Fraction(1), Fraction(0)
+    if node.kind == "number":
+        return Fraction(0), node.value
+    parts = [_linear(part) for part in node.parts]
+    if not parts or None in parts or node.kind not in ("add", "neg", "mul", "div") or len(symbols(node)) > 1:
+        return None
+    if node.kind == "neg":
+        return -parts[0][0], -parts[0][1]
+    (a, b), (c, d) = parts
+    if node.kind == "add":
+        return a + c, b + d
+    if node.kind == "div":
+        return None if c or not d else (a / d, b / d)
+    return None if a and c else (a * d + c * b, b * d)
 
 
 def _is_infinite(node: Node) -> bool:

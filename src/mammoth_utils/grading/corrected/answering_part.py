@@ -9,27 +9,29 @@ WINDOW = 20_000  # characters from the end that are looked at
 SAYS_IT = r"[\"'*]*\s*\**\s*(?:\b(?:is|are|(?:would|must|should|will) be)\b|:|=|：|[-–—](?=\s))"
 TRIGGER = re.compile(
     r"(?=[\\#<acrf*_ \t答故选])"  # to look at one character is cheaper than to try every phrase
-    r"(?:\\(?:boxed|fbox)(?![A-Za-z])|####|<answer>"
+    r"(?:\\(?:boxed|fbox)(?![A-Za-z])|####|<(?:final_?)?answer>"
     rf"|\banswers?(?:\s+to\s+(?:the|this)\s+(?:question|problem))?{SAYS_IT}\s*\**|\bAns\b\.?\s*[:=]"
     r"|\b(?:correct|right|closest)\s+(?:option|choice)\s*(?:\b(?:is|are)\b|:)"
     rf"|\bfinal answer\b(?!{SAYS_IT})|^[ \t]*(?:\#{{1,6}}[ \t]*|\*\*|__)answers?(?:\*\*|__)?[ \t]*$"
     r"|\br[ée]ponse(?:\s+\w+)?\s+est\b|\brespuesta(?:\s+\w+)?\s+es\b"
-    r"|\bAntwort\s*(?:ist|lautet|:)|答案\s*(?:应该)?(?:选|是|为|：|:)|故?选\s*[:：]?(?=\s*[(（]?[A-Z]))",
+    r"|\bAntwort\s*(?:ist|lautet|:)|答案\s*(?:应该)?(?:选|是|为|：|:)|故?选项?\s*[:：]?(?=\s*[(（]?[A-Z]))",
     re.I | re.M,
 )
 _ASKS = r"(?:question|problem|exercise|example|instruction|input|human|user|q)"
 _NEXT_QUESTION = re.compile(
     rf"^[ \t]*(?:\#{{1,4}}[ \t]*|\*\*)?(?:(?:next|new)[ \t]+)?{_ASKS}[ \t]*\d*[ \t]*(?:\*\*)?[:.](?=\s|\*)"
-    rf"|^[ \t]*\#{{2,4}}[ \t]*{_ASKS}\b|^\\(?:sub)*section\*?\{{{_ASKS}\b|^Below is an instruction\b",
+    rf"|^[ \t]*\#{{2,4}}[ \t]*{_ASKS}\b|^\[{_ASKS}\]|^\\(?:sub)*section\*?\{{{_ASKS}\b|^Below is an instruction\b",
     re.I | re.M,
 )
+_UNNAMED_QUESTION = re.compile(r"\n[ \t]*\n(?=[^\n]*\d)[A-Z0-9][^\n]*\?[ \t]*\n")  # a paragraph that asks
 _TURN = re.compile(
-    r"<\|(?:im_start|im_end|endoftext|end_of_text|eot_id|eom_id|end|user|start_header_id)\|>|</?s>|\[/?INST\]"
+    r"<｜[^<>\n]{1,40}｜>|<\|(?:im_start|im_end|endoftext|end_of_text|eot_id|eom_id|end|user|start_header_id)\|>|</?s>|\[/?INST\]"
     r"|<(?:start|end)_of_turn>|<\|?EOT\|?>"
 )
 _SPEAKER = re.compile(
     r"\s*[#*]*\s*(?:q|human|user|instruction|next|new)\b", re.I
 )  # "Question:" may head the question as it was asked
+_CONCLUSION = re.compile(r"^(?:so|thus|hence|therefore)\b[^\n]*\d[^\n]*\n\s*\Z", re.I | re.M)
 _DIGIT = re.compile(r"\d")
 _THOUGHT = re.compile(r"</think(?:ing)?>")
 
@@ -53,6 +55,10 @@ def answering_part(completion: str) -> tuple[int, int]:
             if answered or spoken:
                 end = asked.start()
                 break
+    for asked in _UNNAMED_QUESTION.finditer(completion, 0, end):
+        if TRIGGER.search(completion, 0, asked.start()) and TRIGGER.search(completion, asked.end(), end):
+            end = asked.start()
+            break
     thoughts = [thought.end() for thought in _THOUGHT.finditer(completion, 0, end)]
     start = thoughts[-1] if thoughts and completion[thoughts[-1] : end].strip() else 0
     return max(start, end - WINDOW), end
@@ -65,8 +71,8 @@ def _opens_an_answer(completion: str, turn: re.Match) -> bool:
 
 
 def _asks(completion: str, asked: re.Match, end: int) -> bool:
-    """Return whether another speaker's question follows, though no answer was announced before."""
-    return (
-        _SPEAKER.match(asked.group()) is not None
-        and "?" in completion[asked.end() : min(end, asked.end() + 2000)].partition("\n\n")[0]
-    )
+    """Return whether a question follows another speaker or a conclusion, though no answer was announced before."""
+    concluded = _CONCLUSION.search(completion, max(0, asked.start() - 400), asked.start())
+    return (concluded or _SPEAKER.match(asked.group())) is not None and "?" in completion[
+        asked.end() : min(end, asked.end() + 2000)
+    ].partition("\n\n")[0]

@@ -7,6 +7,7 @@ import re
 from mammoth_utils.grading._formulas.notation import unwrapped
 from mammoth_utils.grading.benchmarks import Benchmark
 from mammoth_utils.grading.corrected.clauses import stripped
+from mammoth_utils.grading.corrected.equality import equivalent
 from mammoth_utils.grading.corrected.option_letters import Read
 
 # What may stand between the boxes of one answer: "and", "or", a comma, spaces, and the next one's name.
@@ -14,6 +15,8 @@ _BETWEEN = re.compile(
     r"(?:[\s$,;\\()\[\]]|\\(?:quad|qquad)(?![A-Za-z]))*(?:\\text\s*\{)?\s*(?:and|or)?\s*\}?(?:[\s$,;\\()\[\]]|\\(?:quad|qquad)(?![A-Za-z]))*"
     r"(?P<name>[A-Za-z](?:_\{?\w+\}?)?\s*=\s*)?"
 )
+# "... and the width is": another quantity of the same sentence.
+_NAMED = re.compile(r"[\s$]*[,;]?[\s$]*(?:and\s+)?(?:the\s+)?[A-Za-z]+(?:\s+[A-Za-z]+)?\s*(?:\bis|:)[\s$]*", re.I)
 _NAME = re.compile(r"(?<![A-Za-z\\^_])[A-Za-z](?:_\{?\w+\}?)?\s*=\s*\Z")
 _DIGITS = re.compile(r"\s*(-?\d[\d.,]*)(?=\W|$)")
 LONGEST_GAP = 60  # characters between two boxes of one answer
@@ -53,14 +56,17 @@ def boxed(prose: str, start: int, end: int, at: int, benchmark: Benchmark) -> Re
         opening = prose.rfind("\\", 0, spans[0][0])
         earlier = _box_before(prose, start, opening)
         between = prose[earlier[1] + 1 : opening] if earlier else ""
-        if earlier is None or len(between) > LONGEST_GAP or not _BETWEEN.fullmatch(between):
+        if (
+            earlier is None
+            or len(between) > LONGEST_GAP
+            or not (_BETWEEN.fullmatch(between) or _NAMED.fullmatch(between))
+        ):
             break
         spans.insert(0, earlier)
         names.insert(0, _name(prose, earlier))
-    kept: dict[str, Span] = {prose[left:right].strip(): (left, right) for left, right in reversed(spans)}
-    if len(kept) == 1:
-        return stripped(prose[inside[0] : inside[1]], inside[0])
     values = [prose[left:right].strip() for left, right in spans]
+    if all(equivalent(value, values[-1])[0] for value in values):  # one value, boxed again
+        return stripped(prose[inside[0] : inside[1]], inside[0])
     values = [f"{name}{value}" for name, value in zip(names, values, strict=True)] if all(names) else values
     return ", ".join(dict.fromkeys(values)), (spans[0][0], spans[-1][1])
 

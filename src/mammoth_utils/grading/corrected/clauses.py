@@ -34,7 +34,8 @@ _MINUS = (
 )
 # 1 1/2, 1,234.5, 10,00,000, 1.000.000, 1'000'000, 12.5, .5
 _NUMERALS = (
-    r"\d+\s+\d+\s*/\s*\d+", r"\d{1,3}(?:,\d{3})+(?:\.\d+)?", r"\d{1,2}(?:,\d{2})+,\d{3}", r"\d{1,3}(?:\.\d{3}){2,}",
+    r"\d+,\d{2}(?=\s?[€£])", r"\d+\s+\d+\s*/\s*\d+", r"\d{1,3}(?:,\d{3})+(?:\.\d+)?",
+    r"\d{1,2}(?:,\d{2})+,\d{3}", r"\d{1,3}(?:\.\d{3}){2,}",
     r"\d{1,3}(?:'\d{3})+(?!\d)", r"\d+(?:\.\d+)?", r"\.\d+",
 )  # fmt: skip
 NUMBER = re.compile(
@@ -58,6 +59,7 @@ _DENIED = re.compile(
     r"(?:[,(]\s*)?\b(?:and\s+|but\s+)?(?:not|rather\s+than|instead\s+of)\s+[$\\({]*-?\d.*$", re.I | re.S
 )
 _SCALE = re.compile(r"\s?(?:hundred|thousand|million|billion|trillion)\b")
+_SIGN_WORD = re.compile(r"[\W_]*(?:minus|negative)\s+", re.I)
 _SPOKEN_SIGN = re.compile(r"[\W_]*((?:minus|negative)\s+\$?\d[\d,]*(?:\.\d+)?)", re.I)
 _BARE_NAME = re.compile(
     r"\s*(?:[A-Za-z]{1,8}(?:_\{?\w+\}?)?|[A-Za-z]\s*\([A-Za-z, ]*\)|\([a-z](?:,\s*[a-z])*\)"
@@ -159,6 +161,9 @@ def clause_value(
     if not numbers:
         if benchmark.expression or benchmark.choice or benchmark.letters_too:
             return stripped(text, start)
+        sign = _SIGN_WORD.match(text) if triggered else None
+        if sign and (spoken := leading_number(text[sign.end() :])):
+            return stripped(text[: sign.end() + spoken[1]], start)
         spoken = leading_number(text) if triggered else None
         if spoken is None:
             return None
@@ -173,6 +178,8 @@ def joined_formulas(text: str, formulas: Sequence[re.Match], start: int) -> Read
     """Return the last formula of a text, with those before it that only ``and``, ``or`` or a comma joins to it."""
     first = last = formulas[-1]
     for formula in reversed(formulas[:-1]):
+        if phrases.CONDITION.search(text, max(0, formula.start() - NEAR), formula.start()):
+            break  # "since $x > 0$, $x = 6$"
         if not _JOINS.fullmatch(text, formula.end(), first.start()):
             break
         first = formula
@@ -296,6 +303,8 @@ def _is_remark(prose: str, formula: re.Match, before: int) -> bool:
     if re.search(r"[.!?]\s", between):
         return False
     inside = formula.group(formula.lastindex)
+    if phrases.CLAUSE_OF_CONDITION.search(between):
+        return True
     return bool(
         phrases.ROUNDED.search(between)
         or (phrases.CONDITION.search(between) and re.search(r"[=<>]|\\(?:n?[lg]?eq?|in)\b", inside))

@@ -126,12 +126,22 @@ def _short(text: str) -> str:
 def _tidy(text: str) -> str:
     text = notation.joined_thousands(notation.plain(text))
     text = re.sub(r"\s*\b(?:percent(?:age)?|per cent|pct)\b", "%", text)
-    text = re.sub(r"^(?:minus|negative)\s+(?=[\d\\$.(])", "-", text)
+    if sign := _SIGN_IN_WORDS.match(text):
+        text = f"-{leading_digits(text[sign.end() :])}"
     text = re.sub(r"^(\d+)\s+to\s+(\d+)$", r"\1:\2", text)
     digits_in_words, end = leading_number(text) or ("", 0)
     if digits_in_words and _COUNTED.fullmatch(text, end) and not units.NO_WORDS.search(text, end):
         text = digits_in_words + text[end:]  # "seven apples"
     return text
+
+
+_SIGN_IN_WORDS = re.compile(r"(?:minus|negative)\s+(?=[\d\\$.(]|[a-z]{3,})", re.I)
+
+
+def leading_digits(text: str) -> str:
+    """Return a text with the number in words that it starts with in digits."""
+    digits_in_words, end = leading_number(text) or ("", 0)
+    return digits_in_words + text[end:]
 
 
 def _joined(text: str) -> str:
@@ -200,6 +210,7 @@ def _in_one_grouping(text: str) -> str:
     """Return a number without its country's separators, and ``$10k`` in words."""
     if len(text) > 80 or not any(character.isdigit() for character in text):
         return text
+    text = text.replace("R$", "$")  # of Brazil
     text = _GROUPED.sub(lambda match: re.sub(r"\D", "", match.group()), text)
     if match := _DECIMAL_COMMA.fullmatch(text.strip()):
         text = f"{match[1]}{re.sub(r'[^0-9]', '', match[2])}.{match[3]}{match[4]}"
@@ -258,6 +269,11 @@ class Comparison:
             node = Node("base", node.parts, f"-{node.parts[0].name}")
         if node.name == "cases" and all(len(row.parts) == 1 and row.parts[0].kind == "equation" for row in node.parts):
             node = Node("bare", tuple(row.parts[0] for row in node.parts))  # x = 3 and y = 4, a line each
+        if node.kind == "equation" and [side.kind for side in node.parts] == ["tuple", "tuple"]:
+            names, values = (side.parts for side in node.parts)  # (x, y) = (2, 3)
+            if len(names) == len(values) and all(name.kind == "symbol" for name in names):
+                pairs = zip(names, values, strict=True)
+                return Node("bare", tuple(Node("equation", pair, "=") for pair in pairs))
         if node.kind == "dict":
             keys_are_numbers = all(not symbols(part.parts[0]) for part in node.parts)
             if keys_are_numbers and self.mathematics:
@@ -269,7 +285,8 @@ class Comparison:
             for part in node.parts:
                 upper, lower = forms.with_sign(part, "±"), forms.with_sign(part, "∓")
                 parts += [part] if upper == lower else [upper, lower]
-            if len(parts) == 1 and (parts[0].kind not in ("list", "tuple") or len(parts[0].parts) == 1):
+            empty = len(parts) == 1 and parts[0] == Node("set")  # a set that holds the empty set is not empty
+            if len(parts) == 1 and not empty and (parts[0].kind not in ("list", "tuple") or len(parts[0].parts) == 1):
                 return self.simple(parts[0])
             return Node(node.kind, tuple(parts), node.name)
         upper, lower = forms.with_sign(node, "±"), forms.with_sign(node, "∓")
@@ -326,7 +343,9 @@ class Comparison:
 
     def same_container(self, ours: Node, theirs: Node) -> bool:
         """Compare sets and bare lists in any order, tuples and lists in theirs, intervals with their brackets."""
-        if {"union", "difference"} & {ours.kind, theirs.kind}:
+        conditions = ours.kind == "bare" and all(part.kind == "relation" for part in ours.parts)  # x >= 2 and x <= 7
+        ends = conditions and theirs.kind in ("list", "tuple", "interval")
+        if {"union", "difference"} & {ours.kind, theirs.kind} or ends:
             unions = [ranges.as_union(node) for node in (ours, theirs)]
             return all(unions) and ranges.same_ranges(*unions, self.same)
         if "interval" in (ours.kind, theirs.kind):

@@ -136,7 +136,7 @@ def option_of(text: str, options: Sequence[str] | None) -> str | None:
     A letter may have its option's text beside it (``B) 42 %``). A remark in brackets behind a value (``20.0% (24)``)
     counts only where the whole is no option's value.
     """
-    bare = notation.plain(text) if len(text) <= CLAUSE else text
+    bare = notation.plain(text.replace("**", "")) if len(text) <= CLAUSE else text
     alone = _LETTER.fullmatch(bare) or _LETTER_AND_TEXT.match(bare)
     if alone and _known(alone.group(alone.lastindex), options):
         return alone.group(alone.lastindex).upper()

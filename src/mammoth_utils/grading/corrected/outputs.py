@@ -17,7 +17,7 @@ ERROR = re.compile(
 )
 # What a program prints: an array over several lines, and what is never the last number in it.
 _ARRAY = re.compile(r"(?:^|(?<=\n))[ \t]*(?:array\(|matrix\()?\[\[[^\[\]]*(?:\][,\s]*\[[^\[\]]*)*\]\]\)?\s*\Z")
-_NO_NUMBER = re.compile(r"\s*(?:\[|datetime\.|.*[<>].*\)\s*[&|]\s*\(|(?:And|Or)\()")
+_NO_NUMBER = re.compile(r"\s*(?:\[|\{[^{}]*:[^{}]*,[^{}]*:|datetime\.|.*[<>].*\)\s*[&|]\s*\(|(?:And|Or)\()")
 
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -27,12 +27,15 @@ NO_VALUE = re.compile(
 SETTLES = re.compile(rf"(?:\b{_any('exactly it_is namely')}|:)\s+(?=[$\\(]*-?\d)", re.I)
 # What stands before a number that a sentence denies, bounds or thinks possible.
 NO_STATEMENT = re.compile(
-    rf"(?:\b{_any('not cannot never no_longer could may might')}|n['’]t)\s+(?:be\s+|equal\s+)?{_OPENING}$"
+    rf"(?:\b{_any('not cannot never no_longer could may might perhaps maybe possibly')}|n['’]t)\s+"
+    rf"(?:be\s+|equal\s+)?{_OPENING}$"
     rf"|\b(?:{_BOUND}|either)\s+{_OPENING}$",
     re.I,
 )
 ANSWER_DENIED = re.compile(
-    rf"\banswer\s+(?:{_any('is_not cannot can_not could may might')}|isn['’]t|can['’]t)\b(?!.*\bbut\b)", re.I
+    rf"\banswer\s+(?:{_any('is_not cannot can_not could may might')}|isn['’]t|can['’]t)\b"
+    r"(?!.*\b(?:but|it['’]s|it\s+is)\b)",
+    re.I,
 )
 _NUMERAL = r"-?\d[\d,]*(?:\.\d+)?"
 ALTERNATIVES = re.compile(
@@ -53,6 +56,7 @@ CONDITION = re.compile(
     rf"(?:{_any('all every real')}\s+)*{_OPENING}$",
     re.I,
 )
+CLAUSE_OF_CONDITION = re.compile(r"\b(?:when|if|where)\b(?!.*\b(?:so|thus|then|hence|therefore|is|are)\b)", re.I | re.S)
 ROUNDED = re.compile(rf"\b{_any('about approximately roughly around nearly')}\s+{_OPENING}$|≈\s*$", re.I)
 _AIM = _any("have buy get reach make pay save become complete finish fill cover afford")
 _MUST = "".join(rf"(?<!\b{verb}\s)" for verb in ("needs", "need", "has", "have", "had", "wants", "want"))
@@ -73,13 +77,13 @@ TIMES = re.compile(r"\s*times\b", re.I)
 DOUBT = re.compile(
     r"(?:(?<=[.!?\n*$)\]])|^)\s{0,4}(?:(?:but|oh,?|and|no,?)\s+)?"
     rf"(?:{_any('wait hmm+ actually correction edit update on_second_thought sorry oops apologies')}"
-    rf"|i\s+{_any('made see forgot misread was_wrong')}"
+    rf"|{_any('scratch_that strike_that')}|i\s+{_any('made see forgot misread was_wrong take_that_back')}"
     rf"|{_any('that this')}(?:['’]s|\s+is|\s+was)\s+{_any('wrong incorrect not_right not_correct')})\b",
     re.I,
 )
 SLIP = re.compile(
     rf"\b(?:{_any('mistake wrong incorrect error overlooked forgot misread')}"
-    rf"|{_any('confusion miscalculated instead_of correction edit')})\b",
+    rf"|{_any('confusion miscalculated instead_of correction edit scratch_that strike_that take_that_back')})\b",
     re.I,
 )
 TAKES_BACK = re.compile(
@@ -119,6 +123,8 @@ CLOSING = re.compile(
     rf"\s*(?:{_any('None done finished completed success successfully end ok')}"
     rf"|{_any('process program execution calculation')}\s+{_any('finished ended complete completed')}"
     r"(?:\s+with\s+exit\s+code\s+\d+)?|[-=*_~#─═]{3,}|(?:Name:[^\n]*,\s*)?dtype:\s*\w+|Length:\s*\d+"
+    r"|thank(?:s|\s+you)\b[^\d\n]*|done\s+in\s+[^\n]*|\([^()\n]*[a-z]{3,}[^()\n]*\)"
+    r"|(?:verification|verified|check(?:ed)?|valid)\s*[:=]\s*(?:true|ok|passed)"
     r"|[^\n]*\w*Warning:[^\n]*|warnings\.warn[^\n]*)[\s.!]*",
     re.I,
 )

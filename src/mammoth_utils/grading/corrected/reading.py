@@ -30,11 +30,14 @@ _GSM8K_VALUE = re.compile(
     r"|\(?[A-Z]\)?[ \t]*$|[a-z]+[ \t]*$)",
     re.I | re.M,
 )
+_IS_HEADING = re.compile(r"[^\n]*\d[^\n]*[A-Za-z]{3,}[^\n]*\n(?!\s*(?:####|$))[^\n]*\d[^\n]*=")  # "#### 10% discount"
+_NUMBERED_HEADING = re.compile(r"^[ \t]*#{1,6}[ \t]*(?:step[ \t]*)?\d+[.:)][ \t]*\S[^\n]*", re.I | re.M)
 _HEADING = re.compile(r"[ \t]*(?:#|\*\*|__)|final answer", re.I)
 _LINE_ENDS = re.compile(r"[ \t*_:]*\n\s*")
 _LINES = re.compile(r"[^\n]+")
 _BULLETED = re.compile(r"[ \t]*(?:[-–—•*·+]|\d+[.)])[ \t]+")
 _QUOTED = re.compile(r'\s*"((?:[^"\\]|\\.)*)"|\s*(\[[^\]]*\]|-?[\d.,]*\d)')
+_STRUCK = re.compile(r"~~[^~\n]*~~")
 _UNDERSCORES = re.compile(r"(?<![\w_])__(?=[\w$\\-])|(?<=[\w$])__(?![\w_])")  # __12__ is bold
 _SENTENCE_STOPS = re.compile(r"[.!?](?=\s|$|\))|\n")
 LONGEST_WORDS = 4  # an answer in words has no more, unless nothing follows it
@@ -71,6 +74,7 @@ def read_corrected(completion: str, benchmark: Benchmark, options: Options, ques
 def _without_marks(text: str) -> str:
     """Return a text with Markdown's double underscores and HTML's tags blanked."""
     text = _UNDERSCORES.sub("  ", text) if "__" in text else text
+    text = _STRUCK.sub(lambda struck: " " * len(struck.group()), text) if "~~" in text else text
     return TAG.sub(lambda tag: " " * len(tag.group()), text) if "</" in text else text
 
 
@@ -100,10 +104,10 @@ def announced(
 ) -> Read | None:
     """Return the value that a trigger in words announces: in tags, in JSON, behind it, or in the lines below it."""
     mark, at = trigger.group(), trigger.end()
-    if mark == "####" and not _GSM8K_VALUE.match(prose, at, end):
-        return None  # a heading of four signs
-    if mark.lower() == "<answer>":
-        closing = prose.find("</answer>", at, end)
+    if mark == "####" and (not _GSM8K_VALUE.match(prose, at, end) or _IS_HEADING.match(prose, at, end)):
+        return None
+    if mark.startswith("<"):
+        closing = prose.find(f"</{mark[1:]}", at, end)
         return whole_or_stated(prose, at, closing if closing >= 0 else end, benchmark, options, question)
     if '"' in mark and (quoted := _QUOTED.match(prose, at, end)):  # {"answer": "42"}
         return stripped(quoted.group(quoted.lastindex), quoted.start(quoted.lastindex))
@@ -209,4 +213,6 @@ def untriggered_value(
             break
     if benchmark.expression:
         return last_formula(prose, start, end, question)
+    if "#" in prose:
+        prose = _NUMBERED_HEADING.sub(lambda heading: " " * len(heading.group()), prose)
     return last_number(prose, start, end, question)
