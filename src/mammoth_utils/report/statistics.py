@@ -1,24 +1,28 @@
 """Intervals of accuracies and of their differences, clustered by problem family and by seed.
 
 Problems of one family stand or fall together, and so do those of one training run: an interval over items alone is far
-too narrow. Here each resample weighs families, items and seeds at random (a Bayesian bootstrap: exponential weights in
-place of counts, so that no benchmark is ever empty, however few families it has). An item's weight is its family's
-times its own, which errs towards intervals that are a little wide. Two models on the same items share the weights of
-these, so a difference is paired by item.
+too narrow. Families and seeds are two sets of clusters that cross. The variance that families bring is the jackknife's,
+which leaves out one family at a time, from every model at once; each model's seeds bring the variance of their mean;
+what a family's part differs by from seed to seed stands in both, and is taken off once. The interval is the estimate
+and so many standard errors as Student's t has with the degrees of freedom of Satterthwaite's formula, since few
+clusters do not tell their own spread well; families of unequal weight count as fewer.
+
+In a simulation with five seeds such intervals cover 95 % with 8 families, 95 with 25 and 94 with 60 (2,000 draws each;
+``tests/test_statistics.py``), but 92 with three. The bootstrap that they replaced covered 85 % with three families, and
+98 with 25 and with 60, where its intervals were a fifth too wide (500 draws).
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist  # the standard library's module: imports here are absolute
 
 import numpy as np
 
-RESAMPLES = 2000
 LEVEL = 0.95
-SEED = 2309  # any fixed number: the same records give the same interval on every machine
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Sample:
         correct: 1.0 for a correct item and 0.0 otherwise, shape (seeds, items).
         benchmarks: Benchmark of each item; the accuracy is the mean over benchmarks, not over items.
         ids: Identity of each item within its benchmark; equal ones in two samples are paired.
-        model: What the seeds belong to; two samples of the same runs share the weights of these.
+        model: What the seeds belong to; two samples of the same runs share their spread.
     """
 
     correct: np.ndarray
@@ -92,44 +96,88 @@ class Interval:
 
 
 def accuracy(sample: Sample) -> Interval:
-    """Return a model's accuracy with its interval."""
-    return contrast([(1.0, sample)])
+    """Return a model's accuracy with its interval, which ends at 0 and 1."""
+    found = contrast([(1.0, sample)])
+    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
 
 
-def contrast(terms: Sequence[tuple[float, Sample]], resamples: int = RESAMPLES) -> Interval:
+def contrast(terms: Sequence[tuple[float, Sample]]) -> Interval:
     """Return a weighted sum of accuracies, such as a gain out of domain less a gain in domain.
 
+    With one family nothing is known of the spread, and the interval is as wide as accuracies allow.
+
     Raises:
-        ValueError: If there is no term, or too few resamples.
+        ValueError: If there is no term.
     """
     if not terms:
         raise ValueError("a contrast needs at least one accuracy, got none")
-    if resamples < 100:
-        raise ValueError(f"expected at least 100 resamples, got {resamples}")
-    rng = np.random.default_rng(SEED)
-    items = {key: n for n, key in enumerate(sorted({key for _, sample in terms for key in _keys(sample)}))}
-    families = {name: n for n, name in enumerate(sorted({name for _, sample in terms for name in sample.families}))}
-    family_weights = rng.standard_exponential((resamples, len(families)), dtype=np.float32)
-    item_weights = rng.standard_exponential((resamples, len(items)), dtype=np.float32)
-    seed_weights: dict[tuple[str, int], np.ndarray] = {}
-    estimate, drawn = 0.0, np.zeros(resamples)
-    for factor, sample in terms:
-        # Seeds of two models are different trainings even where they carry the same number, hence weights of
-        # their own; the two decodings of one model share them.
-        key = (sample.model, sample.seeds)
-        if sample.seeds > 1 and key not in seed_weights:
-            weights = rng.standard_exponential((resamples, sample.seeds))
-            seed_weights[key] = weights / weights.sum(axis=1, keepdims=True)
-        columns = np.fromiter((items[key] for key in _keys(sample)), dtype=int)
-        clusters = np.fromiter((families[name] for name in sample.families), dtype=int)
-        weights = item_weights[:, columns] * family_weights[:, clusters]
-        estimate += factor * sample.accuracy
-        drawn += factor * _weighted(sample, weights, seed_weights.get(key))
-    tail = 50 * (1 - LEVEL)
-    low, high = np.percentile(drawn, [tail, 100 - tail])
+    families = sorted({name for _, sample in terms for name in sample.families})
+    by_model: dict[tuple[str, int], np.ndarray] = {}
+    for number, (factor, sample) in enumerate(terms):
+        # Two decodings of one model share its seeds; seeds of two models are different trainings, whatever they are
+        # numbered.
+        key = (sample.model or str(number), sample.seeds)
+        by_model[key] = by_model.get(key, 0.0) + factor * _without_each(sample, families)
+    estimate = sum(rows[0].mean() for rows in by_model.values())
+    items = {key for _, sample in terms for key in _keys(sample)}
     paired = all(sorted(_keys(sample)) == sorted(_keys(terms[0][1])) for _, sample in terms)
     least = min(sample.seeds for _, sample in terms)
-    return Interval(estimate, float(low), float(high), len(items), len(families), least, paired)
+    half = _half_width(list(by_model.values()), len(families), _effective_families(terms))
+    reach = sum(abs(factor) for factor, _ in terms)
+    low, high = max(estimate - half, -reach), min(estimate + half, reach)
+    return Interval(float(estimate), float(low), float(high), len(items), len(families), least, paired)
+
+
+def _without_each(sample: Sample, families: Sequence[str]) -> np.ndarray:
+    """Return a model's accuracy by seed, first with all families, then without each; shape (1 + families, seeds)."""
+    names, clusters = np.asarray(sample.benchmarks), np.asarray(sample.families)
+    place = {name: at for at, name in enumerate(families, 1)}
+    total, counted = np.zeros((1 + len(families), sample.seeds)), np.zeros((1 + len(families), 1))
+    for name in dict.fromkeys(sample.benchmarks):
+        here = np.flatnonzero(names == name)
+        right, items = np.zeros((1 + len(families), sample.seeds)), np.zeros((1 + len(families), 1))
+        for family in dict.fromkeys(clusters[here]):
+            of = here[clusters[here] == family]
+            right[place[family]], items[place[family]] = sample.correct[:, of].sum(axis=1), len(of)
+        right, items = right.sum(axis=0) - right, items.sum() - items
+        total += np.divide(right, items, out=np.zeros_like(right), where=items > 0)
+        counted += items > 0  # a benchmark of one family is gone with it
+    return total / np.maximum(counted, 1)
+
+
+def _effective_families(terms: Sequence[tuple[float, Sample]]) -> float:
+    """Return how many families of equal weight would tell as much as those that there are."""
+    shares: dict[str, float] = {}
+    for factor, sample in terms:
+        sizes = Counter(sample.benchmarks)
+        for name, family in zip(sample.benchmarks, sample.families, strict=True):
+            shares[family] = shares.get(family, 0.0) + abs(factor) / (len(sizes) * sizes[name])
+    weights = np.array(list(shares.values()))
+    return float(weights.sum() ** 2 / (weights**2).sum())
+
+
+def _half_width(models: Sequence[np.ndarray], families: int, effective: float) -> float:
+    """Return half the interval's width, from each model's rows of `_without_each`, weighted and summed."""
+    if families < 2:
+        return math.inf
+    left_out = sum(rows[1:].mean(axis=1) for rows in models)
+    by_family = (families - 1) / families * ((left_out - left_out.mean()) ** 2).sum()
+    parts, shared = [(by_family, effective - 1)], 0.0
+    for rows in models:
+        seeds = rows.shape[1]
+        if seeds > 1:
+            parts.append((rows[0].var(ddof=1) / seeds, seeds - 1))
+            own = (families - 1) * (rows[0] - rows[1:])  # each family's part in each run
+            rest = own - own.mean(axis=0) - own.mean(axis=1, keepdims=True) + own.mean()
+            shared += (rest**2).sum() / ((families - 1) * (seeds - 1) * families * seeds)
+    summed = sum(variance for variance, _ in parts)
+    if not summed:
+        return 0.0
+    from scipy.special import stdtrit  # Student's t, without the whole of scipy.stats
+
+    freedom = summed**2 / sum(variance**2 / freedom for variance, freedom in parts)
+    variance = max(summed - shared, *(variance for variance, _ in parts), 0.0)
+    return float(stdtrit(freedom, 0.5 + LEVEL / 2)) * math.sqrt(variance)
 
 
 def wilson(correct: int, n: int) -> tuple[float, float]:
@@ -150,17 +198,3 @@ def wilson(correct: int, n: int) -> tuple[float, float]:
 
 def _keys(sample: Sample) -> list[tuple[str, str]]:
     return list(zip(sample.benchmarks, sample.ids, strict=True))
-
-
-def _weighted(sample: Sample, weights: np.ndarray, seeds: np.ndarray | None) -> np.ndarray:
-    """Return the accuracy under each weighting, shape (resamples,)."""
-    names = np.asarray(sample.benchmarks)
-    # With one seed a plain mean over the seed axis; with several, a weighted one.
-    verdicts = sample.correct.T.astype(np.float32)
-    total = np.zeros((len(weights), sample.seeds))
-    distinct = tuple(dict.fromkeys(sample.benchmarks))
-    for name in distinct:
-        here = names == name
-        total += (weights[:, here] @ verdicts[here]) / weights[:, here].sum(axis=1, keepdims=True)
-    total /= len(distinct)
-    return total[:, 0] if seeds is None else (total * seeds).sum(axis=1)
