@@ -6,13 +6,14 @@ import json
 import sys
 from pathlib import Path
 
+import evaluation_records
 import pytest
 import yaml
 from evaluation_records import record
 
 from mammoth_utils.report import claims, measured_models
 from mammoth_utils.report.claim_definitions import CLAIMS, HYBRID, LOGIC, paper_figures
-from mammoth_utils.report.claims import CANNOT_TELL, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
+from mammoth_utils.report.claims import CANNOT_TELL, NO_DIFFERENCE, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
 from mammoth_utils.report.measured_models import DecodedModel
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -77,23 +78,50 @@ def test_every_claim_can_fail():
 
 
 def test_an_interval_that_contains_nothing_decides_nothing():
-    mixed = record("unfiltered", lambda name, family, kind: 0.9 if family in ("family0", "rooms") else 0.5)
+    mixed = record("unfiltered", lambda name, family, kind: 0.9 if family in ("family0", "family1", "logic0") else 0.5)
     found = verdicts([record("hybrid", 0.6), mixed])["C8"]
     assert found.verdict == CANNOT_TELL
     assert found.low < 0 < found.high
     assert "includes zero" in found.reason
 
 
-@pytest.mark.parametrize(("rate", "says"), [(0.0, "0.0 %, under 5 %"), (1.0, "100.0 %, over 97 %")])
-def test_a_cell_at_the_floor_or_the_ceiling_supports_no_claim(rate, says):
-    found = verdicts([record("hybrid", 0.6), record("unfiltered", rate)])["C8"]
+@pytest.mark.parametrize(("rate", "says"), [(0.0, "every accuracy under 5 %"), (1.0, "every accuracy over 97 %")])
+def test_two_models_at_the_floor_or_the_ceiling_support_no_claim(rate, says):
+    found = verdicts([record("hybrid", rate), record("unfiltered", rate)])["C8"]
     assert found.verdict == CANNOT_TELL
     assert says in found.reason
-    assert abs(found.estimate) > 0.3
 
 
-def test_a_part_that_fails_outweighs_one_at_the_floor():
-    given = [record("pot", by_field(0.3, 0.0), "pot"), record("cot", by_field(0.6, 0.4), "cot")]
+def test_one_model_at_the_floor_loses_to_one_above_it():
+    assert verdicts([record("hybrid", 0.6), record("unfiltered", 0.0)])["C8"].verdict == REPRODUCED
+
+
+def test_a_model_that_does_not_answer_in_the_form_asked_for_is_compared_by_form_only():
+    found = verdicts([record("hybrid", 0.6), record("unfiltered", 0.0, wrong="n")])["C8"]
+    assert found.verdict == CANNOT_TELL
+    assert "by form: fewer than half of the answers of llama-1m, unfiltered mixture, hybrid decoding" in found.reason
+
+
+def test_a_part_needs_eight_families(monkeypatch):
+    monkeypatch.setattr(evaluation_records, "LOGIC", evaluation_records.LOGIC[:7])
+    given = [record("pot", by_field(0.6, 0.1), "pot"), record("cot", by_field(0.3, 0.4), "cot")]
+    found = verdicts(given)["C2"]
+    assert found.verdict == CANNOT_TELL
+    assert "of 7 families, where 8 are needed" in found.reason
+
+
+def test_an_interval_within_half_of_the_papers_effect_shows_no_difference():
+    found = verdicts([record("hybrid", 0.6), record("hybrid", 0.6, size="3m")])["C6"]
+    assert found.verdict == NO_DIFFERENCE
+    assert "within half of the paper's 5.0 points" in found.reason
+    higher = verdicts([record("hybrid", 0.95), record("hybrid", 0.95, size="3m")])["C6"]
+    assert higher.verdict == CANNOT_TELL, "above 90 % little is left to differ by"
+    without = verdicts([record("hybrid", 0.6), record("unfiltered", 0.6)])["C8"]
+    assert without.verdict == CANNOT_TELL, "the paper has no effect to compare with"
+
+
+def test_a_part_that_fails_outweighs_one_that_cannot_tell():
+    given = [record("pot", by_field(0.3, 0.0), "pot"), record("cot", by_field(0.6, 0.0), "cot")]
     assert verdicts(given)["C2"].verdict == NOT_REPRODUCED
 
 

@@ -56,7 +56,7 @@ def test_the_main_figure_parts_the_domains_and_says_n_seeds_and_interval():
     figure = main_figure()
     shown = words(figure)
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["in domain", "out of domain"]
-    for one in ("n = 60 problems a set", "1 seed", "95 % intervals", "correct, %", "hybrid", "PoT only", "CoT only"):
+    for one in ("n = 100 problems a set", "1 seed", "95 % intervals", "correct, %", "hybrid", "PoT only", "CoT only"):
         assert one in shown, one
     assert [len(axis.get_yticks()) for axis in figure.axes] == [4, 5]
     assert len(markers(figure)) == 9 * 4
@@ -163,7 +163,7 @@ def test_the_miniature_s_table_shows_both_rules_and_every_decoding():
     shown = tables.miniature(RECORDS, "1m")
     frame = shown.frame.set_index(["model", "decoding"])
     assert frame.loc[("llama-1m G", "hybrid"), "mini-math"] == "30.0 / 40.0"
-    assert frame.loc[("llama-1m G", "hybrid"), "rules differ on"] == 9 * 6
+    assert frame.loc[("llama-1m G", "hybrid"), "rules differ on"] == 9 * 10
     assert {decoding for model, decoding in frame.index if model == "llama-1m hybrid"} == {"hybrid", "pot", "cot"}
     assert ("llama-1m untuned base", "hybrid") in frame.index
     assert "make book-full" in repr(tables.miniature(RECORDS, "3m"))

@@ -27,7 +27,7 @@ def committed_evaluations() -> list[EvaluationRecord]:
 
 
 def results_block(evaluations: Iterable[EvaluationRecord | Mapping[str, Any]]) -> str:
-    """Return the claims table as Markdown, then the claims that are not reproduced, undecided or not measured."""
+    """Return the claims table as Markdown, then, by verdict, the claims that are not reproduced."""
     results = claims.evaluate_claims(evaluations)
     lines = [
         "Differences in percentage points between models of the miniature (corrected rule, 95 % interval clustered by",
@@ -41,6 +41,7 @@ def results_block(evaluations: Iterable[EvaluationRecord | Mapping[str, Any]]) -
         lines.append("| " + " | ".join(str(row[name]).replace("|", "/") for name in entries) + " |")
     for verdict, title in (
         (claims.NOT_REPRODUCED, "Not reproduced"),
+        (claims.NO_DIFFERENCE, "No difference"),
         (claims.CANNOT_TELL, "Cannot tell"),
         (claims.NOT_MEASURED, "Not in the committed records"),
     ):

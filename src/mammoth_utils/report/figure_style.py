@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mammoth_utils.report import statistics
-from mammoth_utils.report.claims import CANNOT_TELL, NOT_REPRODUCED, REPRODUCED
+from mammoth_utils.report.claims import CANNOT_TELL, NO_DIFFERENCE, NOT_REPRODUCED, REPRODUCED
 
 COLOURS = {
     "hybrid": "#0072B2", "pot": "#D55E00", "cot": "#009E73", "none": "#7F7F7F", "coder": "#CC79A7",
@@ -23,8 +23,10 @@ COLOURS = {
 MARKERS = {"hybrid": "o", "pot": "s", "cot": "^", "none": "x", "coder": "D", "unfiltered": "v", "paper": "P"}
 LABELS = {"hybrid": "hybrid", "pot": "PoT only", "cot": "CoT only", "none": "untuned base", "coder": "coder base"}
 # Other colours than any method's, and other marks, so that a verdict is not read as a model.
-VERDICT_COLOURS = {REPRODUCED: "#332288", NOT_REPRODUCED: "#882255", CANNOT_TELL: "#999933"}
-VERDICT_MARKERS = {REPRODUCED: "o", NOT_REPRODUCED: "X", CANNOT_TELL: "d"}
+VERDICT_COLOURS = {
+    REPRODUCED: "#332288", NOT_REPRODUCED: "#882255", NO_DIFFERENCE: "#44AA99", CANNOT_TELL: "#999933",
+}  # fmt: skip
+VERDICT_MARKERS = {REPRODUCED: "o", NOT_REPRODUCED: "X", NO_DIFFERENCE: "s", CANNOT_TELL: "d"}
 WIDTH = 5.2
 _STYLE = {
     "font.size": 10, "axes.titlesize": 10, "axes.labelsize": 10, "legend.fontsize": 9, "axes.spines.top": False,

@@ -171,30 +171,38 @@ def sample(
         ValueError: If the rule is unknown, or two seeds did not answer the same items.
     """
     check_known("rule", rule, RULES)
-    rows, keys = [], None
-    for evaluation, scores in seeds:
-        own: list[tuple[str, str, str]] = []
-        verdicts: list[float] = []
-        for name, score in scores.items():
-            left_out = benchmarks is not None and name not in benchmarks
-            left_out |= in_domain is not None and score["in_domain"] != in_domain
-            if left_out or (choice is not None and score["choice"] != choice):
-                continue
-            items = score["items"]
-            columns = zip(items["ids"], items["families"], items["fields"], items[rule], strict=True)
-            for item, family, kind, verdict in columns:
-                if (fields is None or kind in fields) and kind not in not_fields:
-                    own.append((name, item, family))
-                    verdicts.append(float(verdict == "1"))
-        if keys is not None and own != keys:
+    chosen = [_choose(scores, rule, benchmarks, in_domain, choice, fields, not_fields) for _, scores in seeds]
+    keys = chosen[0][0] if chosen else []
+    for (evaluation, _), (own, _) in zip(seeds, chosen, strict=True):
+        if own != keys:
             source = evaluation.path or "a record"
             raise ValueError(f"{source} holds other items than the other seeds of {evaluation.model.label}")
-        keys = own
-        rows.append(verdicts)
     if not keys:
         return None
     names, ids, families = zip(*keys, strict=True)
-    return Sample(np.array(rows), names, families, ids, "/".join(seeds[0][0].model.training))
+    verdicts = [list(of_seed) for _, of_seed in chosen]
+    model = "/".join(seeds[0][0].model.training)
+    return Sample(np.array(verdicts) == "1", names, families, ids, model, float(np.mean(np.array(verdicts) != "n")))
+
+
+def _choose(
+    scores: Benchmarks, rule: str, benchmarks: Sequence[str] | None, in_domain: bool | None, choice: bool | None,
+    fields: Sequence[str] | None, not_fields: Sequence[str],
+) -> tuple[list[tuple[str, str, str]], str]:  # fmt: skip
+    """Return the benchmark, id and family of one seed's chosen items, and their verdicts."""
+    keys, verdicts = [], ""
+    for name, score in scores.items():
+        left_out = benchmarks is not None and name not in benchmarks
+        left_out |= in_domain is not None and score["in_domain"] != in_domain
+        if left_out or (choice is not None and score["choice"] != choice):
+            continue
+        items = score["items"]
+        columns = zip(items["ids"], items["families"], items["fields"], items[rule], strict=True)
+        for item, family, kind, verdict in columns:
+            if (fields is None or kind in fields) and kind not in not_fields:
+                keys.append((name, item, family))
+                verdicts += verdict
+    return keys, verdicts
 
 
 def accuracy_table(given: Iterable[EvaluationRecord | Mapping[str, Any]], world: str = "miniature") -> pd.DataFrame:

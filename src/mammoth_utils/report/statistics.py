@@ -34,6 +34,7 @@ class Sample:
         benchmarks: Benchmark of each item; the accuracy is the mean over benchmarks, not over items.
         ids: Identity of each item within its benchmark; equal ones in two samples are paired.
         model: What the seeds belong to; two samples of the same runs share their spread.
+        answered: Share of the items on which an answer could be read.
     """
 
     correct: np.ndarray
@@ -41,6 +42,7 @@ class Sample:
     families: tuple[str, ...]
     ids: tuple[str, ...]
     model: str = ""
+    answered: float = 1.0
 
     def __post_init__(self) -> None:
         correct = np.atleast_2d(np.asarray(self.correct, dtype=float))
