@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -77,6 +78,13 @@ def test_every_claim_can_fail():
     }
 
 
+def test_a_verdict_is_a_sentence():
+    told = verdicts(ALL_GOOD)["C6"].reason
+    assert re.fullmatch(
+        r"The larger model is ahead by \d+\.\d points \(95 % interval [\d.]+ to [\d.]+; 18 problem .*\)", told
+    )
+
+
 def test_an_interval_that_contains_nothing_decides_nothing():
     mixed = record("unfiltered", lambda name, family, kind: 0.9 if family in ("family0", "family1", "logic0") else 0.5)
     found = verdicts([record("hybrid", 0.6), mixed])["C8"]
@@ -99,7 +107,10 @@ def test_one_model_at_the_floor_loses_to_one_above_it():
 def test_a_model_that_does_not_answer_in_the_form_asked_for_is_compared_by_form_only():
     found = verdicts([record("hybrid", 0.6), record("unfiltered", 0.0, wrong="n")])["C8"]
     assert found.verdict == CANNOT_TELL
-    assert "by form: fewer than half of the answers of llama-1m, unfiltered mixture, hybrid decoding" in found.reason
+    assert (
+        "one of form, since fewer than half of the answers of llama-1m, unfiltered mixture, hybrid decoding"
+        in found.reason
+    )
 
 
 def test_a_part_needs_eight_families(monkeypatch):
@@ -107,7 +118,8 @@ def test_a_part_needs_eight_families(monkeypatch):
     given = [record("pot", by_field(0.6, 0.1), "pot"), record("cot", by_field(0.3, 0.4), "cot")]
     found = verdicts(given)["C2"]
     assert found.verdict == CANNOT_TELL
-    assert "of 7 families, where 8 are needed" in found.reason
+    assert "7 problem families" in found.reason
+    assert "fewer than 8 families decide nothing" in found.reason
 
 
 def test_an_interval_within_half_of_the_papers_effect_shows_no_difference():

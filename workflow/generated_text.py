@@ -27,7 +27,7 @@ def committed_evaluations() -> list[EvaluationRecord]:
 
 
 def results_block(evaluations: Iterable[EvaluationRecord | Mapping[str, Any]]) -> str:
-    """Return the claims table as Markdown, then, by verdict, the claims that are not reproduced."""
+    """Return the claims table as Markdown, then each claim in a sentence, by verdict."""
     results = claims.evaluate_claims(evaluations)
     lines = [
         "Differences in percentage points between models of the miniature (corrected rule, 95 % interval clustered by",
@@ -40,6 +40,7 @@ def results_block(evaluations: Iterable[EvaluationRecord | Mapping[str, Any]]) -
         entries = ("claim", "statement", "difference", "95 % interval", "seeds", "verdict", "the paper")
         lines.append("| " + " | ".join(str(row[name]).replace("|", "/") for name in entries) + " |")
     for verdict, title in (
+        (claims.REPRODUCED, "Reproduced"),
         (claims.NOT_REPRODUCED, "Not reproduced"),
         (claims.NO_DIFFERENCE, "No difference"),
         (claims.CANNOT_TELL, "Cannot tell"),

@@ -36,11 +36,13 @@ class Part:
     Attributes:
         terms: Factor, model, and the items of it (arguments of :func:`measured_models.sample`).
         margin: As a fraction.
+        says: What holds if it lies above, to be followed by "by so many points"; empty for a step.
     """
 
     name: str
     terms: tuple[tuple[float, DecodedModel, Mapping[str, Any]], ...]
     margin: float = 0.0
+    says: str = ""
 
     @property
     def models(self) -> tuple[DecodedModel, ...]:
@@ -49,10 +51,11 @@ class Part:
 
 
 def difference(
-    name: str, first: DecodedModel, second: DecodedModel, items: Mapping[str, Any] = ALL, margin: float = 0.0
-) -> Part:
+    name: str, first: DecodedModel, second: DecodedModel, items: Mapping[str, Any] = ALL, margin: float = 0.0,
+    says: str = "",
+) -> Part:  # fmt: skip
     """Return the part that compares two models on the same items: the first less the second."""
-    return Part(name, ((1.0, first, items), (-1.0, second, items)), margin)
+    return Part(name, ((1.0, first, items), (-1.0, second, items)), margin, says)
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,10 @@ CLAIMS: tuple[Claim, ...] = (
         "at equal epochs",
         "Half of the numeric problems have products that a model of this size cannot do in prose, which favours PoT; "
         "logic and abstract algebra have no program, which favours the hybrid. The hybrid mixture has more rows.",
-        (difference("hybrid - PoT only", HYBRID, POT), difference("PoT only - CoT only", POT, COT)),
+        (
+            difference("hybrid - PoT only", HYBRID, POT, says="hybrid training beats programs alone"),
+            difference("PoT only - CoT only", POT, COT, says="programs alone beat prose alone"),
+        ),
         (
             _equal_steps("hybrid - PoT only", HYBRID, POT), _equal_steps("hybrid - CoT only", HYBRID, COT),
             difference("hybrid - untuned base", HYBRID, BASE),
@@ -105,8 +111,10 @@ CLAIMS: tuple[Claim, ...] = (
         "No source has a program for logic or abstract algebra, so PoT can only guess there; numbers are large enough "
         "that arithmetic in prose is hard.",
         (
-            difference("open numeric: PoT only - CoT only", POT, COT, NUMERIC),
-            difference("logic and abstract algebra: CoT only - PoT only", COT, POT, REASONING),
+            difference("open numeric: PoT only - CoT only", POT, COT, NUMERIC,
+                       says="programs beat prose on open numeric questions"),
+            difference("logic and abstract algebra: CoT only - PoT only", COT, POT, REASONING,
+                       says="prose beats programs on logic and abstract algebra"),
         ),
         (
             difference("open numeric, hybrid model: PoT - CoT decoding", HYBRID_POT, HYBRID_COT, NUMERIC),
@@ -122,8 +130,10 @@ CLAIMS: tuple[Claim, ...] = (
         "The rule takes prose where no program can help; where a program runs and prints something wrong, the fallback "
         "never fires, here as in the paper.",
         (
-            difference("hybrid - CoT decoding", HYBRID, HYBRID_COT, margin=-0.01),
-            difference("hybrid - PoT decoding", HYBRID, HYBRID_POT, margin=-0.01),
+            difference("hybrid - CoT decoding", HYBRID, HYBRID_COT, margin=-0.01,
+                       says="hybrid decoding is level with prose or ahead"),
+            difference("hybrid - PoT decoding", HYBRID, HYBRID_POT, margin=-0.01,
+                       says="hybrid decoding is level with programs or ahead"),
         ),
         (
             difference("logic and abstract algebra: hybrid - CoT decoding", HYBRID, HYBRID_COT, REASONING),
@@ -135,7 +145,8 @@ CLAIMS: tuple[Claim, ...] = (
         "out-of-domain average: all - G > 0; the four steps between are reported",
         "Out-of-domain sets draw on families and wordings that only later sources carry; later mixtures have "
         "more rows.",
-        (difference("all - G", HYBRID, GROWING[0], OUT),),
+        (difference("all - G", HYBRID, GROWING[0], OUT,
+                    says="all sources beat GSM8K alone out of domain"),),
         (
             *(difference(f"{after.mixture} - {before.mixture}", after, before, OUT)
               for before, after in pairwise((*GROWING, HYBRID))),
@@ -147,8 +158,10 @@ CLAIMS: tuple[Claim, ...] = (
         "mini-gsm8k: G - untuned base > 0; out-of-domain average: hybrid - G > 0",
         "mini-GSM8K has one style of question and few families, so that most out-of-domain wordings are new to it.",
         (
-            difference("mini-gsm8k: G - untuned base", GROWING[0], BASE, OWN),
-            difference("out of domain: hybrid - G", HYBRID, GROWING[0], OUT),
+            difference("mini-gsm8k: G - untuned base", GROWING[0], BASE, OWN,
+                       says="training on GSM8K alone gains on mini-gsm8k"),
+            difference("out of domain: hybrid - G", HYBRID, GROWING[0], OUT,
+                       says="it falls behind the hybrid model out of domain"),
         ),
         (difference("mini-gsm8k: G - hybrid", GROWING[0], HYBRID, OWN),),
     ),
@@ -156,7 +169,8 @@ CLAIMS: tuple[Claim, ...] = (
         "C6", "A larger model is better.",
         "nine-set average: 3m - 1m > 0, both hybrid",
         "The 3m base has 3.6 times the parameters and read half the text (6.0 against 12.4 million tokens).",
-        (difference("3m - 1m", LARGER, HYBRID),), (difference("3m - 1m out of domain", LARGER, HYBRID, OUT),),
+        (difference("3m - 1m", LARGER, HYBRID, says="the larger model is ahead"),),
+        (difference("3m - 1m out of domain", LARGER, HYBRID, OUT),),
         command="make book-full",
     ),
     Claim(
@@ -166,8 +180,9 @@ CLAIMS: tuple[Claim, ...] = (
         "The coder base read mostly Python. Each repeats its last phase of pre-training until look-ups are learnt, "
         "which took coder a round more (13.9 against 12.4 million tokens).",
         (
-            difference("nine sets: coder - llama", CODER, HYBRID),
-            difference("out of domain: coder - llama", CODER, HYBRID, OUT),
+            difference("nine sets: coder - llama", CODER, HYBRID, says="the coder base is ahead on nine sets"),
+            difference("out of domain: coder - llama", CODER, HYBRID, OUT,
+                       says="the coder base is ahead out of domain"),
         ),
         (
             Part("gain out of domain - gain in domain",
@@ -179,7 +194,8 @@ CLAIMS: tuple[Claim, ...] = (
         "nine-set average: hybrid - unfiltered > 0",
         "A stated share of the teacher's programs is wrong; execution against the gold answer throws these out, and "
         "the unfiltered mixture keeps them and so has more rows.",
-        (difference("kept by execution - unfiltered", HYBRID, UNFILTERED),),
+        (difference("kept by execution - unfiltered", HYBRID, UNFILTERED,
+                    says="rationales kept by execution beat unfiltered ones"),),
         (
             difference("out of domain", HYBRID, UNFILTERED, OUT),
             _equal_steps("kept by execution - unfiltered", HYBRID, UNFILTERED),
@@ -193,7 +209,8 @@ CLAIMS: tuple[Claim, ...] = (
         "another question.",
         (
             Part("gain out of domain - gain in domain",
-                 ((1, HYBRID, OUT), (-1, BASE, OUT), (-1, HYBRID, IN), (1, BASE, IN))),
+                 ((1, HYBRID, OUT), (-1, BASE, OUT), (-1, HYBRID, IN), (1, BASE, IN)),
+                 says="the gain over the base is larger out of domain"),
         ),
         (difference("gain in domain", HYBRID, BASE, IN), difference("gain out of domain", HYBRID, BASE, OUT)),
     ),

@@ -105,9 +105,8 @@ def _evaluate(claim: Claim, evaluations: Sequence[EvaluationRecord], paper: str)
     verdict, reason = _verdict(parts)
     seeds = min(part.interval.seeds for part in parts)
     interval = deciding.interval
-    scope = f"({interval.families} problem families, {interval.scope})"
     return ClaimResult(
-        *common, verdict, f"{reason} {scope}", interval.estimate, interval.low, interval.high,
+        *common, verdict, reason, interval.estimate, interval.low, interval.high,
         deciding.published_rule, seeds, parts, steps, where,
     )  # fmt: skip
 
@@ -134,33 +133,41 @@ def _measure(part: Part, measured: Mapping[DecodedModel, Seeds], effect: float |
 def _judge(
     part: Part, interval: Interval, cells: Sequence[tuple[str, Sample]], effect: float | None
 ) -> tuple[str, str]:
-    """Return a part's verdict and its reason."""
+    """Return a part's verdict and a sentence that tells it."""
     shares = [cell.accuracy for _, cell in cells]
     unread = [label for label, cell in cells if cell.accuracy < FLOOR and cell.answered < 0.5]
-    measured = f"{part.name}: {interval.points()} points"
+    margin = f"{100 * part.margin:g} points" if part.margin else "zero"
+    within = max(effect or 0.0, 0.0) / 200 if not part.margin else 0.0  # a margin says already what does not matter
+    says, points = part.says or f"{part.name} is above {margin}", 100 * interval.estimate
+    measured = (
+        f"{100 * interval.low:.1f} to {100 * interval.high:.1f}; {interval.families} problem families, {interval.scope}"
+    )
+    differs = f"the difference is {points:+.1f} points (95 % interval {measured})"
     if max(shares) < FLOOR or min(shares) > CEILING:
         bound = f"under {FLOOR:.0%}" if max(shares) < FLOOR else f"over {CEILING:.0%}"
-        return CANNOT_TELL, f"{measured}, with every accuracy {bound}".replace("%", " %")
-    if unread:
-        return CANNOT_TELL, f"{measured}, by form: fewer than half of the answers of {' and '.join(unread)} can be read"
-    if interval.families < LEAST_FAMILIES:
-        return CANNOT_TELL, f"{measured}, but of {interval.families} families, where {LEAST_FAMILIES} are needed"
-    margin = f"{100 * part.margin:g} points" if part.margin else "zero"
-    if interval.low > part.margin:
-        return REPRODUCED, f"{measured}, the interval lies above {margin}"
-    if interval.high < part.margin:
-        return NOT_REPRODUCED, f"{measured}, the interval lies below {margin}"
-    within = max(effect or 0.0, 0.0) / 200 if not part.margin else 0.0  # a margin says already what does not matter
-    if -within < interval.low and interval.high < within and min(shares) >= 0.1 and max(shares) <= 0.9:
-        return NO_DIFFERENCE, f"{measured}, the interval lies within half of the paper's {effect:.1f} points"
-    return CANNOT_TELL, f"{measured}, the interval includes {margin}"
+        hindrance = f"with every accuracy {bound}".replace("%", " %")
+    elif unread:
+        hindrance = f"but it is one of form, since fewer than half of the answers of {' and '.join(unread)} can be read"
+    elif interval.families < LEAST_FAMILIES:
+        hindrance = f"but fewer than {LEAST_FAMILIES} families decide nothing"
+    elif interval.low > part.margin:
+        by = f"by {points:.1f} points" if points > 0 else f"with {points:+.1f} points"
+        return REPRODUCED, f"{says} {by} (95 % interval {measured})"
+    elif interval.high < part.margin:
+        return NOT_REPRODUCED, f"it is not so that {says}: {differs}"
+    elif -within < interval.low and interval.high < within and min(shares) >= 0.1 and max(shares) <= 0.9:
+        return NO_DIFFERENCE, f"it does not show that {says}: {differs}, within half of the paper's {effect:.1f} points"
+    else:
+        hindrance = f"and the interval includes {margin}"
+    return CANNOT_TELL, f"whether {says} cannot be told: {differs}, {hindrance}"
 
 
 def _verdict(parts: Sequence[PartResult]) -> tuple[str, str]:
-    """Return the claim's verdict, its parts' worst, and the reason."""
+    """Return the claim's verdict, its parts' worst, and the sentences that tell it, without the last full stop."""
     order = (NOT_REPRODUCED, CANNOT_TELL, NO_DIFFERENCE, REPRODUCED)
     verdict = min((part.verdict for part in parts), key=order.index)
-    return verdict, "; ".join(part.reason for part in parts if part.verdict == verdict)
+    told = [part.reason for part in parts if part.verdict == verdict]
+    return verdict, ". ".join(sentence[0].upper() + sentence[1:] for sentence in told)
 
 
 def table(results: Sequence[ClaimResult]) -> pd.DataFrame:
@@ -195,7 +202,7 @@ def outcome(result: ClaimResult) -> str:
     """Return one claim's outcome in a sentence: its reason where measured, else the command that measures it."""
     if result.estimate is None:
         return f"{result.id} is {result.verdict} ({result.reason}): `{result.command}` measures it."
-    return f"{result.id} is {_in_words(result.verdict)}: {result.reason}."
+    return f"{result.id} is {_in_words(result.verdict)}. {result.reason}."
 
 
 def _in_words(verdict: str) -> str:
