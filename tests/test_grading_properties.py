@@ -638,9 +638,13 @@ def worst(texts: Iterator[str], seed: int) -> tuple[float, str]:
             lambda: grade(text, text, "math", "corrected"),  # noqa: B023
         ]
         for call in calls:
-            started = time.process_time()
-            call()
-            took = time.process_time() - started
+            took = math.inf
+            for _ in range(3):  # a call that stands out is timed again: Python may have collected its garbage meanwhile
+                started = time.process_time()
+                call()
+                took = min(took, time.process_time() - started)
+                if took <= slowest:
+                    break
             if took > slowest:
                 slowest, named = took, text
     return slowest, named
