@@ -174,7 +174,7 @@ def without_cells(text: str) -> tuple[str, list[tuple[int, int]], int]:
     MathCoder's completions are prose with ``python`` and ``output`` cells; a cell may be cut off by the end. A fence
     without a language, or of JSON or text, that holds no program is prose in a frame, and only its marks are blanked.
     """
-    marks = list(_CELL_FENCE.finditer(text))
+    marks = list(_CELL_FENCE.finditer(text)) if "```" in text else []
     parts, outputs, at, last = [], [], 0, 0
     for opening, closing in zip_longest(marks[::2], marks[1::2]):
         end = closing.end() if closing else len(text)

@@ -8,19 +8,21 @@ WINDOW = 20_000  # characters from the end that are looked at
 
 SAYS_IT = r"[\"'*]*\s*\**\s*(?:\b(?:is|are|(?:would|must|should|will) be)\b|:|=|：|[-–—](?=\s))"
 TRIGGER = re.compile(
-    r"(?=[\\#<acrf*_ \t答故选])"  # to look at one character is cheaper than to try every phrase
+    # To look at the first characters is cheaper than to try every phrase.
+    r"(?=[\\#<acrf*_ \t答故选])"
     r"(?:\\(?:boxed|fbox)(?![A-Za-z])|####|<(?:final_?)?answer>"
-    rf"|\banswers?(?:\s+to\s+(?:the|this)\s+(?:question|problem))?{SAYS_IT}\s*\**|\bAns\b\.?\s*[:=]"
-    r"|\b(?:correct|right|closest)\s+(?:option|choice)\s*(?:\b(?:is|are)\b|:)"
-    rf"|\bfinal answer\b(?!{SAYS_IT})|^[ \t]*(?:\#{{1,6}}[ \t]*|\*\*|__)answers?(?:\*\*|__)?[ \t]*$"
-    r"|\br[ée]ponse(?:\s+\w+)?\s+est\b|\brespuesta(?:\s+\w+)?\s+es\b"
-    r"|\bAntwort\s*(?:ist|lautet|:)|答案\s*(?:应该)?(?:选|是|为|：|:)|故?选项?\s*[:：]?(?=\s*[(（]?[A-Z]))",
+    rf"|(?=an)\b(?:answers?(?:\s+to\s+(?:the|this)\s+(?:question|problem))?{SAYS_IT}\s*\**|Ans\b\.?\s*[:=]"
+    r"|Antwort\s*(?:ist|lautet|:))|(?=co|ri|cl)\b(?:correct|right|closest)\s+(?:option|choice)\s*(?:\b(?:is|are)\b|:)"
+    rf"|(?=fi)\bfinal answer\b(?!{SAYS_IT})|^[ \t]*(?:\#{{1,6}}[ \t]*|\*\*|__)answers?(?:\*\*|__)?[ \t]*$"
+    r"|(?=r[eé])\b(?:r[ée]ponse(?:\s+\w+)?\s+est\b|respuesta(?:\s+\w+)?\s+es\b)"
+    r"|答案\s*(?:应该)?(?:选|是|为|：|:)|故?选项?\s*[:：]?(?=\s*[(（]?[A-Z]))",
     re.I | re.M,
 )
 _ASKS = r"(?:question|problem|exercise|example|instruction|input|human|user|q)"
 _NEXT_QUESTION = re.compile(
-    rf"^[ \t]*(?:\#{{1,4}}[ \t]*|\*\*)?(?:(?:next|new)[ \t]+)?{_ASKS}[ \t]*\d*[ \t]*(?:\*\*)?[:.](?=\s|\*)"
-    rf"|^[ \t]*\#{{2,4}}[ \t]*{_ASKS}\b|^\[{_ASKS}\]|^\\(?:sub)*section\*?\{{{_ASKS}\b|^Below is an instruction\b",
+    rf"^(?=[ \t#*\[\\beihnpqu])(?:[ \t]*(?:\#{{1,4}}[ \t]*|\*\*)?(?:(?:next|new)[ \t]+)?{_ASKS}[ \t]*\d*[ \t]*(?:\*\*)?"
+    rf"[:.](?=\s|\*)|[ \t]*\#{{2,4}}[ \t]*{_ASKS}\b|\[{_ASKS}\]|\\(?:sub)*section\*?\{{{_ASKS}\b"
+    r"|Below is an instruction\b)",
     re.I | re.M,
 )
 _UNNAMED_QUESTION = re.compile(r"\n[ \t]*\n(?=[^\n]*\d)[A-Z0-9][^\n]*\?[ \t]*\n")  # a paragraph that asks

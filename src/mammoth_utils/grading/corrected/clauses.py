@@ -39,8 +39,9 @@ _NUMERALS = (
     r"\d{1,3}(?:'\d{3})+(?!\d)", r"\d+(?:\.\d+)?", r"\.\d+",
 )  # fmt: skip
 NUMBER = re.compile(
-    rf"(?<![\w.])(?:{_MINUS})?\$?(?:{'|'.join(_NUMERALS)})(?:[eE][-+]?\d+)?(?:\s*/\s*\d+)?(?![\d])\s?%?"
-    r"|(?<![\w.])-?\\[dt]?frac\s*\{?-?\d+\}?\s*\{?\d+\}?"
+    r"(?=[-−–$\d.\\])(?<![\w.])"  # to look at one character is cheaper than to look behind at each
+    rf"(?:(?:{_MINUS})?\$?(?:{'|'.join(_NUMERALS)})(?:[eE][-+]?\d+)?(?:\s*/\s*\d+)?(?![\d])\s?%?"
+    r"|-?\\[dt]?frac\s*\{?-?\d+\}?\s*\{?\d+\}?)"
 )
 _PLAIN_NUMBER = re.compile(r"\s*-?\d{1,100}(?:\.\d{1,50})?\.?\s*", re.ASCII)  # for which no parser is needed
 _HEDGE = r"\s*\**\s*(?:about |approximately |only |just |now |a total of |\\approx )?-?[$€£]?(?=-?[\d.\\])"
