@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from mammoth_utils.grading import answer_from_execution, grade, read_answer
+from mammoth_utils.audit import grade_case
 
 CASES = Path(__file__).parent / "cases"
 FILES = ("grading_reports.jsonl", "grading_public_reports.jsonl")
@@ -29,14 +29,7 @@ def cases(name: str) -> list[dict]:
 
 def outcome(case: dict) -> tuple[str, str]:
     """What the corrected rule says of a case, and why."""
-    about = (case["benchmark"], "corrected", case.get("options"))
-    if "completion" in case:
-        answer = read_answer(case["completion"], *about, case.get("question"))
-    elif "output" in case:
-        answer = answer_from_execution(case["output"], *about)
-    else:
-        answer = case["answer"]
-    verdict = grade(answer, case["gold"], *about)
+    answer, verdict = grade_case(case)
     return verdict.outcome, f"{answer}: {verdict.reason}"
 
 

@@ -96,19 +96,11 @@ def write_jsonl(path: Path, rows: Iterable[dict]) -> Path:
     """Write JSON Lines atomically, one row in memory at a time; an error of the rows leaves no file."""
     with atomic_file(path) as file:
         for row in rows:
-            line = json.dumps(row, ensure_ascii=False)
-            if not _is_encodable(line):  # a completion was cut within a character of two halves
-                line = json.dumps(row)
-            file.write(line + "\n")
+            try:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            except UnicodeEncodeError:  # a completion was cut within a character of two halves
+                file.write(json.dumps(row) + "\n")
     return Path(path)
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode("utf8")
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def write_items(path: Path, record: dict[str, Any]) -> Path:

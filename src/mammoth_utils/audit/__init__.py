@@ -14,7 +14,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "golds": ["Finding", "check_gold"],
         "lm_eval_harness": ["is_equivalent", "is_same_number"],
         "math_verify_client": ["open_fresh_math_verify"],
-        "reported_cases": ["JUDGES", "compare_on_reports"],
+        "reported_cases": ["JUDGES", "compare_on_reports", "grade_case"],
         "judged_disagreements": ["JudgedDisagreements", "read_judged_disagreements"],
     },
 )

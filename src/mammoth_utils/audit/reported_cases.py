@@ -15,6 +15,8 @@ from mammoth_utils import paths, records
 from mammoth_utils.audit import lm_eval_harness
 from mammoth_utils.audit.math_verify_client import MathVerify, answer_form
 from mammoth_utils.grading import (
+    Answer,
+    Verdict,
     answer_from_execution,
     benchmark_named,
     corrected_gold,
@@ -59,7 +61,7 @@ def judge_cases(file: Path, verifier: MathVerify | None) -> Record:
         seconds[name] = round(time.perf_counter() - started, 3)
 
     forget_parsed_formulas()
-    judge("corrected", map(_is_accepted, cases))
+    judge("corrected", (grade_case(case)[1].correct for case in cases))
     for name, key in (("before", "at_first"), ("first_try", "first_try")):
         later = [name == "before" or "batch" in case for case in cases]
         said = [case.get(key) or case["expected"] for case in cases]
@@ -87,14 +89,15 @@ def _text(case: Record) -> str:
     return next(case[key] for key in ("completion", "output", "answer") if key in case)
 
 
-def _is_accepted(case: Record) -> bool:
+def grade_case(case: Record) -> tuple[Answer | str | None, Verdict]:
+    """Return the answer of a labelled case, read where it is a completion or an output, and the corrected verdict."""
     about = (case["benchmark"], "corrected", case.get("options"))
     answer = case.get("answer")
     if "completion" in case:
         answer = read_answer(case["completion"], *about, case.get("question"))
     elif "output" in case:
         answer = answer_from_execution(case["output"], *about)
-    return grade(answer, case["gold"], *about).correct
+    return answer, grade(answer, case["gold"], *about)
 
 
 def _asked(case: Record) -> tuple[str, str] | None:

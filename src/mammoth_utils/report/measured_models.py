@@ -180,17 +180,17 @@ def sample(
     if not keys:
         return None
     names, ids, families = zip(*keys, strict=True)
-    verdicts = [list(of_seed) for _, of_seed in chosen]
+    verdicts = np.array([of_seed for _, of_seed in chosen])
     model = "/".join(seeds[0][0].model.training)
-    return Sample(np.array(verdicts) == "1", names, families, ids, model, float(np.mean(np.array(verdicts) != "n")))
+    return Sample(verdicts == "1", names, families, ids, model, float(np.mean(verdicts != "n")))
 
 
 def _choose(
     scores: Benchmarks, rule: str, benchmarks: Sequence[str] | None, in_domain: bool | None, choice: bool | None,
     fields: Sequence[str] | None, not_fields: Sequence[str],
-) -> tuple[list[tuple[str, str, str]], str]:  # fmt: skip
+) -> tuple[list[tuple[str, str, str]], list[str]]:  # fmt: skip
     """Return the benchmark, id and family of one seed's chosen items, and their verdicts."""
-    keys, verdicts = [], ""
+    keys, verdicts = [], []
     for name, score in scores.items():
         left_out = benchmarks is not None and name not in benchmarks
         left_out |= in_domain is not None and score["in_domain"] != in_domain
@@ -201,7 +201,7 @@ def _choose(
         for item, family, kind, verdict in columns:
             if (fields is None or kind in fields) and kind not in not_fields:
                 keys.append((name, item, family))
-                verdicts += verdict
+                verdicts.append(verdict)
     return keys, verdicts
 
 

@@ -359,7 +359,6 @@ _OF_REALS = re.compile(
 )
 _LOGIC = re.compile(r"[<>].*\)\s*[&|]\s*\(|^\s*(?:And|Or)\(.*[<>]", re.S)
 _RELATION = re.compile(r"\s*([^<>=]+?)\s*(<=|>=|<|>)\s*([^<>=]+?)\s*")
-_TURNED = {">": "<", ">=": "<="}
 _LEVELS = 6
 
 
@@ -405,7 +404,8 @@ def relations(text: str) -> str | None:
         if None in bounds:
             return None
         rising = [
-            (match[3], _TURNED[match[2]], match[1]) if match[2] in _TURNED else match.groups() for match in bounds
+            (match[3], match[2].replace(">", "<"), match[1]) if match[2][0] == ">" else match.groups()
+            for match in bounds
         ]
         finite = [bound for bound in rising if bound[0] != "-oo" and bound[2] != "oo"] or rising[:1]
         if len(finite) == 2 and finite[1][2] == finite[0][0]:

@@ -12,6 +12,7 @@ from mammoth_utils.grading._formulas.parser import REALS, Node
 _INFINITY = Node("symbol", name="oo")
 _TURNED = {">": "<", "<": ">", ">=": "<=", "<=": ">="}
 _SETS = frozenset(("interval", "tuple", "list", "set", "union", "difference", "relation", "bare"))
+_MIRROR = str.maketrans("()[]", ")(][")
 _KINDS = {"()": "tuple", "[]": "list"}
 Ends = tuple[Node, Node, str]  # left, right and the two brackets
 
@@ -160,11 +161,9 @@ def _of_distance(inside: Node, ends: Ends) -> Node | None:
         return Node("div", (shifted, Node("number", value=slope)))
 
     low, high, brackets = ends
+    mirrored = brackets[::-1].translate(_MIRROR)
     if low == REALS.parts[0]:  # |x| < c
-        left = "[" if brackets[1] == "]" else "("
-        return Node("union", (interval(moved(_negated(high)), moved(high), left + brackets[1]),))
-    right = "]" if brackets[0] == "[" else ")"
-    mirrored = ("[" if brackets[1] == "]" else "(") + right
+        return Node("union", (interval(moved(_negated(high)), moved(high), mirrored[0] + brackets[1]),))
     below = interval(moved(_negated(high)), moved(_negated(low)), mirrored)
     return Node("union", (below, interval(moved(low), moved(high), brackets)))
 

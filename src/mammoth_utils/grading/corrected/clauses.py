@@ -75,6 +75,9 @@ _BULLET = re.compile(r"[-–—•*·]\s+")
 _LISTED = re.compile(r"[\W_]*(?:there\s+(?:are|is)|we\s+have)\s+(?:exactly\s+|only\s+)?(?=[-\d])[^:.]{1,80}:\s", re.I)
 _SUBJECT = re.compile(r"\d+\s+[a-z]+\s+(?:will\s+)?(?:costs?|takes?|needs?|weighs?|makes?|earns?)\b", re.I)
 _GIVEN = re.compile(r"(?:\b(?:the|these|those|all)|['’]s)\s+$", re.I)
+_UNIT_BEHIND = re.compile(r"\s*[A-Za-z%]+(?=[.\s,]|$)")
+_LINE_IS_OVER = re.compile(r"\s*[.,]?\s*(?:\n|$)")
+_WHAT_IS_COUNTED = re.compile(r"(?:\s+[A-Za-z]+){0,2}\s*")
 
 
 def clause(prose: str, at: int, end: int) -> tuple[int, int]:
@@ -91,8 +94,8 @@ def clause(prose: str, at: int, end: int) -> tuple[int, int]:
             if not following or is_money(following):
                 break
             stop = following.end()
-        unit = re.compile(r"\s*[A-Za-z%]+(?=[.\s,]|$)").match(prose, stop, end)
-        rest = re.compile(r"\s*[.,]?\s*(?:\n|$)").match(prose, unit.end() if unit else stop, end)
+        unit = _UNIT_BEHIND.match(prose, stop, end)
+        rest = _LINE_IS_OVER.match(prose, unit.end() if unit else stop, end)
         return at, unit.end() if unit and rest else stop
     stop = _SENTENCE_END.search(prose, at, min(end, at + CLAUSE))
     return at, stop.start() if stop else min(end, at + CLAUSE)
@@ -168,8 +171,7 @@ def clause_value(
         spoken = leading_number(text) if triggered else None
         if spoken is None:
             return None
-        rest = re.compile(r"(?:\s+[A-Za-z]+){0,2}\s*").fullmatch(text, spoken[1])  # what is counted
-        return stripped(text if rest else text[: spoken[1]], start)
+        return stripped(text if _WHAT_IS_COUNTED.fullmatch(text, spoken[1]) else text[: spoken[1]], start)
     chosen = number_asked_for(text, numbers, question) if len(numbers) > 1 else None
     chosen = chosen or stated(text, numbers, triggered)
     return chosen and _with_scale(text, chosen, start)
@@ -179,7 +181,7 @@ def joined_formulas(text: str, formulas: Sequence[re.Match], start: int) -> Read
     """Return the last formula of a text, with those before it that only ``and``, ``or`` or a comma joins to it."""
     first = last = formulas[-1]
     for formula in reversed(formulas[:-1]):
-        if phrases.CONDITION.search(text, max(0, formula.start() - NEAR), formula.start()):
+        if _stands_before(phrases.CONDITION, text, formula):
             break  # "since $x > 0$, $x = 6$"
         if not _JOINS.fullmatch(text, formula.end(), first.start()):
             break
@@ -187,6 +189,11 @@ def joined_formulas(text: str, formulas: Sequence[re.Match], start: int) -> Read
     if first is last:
         return stripped(last.group(last.lastindex), start + last.start(last.lastindex))
     return text[first.start() : last.end()], (start + first.start(), start + last.end())
+
+
+def _stands_before(pattern: re.Pattern, text: str, value: re.Match) -> bool:
+    """Return whether what a pattern describes stands in a text right before a number or a formula."""
+    return pattern.search(text, max(0, value.start() - NEAR), value.start()) is not None
 
 
 def stated(text: str, numbers: list[re.Match], triggered: bool) -> re.Match | None:
@@ -198,11 +205,7 @@ def stated(text: str, numbers: list[re.Match], triggered: bool) -> re.Match | No
     6``).
     """
     if not triggered and not phrases.MUST_BE.search(text):
-        numbers = [
-            number
-            for number in numbers
-            if not phrases.NO_STATEMENT.search(text, max(0, number.start() - NEAR), number.start())
-        ]
+        numbers = [number for number in numbers if not _stands_before(phrases.NO_STATEMENT, text, number)]
     if not numbers:
         return None
     if listed := _LISTED.match(text):  # "There are 3 such integers: 2, 4 and 6"
@@ -211,16 +214,12 @@ def stated(text: str, numbers: list[re.Match], triggered: bool) -> re.Match | No
     for turn in (_NAMELY if triggered and not text[:1].isalpha() else _TURNS).finditer(text):
         later = [number for number in numbers if number.start() >= turn.end()]
         numbers, turned = (later, turn.end()) if later else (numbers, turned)
-    told = [
-        number for number in numbers if not phrases.PURPOSE.search(text, max(0, number.start() - NEAR), number.start())
-    ]
+    told = [number for number in numbers if not _stands_before(phrases.PURPOSE, text, number)]
     told = [number for number in told if not phrases.COMPARES.match(text, number.end())]
     told = [number for number in told if not phrases.TIMES.match(text, number.end())] if triggered else told
     if not triggered:
         told = [number for number in told if not phrases.A_RATE.match(text, number.end())] or told
-    told = [
-        number for number in told if not phrases.A_DATE.search(text, max(0, number.start() - NEAR), number.start())
-    ] or told
+    told = [number for number in told if not _stands_before(phrases.A_DATE, text, number)] or told
     numbers = told or numbers
     verbs = [(_STATES if triggered else _SAYS, -1)]
     if triggered and (text[:1].isalpha() or _SUBJECT.match(text)):  # a whole sentence behind "The answer is:"
@@ -355,6 +354,11 @@ def _with_scale(text: str, number: re.Match, start: int) -> Read:
     """Return a number, with the word that scales it: ``0.75 million``."""
     scale = _SCALE.match(text, number.end())
     return stripped(text[number.start() : scale.end()] if scale else number.group(), start + number.start())
+
+
+def blank(match: re.Match) -> str:
+    """Return as many spaces as a match is long, so that the places behind it stay."""
+    return " " * len(match.group())
 
 
 def stripped(text: str, start: int) -> Read:

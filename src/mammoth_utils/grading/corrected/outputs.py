@@ -7,7 +7,7 @@ import re
 from mammoth_utils.grading.benchmarks import Benchmark
 from mammoth_utils.grading.corrected import phrases
 from mammoth_utils.grading.corrected.answering_part import TRIGGER
-from mammoth_utils.grading.corrected.clauses import NUMBER, clause, clause_value, is_value, stripped
+from mammoth_utils.grading.corrected.clauses import NUMBER, blank, clause, clause_value, is_value, stripped
 from mammoth_utils.grading.corrected.option_letters import Read
 from mammoth_utils.grading.corrected.pretty_printing import as_one_line
 
@@ -37,7 +37,7 @@ def output_value(text: str, start: int, end: int, benchmark: Benchmark) -> Read 
     answer where golds are expressions; what SymPy prints over several lines is read as one formula. On SimulEq, where
     every line holds a number, the first line is read.
     """
-    text = _ANSI.sub(lambda match: " " * len(match.group()), text)
+    text = _ANSI.sub(blank, text)
     printed = text[start:end].rstrip()
     lines = list(re.finditer(r"[^\n]*\S[^\n]*", printed))
     while len(lines) > 1 and (
@@ -51,19 +51,8 @@ def output_value(text: str, start: int, end: int, benchmark: Benchmark) -> Read 
     if not lines or re.fullmatch(r"\s*(?:None|nan|-?inf|zoo)\s*", lines[-1].group()) or ERROR.search(lines[-1].group()):
         return None
     printed = printed[: lines[-1].end()]
-    if benchmark.expression:
-        if len(printed) <= LINE and (formula := as_one_line(printed)):
-            return formula, (start + lines[0].start(), start + lines[-1].end())
-        named = [_NAMED_LINE.fullmatch(line.group()) for line in lines]
-        if len(lines) > 1 and all(_PAIR.fullmatch(line.group()) for line in lines):
-            joined = ", ".join(line.group().strip() for line in lines)
-            return joined, (start + lines[0].start(), start + lines[-1].end())
-        if len(lines) == 1 and _NAMED_IN_A_LINE.fullmatch(lines[0].group()):
-            joined = re.sub(r"\s+(?=[A-Za-z]\s*=)", ", ", lines[0].group().strip())
-            return joined, (start + lines[0].start(), start + lines[0].end())
-        if 1 < len(lines) <= 4 and all(named) and len({match[1] for match in named}) == len(named):
-            joined = ", ".join(f"{match[1]} = {match[2].strip()}" for match in named)
-            return joined, (start + lines[0].start(), start + lines[-1].end())
+    if benchmark.expression and (joined := _several_in_one(printed, [line.group() for line in lines])):
+        return joined, (start + lines[0].start(), start + lines[-1].end())
     # SimulEq programs print one unknown a line; the gold is mostly the one asked, and printed, first
     chosen = lines[0] if benchmark.several and all(NUMBER.search(line.group()) for line in lines) else lines[-1]
     if array := _ARRAY.search(text, max(start, start + len(printed) - LINE), start + len(printed)):
@@ -76,6 +65,21 @@ def output_value(text: str, start: int, end: int, benchmark: Benchmark) -> Read 
     if read and benchmark.expression and "E" in read[0]:
         return _EULER.sub("e", read[0]), read[1]
     return read
+
+
+def _several_in_one(printed: str, lines: list[str]) -> str | None:
+    """Return as one answer what is drawn over lines, pairs a line each, or named unknowns; None for other output."""
+    if len(printed) <= LINE and (formula := as_one_line(printed)):
+        return formula
+    if len(lines) == 1:
+        line = lines[0]
+        return re.sub(r"\s+(?=[A-Za-z]\s*=)", ", ", line.strip()) if _NAMED_IN_A_LINE.fullmatch(line) else None
+    if all(map(_PAIR.fullmatch, lines)):
+        return ", ".join(line.strip() for line in lines)
+    named = list(map(_NAMED_LINE.fullmatch, lines))
+    if len(lines) <= 4 and all(named) and len({match[1] for match in named}) == len(named):
+        return ", ".join(f"{match[1]} = {match[2].strip()}" for match in named)
+    return None
 
 
 def _value_of_line(text: str, start: int, line: str, end: int, benchmark: Benchmark) -> Read | None:

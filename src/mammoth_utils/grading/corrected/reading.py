@@ -13,6 +13,7 @@ from mammoth_utils.grading.corrected.boxes import boxed
 from mammoth_utils.grading.corrected.clauses import (
     CLAUSE,
     Options,
+    blank,
     clause,
     clause_value,
     is_value,
@@ -39,6 +40,7 @@ _BULLETED = re.compile(r"[ \t]*(?:[-–—•*·+]|\d+[.)])[ \t]+")
 _QUOTED = re.compile(r'\s*"((?:[^"\\]|\\.)*)"|\s*(\[[^\]]*\]|-?[\d.,]*\d)')
 _STRUCK = re.compile(r"~~[^~\n]*~~")
 _UNDERSCORES = re.compile(r"(?<![\w_])__(?=[\w$\\-])|(?<=[\w$])__(?![\w_])")  # __12__ is bold
+_STOP_OR_LINE = re.compile(r"[.\n]")
 _SENTENCE_STOPS = re.compile(r"[.!?](?=\s|$|\))|\n")
 LONGEST_WORDS = 4  # an answer in words has no more, unless nothing follows it
 _CONCLUDES = re.compile(r"(?:^|(?<=[.\n]))\s{0,8}\*{0,3}(?:Therefore|Thus|Hence|So)\b,?(?P<that>\s*)[^\n]*?\d", re.I)
@@ -74,8 +76,8 @@ def read_corrected(completion: str, benchmark: Benchmark, options: Options, ques
 def _without_marks(text: str) -> str:
     """Return a text with Markdown's double underscores and HTML's tags blanked."""
     text = _UNDERSCORES.sub("  ", text) if "__" in text else text
-    text = _STRUCK.sub(lambda struck: " " * len(struck.group()), text) if "~~" in text else text
-    return TAG.sub(lambda tag: " " * len(tag.group()), text) if "</" in text else text
+    text = _STRUCK.sub(blank, text) if "~~" in text else text
+    return TAG.sub(blank, text) if "</" in text else text
 
 
 def triggered_value(
@@ -194,7 +196,7 @@ def corrected_later(prose: str, start: int, end: int, benchmark: Benchmark, ques
 
 
 def _line_end(prose: str, at: int, end: int) -> int:
-    found = re.compile(r"[.\n]").search(prose, at, end)
+    found = _STOP_OR_LINE.search(prose, at, end)
     return found.start() if found else end
 
 
@@ -214,5 +216,5 @@ def untriggered_value(
     if benchmark.expression:
         return last_formula(prose, start, end, question)
     if "#" in prose:
-        prose = _NUMBERED_HEADING.sub(lambda heading: " " * len(heading.group()), prose)
+        prose = _NUMBERED_HEADING.sub(blank, prose)
     return last_number(prose, start, end, question)
