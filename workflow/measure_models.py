@@ -26,6 +26,8 @@ MODEL = ("size", "family", "mixture", "method", "seed")
 def read_grid(file: Path) -> list[dict[str, Any]]:
     """Return the models of a grid file: arguments of ``training.describe``, and under ``evaluate`` those of scoring.
 
+    An entry with ``seeds`` stands for one model each, whose seed goes where its name has ``{seed}``.
+
     Raises:
         ValueError: If the file is no list of models, or a model lacks its size or has an unknown key.
     """
@@ -37,13 +39,21 @@ def read_grid(file: Path) -> list[dict[str, Any]]:
         )
     from mammoth_utils.training import describe
 
-    known = {*inspect.signature(describe).parameters, "evaluate"} - {"gpus"}
+    known = {*inspect.signature(describe).parameters, "evaluate", "seeds"} - {"gpus"}
     for number, model in enumerate(models, 1):
         if unknown := sorted(set(model) - known):
             raise ValueError(f"{file}, model {number}: unknown key {unknown[0]!r}; known: {', '.join(sorted(known))}")
         if "size" not in model:
             raise ValueError(f"{file}, model {number}: no size")
-    return models
+    return [single for model in models for single in _each_seed(model)]
+
+
+def _each_seed(model: dict[str, Any]) -> list[dict[str, Any]]:
+    if "seeds" not in model:
+        return [model]
+    rest = {key: value for key, value in model.items() if key != "seeds"}
+    names = [{"name": model["name"].format(seed=seed)} if "name" in model else {} for seed in model["seeds"]]
+    return [{**rest, "seed": seed, **name} for seed, name in zip(model["seeds"], names, strict=True)]
 
 
 def run_name(model: dict[str, Any]) -> str:

@@ -110,6 +110,7 @@ _ALL = (
     Scale("1m", "llama", "llama-1m", 0, _MINI, miniature=True),
     Scale("1m", "coder", "coder-1m", 0, _MINI, miniature=True),
     Scale("3m", "llama", "llama-3m", 0, _MINI_3M, miniature=True),
+    Scale("3m", "coder", "coder-3m", 0, _MINI_3M, miniature=True),
     Scale("0.5b", "qwen", "Qwen/Qwen2.5-0.5B", 494_032_768, _SMALL, revision=_QWEN_05B),
     Scale("1.5b", "qwen", "Qwen/Qwen2.5-1.5B", 1_543_714_304, _SMALL, revision=_QWEN_15B),
     _llama("7b", 6_738_415_616, _PAPER, _LLAMA_7B),
@@ -124,7 +125,7 @@ SCALES: dict[tuple[str, str], Scale] = {(scale.size, scale.family): scale for sc
 SIZES: tuple[str, ...] = tuple(dict.fromkeys(scale.size for scale in _ALL))
 FAMILIES: tuple[str, ...] = tuple(dict.fromkeys(scale.family for scale in _ALL))
 METHODS = ("auto", "full", "lora", "qlora")
-MIXTURES = ("hybrid", "cot", "pot", "G", "G+M", "G+M+C", "G+M+C+A", "existing", "unfiltered")
+MIXTURES = ("hybrid", "cot", "pot", "G", "G+M", "G+M+C", "G+M+C+A", "G-cot", "G+M-cot", "existing", "unfiltered")
 
 
 def scale(size: str, family: str = "auto") -> Scale:

@@ -13,10 +13,10 @@ from mammoth_utils.curation import contamination, filters, own_data
 from mammoth_utils.curation.sources import registry
 from mammoth_utils.curation.teacher import prompt_files
 from mammoth_utils.curation.teacher.teacher import Teacher
+from mammoth_utils.miniature import MINIATURE, WORLDS
 from mammoth_utils.records import Record
 from mammoth_utils.vocabulary import check_known
 
-MINIATURE = "miniature"
 PAPER_TIMEOUT_S = 5.0
 # What a teacher is paid, and how fast and by which way it is asked, decide no row: a run that was stopped by one of
 # these goes on with another.
@@ -73,7 +73,7 @@ class Curation:
     @property
     def world(self) -> str:
         """Return ``"miniature"`` or ``"real"``."""
-        return MINIATURE if self.dataset == MINIATURE else "real"
+        return MINIATURE if self.dataset in WORLDS else "real"
 
     @property
     def folder(self) -> Path:
@@ -168,7 +168,7 @@ def describe(
             raise ValueError("the miniature's teacher answers once, the same each time, at its own length, and has no "
                              f"batch API; got samples={samples}, temperature={temperature}, batch={batch}, "
                              f"max_tokens={max_tokens}")  # fmt: skip
-        teacher_model = miniature_teacher.model_name() if dataset == MINIATURE else ""
+        teacher_model = miniature_teacher.model_name(dataset) if dataset in WORLDS else ""
     if not name:
         parts = [dataset, "checked"] if own else [dataset]
         parts += [] if own or len(chosen) == len(registry.SOURCES) else [_slug(each) for each in chosen]
@@ -215,5 +215,5 @@ def _slug(text: str) -> str:
 
 def versions(dataset: str) -> dict[str, int | str]:
     """Return the versions that a data set depends on, with the hash of the teacher's prompt files."""
-    packages = ("curation", "grading", "programs", "prompts", *(("miniature",) if dataset == MINIATURE else ()))
+    packages = ("curation", "grading", "programs", "prompts", *(("miniature",) if dataset in WORLDS else ()))
     return {**records.versions(*packages), "prompt_files": prompt_files.files_hash()}

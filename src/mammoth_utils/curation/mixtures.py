@@ -26,6 +26,7 @@ GROWING = {
     "G+M+C": ("GSM8K", "GSM8K-RFT", "MATH", "Camel-Math"),
     "G+M+C+A": ("GSM8K", "GSM8K-RFT", "MATH", "Camel-Math", "AQuA-RAT"),
 }
+SPECIALISTS = {"G-cot": "G", "G+M-cot": "G+M"}  # what models before the paper were trained on: the prose of these
 MEANING = {
     "hybrid": "every kept row, prose and programs",
     "cot": "prose only",
@@ -34,6 +35,8 @@ MEANING = {
     "G+M": "G and MATH",
     "G+M+C": "G+M and Camel-Math",
     "G+M+C+A": "G+M+C and AQuA-RAT",
+    "G-cot": "the prose of G",
+    "G+M-cot": "the prose of G+M",
     "existing": "the seven sources that existed before the paper",
     "unfiltered": "hybrid, with the teacher's programs as they came, before execution",
 }
@@ -49,6 +52,9 @@ def membership(mixture: str) -> Callable[[Record], bool]:
         raise ValueError(f"unknown mixture {mixture!r}; known: {', '.join(MIXTURES)}")
     if mixture in ("cot", "pot"):
         return lambda row: row.get("kind") == mixture
+    if mixture in SPECIALISTS:
+        belongs = membership(SPECIALISTS[mixture])
+        return lambda row: row.get("kind") == "cot" and belongs(row)
     if mixture in GROWING:
         return lambda row: paper_name(str(row.get("source"))).rsplit(" (", 1)[0] in GROWING[mixture]
     if mixture == "existing":

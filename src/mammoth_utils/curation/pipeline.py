@@ -22,13 +22,14 @@ from mammoth_utils.curation import (
 )
 from mammoth_utils.curation.benchmark_questions import benchmark_files, load_questions, missing_files
 from mammoth_utils.curation.contamination import KEEP_ALL, BenchmarkIndex, OverlapCounts, drop_contaminated
-from mammoth_utils.curation.description import MINIATURE, Curation, describe, describe_again
+from mammoth_utils.curation.description import Curation, describe, describe_again
 from mammoth_utils.curation.filters import Dropped
 from mammoth_utils.curation.mathinstruct_rows import format_row, is_by_teacher
 from mammoth_utils.curation.sources.loaders import load_sources
 from mammoth_utils.curation.sources.registry import DATASETS, LoadedSource
 from mammoth_utils.curation.teacher.cost_ledger import Ledger
 from mammoth_utils.curation.teacher_stage import Say
+from mammoth_utils.miniature import MINIATURE, WORLDS
 from mammoth_utils.rationale import Rationale
 from mammoth_utils.records import Record
 
@@ -85,7 +86,7 @@ def ensure_dataset(dataset: str, say: Say = lambda line: None, columns: str = ""
     folder, command = paths.run_dir("curate", dataset), mixtures.curate_command(dataset)
     # The miniature follows the version of the code that makes it; a real data set that stands is taken as it is, if it
     # was made from the files that are here.
-    if dataset != MINIATURE and (folder / "record.json").is_file():
+    if dataset not in WORLDS and (folder / "record.json").is_file():
         record = records.read_json(folder / "record.json")
         input_hashes.check_rows(dataset, record)
         for line in record.get("notes", ()):
@@ -93,7 +94,7 @@ def ensure_dataset(dataset: str, say: Say = lambda line: None, columns: str = ""
         if record.get("page") == "curate" and input_hashes.find_changes(record):
             curate(describe_again(record["parameters"]), say=say)
         return folder
-    if dataset not in (MINIATURE, "release"):
+    if dataset not in (*WORLDS, "release"):
         raise FileNotFoundError(f"expected the data set {dataset!r} in {folder}, found none; make it: {command}")
     description = describe(dataset=dataset)
     if dataset == "release":
@@ -115,7 +116,7 @@ def load_described(description: Curation) -> list[LoadedSource]:
     if description.dataset not in DATASETS:
         loaded = own_data.load_curated(description.dataset)
         return [entry.sample(description.limit, description.seed) for entry in loaded]
-    asks = description.dataset == MINIATURE or description.teacher != MINIATURE
+    asks = description.dataset in WORLDS or description.teacher != MINIATURE
     return load_sources(description.dataset, description.sources, description.limit, description.seed, asks)
 
 
@@ -275,7 +276,9 @@ def _write(
         "sources": [source_counts.count_source(entry, own[entry.name], lost[entry.name]) for entry in loaded],
         "statuses": source_counts.count_statuses((*rows, *(drop.rationale for drop in dropped))),
         "ledger": ledger.as_dict(),
-        "truth": filter_errors.count_filter_errors(rows, dropped) if description.world == MINIATURE else None,
+        "truth": filter_errors.count_filter_errors(rows, dropped, description.dataset)
+        if description.world == MINIATURE
+        else None,
         "left_out": list(dict.fromkeys(entry.left_out for entry in loaded if entry.left_out)),
         "contamination": [overlap.as_dict() for overlap in index.overlaps(touched[0])],
         "rules": list(index.rules),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from mammoth_utils import paths
-from mammoth_utils.curation.description import MINIATURE, TERMS, Curation, describe
+from mammoth_utils.curation.description import TERMS, Curation, describe
 from mammoth_utils.curation.filters import Dropped
 from mammoth_utils.curation.sources.loaders import load_sources
 from mammoth_utils.curation.sources.registry import LoadedSource
@@ -16,6 +16,7 @@ from mammoth_utils.curation.teacher.answer_store import Store
 from mammoth_utils.curation.teacher.cost_ledger import Budget, Ledger
 from mammoth_utils.curation.teacher.prompt_files import prompt_for
 from mammoth_utils.curation.teacher.teacher import Teacher
+from mammoth_utils.miniature import MINIATURE, WORLDS
 from mammoth_utils.rationale import Rationale
 from mammoth_utils.records import Record
 
@@ -37,7 +38,7 @@ def teacher_of(description: Curation, workers: int = 0) -> Iterator[Teacher]:
         return
     from mammoth_utils.miniature import teacher
 
-    with teacher.serve() as served:
+    with teacher.serve(description.dataset if description.dataset in WORLDS else MINIATURE) as served:
         yield description.teacher_at(served.base_url, served.model, concurrency)
 
 
@@ -46,7 +47,7 @@ def plan_teacher_requests(description: Curation) -> dict[str, synthesis.Plan]:
 
     Nothing is sent. Where all prose must agree, the second answers have a line of their own.
     """
-    if description.dataset != MINIATURE and (description.dataset != "rebuild" or description.teacher == MINIATURE):
+    if description.dataset not in WORLDS and (description.dataset != "rebuild" or description.teacher == MINIATURE):
         return {}
     loaded = load_sources(description.dataset, description.sources, description.limit, description.seed)
     plans: dict[str, synthesis.Plan] = {}
@@ -65,7 +66,7 @@ def plan_teacher_requests(description: Curation) -> dict[str, synthesis.Plan]:
 def description_after_dry_run(description: Curation, say: Say) -> Curation:
     """Return what a page goes on with after a dry run: the sources that need no teacher, else the miniature."""
     left = description.without_teacher()
-    if left is description or description.dataset not in (MINIATURE, "rebuild"):
+    if left is description or description.dataset not in (*WORLDS, "rebuild"):
         return left
     loaded = load_sources(left.dataset, left.sources, left.limit, left.seed, teacher=False)
     if any(not entry.missing for entry in loaded):

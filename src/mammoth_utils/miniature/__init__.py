@@ -2,10 +2,10 @@
 
 import lazy_loader
 
-VERSION = 1  # of the problems, rationales and answers of the world and of its teacher
+VERSION = 2  # of the problems, rationales and answers of the world and of its teacher
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["benchmarks", "problems", "sources", "teacher"],
-    submod_attrs={"problems": ["WORLD"]},
+    submod_attrs={"problems": ["WORLD"], "worlds": ["MINIATURE", "WORLDS"]},
 )

@@ -52,48 +52,60 @@ def cells(style: str, families: str) -> Cells:
     return pairs
 
 
-STORY = cells(
-    "story", "gain revenue loss distance groups percent share big_sum gain_loss revenue three distance two_kinds"
-)
-FORMAL = cells("formal", "remainder three gcd squares groups linear box share choose series frame average")
-EXAM = cells("exam", "revenue gain_loss linear percent average pair_small three groups box loss big_sum squares")
-LOGIC_STORY = cells("story", "rooms weekday cyclic")
-LOGIC_FORMAL = cells("formal", "rooms weekday cyclic")
+SMALL = "gain loss groups share gain_loss three missing doubled share_rest packs halves"
+LOGIC = "rooms weekday months notes queue pile lamps cyclic clock units affine symmetry"
+
+STORY = cells("story", f"{SMALL} big_sum big_loss change revenue distance percent two_kinds wages discount minutes")
 RETOLD = cells(
-    "retold", "gain pair_small remainder loss pair_large big_sum groups average three revenue share distance two_kinds"
+    "retold",
+    "gain loss groups share three missing packs unit_price big_sum average change revenue two_kinds remainder union "
+    "neither pair_small pair_times pair_ages pair_coins",
 )
+EXAM = cells(
+    "exam",
+    "groups share gain_loss big_loss average revenue percent discount interest linear squares box frame perimeter "
+    "triangle outfits choose chance_percent multiples lcm pair_less pair_legs",
+)
+FORMAL = cells(
+    "formal",
+    "share three doubled remainder gcd lcm power_mod multiples digit_sum linear polynomial quadratic term root squares "
+    "angle perimeter box hypotenuse choose series handshakes union expected next_prime",
+)
+BARE = cells("bare", f"{SMALL} big_sum percent remainder gcd squares linear polynomial power_mod series choose")
+PAIRS = "pair_small pair_less pair_times pair_ages pair_legs pair_coins pair_large pair_system pair_product"
+LOGIC_STORY = cells("story", LOGIC)
+LOGIC_FORMAL = cells("formal", LOGIC)
 
 _ALL = (
     MiniBenchmark("mini-gsm8k", "GSM8K", True, False, STORY, fact="training", fact_share=0.25),
-    MiniBenchmark("mini-math", "MATH", True, False, FORMAL),
-    MiniBenchmark("mini-aqua", "AQuA-RAT", True, True, (*EXAM, *LOGIC_STORY, *LOGIC_STORY)),
+    MiniBenchmark("mini-math", "MATH", True, False, (*FORMAL, *cells("formal", "cyclic clock units affine"))),
+    MiniBenchmark("mini-aqua", "AQuA-RAT", True, True, (*EXAM, *LOGIC_STORY)),
     MiniBenchmark("mini-numglue", "NumGLUE", True, False, RETOLD, fact="training", fact_share=0.25),
     MiniBenchmark(
         "mini-svamp", "SVAMP", False, False,
-        (*cells("story", "gain loss gain_loss three groups"), *cells("retold", "loss gain_loss three share big_sum")),
+        (*cells("story", SMALL), *cells("retold", "loss gain_loss three share big_sum missing")),
         fact="test", fact_share=0.75,
         differs="three of four questions open with a fact that has nothing to do with them",
     ),
     MiniBenchmark(
-        "mini-mathematics", "Mathematics", False, False,
-        cells("bare", "gain remainder three gcd big_sum squares groups linear gain_loss series percent loss"),
+        "mini-mathematics", "Mathematics", False, False, BARE,
         wide=2.0, differs="bare symbols, numbers up to twice as large",
     ),
     MiniBenchmark(
         "mini-simuleq", "SimulEq", False, False,
-        (*cells("retold", "pair_large pair_small"), *cells("exam", "pair_large pair_small"),
-         *cells("formal", "pair_small")),
+        (*cells("retold", PAIRS), *cells("exam", PAIRS), *cells("formal", PAIRS)),
         wide=1.5, differs="two unknowns, numbers up to 1.5 times as large",
     ),
     MiniBenchmark(
         "mini-sat", "SAT-Math", False, True,
-        (*cells("formal", "three groups linear share average gain_loss percent pair_small"),
-         *cells("bare", "gain loss groups linear")),
+        (*cells("formal", "three groups linear share average term root angle perimeter percent union pair_small"),
+         *cells("bare", "gain loss groups doubled linear")),
         wide=1.5, differs="textbook wordings as multiple choice, numbers up to 1.5 times as large",
     ),
     MiniBenchmark(
         "mini-mmlu", "MMLU-Math", False, True,
-        (*LOGIC_FORMAL, *LOGIC_FORMAL, *cells("story", "gain groups three"), *cells("formal", "share squares gain")),
+        (*LOGIC_FORMAL, *cells("formal", "gain share groups three squares remainder choose"),
+         *cells("formal", "derivative slope integral peak")),
         wide=1.25, differs="logic and abstract algebra in textbook wordings as multiple choice, longer walks",
     ),
 )  # fmt: skip

@@ -15,9 +15,8 @@ from random import Random
 
 from mammoth_utils.miniature import benchmarks
 from mammoth_utils.miniature.arithmetic import add_in_steps, divide_in_steps, multiply_in_steps, subtract_in_steps
-from mammoth_utils.miniature.families.definition import NAMES, THINGS
+from mammoth_utils.miniature.families.definition import NAMES, THINGS, Family
 from mammoth_utils.miniature.families.definition import program as program_text
-from mammoth_utils.miniature.families.logic import DAYS, ORDER, ROOMS
 from mammoth_utils.miniature.families.registry import FAMILIES
 from mammoth_utils.miniature.problems import WORLD, MiniProblem, draw
 from mammoth_utils.rationale import LETTERS, with_options
@@ -38,15 +37,15 @@ WORDS = (
     "inner_length", "inner_width", "taken", "last", "high", "low", "cost", "size", "weight", "left", "right",
     "area", "sum", "part", "value", "rest", "time", "age", "rows", "pages", "days", "items", "result",
 )  # fmt: skip
-# The families in the text of the base models; another one is new to every base model.
-READ = tuple(name for name, family in FAMILIES.items() if family.in_corpus)
-PROGRAMMED = tuple(name for name in READ if FAMILIES[name].comment)
+PROGRAMMED = tuple(name for name, family in FAMILIES.items() if family.comment)
+WALKS = tuple(name for name, family in FAMILIES.items() if family.size == "logic")
+WORDED = tuple(family.answers for family in FAMILIES.values() if family.answers and not family.answers[0].isdigit())
 
 
 def question(rng: Random) -> MiniProblem:
     """Draw a problem whose question is in no benchmark."""
     while True:
-        family = rng.choice(READ)
+        family = rng.choice(tuple(FAMILIES))
         style = rng.choice(list(FAMILIES[family].wordings))
         fact = "web" if rng.random() < 0.15 else ""
         drawn = draw(family, style, rng, wide=rng.choice((1.0, 1.0, 2.0, 3.0)), fact=fact, choice=rng.random() < 0.15)
@@ -131,40 +130,30 @@ def arithmetic(rng: Random) -> Document:
 
 
 def walk(rng: Random) -> Document:
-    """Write a walk through rooms, days or a cyclic group, or single steps of one, without a question."""
-    family = rng.choice(("rooms", "weekday", "cyclic"))
+    """Write a walk through rooms, days or a group, or single steps of one, without a question."""
+    kind = FAMILIES[rng.choice(WALKS)]
     if rng.random() < 0.3:
-        return Document("steps", "", ". ".join(_single_step(rng, family) for _ in range(4)) + ".")
-    # The walk, half of the time with its moves as a list, not a question, before it.
-    drawn = draw(family, "story", rng, wide=rng.choice((1.0, 2.0)))
-    steps = drawn.cot.split(". The answer")[0]
-    start, _, path = steps.removeprefix("From ").partition(": ")
-    moves = [move.split() for move in path.split(", ")]
-    if family == "cyclic":
-        listed = f"add: {', '.join([start, *(words[2] for words in moves)])}"
-    else:
-        listed = f"{start}. {', '.join(' '.join(words[:-1]) for words in moves)}"
-    return Document("walk", f"{listed}.\n" if rng.random() < 0.5 else "", f"{steps}.")
+        return Document("steps", "", ". ".join(_single_step(rng, kind) for _ in range(4)) + ".")
+    values = kind.draw(rng, rng.choice((1.0, 2.0)))
+    words, (_, steps, _) = kind.words(values), kind.solve(**values)
+    # Half of the time its moves as a list, not a question, before it.
+    given = f"{words['begin']}: {words['path']}.\n" if rng.random() < 0.5 else ""
+    return Document("walk", given, f"{steps}.")
 
 
-def _single_step(rng: Random, family: str) -> str:
-    if family == "rooms":
-        place = rng.randint(1, ROOMS)
-        return f"place {place}: right {min(place + 1, ROOMS)}, left {max(place - 1, 1)}"
-    if family == "weekday":
-        day, count = rng.randrange(7), rng.randint(1, 3)
-        return f"{DAYS[day]}: on {count} {DAYS[(day + count) % 7]}, back {count} {DAYS[day]}"
-    first, second = rng.randrange(ORDER), rng.randint(1, ORDER - 1)
-    return f"{first} and {second} is {(first + second) % ORDER}"
+def _single_step(rng: Random, kind: Family) -> str:
+    """Return the first step of a walk and the state that it starts from."""
+    moves = {key: value for key, value in kind.draw(rng, 1.0).items() if key == "m0" or not key.startswith("m")}
+    return kind.solve(**moves)[1].removeprefix("From ")
 
 
 def _choices(rng: Random, single: float = 0.0) -> list[tuple[str, str]]:
-    """Draw letters with values of different last digits: days, near numbers, any numbers, or single digits."""
+    """Draw letters with values of different last digits: answers of a walk, near numbers, any numbers, or digits."""
     near, kind = number(rng), rng.random()
     if single and rng.random() < single:
         pool = [str(value) for value in range(10)]
     elif kind < 0.2:
-        pool = list(DAYS)
+        pool = list(rng.choice(WORDED))
     elif kind < 0.6:
         pool = [str(value) for value in range(max(0, near - 12), near + 13)]
     else:
@@ -228,12 +217,15 @@ def bare_question(rng: Random) -> Document:
 
 Mix = tuple[tuple[float, Callable[[Random], Document]], ...]
 
-COPYING: Mix = ((0.33, copied), (0.30, assigned), (0.15, program), (0.10, arithmetic), (0.06, walk), (0.06, options))
-PROSE: Mix = ((0.14, bare_question), (0.34, arithmetic), (0.22, walk), (0.18, options), (0.12, solution))
-RECALLING: Mix = ((0.5, recalled), (0.5, chosen))
+LOOK_UPS: Mix = ((0.6, recalled), (0.2, options), (0.2, chosen))
+COPYING: Mix = (
+    (0.25, copied), (0.23, assigned), (0.11, program), (0.07, arithmetic), (0.07, walk),
+    *((0.27 * share, make) for share, make in LOOK_UPS),
+)  # fmt: skip
+PROSE: Mix = ((0.16, bare_question), (0.42, arithmetic), (0.27, walk), (0.15, solution))
 PYTHON: Mix = ((0.35, assigned), (0.65, program))
 PYTHON_SHARE = {"llama": 0.2, "coder": 0.7}
-COPY_SHARE = 0.25
+COPY_SHARE = 0.35
 
 
 def mixed(parts: list[tuple[float, Mix]]) -> Mix:
@@ -242,17 +234,12 @@ def mixed(parts: list[tuple[float, Mix]]) -> Mix:
 
 
 def wide(family: str) -> Mix:
-    """Return the mix of the second phase: a quarter is copies, so that copying stays; the rest prose and Python."""
+    """Return the mix of the second phase: a third is the first one's, so that copying stays; then prose and Python."""
     if family not in PYTHON_SHARE:
         raise ValueError(f"unknown family {family!r}; known: {', '.join(PYTHON_SHARE)}")
     python = PYTHON_SHARE[family]
     rest = 1 - COPY_SHARE
     return mixed([(COPY_SHARE, COPYING), (rest * python, PYTHON), (rest * (1 - python), PROSE)])
-
-
-def recalling(family: str) -> Mix:
-    """Return the mix of the third phase: half is look-ups, the rest from the first two phases."""
-    return mixed([(0.5, RECALLING), (0.15, COPYING), (0.35, wide(family))])
 
 
 def documents(mix: Mix, seed: str, seen: Counter | None = None) -> Iterator[Document]:

@@ -4,9 +4,9 @@
 
     python -m mammoth_utils.miniature.pretraining llama-1m
 
-Three phases, each of which was measured to be needed: copies until the model copies numbers, without which nothing can
-be learnt later; a wide mix, a quarter of it copies; and look-ups, repeated until a value leads to its letter, without
-which multiple choice stays at guessing. The run ends with a test of both and saves no model that fails one.
+Two phases: copies and look-ups, until the model copies numbers and finds the letter of a value, without which nothing
+can be learnt later; then a wide mix, a third of it of the first kind, which would be unlearnt otherwise. All bases read
+the same number of tokens. The run ends with a test of both and saves no model that fails one.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from mammoth_utils.miniature import corpus
 from mammoth_utils.miniature.problems import WORLD
 
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
-VOCABULARY = 768
+VOCABULARY = 1024
 # The fixed parts of the prompt are one token each; otherwise they would be half of a problem's tokens.
 FIXED = (prompts.ALPACA_HEADER, prompts.ALPACA_RESPONSE, prompts.POT_TRIGGER, prompts.CHOICE_PREFILL)
 # Words with the space before them, single digits, one other sign, single white space: a number's digits never merge.
 SPLIT = r" ?[A-Za-z']+|\d| ?[^\sA-Za-z\d]|\s"
 ROW_TOKENS = 160
 ROWS = 8
+COPY_STEPS, WIDE_STEPS = 2200, 5000  # of ROWS rows of ROW_TOKENS tokens each, the same for every base
 COPY_LOSS_LIMIT = 0.25  # nats per digit; 2.3 is guessing
-# How soon look-ups are learnt depends on the first data: the third phase is repeated until they are.
-RECALL_ROUNDS = 8
+RECALL_LIMIT = 0.85  # share of correct letters; 0.2 is guessing
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,7 @@ class BaseRecipe:
     Attributes:
         family: ``llama`` or ``coder``, which reads more Python.
         width, layers, heads, inner: Shape of the Llama architecture.
-        copy_steps, wide_steps: Optimiser steps of the first two phases, ``ROWS`` rows of ``ROW_TOKENS`` tokens each.
-        recall_steps: Optimiser steps of one round of the third, which is repeated until look-ups are learnt.
-        learning_rate: Peak rate; constant in the first phase, cosine to zero in each of the others.
-        recall_limit: Share of correct letters at which the third phase ends; 0.2 is guessing.
+        learning_rate: Peak rate; constant in the first phase, cosine to zero in the second.
     """
 
     family: str
@@ -57,17 +54,14 @@ class BaseRecipe:
     layers: int
     heads: int
     inner: int
-    copy_steps: int
-    wide_steps: int
-    recall_steps: int
     learning_rate: float
-    recall_limit: float = 0.85
 
 
 BASES = {
-    "llama-1m": BaseRecipe("llama", 128, 4, 4, 344, 1600, 3600, 1200, 3e-3),
-    "coder-1m": BaseRecipe("coder", 128, 4, 4, 344, 1600, 3600, 1200, 3e-3),
-    "llama-3m": BaseRecipe("llama", 224, 5, 7, 600, 1200, 2000, 800, 2e-3, recall_limit=0.8),
+    "llama-1m": BaseRecipe("llama", 128, 4, 4, 344, 3e-3),
+    "coder-1m": BaseRecipe("coder", 128, 4, 4, 344, 3e-3),
+    "llama-3m": BaseRecipe("llama", 224, 5, 7, 600, 2e-3),
+    "coder-3m": BaseRecipe("coder", 224, 5, 7, 600, 2e-3),
 }
 
 
@@ -251,14 +245,13 @@ def pretrain(name: str, out: Path, work: Path, threads: int = 1) -> records.Reco
     net.train()
     optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.05)
     phases = [
-        ("copy", corpus.COPYING, recipe.copy_steps),
-        ("wide", corpus.wide(recipe.family), recipe.wide_steps),
-        *((f"recall-{turn}", corpus.recalling(recipe.family), recipe.recall_steps) for turn in range(RECALL_ROUNDS)),
+        ("copy", corpus.COPYING, COPY_STEPS),
+        ("wide", corpus.wide(recipe.family), WIDE_STEPS),
     ]
     made_of = {"world": WORLD, "recipe": asdict(recipe), "versions": records.versions("miniature")}
     checkpoint, log = work / f"{name}-{records.fingerprint(made_of)}.pt", work / f"{name}.jsonl"
     # The first phase reads the same text whatever the family, so the families of one size share it.
-    made_of["recipe"] |= {"family": "", "wide_steps": 0, "recall_steps": 0}
+    made_of["recipe"] |= {"family": ""}
     shared = work / f"copy-{records.fingerprint(made_of)}.pt"
     work.mkdir(parents=True, exist_ok=True)
     saved = next((file for file in (checkpoint, shared) if file.is_file()), None)
@@ -270,18 +263,12 @@ def pretrain(name: str, out: Path, work: Path, threads: int = 1) -> records.Reco
         begun, tokens, spent = state["step"], state["tokens"], state["seconds"]
     total, step, start = sum(steps for _, _, steps in phases), 0, time.monotonic() - spent
     for phase, mix, steps in phases:
-        if phase.startswith("recall") and step >= begun and recall_share(net, tok) >= recipe.recall_limit:
-            break
-        stream = batches(
-            encoded(mix, f"{phase.removesuffix('-0')}/{'shared' if phase == 'copy' else recipe.family}", tok, seen)
-        )
+        stream = batches(encoded(mix, f"{phase}/{'shared' if phase == 'copy' else recipe.family}", tok, seen))
         for number, batch in zip(range(steps), stream, strict=False):
             step += 1
             if step <= begun:
                 continue  # the stream is replayed, so that the text goes on where it was
             rate = recipe.learning_rate * min(1.0, step / 100)
-            if phase.startswith("recall"):
-                rate *= min(1.0, (number + 1) / 50)  # it comes back from zero
             if phase != "copy":
                 rate *= 0.5 * (1 + math.cos(math.pi * number / steps))
             for group in optimizer.param_groups:
@@ -293,18 +280,18 @@ def pretrain(name: str, out: Path, work: Path, threads: int = 1) -> records.Reco
             optimizer.zero_grad(set_to_none=True)
             tokens += int((batch[0] != tok.pad_token_id).sum())
             if step % 100 == 0 or step == total:
-                copying = copy_loss(net, tok, 16)
+                copying, recalled = copy_loss(net, tok, 16), recall_share(net, tok, 30)
                 seconds = time.monotonic() - start
                 line = {"step": step, "phase": phase, "loss": round(loss.item(), 4), "copy": round(copying, 3),
-                        "tokens": tokens, "seconds": round(seconds)}  # fmt: skip
+                        "recall": round(recalled, 3), "tokens": tokens, "seconds": round(seconds)}  # fmt: skip
                 with open(log, "a", encoding="utf8") as file:
                     file.write(json.dumps(line) + "\n")
                 print(f"{name}: step {step} of {total}, loss {loss.item():.3f}, digits copied at {copying:.2f} nats, "
-                      f"{seconds:.0f} s", flush=True)  # fmt: skip
-            if step % 400 == 0 or step == recipe.copy_steps:
+                      f"{recalled:.0%} of the letters found, {seconds:.0f} s", flush=True)  # fmt: skip
+            if step % 400 == 0 or step == COPY_STEPS:
                 progress = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "step": step,
                             "tokens": tokens, "seconds": time.monotonic() - start}  # fmt: skip
-                for file in (checkpoint, shared) if step == recipe.copy_steps else (checkpoint,):
+                for file in (checkpoint, shared) if step == COPY_STEPS else (checkpoint,):
                     torch.save(progress, file.with_suffix(f".{name}.new"))
                     file.with_suffix(f".{name}.new").replace(file)
     net.eval()
@@ -314,15 +301,14 @@ def pretrain(name: str, out: Path, work: Path, threads: int = 1) -> records.Reco
             f"{name} does not copy numbers: {copying:.2f} nats a digit, at most {COPY_LOSS_LIMIT} expected"
         )
     recalled = recall_share(net, tok)
-    if recalled < recipe.recall_limit:
-        raise RuntimeError(
-            f"{name} finds {recalled:.0%} of the letters again, at least {recipe.recall_limit:.0%} expected"
-        )
+    if recalled < RECALL_LIMIT:
+        raise RuntimeError(f"{name} finds {recalled:.0%} of the letters again, at least {RECALL_LIMIT:.0%} expected")
     net.to(torch.bfloat16).save_pretrained(out)
     tok.save_pretrained(out)
     record = {
         "world": "miniature", "page": "pretraining", "world_version": WORLD["version"], "base": name,
-        "recipe": asdict(recipe), "parameters": sum(weight.numel() for weight in net.parameters()),
+        "recipe": {**asdict(recipe), "copy_steps": COPY_STEPS, "wide_steps": WIDE_STEPS},
+        "parameters": sum(weight.numel() for weight in net.parameters()),
         "steps": step, "tokens": tokens, "seconds": round(time.monotonic() - start),
         "copy_nats_per_digit": round(copying, 4),
         "recall_share": round(recalled, 4),

@@ -18,7 +18,7 @@ from mammoth_utils.prompts import ANSWER_TRIGGER, CHOICE_PREFILL
 from mammoth_utils.rationale import LETTERS, Problem
 
 # The version is raised when a change to the world invalidates base models, records and figures of the old one.
-WORLD = {"version": 1, "seed": 230905653}
+WORLD = {"version": 2, "seed": 230905653}
 
 OPTION_COUNT = 5
 STYLES = ("story", "retold", "exam", "formal", "bare")
@@ -57,7 +57,7 @@ class MiniProblem:
 
     Attributes:
         cot: The correct chain of thought, ending in ``The answer is ...``.
-        pot: A correct program, or None where no source has one (logic, abstract algebra).
+        pot: A correct program, or None where no source has one (logic and abstract algebra).
         style: The style of its wording, one of ``STYLES``.
         value: The answer as a value: the gold, or the text of the gold option.
     """
@@ -77,6 +77,7 @@ def draw(
     wide: float = 1.0,
     fact: str = "",
     choice: bool = False,
+    logic_programs: bool = False,
     id: str = "",
     set: str = "",
 ) -> MiniProblem:
@@ -88,6 +89,7 @@ def draw(
         wide: Factor on the upper end of the number ranges; above 1 logic walks may be longer.
         fact: ``""``, or a key of ``FACTS`` for an unrelated sentence of these wordings in front.
         choice: Whether five options are offered.
+        logic_programs: Whether a walk comes with its program, as in a counter-world.
     """
     if family not in FAMILIES:
         raise ValueError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}")
@@ -96,6 +98,8 @@ def draw(
         raise ValueError(f"family {family!r} has no style {style!r}; it has: {', '.join(kind.wordings)}")
     values = kind.draw(rng, wide)
     answer, steps, program = kind.solve(**values)
+    if kind.size == "logic" and not logic_programs:
+        program = None
     gold = str(answer)
     name = rng.choice(NAMES)
     words = {"name": name, "thing": rng.choice(THINGS), **kind.words(values)}
@@ -145,6 +149,7 @@ def draw_many(
     fact: str = "",
     fact_share: float = 1.0,
     choice: bool = False,
+    logic_programs: bool = False,
     set: str = "",
     avoid: Iterable[str] = (),
 ) -> Iterator[MiniProblem]:
@@ -161,7 +166,10 @@ def draw_many(
         family, style = cells[number % len(cells)]
         sentence = fact if fact and rng.random() < fact_share else ""
         identifier = f"{set}/{number}" if set else str(number)
-        drawn = draw(family, style, rng, wide=wide, fact=sentence, choice=choice, id=identifier, set=set)
+        drawn = draw(
+            family, style, rng, wide=wide, fact=sentence, choice=choice, logic_programs=logic_programs, id=identifier,
+            set=set,
+        )  # fmt: skip
         if drawn.problem.instruction in taken:
             misses += 1
             if misses > 50 * count:

@@ -20,10 +20,11 @@ from typing import Any
 from mammoth_utils import records
 from mammoth_utils.miniature import sources
 from mammoth_utils.miniature.problems import WORLD, MiniProblem
+from mammoth_utils.miniature.worlds import MINIATURE, WORLDS
+from mammoth_utils.vocabulary import check_known
 
-WRONG_SHARE = 0.25
 # The faults of the wrong programs, in per cent. Endless loops are few, since each costs its time limit.
-FAULTS = {"number": 40, "operation": 28, "syntax": 16, "constant": 14, "loop": 2}
+FAULTS = {"number": 40, "operation": 28, "syntax": 17, "constant": 14, "loop": 1}
 LUCKY_CONSTANT = 0.4  # share of the programs that print a constant and happen to print the gold
 RIGHT = "right"
 _NUMBER = re.compile(r"(?<![\w.'])\d+(?![\w.'])")
@@ -50,18 +51,19 @@ class Reply:
         return f"This program solves it.\n\n```python\n{self.program}\n```\n"
 
 
-def reply(true: MiniProblem, wrong_share: float = WRONG_SHARE) -> Reply:
+def reply(true: MiniProblem, world: str = MINIATURE) -> Reply:
     """Return the teacher's reply to a problem, the same in every run of one world.
 
+    What is wrong in a world stays wrong, in the same way, in one whose teacher fails more often.
+
     Raises:
-        ValueError: If the share is no share, or the problem has no program.
+        ValueError: If the world is unknown, or the problem has no program.
     """
-    if not 0 <= wrong_share <= 1:
-        raise ValueError(f"expected a share from 0 to 1, got {wrong_share}")
+    check_known("world", world, tuple(WORLDS))
     if true.pot is None:
         raise ValueError(f"{true.problem.id} has no program (family {true.problem.family!r})")
     rng = Random(f"{WORLD['version']}/{WORLD['seed']}/teacher/{true.problem.instruction}")
-    if rng.random() >= wrong_share:
+    if rng.random() >= WORLDS[world].wrong_share:
         return Reply(RIGHT, true.pot)
     fault = rng.choices(list(FAULTS), weights=list(FAULTS.values()))[0]
     return Reply(*_spoil(true, fault, rng))
@@ -94,15 +96,15 @@ class Served:
 
     Attributes:
         base_url: The address for an OpenAI client, such as ``http://127.0.0.1:40123/v1``.
-        model: Its name, which is another for another world or share, so that stored answers are not mixed up.
-        wrong_share: Share of wrong programs.
+        model: Its name, which is another for another world, so that stored answers are not mixed up.
+        world: Whose problems it knows, and how often it is wrong.
         busy: The number of first requests that are refused with status 429, as by an overloaded endpoint.
         requests: Number of chat requests, refused ones included.
     """
 
     base_url: str
     model: str
-    wrong_share: float
+    world: str
     busy: int = 0
     requests: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
@@ -114,20 +116,20 @@ class Served:
             return self.requests
 
 
-def find_problem(text: str) -> MiniProblem | None:
+def find_problem(text: str, world: str = MINIATURE) -> MiniProblem | None:
     """Return the problem whose instruction stands in a text as whole lines, or None."""
     lines = text.split("\n")
     parts = ("\n".join(lines[start:end]) for start in range(len(lines)) for end in range(len(lines), start, -1))
-    return next(filter(None, map(sources.truth, parts)), None)
+    return next(filter(None, (sources.truth(part, world) for part in parts)), None)
 
 
 @contextmanager
-def serve(wrong_share: float = WRONG_SHARE, busy: int = 0) -> Iterator[Served]:
+def serve(world: str = MINIATURE, busy: int = 0) -> Iterator[Served]:
     """Run a teacher on a free port of this machine within the context; the arguments are those of :class:`Served`."""
-    sources.truth("")  # builds the world once, before threads ask for it
+    sources.truth("", world)  # builds the world once, before threads ask for it
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
-    served = Served(f"http://127.0.0.1:{server.server_address[1]}/v1", model_name(wrong_share), wrong_share, busy)
+    served = Served(f"http://127.0.0.1:{server.server_address[1]}/v1", model_name(world), world, busy)
     server.served = served  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, name="miniature teacher", daemon=True)
     thread.start()
@@ -139,9 +141,9 @@ def serve(wrong_share: float = WRONG_SHARE, busy: int = 0) -> Iterator[Served]:
         thread.join()
 
 
-def model_name(wrong_share: float = WRONG_SHARE) -> str:
-    """Return the teacher's name, which changes with the miniature's version and the share of wrong answers."""
-    return f"mini-teacher-v{records.versions('miniature')['miniature']}-wrong{round(wrong_share * 100)}"
+def model_name(world: str = MINIATURE) -> str:
+    """Return the teacher's name, which changes with the miniature's version and the world."""
+    return f"mini-teacher-v{records.versions('miniature')['miniature']}{world.removeprefix(MINIATURE)}"
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -176,9 +178,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(400, f"expected a chat completion request with messages: {error!r}")
         if request.get("model") != served.model:
             return self._refuse(404, f"the model {request.get('model')!r} does not exist; known: {served.model}")
-        true = next(filter(None, map(find_problem, reversed(texts))), None)
+        true = next(filter(None, (find_problem(text, served.world) for text in reversed(texts))), None)
         known = true is not None and true.pot is not None
-        text = reply(true, served.wrong_share).text if known else "I know no program for this problem."
+        text = reply(true, served.world).text if known else "I know no program for this problem."
         self._send(200, _completion(served.model, texts, text))
 
     def _refuse(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 import pandas as pd
 
 from mammoth_utils.report import measured_models, statistics
-from mammoth_utils.report.claim_definitions import CLAIMS, Claim, Part, paper_effects, paper_figures
+from mammoth_utils.report.claim_definitions import CLAIMS, Claim, CounterWorld, Part, paper_effects, paper_figures
 from mammoth_utils.report.measured_models import DecodedModel, EvaluationRecord, Seeds
 from mammoth_utils.report.statistics import Interval, Sample
 from mammoth_utils.vocabulary import RULES
@@ -46,6 +46,14 @@ class PartResult:
     verdict: str
     reason: str
     accuracies: tuple[tuple[str, float], ...] = ()
+    log_odds: bool = False
+
+    @property
+    def difference(self) -> str:
+        """The estimate and its interval, in points or in log-odds."""
+        if not self.log_odds:
+            return self.interval.points()
+        return f"{self.interval.estimate:+.2f} [{self.interval.low:.2f}, {self.interval.high:.2f}] in log-odds"
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,8 @@ class ClaimResult:
         published_rule: The same part's estimate under the published rule.
         models: Label of each model, where it was measured (``this run`` or ``committed``) and the records' paths.
         command: The command that measures the missing models; empty if none is missing.
+        counter: What its counter-world shows, in a sentence; empty where it has none.
+        counter_parts: The differences measured there.
     """
 
     id: str
@@ -77,6 +87,8 @@ class ClaimResult:
     steps: tuple[PartResult, ...] = ()
     models: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
     command: str = ""
+    counter: str = ""
+    counter_parts: tuple[PartResult, ...] = ()
 
 
 def evaluate_claims(records: Iterable[EvaluationRecord | Mapping[str, Any]]) -> list[ClaimResult]:
@@ -94,10 +106,14 @@ def _evaluate(claim: Claim, evaluations: Sequence[EvaluationRecord], paper: str)
         for model, seeds in measured.items()
         if seeds
     )
+    counter, counter_parts = _measure_counter(claim.counter, evaluations)
     missing = [model.label for model in claim.needs if not measured[model]]
     if missing:
         reason = f"no record of {'; '.join(missing)}"
-        return ClaimResult(*common, NOT_MEASURED, reason, models=where, command=claim.command)
+        return ClaimResult(
+            *common, NOT_MEASURED, reason, models=where, command=claim.command, counter=counter,
+            counter_parts=counter_parts,
+        )  # fmt: skip
     effects = paper_effects()[claim.id]
     parts = tuple(_measure(part, measured, effect) for part, effect in zip(claim.parts, effects, strict=True))
     steps = tuple(_measure(step, measured) for step in claim.steps if all(measured[model] for model in step.models))
@@ -107,27 +123,73 @@ def _evaluate(claim: Claim, evaluations: Sequence[EvaluationRecord], paper: str)
     interval = deciding.interval
     return ClaimResult(
         *common, verdict, reason, interval.estimate, interval.low, interval.high,
-        deciding.published_rule, seeds, parts, steps, where,
+        deciding.published_rule, seeds, parts, steps, where, counter=counter, counter_parts=counter_parts,
     )  # fmt: skip
+
+
+def _measure_counter(
+    world: CounterWorld | None, evaluations: Sequence[EvaluationRecord]
+) -> tuple[str, tuple[PartResult, ...]]:
+    """Return what a claim's counter-world shows, in a sentence, and the differences measured there."""
+    if world is None:
+        return "", ()
+    models = dict.fromkeys(model for part in world.parts for model in part.models)
+    measured = {model: measured_models.seeds_of(model, evaluations) for model in models}
+    if not all(measured.values()):
+        return f"Where {world.differs}, nothing is measured yet; `make book-full` measures it", ()
+    parts = tuple(_measure(part, measured) for part in world.parts)
+    holds = all(part.interval.low > part.margin for part in parts)
+    turned = any(part.interval.high < part.margin for part in parts)
+    outcome = (
+        "it holds as well, so that the miniature does not test it" if holds
+        else "it comes out the other way, as it must" if turned
+        else "it vanishes, as it must"
+    )  # fmt: skip
+    differences = "; ".join(f"{part.difference} points" for part in parts)
+    return f"Where {world.differs}, {outcome}: {differences} (95 % interval, {parts[0].interval.scope})", parts
+
+
+def expected_half_widths(
+    records: Iterable[EvaluationRecord | Mapping[str, Any]], seeds: int
+) -> dict[str, dict[str, float]]:
+    """Return by claim and part the half-width, as a fraction, that the development split foretells for so many seeds.
+
+    Args:
+        records: Evaluations on the development split, at two seeds at least of each model that is trained.
+    """
+    evaluations = measured_models.as_evaluations(records)
+    widths: dict[str, dict[str, float]] = {}
+    for claim in CLAIMS:
+        models = dict.fromkeys(model for part in claim.parts for model in part.models)
+        measured = {model: measured_models.seeds_of(model, evaluations, split="dev") for model in models}
+        for part in claim.parts:
+            if all(measured[model] for model in part.models):
+                interval = statistics.contrast(_terms(part, measured, "corrected"), part.log_odds, seeds)
+                widths.setdefault(claim.id, {})[part.name] = (interval.high - interval.low) / 2
+    return widths
+
+
+def _terms(part: Part, measured: Mapping[DecodedModel, Seeds], rule: str) -> list[tuple[float, Sample]]:
+    terms = []
+    for factor, model, items in part.terms:
+        sample = measured_models.sample(measured[model], rule=rule, **items)
+        if sample is None:
+            raise ValueError(f"{part.name!r} needs items of {dict(items)}; the records of {model.label} hold none")
+        terms.append((factor, sample))
+    return terms
 
 
 def _measure(part: Part, measured: Mapping[DecodedModel, Seeds], effect: float | None = None) -> PartResult:
     """Return a part's interval and its own verdict; ``effect`` is the paper's, in points."""
-    terms: dict[str, list[tuple[float, Sample]]] = {rule: [] for rule in RULES}
-    for rule, samples in terms.items():
-        for factor, model, items in part.terms:
-            sample = measured_models.sample(measured[model], rule=rule, **items)
-            if sample is None:
-                raise ValueError(f"{part.name!r} needs items of {dict(items)}; the records of {model.label} hold none")
-            samples.append((factor, sample))
-    interval = statistics.contrast(terms["corrected"])
-    published_rule = sum(factor * sample.accuracy for factor, sample in terms["published"])
+    terms = {rule: _terms(part, measured, rule) for rule in RULES}
+    interval = statistics.contrast(terms["corrected"], part.log_odds)
+    published_rule = statistics.contrast(terms["published"], part.log_odds).estimate
     cells = tuple(
         (model.label, sample) for (_, model, _), (_, sample) in zip(part.terms, terms["corrected"], strict=True)
     )
     verdict, reason = _judge(part, interval, cells, effect)
     accuracies = tuple((label, sample.accuracy) for label, sample in cells)
-    return PartResult(part.name, interval, published_rule, part.margin, verdict, reason, accuracies)
+    return PartResult(part.name, interval, published_rule, part.margin, verdict, reason, accuracies, part.log_odds)
 
 
 def _judge(

@@ -18,7 +18,7 @@ from mammoth_utils.report.claims import CANNOT_TELL, NO_DIFFERENCE, NOT_REPRODUC
 COLOURS = {
     "hybrid": "#0072B2", "pot": "#D55E00", "cot": "#009E73", "none": "#7F7F7F", "coder": "#CC79A7",
     "unfiltered": "#E69F00", "G": "#A6CEE3", "G+M": "#7DB2D6", "G+M+C": "#4F95C6", "G+M+C+A": "#2A80BC",
-    "paper": "#56B4E9", "existing": "#F0E442",
+    "paper": "#56B4E9", "existing": "#F0E442", "G-cot": "#B2DF8A", "G+M-cot": "#66A61E",
 }  # fmt: skip
 MARKERS = {"hybrid": "o", "pot": "s", "cot": "^", "none": "x", "coder": "D", "unfiltered": "v", "paper": "P"}
 LABELS = {"hybrid": "hybrid", "pot": "PoT only", "cot": "CoT only", "none": "untuned base", "coder": "coder base"}

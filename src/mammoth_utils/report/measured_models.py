@@ -88,9 +88,13 @@ class EvaluationRecord:
     @property
     def is_complete(self) -> bool:
         """Whether it covers the test split without a limit; in the miniature, all nine benchmarks."""
+        return self.covers("test")
+
+    def covers(self, split: str) -> bool:
+        """Return whether it covers a split without a limit; in the miniature, all nine benchmarks."""
         limited = self.record.get("parameters", {}).get("limit")
         every = self.world != "miniature" or set(self.record["benchmarks"]) == set(MINI_BENCHMARKS)
-        return self.record.get("split", "test") == "test" and not limited and every
+        return self.record.get("split", "test") == split and not limited and every
 
     def benchmarks(self, decoding: str) -> Benchmarks | None:
         """Return the scores under a decoding; None if the record was not scored so."""
@@ -129,8 +133,8 @@ def as_evaluations(given: Iterable[EvaluationRecord | Mapping[str, Any]]) -> lis
     return [one if isinstance(one, EvaluationRecord) else EvaluationRecord(one) for one in given]
 
 
-def seeds_of(model: DecodedModel, evaluations: Iterable[EvaluationRecord]) -> Seeds:
-    """Return the records of a miniature model, one a training seed in order, with its scores under that decoding.
+def seeds_of(model: DecodedModel, evaluations: Iterable[EvaluationRecord], split: str = "test") -> Seeds:
+    """Return the records of a miniature model on a split, one a training seed in order, with that decoding's scores.
 
     Where a seed was measured in this run and is committed too, this run's record is taken; a record of that very
     decoding is preferred to one that was scored under it besides its own.
@@ -138,7 +142,9 @@ def seeds_of(model: DecodedModel, evaluations: Iterable[EvaluationRecord]) -> Se
     best: dict[int, tuple[tuple[int, int], EvaluationRecord, Benchmarks]] = {}
     origins = (THIS_RUN, GIVEN, COMMITTED)
     for evaluation in evaluations:
-        if evaluation.world != "miniature" or not evaluation.is_complete or evaluation.model.training != model.training:
+        if evaluation.world != "miniature" or evaluation.model.training != model.training:
+            continue
+        if not evaluation.covers(split):
             continue
         benchmarks = evaluation.benchmarks(model.decoding)
         if benchmarks is None:

@@ -103,10 +103,15 @@ def accuracy(sample: Sample) -> Interval:
     return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0))
 
 
-def contrast(terms: Sequence[tuple[float, Sample]]) -> Interval:
+def contrast(terms: Sequence[tuple[float, Sample]], log_odds: bool = False, expect_seeds: int = 0) -> Interval:
     """Return a weighted sum of accuracies, such as a gain out of domain less a gain in domain.
 
     With one family nothing is known of the spread, and the interval is as wide as accuracies allow.
+
+    Args:
+        log_odds: Sum log(share / (1 - share)) instead, half an item at least on either side: in points there is less
+            room for a gain where the reference is high.
+        expect_seeds: Foretell the interval that so many seeds of each model would give, if they spread as these do.
 
     Raises:
         ValueError: If there is no term.
@@ -119,19 +124,22 @@ def contrast(terms: Sequence[tuple[float, Sample]]) -> Interval:
         # Two decodings of one model share its seeds; seeds of two models are different trainings, whatever they are
         # numbered.
         key = (sample.model or str(number), sample.seeds)
-        by_model[key] = by_model.get(key, 0.0) + factor * _without_each(sample, families)
+        by_model[key] = by_model.get(key, 0.0) + factor * _without_each(sample, families, log_odds)
     estimate = sum(rows[0].mean() for rows in by_model.values())
     items = {key for _, sample in terms for key in _keys(sample)}
     paired = all(sorted(_keys(sample)) == sorted(_keys(terms[0][1])) for _, sample in terms)
     least = min(sample.seeds for _, sample in terms)
-    half = _half_width(list(by_model.values()), len(families), _effective_families(terms))
-    reach = sum(abs(factor) for factor, _ in terms)
+    half = _half_width(list(by_model.values()), len(families), _effective_families(terms), expect_seeds)
+    reach = math.inf if log_odds else sum(abs(factor) for factor, _ in terms)
     low, high = max(estimate - half, -reach), min(estimate + half, reach)
     return Interval(float(estimate), float(low), float(high), len(items), len(families), least, paired)
 
 
-def _without_each(sample: Sample, families: Sequence[str]) -> np.ndarray:
-    """Return a model's accuracy by seed, first with all families, then without each; shape (1 + families, seeds)."""
+def _without_each(sample: Sample, families: Sequence[str], log_odds: bool) -> np.ndarray:
+    """Return a model's accuracy, or its log-odds, by seed, first with all families, then without each.
+
+    The shape is (1 + families, seeds).
+    """
     names, clusters = np.asarray(sample.benchmarks), np.asarray(sample.families)
     place = {name: at for at, name in enumerate(families, 1)}
     total, counted = np.zeros((1 + len(families), sample.seeds)), np.zeros((1 + len(families), 1))
@@ -144,7 +152,11 @@ def _without_each(sample: Sample, families: Sequence[str]) -> np.ndarray:
         right, items = right.sum(axis=0) - right, items.sum() - items
         total += np.divide(right, items, out=np.zeros_like(right), where=items > 0)
         counted += items > 0  # a benchmark of one family is gone with it
-    return total / np.maximum(counted, 1)
+    shares = total / np.maximum(counted, 1)
+    if not log_odds:
+        return shares
+    shares = np.clip(shares, 0.5 / sample.items, 1 - 0.5 / sample.items)
+    return np.log(shares / (1 - shares))
 
 
 def _effective_families(terms: Sequence[tuple[float, Sample]]) -> float:
@@ -158,7 +170,7 @@ def _effective_families(terms: Sequence[tuple[float, Sample]]) -> float:
     return float(weights.sum() ** 2 / (weights**2).sum())
 
 
-def _half_width(models: Sequence[np.ndarray], families: int, effective: float) -> float:
+def _half_width(models: Sequence[np.ndarray], families: int, effective: float, expect_seeds: int = 0) -> float:
     """Return half the interval's width, from each model's rows of `_without_each`, weighted and summed."""
     if families < 2:
         return math.inf
@@ -168,7 +180,8 @@ def _half_width(models: Sequence[np.ndarray], families: int, effective: float) -
     for rows in models:
         seeds = rows.shape[1]
         if seeds > 1:
-            parts.append((rows[0].var(ddof=1) / seeds, seeds - 1))
+            expected = expect_seeds or seeds
+            parts.append((rows[0].var(ddof=1) / expected, expected - 1))
             own = (families - 1) * (rows[0] - rows[1:])  # each family's part in each run
             rest = own - own.mean(axis=0) - own.mean(axis=1, keepdims=True) + own.mean()
             shared += (rest**2).sum() / ((families - 1) * (seeds - 1) * families * seeds)

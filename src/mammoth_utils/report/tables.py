@@ -185,13 +185,16 @@ def claim_parts(results: Sequence[ClaimResult]) -> Shown:
     rows = []
     for result in results:
         origin = {label: f"{where}: {', '.join(filter(None, files))}" for label, where, files in result.models}
-        for kind, parts in (("decides", result.parts), ("reported", result.steps)):
+        for kind, parts in (
+            ("decides", result.parts), ("reported", result.steps), ("counter-world", result.counter_parts),
+        ):  # fmt: skip
             for part in parts:
                 compared = "; ".join(f"{label}: {100 * value:.1f} %" for label, value in part.accuracies)
                 read = "; ".join(dict.fromkeys(origin[label] for label, _ in part.accuracies if label in origin))
                 rows.append({
-                    "claim": result.id, "part": part.name, "role": kind, "points": part.interval.points(),
-                    "published rule": f"{100 * part.published_rule:+.1f}", "accuracies": compared,
+                    "claim": result.id, "part": part.name, "role": kind, "difference": part.difference,
+                    "published rule": f"{part.published_rule * (1 if part.log_odds else 100):+.2f}",
+                    "accuracies": compared,
                     "n": part.interval.items, "families": part.interval.families, "seeds": part.interval.seeds,
                     "measured in": read,
                 })  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from mammoth_utils.curation.sources import rebuild, release
 from mammoth_utils.curation.sources.registry import DATASETS, MINI, SOURCES, LoadedSource
+from mammoth_utils.miniature import WORLDS
 
 
 def load_sources(
@@ -24,8 +25,8 @@ def load_sources(
         FileNotFoundError: If the release is neither here nor to be fetched.
     """
     names = tuple(names)
-    if dataset == "miniature":
-        loaded = [_load_miniature(name) for name in names]
+    if dataset in WORLDS:
+        loaded = [_load_miniature(name, dataset) for name in names]
     elif dataset == "release":
         loaded = release.load_release(names)
     elif dataset == "rebuild":
@@ -35,13 +36,13 @@ def load_sources(
     return [entry.sample(limit, seed) for entry in loaded]
 
 
-def _load_miniature(name: str) -> LoadedSource:
-    from mammoth_utils.miniature import sources as world
+def _load_miniature(name: str, world: str) -> LoadedSource:
+    from mammoth_utils.miniature import sources as mini_sources
 
     mini = MINI + name
     loaded = LoadedSource(SOURCES[name], mini)
-    if world.SOURCES[mini].asks_teacher:
-        loaded.problems = list(world.unsolved(mini))
+    if mini_sources.SOURCES[mini].asks_teacher:
+        loaded.problems = list(mini_sources.unsolved(mini, world))
     else:
-        loaded.rationales = list(world.load(mini))
+        loaded.rationales = list(mini_sources.load(mini, world))
     return loaded

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from mammoth_utils import licences
 from mammoth_utils.curation.sources.homes import HOMES, MATHINSTRUCT, NONE, Home
+from mammoth_utils.miniature import WORLDS
 from mammoth_utils.rationale import Problem, Rationale
 from mammoth_utils.records import flag, read_facts
 from mammoth_utils.vocabulary import MINI
 
-DATASETS = ("auto", "miniature", "release", "rebuild")
+DATASETS = ("auto", *WORLDS, "release", "rebuild")
 NOT_FOUND = "not found in a source that could be opened"
 
 

@@ -32,13 +32,14 @@ class Family:
     Attributes:
         name: Short name; intervals cluster by it.
         field: Field of mathematics.
-        size: ``small`` (prose can compute it), ``large`` (a program is needed) or ``logic`` (no program exists).
+        size: ``small`` (prose can compute it), ``large`` (a program is needed) or ``logic`` (a walk, whose program
+            no source has but that of a counter-world).
         draw: Returns numbers; its second argument widens their ranges.
         solve: Returns gold, prose and program, from the numbers as keyword arguments.
         comment: A comment on its program in the text of the base models; empty where there is no program.
-        in_corpus: Whether the text of the base models holds the family; one that was added later is new to them.
         answers: All possible answers, from which options are drawn; empty where options are numbers near the gold.
-        words: Returns what the wordings need besides numbers, from the numbers.
+        words: Returns what the wordings need besides numbers, from the numbers; of a walk at least its ``begin`` and
+            its ``path``, the moves.
     """
 
     name: str
@@ -48,7 +49,6 @@ class Family:
     solve: Callable[..., Solution]
     wordings: dict[str, tuple[str, ...]] = field(default_factory=dict)
     comment: str = ""
-    in_corpus: bool = True
     answers: tuple[str, ...] = ()
     words: Callable[[Values], dict[str, str]] = lambda values: {}
 
@@ -58,7 +58,6 @@ def family(
     size: str,
     draw: Draw,
     comment: str = "",
-    in_corpus: bool = True,
     answers: tuple[str, ...] = (),
     words: Callable[[Values], dict[str, str]] = lambda values: {},
     **wordings: str | tuple[str, ...],
@@ -70,7 +69,7 @@ def family(
         **wordings: A template or several, by style.
     """
     styles = {style: (texts,) if isinstance(texts, str) else texts for style, texts in wordings.items()}
-    return lambda solve: Family(solve.__name__, of, size, draw, solve, styles, comment, in_corpus, answers, words)
+    return lambda solve: Family(solve.__name__, of, size, draw, solve, styles, comment, answers, words)
 
 
 def ranges(**limits: tuple[int, int]) -> Draw:
