@@ -26,6 +26,6 @@ def test_the_world_and_its_teacher_say_what_they_said(write_golden):
             true = [dataclasses.asdict(true) for true in benchmarks.truths(name, split)]
             decisions[f"{name}, {split}"] = records.fingerprint(true)
     for family in corpus.PYTHON_SHARE:
-        read = islice(corpus.documents(corpus.recalling(family), "golden"), 2000)
+        read = islice(corpus.documents(corpus.wide(family), "golden"), 2000)
         decisions[f"corpus of {family}"] = records.fingerprint([dataclasses.asdict(document) for document in read])
     golden.check("miniature", "world", decisions, write_golden)

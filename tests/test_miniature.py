@@ -14,10 +14,9 @@ from random import Random
 
 import pytest
 
-from mammoth_utils.miniature import arithmetic, benchmarks, corpus, sources
-from mammoth_utils.miniature.families.logic import DAYS
+from mammoth_utils.miniature import WORLDS, arithmetic, benchmarks, corpus, sources, teacher
 from mammoth_utils.miniature.families.registry import FAMILIES
-from mammoth_utils.miniature.problems import TEST_FACTS, TRAINING_FACTS, draw, draw_many
+from mammoth_utils.miniature.problems import TEST_FACTS, TRAINING_FACTS, draw, draw_many, is_reserved
 from mammoth_utils.rationale import LETTERS
 
 
@@ -71,17 +70,18 @@ def test_every_family_solves_its_own_problems_in_prose_and_by_program(family):
     rng = Random(family)
     for style in FAMILIES[family].wordings:
         for wide in (1.0, 2.0, 3.0):
-            one = draw(family, style, rng, wide=wide)
+            one = draw(family, style, rng, wide=wide, logic_programs=True)
             assert one.cot.endswith(f"The answer is {one.value}.")
             assert _stated(one.cot), one.cot
             assert "{" not in one.problem.question
-            if FAMILIES[family].size == "logic":
-                assert one.pot is None
-                continue
             printed = io.StringIO()
             with contextlib.redirect_stdout(printed):
                 exec(one.pot, {})  # our own program
-            assert float(printed.getvalue()) == float(one.value) == float(one.problem.gold)
+            if FAMILIES[family].size == "logic":
+                assert printed.getvalue().strip() == one.value == one.problem.gold
+                assert draw(family, style, rng).pot is None, "the sources have no program for it"
+            else:
+                assert float(printed.getvalue()) == float(one.value) == float(one.problem.gold)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -93,7 +93,7 @@ def test_multiple_choice_offers_five_options_with_the_gold_once_and_keys_that_di
         options = one.problem.options
         assert len(set(options)) == 5
         assert options.index(one.value) == LETTERS.index(one.problem.gold)
-        assert one.value in DAYS or len({option[-1] for option in options}) == 5
+        assert not one.value.isdigit() or len({option[-1] for option in options}) == 5
         letters[one.problem.gold] += 1
     assert min(letters[letter] for letter in "ABCDE") > 5, "the gold must stand at every place"
 
@@ -104,7 +104,7 @@ def test_unknown_families_and_styles_are_refused_with_the_choices():
     with pytest.raises(ValueError, match="no style 'story'; it has: exam, formal"):
         draw("gcd", "story", Random(0))
     with pytest.raises(RuntimeError, match="distinct problems"):
-        list(draw_many(300, [("rooms", "story")] * 1, "tiny", avoid=(), set="tiny", wide=1.0, fact=""))
+        list(draw_many(900, [("rooms", "story")], "tiny"))
 
 
 def test_the_world_is_the_same_in_every_process():
@@ -138,11 +138,47 @@ def test_benchmarks_hold_two_hundred_problems_and_a_development_split_apart(name
     assert all((problem.options is not None) == benchmarks.BENCHMARKS[name].choice for problem in test)
 
 
-def test_only_the_stated_rows_of_a_source_stand_in_a_benchmark():
+@pytest.mark.parametrize("world", WORLDS)
+def test_only_the_stated_rows_of_a_source_stand_in_a_benchmark(world):
     asked = benchmarks.questions()
-    for name, source in sources.SOURCES.items():
-        shared = [true for true in sources.truths(name) if true.problem.instruction in asked]
-        assert len(shared) == source.leaked, name
+    for name in sources.SOURCES:
+        shared = [true for true in sources.truths(name, world) if true.problem.instruction in asked]
+        assert len(shared) == sources.source(name, world).leaked, name
+
+
+def test_questions_of_benchmarks_come_from_a_part_that_nothing_else_is_drawn_from():
+    drawn = [draw("gain", "bare", Random(seed)) for seed in range(400)]
+    assert [true.reserved for true in drawn] == [is_reserved(true.problem.question) for true in drawn]
+    assert 20 < sum(true.reserved for true in drawn) < 80, "one in eight"
+    assert all(true.reserved for name in benchmarks.BENCHMARKS for true in benchmarks.truths(name, "dev"))
+    assert not any(corpus.question(Random(seed)).reserved for seed in range(400))
+
+
+def test_every_benchmark_and_the_logic_of_the_claims_have_eight_families_or_more():
+    assert len(FAMILIES) >= 60
+    for name in benchmarks.BENCHMARKS:
+        assert len({true.problem.family for true in benchmarks.truths(name)}) >= 8, name
+    assert sum(family.size == "logic" for family in FAMILIES.values()) >= 8
+
+
+def test_a_counter_world_changes_what_it_says_and_nothing_else():
+    kinds = {name: {true.pot is None for true in sources.truths("mini-MATH (PoT)", name)} for name in WORLDS}
+    assert not any(True in missing for missing in kinds.values()), "a source of programs has a program for every row"
+
+    def logic(name, world):
+        return any(FAMILIES[true.problem.family].size == "logic" for true in sources.truths(name, world))
+
+    assert logic("mini-MATH (PoT)", "miniature-logic-programs")
+    assert not logic("mini-MATH (PoT)", "miniature")
+    story = {true.problem.family for true in sources.truths("mini-GSM8K (CoT)")}
+    assert {t.problem.family for t in sources.truths("mini-AQuA-RAT (CoT)", "miniature-one-family")} <= story
+    assert logic("mini-GSM8K (CoT)", "miniature-told-specialists")
+    replies = {name: [teacher.reply(t, name) for t in sources.truths("mini-GSM8K (PoT)", name)] for name in WORLDS}
+    wrong = {name: sum(reply.fault != "right" for reply in of) / len(of) for name, of in replies.items()}
+    for name, world in WORLDS.items():
+        assert wrong[name] == pytest.approx(world.wrong_share, abs=0.05)
+    fewer, more = replies["miniature"], replies["miniature-wrong-60"]
+    assert all(a == b for a, b in zip(fewer, more, strict=True) if a.fault != "right"), "what is wrong stays wrong"
 
 
 def test_the_words_of_an_unrelated_fact_differ_between_sources_and_benchmarks():
@@ -177,7 +213,7 @@ def test_no_question_of_a_benchmark_stands_in_the_bases_corpus_and_none_is_follo
                 assert "The answer is" not in text
                 assert "print(" not in text
             if document.kind == "solution":
-                assert "?" not in text
+                assert "Find" not in text
 
 
 def test_the_coder_base_reads_more_python_than_the_llama_base():

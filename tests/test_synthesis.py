@@ -13,7 +13,7 @@ from mammoth_utils.curation.teacher.live_requests import OVER_BUDGET
 from mammoth_utils.curation.teacher.prompt_files import load_prompt
 from mammoth_utils.curation.teacher.synthesis import ask
 from mammoth_utils.curation.teacher.teacher import Teacher, TeacherError
-from mammoth_utils.miniature import sources, teacher
+from mammoth_utils.miniature import WORLDS, sources, teacher
 from mammoth_utils.rationale import Problem
 
 SOURCE = "mini-TheoremQA (PoT)"
@@ -79,7 +79,7 @@ def test_a_quarter_of_the_programs_is_wrong_and_the_rest_is_the_truth():
     truths = asked_truths()
     replies = [teacher.reply(true) for true in truths]
     wrong = [one for one in replies if one.fault != teacher.RIGHT]
-    assert len(wrong) / len(replies) == pytest.approx(teacher.WRONG_SHARE, abs=0.04)
+    assert len(wrong) / len(replies) == pytest.approx(WORLDS["miniature"].wrong_share, abs=0.04)
     assert {one.fault for one in wrong} == set(teacher.FAULTS)
     for true, one in zip(truths, replies, strict=True):
         assert (one.program == true.pot) == (one.fault == teacher.RIGHT), true.problem.instruction

@@ -110,7 +110,6 @@ _ALL = (
     Scale("1m", "llama", "llama-1m", 0, _MINI, miniature=True),
     Scale("1m", "coder", "coder-1m", 0, _MINI, miniature=True),
     Scale("3m", "llama", "llama-3m", 0, _MINI_3M, miniature=True),
-    Scale("3m", "coder", "coder-3m", 0, _MINI_3M, miniature=True),
     Scale("0.5b", "qwen", "Qwen/Qwen2.5-0.5B", 494_032_768, _SMALL, revision=_QWEN_05B),
     Scale("1.5b", "qwen", "Qwen/Qwen2.5-1.5B", 1_543_714_304, _SMALL, revision=_QWEN_15B),
     _llama("7b", 6_738_415_616, _PAPER, _LLAMA_7B),

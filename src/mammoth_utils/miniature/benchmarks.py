@@ -125,7 +125,7 @@ def truths(name: str, split: str = "test") -> tuple[MiniProblem, ...]:
     avoid = [] if split == "test" else [problem.problem.instruction for problem in truths(name, "test")]
     drawn = draw_many(
         COUNT, benchmark.cells, f"benchmark/{name}/{split}", wide=benchmark.wide, fact=benchmark.fact,
-        fact_share=benchmark.fact_share, choice=benchmark.choice, set=f"{name}/{split}", avoid=avoid,
+        fact_share=benchmark.fact_share, choice=benchmark.choice, set=f"{name}/{split}", reserved=True, avoid=avoid,
     )  # fmt: skip
     return tuple(drawn)
 

@@ -34,7 +34,8 @@ FIXED = (prompts.ALPACA_HEADER, prompts.ALPACA_RESPONSE, prompts.POT_TRIGGER, pr
 SPLIT = r" ?[A-Za-z']+|\d| ?[^\sA-Za-z\d]|\s"
 ROW_TOKENS = 160
 ROWS = 8
-COPY_STEPS, WIDE_STEPS = 2200, 5000  # of ROWS rows of ROW_TOKENS tokens each, the same for every base
+CONSTANT, BEFORE = 0.1, 6.5  # of a token's embedding, and how sharply the first head looks at the token before
+COPY_STEPS, WIDE_STEPS = 1200, 5000  # of ROWS rows of ROW_TOKENS tokens each, the same for every base
 COPY_LOSS_LIMIT = 0.25  # nats per digit; 2.3 is guessing
 RECALL_LIMIT = 0.85  # share of correct letters; 0.2 is guessing
 
@@ -61,7 +62,6 @@ BASES = {
     "llama-1m": BaseRecipe("llama", 128, 4, 4, 344, 3e-3),
     "coder-1m": BaseRecipe("coder", 128, 4, 4, 344, 3e-3),
     "llama-3m": BaseRecipe("llama", 224, 5, 7, 600, 2e-3),
-    "coder-3m": BaseRecipe("coder", 224, 5, 7, 600, 2e-3),
 }
 
 
@@ -93,7 +93,7 @@ def tokenizer():
 
 
 def model(recipe: BaseRecipe, vocabulary: int, seed: int):
-    """Return a new Llama of the recipe's shape, in fp32.
+    """Return a new Llama of the recipe's shape, in fp32, with two heads that begin to copy.
 
     Weights have a standard deviation of 0.02 at width 256, scaled to the width; outputs into the residual
     stream are smaller by the root of twice the depth.
@@ -116,7 +116,46 @@ def model(recipe: BaseRecipe, vocabulary: int, seed: int):
         for name, weight in net.named_parameters():
             if name.endswith(("o_proj.weight", "down_proj.weight")):
                 weight.mul_(1 / math.sqrt(2 * recipe.layers))
+    _begin_to_copy(net, torch.Generator().manual_seed(seed))
     return net
+
+
+def _begin_to_copy(net, generator) -> None:
+    """Set two heads so that they attend as a model does that copies; all that they write is learnt.
+
+    The first layer's first head looks at the token before each, by its place, and passes a code of it on; the second
+    layer's looks for its own token's code, and so at what followed an equal token. Left to chance this pair came after
+    2 million tokens, and the letter of an option was still not found after 3 million (0.43 of the letters are right
+    by leaving out those that were used); so begun, 0.8 of the letters are right after half a million.
+    """
+    import torch
+
+    width, heads = net.config.hidden_size, net.config.num_attention_heads
+    size, half = width // heads, width // heads // 2  # rotary positions turn the dimensions i and half + i together
+    first, second = (net.model.layers[layer].self_attn for layer in (0, 1))
+    embeddings = net.model.embed_tokens.weight
+    with torch.no_grad():
+        # A constant that every token has, from which the first head makes its query and its key: by rotary positions
+        # they agree best one place apart, which the fastest dimensions tell.
+        embeddings[:, 0] = CONSTANT
+        strength = BEFORE / (CONSTANT / math.sqrt(0.02**2 + CONSTANT**2 / width))
+        first.q_proj.weight[:size] = first.k_proj.weight[:size] = 0
+        for pair in range(4):
+            turn = net.config.rope_parameters["rope_theta"] ** (-pair / half)
+            first.q_proj.weight[pair, 0] = strength
+            first.k_proj.weight[pair, 0] = strength * math.cos(turn)
+            first.k_proj.weight[half + pair, 0] = strength * math.sin(turn)
+        # Codes lie in the slowest dimensions, which rotary positions leave nearly alone.
+        slow = [*range(half // 2 + 1, half), *range(half + half // 2 + 1, size)]
+        code = torch.randn(len(slow), width, generator=generator) / math.sqrt(width)
+        passed = torch.linalg.qr(torch.randn(width, len(slow), generator=generator))[0]
+        told = torch.linalg.qr(torch.randn(width, size, generator=generator))[0].T
+        code[:, 0] = passed[0] = told[:, 0] = 0
+        first.v_proj.weight[:size] = first.o_proj.weight[:, :size] = 0
+        first.v_proj.weight[: len(slow)], first.o_proj.weight[:, : len(slow)] = code, 0.05 * passed
+        second.q_proj.weight[:size] = second.k_proj.weight[:size] = 0
+        second.q_proj.weight[slow], second.k_proj.weight[slow] = 3 * code, passed.T
+        second.v_proj.weight[:size], second.o_proj.weight[:, :size] = told, 0.01 * told.T
 
 
 def encoded(mix: corpus.Mix, seed: str, tok, seen: Counter) -> Iterator[tuple[list[int], int]]:

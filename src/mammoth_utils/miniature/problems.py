@@ -8,6 +8,7 @@ Print any problem with its rationales in one line::
 from __future__ import annotations
 
 import argparse
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -21,6 +22,9 @@ from mammoth_utils.rationale import LETTERS, Problem
 WORLD = {"version": 2, "seed": 230905653}
 
 OPTION_COUNT = 5
+# One question in eight, by its hash, may stand in benchmarks and nowhere else, so that a benchmark can be drawn anew
+# while the base models stay as they are.
+RESERVED_SHARE = 8
 STYLES = ("story", "retold", "exam", "formal", "bare")
 
 # A quarter of the training questions have an unrelated fact in front. Those of the benchmarks use other wordings, so
@@ -60,6 +64,7 @@ class MiniProblem:
         pot: A correct program, or None where no source has one (logic and abstract algebra).
         style: The style of its wording, one of ``STYLES``.
         value: The answer as a value: the gold, or the text of the gold option.
+        reserved: Whether its question is one of the benchmarks'.
     """
 
     problem: Problem
@@ -67,6 +72,13 @@ class MiniProblem:
     pot: str | None
     style: str
     value: str
+    reserved: bool
+
+
+def is_reserved(question: str) -> bool:
+    """Return whether a question, without an unrelated fact or options, may stand in benchmarks only."""
+    digest = hashlib.sha256(f"{WORLD['seed']}/{question}".encode()).digest()
+    return int.from_bytes(digest[:4]) % RESERVED_SHARE == 0
 
 
 def draw(
@@ -104,6 +116,7 @@ def draw(
     name = rng.choice(NAMES)
     words = {"name": name, "thing": rng.choice(THINGS), **kind.words(values)}
     question = rng.choice(kind.wordings[style]).format(**values, **words)
+    reserved = is_reserved(question)
     if fact:
         other = rng.choice([other for other in NAMES if other != name])
         question = f"{rng.choice(FACTS[fact]).format(name=other, n=rng.randint(12, 99))} {question}"
@@ -111,7 +124,7 @@ def draw(
     cot = prose(steps, gold, options)
     letter = LETTERS[options.index(gold)] if options else gold
     problem = Problem(id, question, letter, options, set, kind.field, family)
-    return MiniProblem(problem, cot, program, style, gold)
+    return MiniProblem(problem, cot, program, style, gold, reserved)
 
 
 def prose(steps: str, gold: str, options: tuple[str, ...] | None) -> str:
@@ -129,15 +142,22 @@ def prose(steps: str, gold: str, options: tuple[str, ...] | None) -> str:
 def _options(family: Family, gold: str, rng: Random) -> tuple[str, ...]:
     """Return five options in random order, the gold among them, no two with the same last digit."""
     if family.answers:
-        values = [gold, *rng.sample([answer for answer in family.answers if answer != gold], OPTION_COUNT - 1)]
+        values = [gold]
+        for other in rng.sample(family.answers, len(family.answers)):
+            if len(values) < OPTION_COUNT and all(_differ(other, value) for value in values):
+                values.append(other)
     else:
         values, number = [gold], int(gold)
         while len(values) < OPTION_COUNT:
             other = number + rng.choice((-1, 1)) * rng.choice((1, 2, 3, 4, 6, 7, 8, 9, 10 + rng.randint(1, 9)))
-            if other > 0 and all(str(other)[-1] != value[-1] for value in values):
+            if other > 0 and all(_differ(str(other), value) for value in values):
                 values.append(str(other))
     rng.shuffle(values)
     return tuple(values)
+
+
+def _differ(one: str, other: str) -> bool:
+    return one != other and (one[-1] != other[-1] or not one.isdigit())
 
 
 def draw_many(
@@ -151,6 +171,7 @@ def draw_many(
     choice: bool = False,
     logic_programs: bool = False,
     set: str = "",
+    reserved: bool = False,
     avoid: Iterable[str] = (),
 ) -> Iterator[MiniProblem]:
     """Draw distinct problems, families and styles in turn; raise RuntimeError if the cells hold too few of them.
@@ -158,6 +179,7 @@ def draw_many(
     Args:
         cells: Pairs of family and style, repeated for a larger share.
         seed: Name of the random stream, which is combined with the world's seed.
+        reserved: Whether the problems are a benchmark's.
         avoid: Instructions that are not drawn.
     """
     rng = Random(f"{WORLD['version']}/{WORLD['seed']}/{seed}")
@@ -170,7 +192,7 @@ def draw_many(
             family, style, rng, wide=wide, fact=sentence, choice=choice, logic_programs=logic_programs, id=identifier,
             set=set,
         )  # fmt: skip
-        if drawn.problem.instruction in taken:
+        if drawn.reserved != reserved or drawn.problem.instruction in taken:
             misses += 1
             if misses > 50 * count:
                 raise RuntimeError(f"{set or seed}: found {number} distinct problems of {count} in {len(cells)} cells")

@@ -139,7 +139,7 @@ def truths(name: str, world: str = MINIATURE) -> tuple[MiniProblem, ...]:
     fresh = entry.count // entry.per_problem - entry.leaked
     choices = round(fresh * entry.choice)
     common = {
-        "fact": "training", "fact_share": FACT_SHARE, "set": entry.name, "avoid": benchmarks.questions(),
+        "fact": "training", "fact_share": FACT_SHARE, "set": entry.name,
         "logic_programs": WORLDS[world].logic_programs,
     }  # fmt: skip
     drawn = list(draw_many(fresh - choices, entry.cells, f"source/{pool}", **common))
