@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 import evaluation_records
@@ -12,15 +14,18 @@ import pytest
 import yaml
 from evaluation_records import record
 
-from mammoth_utils.report import claims, measured_models
-from mammoth_utils.report.claim_definitions import CLAIMS, HYBRID, LOGIC, paper_figures
+from mammoth_utils.miniature import WORLD
+from mammoth_utils.report import claims, development, measured_models
+from mammoth_utils.report.claim_definitions import CLAIMS, HYBRID, LOGIC, SPECIALIST, SPECIALISTS, paper_figures
 from mammoth_utils.report.claims import CANNOT_TELL, NO_DIFFERENCE, NOT_MEASURED, NOT_REPRODUCED, REPRODUCED
 from mammoth_utils.report.measured_models import DecodedModel
+from mammoth_utils.vocabulary import RunName
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "workflow"))
 
 import generated_text  # noqa: E402  (the workflow is scripts beside each other, no package)
+import measure_models  # noqa: E402
 
 
 def by_field(numeric: float, logic: float):
@@ -47,6 +52,8 @@ ALL_GOOD = [
     record("G+M", by_domain(0.6, 0.3)),
     record("G+M+C", by_domain(0.6, 0.5)),
     record("G+M+C+A", by_domain(0.7, 0.6)),
+    record("G-cot", by_domain(0.5, 0.2), "cot"),
+    record("G+M-cot", by_domain(0.6, 0.2), "cot"),
 ]
 
 
@@ -71,11 +78,54 @@ def test_every_claim_can_fail():
         record("hybrid", by_domain(0.3, 0.2), size="3m"),
         record("unfiltered", 0.6),
         record("G", by_domain(0.6, 0.5)),
+        record("G-cot", by_domain(0.1, 0.2), "cot"),
+        record("G+M-cot", by_domain(0.1, 0.2), "cot"),
     ]
     found = verdicts(given)
     assert {name: one.verdict for name, one in found.items()} == dict.fromkeys(found, NOT_REPRODUCED), {
         name: one.reason for name, one in found.items()
     }
+
+
+COUNTER_RECORDS = {
+    "C2": [record("pot", by_field(0.6, 0.9), "pot", suffix="-logic-programs")],
+    "C4": [record("hybrid", by_domain(0.7, 0.2), suffix="-one-family")],
+    "C8": [record("hybrid", 0.6, suffix="-faultless"), record("unfiltered", 0.6, suffix="-faultless")],
+    "C9": [
+        record("hybrid", by_domain(0.7, 0.6), suffix="-told-specialists"),
+        record("G+M-cot", by_domain(0.4, 0.4), "cot", suffix="-told-specialists"),
+    ],
+}
+
+
+def test_a_counter_world_says_whether_its_claim_can_fail():
+    told = verdicts([*ALL_GOOD, *sum(COUNTER_RECORDS.values(), [])])
+    assert "it comes out the other way, as it must: -50.0 [" in told["C2"].counter
+    assert "it vanishes, as it must: +0.0 [" in told["C4"].counter
+    assert told["C8"].counter.startswith("Where the teacher makes no mistake, it vanishes, as it must")
+    assert "it comes out the other way, as it must: -10.0" in told["C9"].counter
+    still = record("hybrid", by_domain(0.7, 0.6), suffix="-one-family")
+    assert "it holds as well, so that the miniature does not test it" in verdicts([*ALL_GOOD, still])["C4"].counter
+    assert "nothing is measured yet; `make book-full` measures it" in verdicts(ALL_GOOD)["C4"].counter
+    assert verdicts(ALL_GOOD)["C1"].counter == "", "it has none"
+
+
+def test_the_gain_over_a_specialist_is_told_in_log_odds_too():
+    (step, *_) = [part for part in verdicts(ALL_GOOD)["C9"].steps if part.log_odds]
+    odds = [math.log(share / (1 - share)) for share in (0.7, 0.2, 0.8, 0.6)]
+    assert step.interval.estimate == pytest.approx(odds[0] - odds[1] - odds[2] + odds[3])
+    assert step.difference.endswith("in log-odds")
+
+
+def test_the_development_split_foretells_how_wide_an_interval_will_be():
+    def dev(rate, seed):
+        return record("G", by_domain(0.6, rate), seed=seed) | {"split": "dev"}
+
+    given = [record("hybrid", by_domain(0.8, 0.7 + 0.1 * seed), seed=seed) | {"split": "dev"} for seed in (0, 1)]
+    given += [dev(0.2, 0), dev(0.4, 1)]
+    few, many = (development.expected_half_widths(given, seeds)["C4"]["all - G"] for seeds in (2, 5))
+    assert 0 < many < few, "more seeds, a narrower interval"
+    assert development.expected_half_widths(ALL_GOOD, 5) == {}, "the test split foretells nothing"
 
 
 def test_a_verdict_is_a_sentence():
@@ -224,12 +274,19 @@ def test_each_cell_says_whether_it_was_measured_here_or_read(tmp_path):
     write(committed / "full" / "unfiltered.json", record("unfiltered", 0.4))
     write(committed / "other" / "curate.json", {"page": "curate"})
     found = verdicts(measured_models.read("miniature", runs, committed))["C8"]
-    assert found.estimate == pytest.approx(0.3), "what this run measured comes before what is committed"
-    origins = {label: (origin, paths) for label, origin, paths in found.models}
+    assert found.estimate == pytest.approx(-0.2), "what is committed decides, with its seeds"
+    assert found.this_run is None, "this run has one of the two models only"
+    write(runs / "evaluate" / "llama-1m-unfiltered-full-s0-hybrid" / "record.json", record("unfiltered", 0.4))
+    beside = verdicts(measured_models.read("miniature", runs, committed))["C8"]
+    assert (beside.estimate, beside.this_run) == (pytest.approx(-0.2), pytest.approx(0.3)), "this run stands beside it"
+    assert "outside the interval" in claims.table([beside])["this run"].item()
+    (committed / "miniature" / "hybrid.json").unlink()
+    mixed = verdicts(measured_models.read("miniature", runs, committed))["C8"]
+    assert mixed.estimate == pytest.approx(0.3), "where not all is committed, this run decides"
+    origins = {label: (origin, paths) for label, origin, paths in mixed.models}
     assert origins["llama-1m, hybrid mixture, hybrid decoding"] == (
         "this run", ("runs/evaluate/llama-1m-hybrid-full-s0-hybrid/record.json",)
     )  # fmt: skip
-    assert origins["llama-1m, unfiltered mixture, hybrid decoding"] == ("committed", ("records/full/unfiltered.json",))
 
 
 def test_the_papers_figures_are_those_of_its_tables():
@@ -241,14 +298,12 @@ def test_the_papers_figures_are_those_of_its_tables():
 
 def named(model: dict) -> DecodedModel:
     way = model.get("evaluate", {}).get("decoding", "hybrid")
-    variant = "equal-steps" if model.get("name", "").endswith("-equal-steps") else ""
-    return DecodedModel(model["size"], model["family"], model["mixture"], way, variant)
+    run = RunName.parse(model.get("name", ""))
+    return DecodedModel(model["size"], model["family"], model["mixture"], way, run.variant if run else "")
 
 
 def test_the_grids_measure_what_the_claims_need():
-    grids = {
-        name: yaml.safe_load((ROOT / f"workflow/grids/{name}.yaml").read_text())["models"] for name in ("book", "full")
-    }
+    grids = {name: measure_models.read_grid(ROOT / f"workflow/grids/{name}.yaml") for name in ("book", "full")}
     made = {name: {named(model) for model in listed} for name, listed in grids.items()}
     for claim in CLAIMS:
         for need in claim.needs:
@@ -259,6 +314,25 @@ def test_the_grids_measure_what_the_claims_need():
             assert ways & (made["book"] | made[grid]), f"{claim.id} needs {need.label}, and no grid measures it"
     controls = {need for claim in CLAIMS for step in claim.steps for _, need, _ in step.terms if need.variant}
     assert controls <= made["full"]
+    worlds = {model for claim in CLAIMS if claim.counter for part in claim.counter.parts for model in part.models}
+    assert {model for model in worlds if model.variant} <= made["full"]
+
+
+def test_every_cell_that_a_claim_reads_has_five_seeds_in_the_grids():
+    listed = [
+        model for name in ("book", "full") for model in measure_models.read_grid(ROOT / f"workflow/grids/{name}.yaml")
+    ]
+    seeds = Counter(named(model).training for model in listed)
+    trained = {model for claim in CLAIMS for part in claim.parts for model in part.models if model.mixture != "none"}
+    trained |= {model for claim in CLAIMS for step in claim.steps for model in step.models if model.variant}
+    assert {model.label: seeds[model.training] for model in trained} == {model.label: 5 for model in trained}
+
+
+def test_a_grid_entry_with_seeds_stands_for_one_model_each(tmp_path):
+    (tmp_path / "grid.yaml").write_text("models:\n- {size: 1m, seeds: [3, 4], name: 'run-s{seed}'}\n- {size: 1m}\n")
+    first, second, third = measure_models.read_grid(tmp_path / "grid.yaml")
+    assert (first, second) == ({"size": "1m", "seed": 3, "name": "run-s3"}, {"size": "1m", "seed": 4, "name": "run-s4"})
+    assert third == {"size": "1m"}
 
 
 def test_the_equal_steps_of_the_grid_are_the_hybrid_runs():
@@ -291,9 +365,21 @@ def test_the_generated_blocks_of_this_project_agree_with_its_records(target):
 
 
 def test_the_development_split_showed_what_the_miniature_was_chosen_for():
-    split = generated_text.DevelopmentSplit.of(generated_text.committed_evaluations())
-    assert split.programs >= 0.8
-    assert 0.2 <= split.prose <= 0.6
-    assert split.logic - split.logic_half_width > 0.2
-    assert all(0.05 <= share <= 0.97 for share in split.by_benchmark.values())
-    assert split.out_of_domain >= split.in_domain / 2
+    told = development.read()
+    assert told["inputs"]["world"] == WORLD
+    assert all(0.1 <= told["hybrid"][name] <= 0.95 for name in measured_models.MINI_BENCHMARKS)
+    assert told["hybrid"]["prose on logic and abstract algebra"] > 0.3, "guessing gives 0.2"
+    parts = {(claim.id, part.name) for claim in CLAIMS for part in claim.parts}
+    assert {(claim, part) for claim, parts in told["half_widths"].items() for part in parts} == parts
+
+
+def test_the_reference_of_c9_is_the_specialist_that_was_better_on_the_development_split():
+    found = {
+        model: [
+            sum(scores.values()) / len(scores)
+            for label, scores in development.read()["accuracies"].items()
+            if label.startswith(f"{model.label}, seed ")
+        ]
+        for model in SPECIALISTS
+    }
+    assert max(found, key=lambda model: sum(found[model]) / len(found[model])) == SPECIALIST

@@ -101,7 +101,7 @@ def test_multiple_choice_offers_five_options_with_the_gold_once_and_keys_that_di
 def test_unknown_families_and_styles_are_refused_with_the_choices():
     with pytest.raises(ValueError, match="unknown family 'gdc'.*known: gain"):
         draw("gdc", "formal", Random(0))
-    with pytest.raises(ValueError, match="no style 'story'; it has: exam, formal"):
+    with pytest.raises(ValueError, match="no style 'story'; it has: retold, exam, formal, bare"):
         draw("gcd", "story", Random(0))
     with pytest.raises(RuntimeError, match="distinct problems"):
         list(draw_many(900, [("rooms", "story")], "tiny"))
@@ -227,9 +227,9 @@ def test_the_coder_base_reads_more_python_than_the_llama_base():
 def test_one_line_prints_a_problem_with_its_rationale():
     command = [sys.executable, "-m", "mammoth_utils.miniature.problems", "gcd", "--style", "formal", "--seed", "3"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "greatest common divisor" in shown
+    assert "greatest common factor" in shown
     assert "The answer is" in shown
     assert "math.gcd" in shown
     wrong = subprocess.run([*command[:-4], "--style", "story"], capture_output=True, text=True)
     assert wrong.returncode == 2
-    assert "it has: exam, formal, bare" in wrong.stderr
+    assert "it has: retold, exam, formal, bare" in wrong.stderr

@@ -75,6 +75,9 @@ def asked_truths():
     return [true for name, one in sources.SOURCES.items() if one.asks_teacher for true in sources.truths(name)]
 
 
+OFTEN_WRONG = "miniature-wrong-60"
+
+
 def test_a_quarter_of_the_programs_is_wrong_and_the_rest_is_the_truth():
     truths = asked_truths()
     replies = [teacher.reply(true) for true in truths]
@@ -87,7 +90,7 @@ def test_a_quarter_of_the_programs_is_wrong_and_the_rest_is_the_truth():
 
 @pytest.mark.parametrize("fault", teacher.FAULTS)
 def test_a_fault_is_what_its_name_says(fault):
-    found = [(true, one) for true in asked_truths() if (one := teacher.reply(true, 1.0)).fault == fault]
+    found = [(true, one) for true in asked_truths() if (one := teacher.reply(true, OFTEN_WRONG)).fault == fault]
     assert found
     for true, one in found:
         if fault == "syntax":
@@ -104,7 +107,7 @@ def test_a_fault_is_what_its_name_says(fault):
 
 
 def test_constants_are_right_by_luck_now_and_then():
-    constants = [(t, r) for t in asked_truths() if (r := teacher.reply(t, 1.0)).fault == "constant"]
+    constants = [(t, r) for t in asked_truths() if (r := teacher.reply(t, OFTEN_WRONG)).fault == "constant"]
     lucky = sum(one.program.startswith(f"answer = {true.value}\n") for true, one in constants)
     assert 0 < lucky < len(constants)
 

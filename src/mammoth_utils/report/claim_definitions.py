@@ -8,8 +8,9 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from mammoth_utils.report import published
-from mammoth_utils.report.measured_models import DecodedModel
+from mammoth_utils.report import measured_models, published
+from mammoth_utils.report.measured_models import DecodedModel, Seeds
+from mammoth_utils.report.statistics import Sample
 from mammoth_utils.vocabulary import EQUAL_STEPS, UNTUNED
 
 LOGIC = ("logic", "abstract algebra")
@@ -54,6 +55,16 @@ class Part:
     def models(self) -> tuple[DecodedModel, ...]:
         """The models of its terms, each once."""
         return tuple(dict.fromkeys(model for _, model, _ in self.terms))
+
+    def samples(self, measured: Mapping[DecodedModel, Seeds], rule: str) -> list[tuple[float, Sample]]:
+        """Return its terms with their verdicts under a rule; raise ValueError if a record holds none of the items."""
+        found = []
+        for factor, model, items in self.terms:
+            sample = measured_models.sample(measured[model], rule=rule, **items)
+            if sample is None:
+                raise ValueError(f"{self.name!r} needs items of {dict(items)}; the records of {model.label} hold none")
+            found.append((factor, sample))
+        return found
 
 
 def difference(

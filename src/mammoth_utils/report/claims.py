@@ -23,6 +23,7 @@ import pandas as pd
 
 from mammoth_utils.report import measured_models, statistics
 from mammoth_utils.report.claim_definitions import CLAIMS, Claim, CounterWorld, Part, paper_effects, paper_figures
+from mammoth_utils.report.development import read_half_widths
 from mammoth_utils.report.measured_models import DecodedModel, EvaluationRecord, Seeds
 from mammoth_utils.report.statistics import Interval, Sample
 from mammoth_utils.vocabulary import RULES
@@ -67,6 +68,9 @@ class ClaimResult:
         published_rule: The same part's estimate under the published rule.
         models: Label of each model, where it was measured (``this run`` or ``committed``) and the records' paths.
         command: The command that measures the missing models; empty if none is missing.
+        deciding: The name of the deciding part; empty where a model was not measured.
+        expected: The half-width of its interval that the development split foretold, as a fraction; None if not.
+        this_run: The deciding part's estimate by this run's models alone, where others decide; else None.
         counter: What its counter-world shows, in a sentence; empty where it has none.
         counter_parts: The differences measured there.
     """
@@ -87,26 +91,32 @@ class ClaimResult:
     steps: tuple[PartResult, ...] = ()
     models: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
     command: str = ""
+    deciding: str = ""
+    expected: float | None = None
+    this_run: float | None = None
     counter: str = ""
     counter_parts: tuple[PartResult, ...] = ()
 
 
-def evaluate_claims(records: Iterable[EvaluationRecord | Mapping[str, Any]]) -> list[ClaimResult]:
+def evaluate_claims(given: Iterable[EvaluationRecord | Mapping[str, Any]]) -> list[ClaimResult]:
     """Return each claim with estimate, interval and verdict, from the evaluation records that exist."""
-    evaluations, paper = measured_models.as_evaluations(records), paper_figures()
+    evaluations, paper = measured_models.as_evaluations(given), paper_figures()
     return [_evaluate(claim, evaluations, paper[claim.id]) for claim in CLAIMS]
 
 
 def _evaluate(claim: Claim, evaluations: Sequence[EvaluationRecord], paper: str) -> ClaimResult:
     common = (claim.id, claim.statement, claim.formula, claim.built_in, paper)
     models = dict.fromkeys(model for part in (*claim.parts, *claim.steps) for model in part.models)
-    measured = {model: measured_models.seeds_of(model, evaluations) for model in models}
+    # Where the models were measured before, with several seeds, these decide; this run is shown beside them.
+    before = [evaluation for evaluation in evaluations if evaluation.origin != measured_models.THIS_RUN]
+    decide = before if all(measured_models.seeds_of(model, before) for model in claim.needs) else evaluations
+    measured = {model: measured_models.seeds_of(model, decide) for model in models}
     where = tuple(
         (model.label, " and ".join(dict.fromkeys(e.origin for e, _ in seeds)), tuple(e.path for e, _ in seeds))
         for model, seeds in measured.items()
         if seeds
     )
-    counter, counter_parts = _measure_counter(claim.counter, evaluations)
+    counter, counter_parts = _measure_counter(claim.counter, decide)
     missing = [model.label for model in claim.needs if not measured[model]]
     if missing:
         reason = f"no record of {'; '.join(missing)}"
@@ -119,11 +129,19 @@ def _evaluate(claim: Claim, evaluations: Sequence[EvaluationRecord], paper: str)
     steps = tuple(_measure(step, measured) for step in claim.steps if all(measured[model] for model in step.models))
     deciding = min(parts, key=lambda part: part.interval.low - part.margin)
     verdict, reason = _verdict(parts)
+    here = [evaluation for evaluation in evaluations if evaluation.origin == measured_models.THIS_RUN]
+    now = {model: measured_models.seeds_of(model, here) for model in claim.needs}
+    this_run = None
+    if decide is before and all(now.values()):
+        (part,) = (part for part in claim.parts if part.name == deciding.name)
+        this_run = statistics.contrast(part.samples(now, "corrected"), part.log_odds).estimate
     seeds = min(part.interval.seeds for part in parts)
     interval = deciding.interval
     return ClaimResult(
         *common, verdict, reason, interval.estimate, interval.low, interval.high,
-        deciding.published_rule, seeds, parts, steps, where, counter=counter, counter_parts=counter_parts,
+        deciding.published_rule, seeds, parts, steps, where, deciding=deciding.name,
+        expected=read_half_widths().get(claim.id, {}).get(deciding.name), this_run=this_run, counter=counter,
+        counter_parts=counter_parts,
     )  # fmt: skip
 
 
@@ -149,39 +167,9 @@ def _measure_counter(
     return f"Where {world.differs}, {outcome}: {differences} (95 % interval, {parts[0].interval.scope})", parts
 
 
-def expected_half_widths(
-    records: Iterable[EvaluationRecord | Mapping[str, Any]], seeds: int
-) -> dict[str, dict[str, float]]:
-    """Return by claim and part the half-width, as a fraction, that the development split foretells for so many seeds.
-
-    Args:
-        records: Evaluations on the development split, at two seeds at least of each model that is trained.
-    """
-    evaluations = measured_models.as_evaluations(records)
-    widths: dict[str, dict[str, float]] = {}
-    for claim in CLAIMS:
-        models = dict.fromkeys(model for part in claim.parts for model in part.models)
-        measured = {model: measured_models.seeds_of(model, evaluations, split="dev") for model in models}
-        for part in claim.parts:
-            if all(measured[model] for model in part.models):
-                interval = statistics.contrast(_terms(part, measured, "corrected"), part.log_odds, seeds)
-                widths.setdefault(claim.id, {})[part.name] = (interval.high - interval.low) / 2
-    return widths
-
-
-def _terms(part: Part, measured: Mapping[DecodedModel, Seeds], rule: str) -> list[tuple[float, Sample]]:
-    terms = []
-    for factor, model, items in part.terms:
-        sample = measured_models.sample(measured[model], rule=rule, **items)
-        if sample is None:
-            raise ValueError(f"{part.name!r} needs items of {dict(items)}; the records of {model.label} hold none")
-        terms.append((factor, sample))
-    return terms
-
-
 def _measure(part: Part, measured: Mapping[DecodedModel, Seeds], effect: float | None = None) -> PartResult:
     """Return a part's interval and its own verdict; ``effect`` is the paper's, in points."""
-    terms = {rule: _terms(part, measured, rule) for rule in RULES}
+    terms = {rule: part.samples(measured, rule) for rule in RULES}
     interval = statistics.contrast(terms["corrected"], part.log_odds)
     published_rule = statistics.contrast(terms["published"], part.log_odds).estimate
     cells = tuple(
@@ -242,6 +230,8 @@ def table(results: Sequence[ClaimResult]) -> pd.DataFrame:
             "claim": result.id, "statement": result.statement, "verdict": result.verdict,
             "difference": f"{100 * result.estimate:+.1f}" if measured else "",
             "95 % interval": f"{100 * result.low:.1f} to {100 * result.high:.1f}" if measured else "",
+            "half-width expected": "" if result.expected is None else f"{100 * result.expected:.1f}",
+            "this run": _beside(result),
             "published rule": f"{100 * result.published_rule:+.1f}" if measured else "",
             "the paper": result.paper, "seeds": result.seeds or "",
             "measured in": ", ".join(origins) if measured else "",
@@ -249,6 +239,14 @@ def table(results: Sequence[ClaimResult]) -> pd.DataFrame:
             "built in": result.built_in,
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _beside(result: ClaimResult) -> str:
+    """Return this run's estimate beside the committed interval."""
+    if result.this_run is None:
+        return ""
+    inside = result.low <= result.this_run <= result.high
+    return f"{100 * result.this_run:+.1f}" + ("" if inside else ", outside the interval")
 
 
 def count_verdicts(results: Sequence[ClaimResult]) -> str:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from mammoth_utils.miniature import MINIATURE, WORLDS
 from mammoth_utils.report import claim_definitions, measured_models, statistics
 from mammoth_utils.report import figure_style as style
 from mammoth_utils.report.claims import ClaimResult
@@ -135,6 +137,49 @@ def growing_mixtures(frame: pd.DataFrame) -> Figure:
     axis.set_ylabel("correct, %")
     axis.legend(frameon=False)
     return figure
+
+
+@style.styled
+def wrong_shares(frame: pd.DataFrame) -> Figure:
+    """Draw accuracy by the share of the teacher's programs that are wrong, kept by execution and unfiltered.
+
+    Args:
+        frame: As :func:`wrong_shares_frame` returns it.
+    """
+    if frame.empty:
+        return style.empty("No other share of wrong programs has a record. `make book-full` measures them.")
+    figure, (axis,) = style.panels([4.6], row=0.6)
+    for mixture, rows in frame.groupby("mixture", sort=False):
+        intervals = list(rows["accuracy"])
+        values = [100 * interval.estimate for interval in intervals]
+        below = [100 * (interval.estimate - interval.low) for interval in intervals]
+        above = [100 * (interval.high - interval.estimate) for interval in intervals]
+        label = "kept by execution" if mixture == "hybrid" else mixture
+        axis.errorbar(list(rows["wrong"]), values, yerr=[below, above], color=style.COLOURS[mixture], capsize=2,
+                      marker=style.MARKERS[mixture], label=label)  # fmt: skip
+    axis.set_ylim(0, 100)
+    items, seeds = frame["accuracy"].iloc[0].items, min(interval.seeds for interval in frame["accuracy"])
+    axis.set_xlabel(
+        f"wrong programs of the teacher, % (n = {items} problems, {style.count(seeds, 'seed')} or more; bars: 95 %)"
+    )
+    axis.set_ylabel("correct, %")
+    axis.legend(frameon=False)
+    return figure
+
+
+def wrong_shares_frame(records: Iterable[EvaluationRecord | Mapping[str, Any]]) -> pd.DataFrame:
+    """Return the frame that :func:`wrong_shares` draws: a row a world and mixture that are measured."""
+    evaluations, rows = measured_models.as_evaluations(records), []
+    for name, world in sorted(WORLDS.items(), key=lambda item: item[1].wrong_share):
+        if replace(world, wrong_share=WORLDS[MINIATURE].wrong_share) != WORLDS[MINIATURE]:
+            continue  # something else differs
+        for model in (claim_definitions.HYBRID, claim_definitions.UNFILTERED):
+            model = replace(model, variant=name.removeprefix(MINIATURE).removeprefix("-"))
+            if seeds := measured_models.seeds_of(model, evaluations):
+                accuracy = statistics.accuracy(measured_models.sample(seeds))
+                rows.append({"mixture": model.mixture, "wrong": 100 * world.wrong_share, "accuracy": accuracy})
+    frame = pd.DataFrame(rows, columns=["mixture", "wrong", "accuracy"])
+    return frame if frame["wrong"].nunique() > 1 else frame.iloc[:0]
 
 
 @style.styled
