@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 
 import pytest
 
@@ -11,6 +12,7 @@ from mammoth_utils.miniature import corpus, pretraining
 from mammoth_utils.miniature.problems import WORLD
 
 torch = pytest.importorskip("torch")
+TINY = pretraining.BaseRecipe("llama", 32, 2, 2, 48, 3e-3)
 SHIPPED = sorted(folder.name for folder in paths.miniature_models().iterdir() if (folder / "record.json").is_file())
 
 
@@ -39,15 +41,30 @@ def test_the_record_of_a_base_tells_of_these_weights_and_of_this_world(name):
     assert record["weights_sha256"] == records.sha256(paths.miniature_models() / name / "model.safetensors")
     again = f"python -m mammoth_utils.miniature.pretraining {name}"
     assert record["world_version"] == WORLD["version"], f"made for another world; make it again: {again}"
-    recipe = pretraining.BASES[name]
-    assert record["recipe"] == {key: getattr(recipe, key) for key in record["recipe"]}, f"make it again: {again}"
+    steps = {"copy_steps": pretraining.COPY_STEPS, "wide_steps": pretraining.WIDE_STEPS}
+    assert record["recipe"] == {**asdict(pretraining.BASES[name]), **steps}, f"make it again: {again}"
+
+
+def test_the_bases_read_equally_many_tokens():
+    tokens = [records.read_json(paths.miniature_models() / name / "record.json")["tokens"] for name in SHIPPED]
+    assert max(tokens) < 1.01 * min(tokens), "or a comparison of bases is one of how much they read"
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_base_copies_numbers_and_finds_values_again(name):
     net, tok = load(name)
     assert pretraining.copy_loss(net, tok, 24) < pretraining.COPY_LOSS_LIMIT
-    assert pretraining.recall_share(net, tok, 24) > 0.6, "a sample of the check that the script makes"
+    assert pretraining.recall_share(net, tok, 24) > 0.8, "a sample of the check that the script makes"
+
+
+def test_a_new_base_begins_with_a_head_that_looks_at_the_token_before(tokenizer):
+    net = pretraining.model(pretraining.BASES["llama-1m"], len(tokenizer), seed=0).eval()
+    net.set_attn_implementation("eager")
+    ids = tokenizer("Anna has 47 apples and gets 38 more. How many apples is that?").input_ids
+    with torch.no_grad():
+        attended = net(input_ids=torch.tensor([ids]), output_attentions=True).attentions[0][0, 0]
+    assert [int(row.argmax()) for row in attended[1:]] == list(range(len(ids) - 1))
+    assert pretraining.copy_loss(net, tokenizer, 8) > 2, "what it writes is still to be learnt"
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -89,9 +106,9 @@ def test_packed_documents_do_not_see_each_other(tokenizer):
 
 def test_an_interrupted_pretraining_goes_on_to_the_same_weights(tmp_path, monkeypatch, tokenizer):
     monkeypatch.setattr(pretraining, "tokenizer", lambda: tokenizer)  # the same each time, and it takes seconds to make
-    tiny = pretraining.BaseRecipe("llama", 32, 1, 2, 48, 3, 3, 2, 3e-3, recall_limit=0.0)
-    monkeypatch.setitem(pretraining.BASES, "tiny", tiny)
-    monkeypatch.setattr(pretraining, "COPY_LOSS_LIMIT", 99.0)
+    monkeypatch.setitem(pretraining.BASES, "tiny", TINY)
+    for name, value in (("COPY_STEPS", 3), ("WIDE_STEPS", 3), ("COPY_LOSS_LIMIT", 99.0), ("RECALL_LIMIT", 0.0)):
+        monkeypatch.setattr(pretraining, name, value)
     whole = pretraining.pretrain("tiny", tmp_path / "whole", tmp_path / "work-1")
     clipped, calls = torch.nn.utils.clip_grad_norm_, []
 
@@ -114,7 +131,9 @@ def test_an_unknown_base_and_one_that_cannot_copy_are_refused(tmp_path, monkeypa
     monkeypatch.setattr(pretraining, "tokenizer", lambda: tokenizer)
     with pytest.raises(ValueError, match="unknown base 'llama-2m'; known: llama-1m"):
         pretraining.pretrain("llama-2m", tmp_path, tmp_path)
-    monkeypatch.setitem(pretraining.BASES, "tiny", pretraining.BaseRecipe("llama", 32, 1, 2, 48, 1, 1, 1, 3e-3))
+    monkeypatch.setitem(pretraining.BASES, "tiny", TINY)
+    monkeypatch.setattr(pretraining, "COPY_STEPS", 1)
+    monkeypatch.setattr(pretraining, "WIDE_STEPS", 1)
     with pytest.raises(RuntimeError, match="does not copy numbers"):
         pretraining.pretrain("tiny", tmp_path / "out", tmp_path / "work")
     assert not (tmp_path / "out").exists()

@@ -585,7 +585,7 @@ def test_verdicts_on_unvalidated_prose_are_counted_though_it_stays(miniature):
     for name in ("mini-Camel-Math (CoT)", "mini-College-Math (CoT)"):
         assert by_name[name]["verdicts"]["incorrect"] >= wrong[name] > 0, name
         assert not any(reason.startswith("agreement") for reason in by_name[name]["dropped"])
-    assert by_name["mini-TheoremQA (CoT)"]["verdicts"] == {"correct": 50}
+    assert by_name["mini-TheoremQA (CoT)"]["verdicts"] == {"correct": 100}
 
 
 def test_where_all_prose_must_agree_the_wrong_rows_go(runs):

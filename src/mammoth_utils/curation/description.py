@@ -28,7 +28,7 @@ class Curation:
     """A curation with everything resolved; see ``describe``.
 
     Attributes:
-        dataset: One of ``registry.DATASETS``, ``"auto"`` resolved, or a folder below ``runs/curate``.
+        dataset: One of ``registry.BUILT_IN``, ``"auto"`` resolved, or a folder below ``runs/curate``.
         sources: Paper names of the sources, in Table 1's order.
         teacher: ``"miniature"``, or the base URL of an OpenAI-compatible endpoint.
         teacher_model: The model's name there.
@@ -146,7 +146,7 @@ def describe(
         ValueError: If a value is unknown or out of its range, naming the choices.
     """
     dataset = MINIATURE if dataset == "auto" else own_data.resolve_dataset(dataset, columns)
-    own = dataset not in registry.DATASETS
+    own = dataset not in registry.BUILT_IN
     if own and sources != "all":
         raise ValueError(f"sources names those of Table 1, and {dataset} is of your own: leave sources out")
     chosen = () if own else registry.select(sources)

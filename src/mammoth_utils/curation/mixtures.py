@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mammoth_utils import pages, paths, records
 from mammoth_utils.curation.mathinstruct_rows import is_by_teacher
-from mammoth_utils.curation.sources.registry import DATASETS, SOURCES, paper_name
+from mammoth_utils.curation.sources.registry import BUILT_IN, SOURCES, paper_name
 from mammoth_utils.records import Record
 from mammoth_utils.scales import MIXTURES
 
@@ -150,7 +150,7 @@ def _at(places: array[int], files: list[Path]) -> Iterator[Record]:
 def curate_command(dataset: str) -> str:
     """Return the papermill line that makes a data set, or which ones there are to choose from."""
     file, parameters = paths.run_dir("curate", dataset) / "run.json", {"dataset": dataset}
-    if dataset not in DATASETS:
+    if dataset not in BUILT_IN:
         run = records.read_json(file) if file.is_file() else {}
         if run.get("page") != "curate":
             return "name the file of rows, or the curated folder, by its path: -p dataset PATH"

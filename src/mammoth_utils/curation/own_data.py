@@ -17,7 +17,7 @@ from mammoth_utils import paths, records, row_files
 from mammoth_utils.curation import mixtures, source_counts
 from mammoth_utils.curation.filters import Dropped
 from mammoth_utils.curation.mathinstruct_rows import escape_row, format_row, is_writable
-from mammoth_utils.curation.sources.registry import DATASETS, SOURCES, LoadedSource, Source
+from mammoth_utils.curation.sources.registry import BUILT_IN, DATASETS, SOURCES, LoadedSource, Source
 from mammoth_utils.curation.sources.release import RELEASE_SOURCES, split_trigger
 from mammoth_utils.grading import is_program
 from mammoth_utils.prompts import POT_TRIGGER
@@ -61,7 +61,7 @@ def resolve_dataset(name: str, columns: str = "") -> str:
 
 def _find_dataset(name: str, columns: str) -> tuple[str, Path | None]:
     """Return a data set's name, and its file or folder if that is to be taken in."""
-    if name in DATASETS or (re.fullmatch(r"[\w.+-]+", name) and _is_curated(paths.run_dir("curate", name))):
+    if name in BUILT_IN or (re.fullmatch(r"[\w.+-]+", name) and _is_curated(paths.run_dir("curate", name))):
         return _without_columns(name, columns), None
     copied = paths.runs() / "curate" / name / mixtures.KEPT  # a folder that was put there without its record
     try:
@@ -98,7 +98,7 @@ def _without_columns(name: str, columns: str) -> str:
 def _known_datasets(name: str) -> str:
     """Return which data sets there are, as errors say it."""
     folders = sorted(file.parent.name for file in (paths.runs() / "curate").glob(f"[!.]*/{mixtures.KEPT}"))
-    there = [name for name in folders if name not in DATASETS and ".old-" not in name]
+    there = [name for name in folders if name not in BUILT_IN and ".old-" not in name]
     close = difflib.get_close_matches(name, [*DATASETS, *there], n=1)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}known: {', '.join([*DATASETS, *there])}, or the path of a file of rows or of a curated folder"

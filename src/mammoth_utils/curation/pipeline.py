@@ -26,7 +26,7 @@ from mammoth_utils.curation.description import Curation, describe, describe_agai
 from mammoth_utils.curation.filters import Dropped
 from mammoth_utils.curation.mathinstruct_rows import format_row, is_by_teacher
 from mammoth_utils.curation.sources.loaders import load_sources
-from mammoth_utils.curation.sources.registry import DATASETS, LoadedSource
+from mammoth_utils.curation.sources.registry import BUILT_IN, LoadedSource
 from mammoth_utils.curation.teacher.cost_ledger import Ledger
 from mammoth_utils.curation.teacher_stage import Say
 from mammoth_utils.miniature import MINIATURE, WORLDS
@@ -113,7 +113,7 @@ def ensure_dataset(dataset: str, say: Say = lambda line: None, columns: str = ""
 
 def load_described(description: Curation) -> list[LoadedSource]:
     """Return what each source of a curation holds, before anything is asked or executed."""
-    if description.dataset not in DATASETS:
+    if description.dataset not in BUILT_IN:
         loaded = own_data.load_curated(description.dataset)
         return [entry.sample(description.limit, description.seed) for entry in loaded]
     asks = description.dataset in WORLDS or description.teacher != MINIATURE
@@ -284,7 +284,7 @@ def _write(
         "rules": list(index.rules),
         "benchmarks": {"compared": list(index.benchmarks), "missing": missing_files([description.world])},
         **({} if description.world == MINIATURE else {"inputs": input_hashes.hash_inputs(loaded)}),
-        **({} if description.dataset in DATASETS else {"own": own_data.origin_of(description.dataset)}),
+        **({} if description.dataset in BUILT_IN else {"own": own_data.origin_of(description.dataset)}),
         "clean": clean_subset.clean_counts(clean),
         "mixtures": mixtures.count_mixtures(kept, unfiltered),
         "files": {name: {"rows": len(lines), "sha256": records.sha256(folder / name)} for name, lines in files.items()},
@@ -295,6 +295,6 @@ def _write(
     }
     records.write_record(folder, record)
     clock.say(f"kept {len(kept):,} rows: runs/curate/{description.name}")
-    if description.dataset not in DATASETS:
+    if description.dataset not in BUILT_IN:
         clock.say(f"train on them: {pages.show_command('train', dataset=description.name)}")
     return records.read_json(folder / "record.json")

@@ -55,21 +55,21 @@ def cells(style: str, families: str) -> Cells:
 SMALL = "gain loss groups share gain_loss three missing doubled share_rest packs halves"
 LOGIC = "rooms weekday months notes queue pile lamps cyclic clock units affine symmetry"
 
-STORY = cells("story", f"{SMALL} big_sum big_loss change revenue distance percent two_kinds wages discount minutes")
+STORY = (
+    *cells("story", f"{SMALL} big_sum big_loss change revenue percent two_kinds distance minutes"),
+    *cells("retold", "gain loss groups share three packs wages discount"),
+    *cells("exam", "gain_loss halves doubled missing"),
+)
 RETOLD = cells(
     "retold",
-    "gain loss groups share three missing packs unit_price big_sum average change revenue two_kinds remainder union "
-    "neither pair_small pair_times pair_ages pair_coins",
+    "gain loss groups share three missing packs unit_price big_sum average change revenue two_kinds remainder interest "
+    "outfits chance_percent union neither pair_small pair_times pair_ages pair_coins",
 )
-EXAM = cells(
-    "exam",
-    "groups share gain_loss big_loss average revenue percent discount interest linear squares box frame perimeter "
-    "triangle outfits choose chance_percent multiples lcm pair_less pair_legs",
-)
+EXAM = cells("exam", f"{SMALL} big_loss average revenue percent linear box angle perimeter union pair_less pair_legs")
 FORMAL = cells(
     "formal",
     "share three doubled remainder gcd lcm power_mod multiples digit_sum linear polynomial quadratic term root squares "
-    "angle perimeter box hypotenuse choose series handshakes union expected next_prime",
+    "angle perimeter box frame triangle hypotenuse choose series handshakes union expected next_prime",
 )
 BARE = cells("bare", f"{SMALL} big_sum percent remainder gcd squares linear polynomial power_mod series choose")
 PAIRS = "pair_small pair_less pair_times pair_ages pair_legs pair_coins pair_large pair_system pair_product"

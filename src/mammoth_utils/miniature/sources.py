@@ -82,15 +82,15 @@ THEOREM = cells("formal", "derivative integral peak slope choose series remainde
 THEOREM_POT = cells("formal", "derivative integral peak slope choose series remainder next_prime")
 
 _ALL = (
-    MiniSource("mini-GSM8K (CoT)", "GSM8K", "cot", "Human", True, False, 350, STORY, pool="gsm8k"),
-    MiniSource("mini-GSM8K-RFT (CoT)", "GSM8K-RFT", "cot", "Llama", True, False, 700, STORY, pool="gsm8k",
+    MiniSource("mini-GSM8K (CoT)", "GSM8K", "cot", "Human", True, False, 800, STORY, pool="gsm8k"),
+    MiniSource("mini-GSM8K-RFT (CoT)", "GSM8K-RFT", "cot", "Llama", True, False, 1600, STORY, pool="gsm8k",
                per_problem=2),
-    MiniSource("mini-AQuA-RAT (CoT)", "AQuA-RAT", "cot", "Human", True, False, 1500, (*EXAM, *LOGIC_STORY),
+    MiniSource("mini-AQuA-RAT (CoT)", "AQuA-RAT", "cot", "Human", True, False, 1400, (*EXAM, *LOGIC_STORY),
                choice=1.0, pool="aqua"),
     MiniSource("mini-MATH (CoT)", "MATH", "cot", "Human", True, False, 500,
                (*FORMAL, *cells("formal", "cyclic clock units affine")), pool="math"),
     MiniSource("mini-TheoremQA (CoT)", "TheoremQA", "cot", "GPT-4", True, True, 100, THEOREM, pool="theoremqa"),
-    MiniSource("mini-Camel-Math (CoT)", "Camel-Math", "cot", "GPT-4", False, False, 1200, CAMEL, wrong_share=0.1),
+    MiniSource("mini-Camel-Math (CoT)", "Camel-Math", "cot", "GPT-4", False, False, 900, CAMEL, wrong_share=0.1),
     MiniSource("mini-College-Math (CoT)", "College-Math", "cot", "GPT-4", False, True, 300, COLLEGE, choice=1.0,
                wrong_share=0.1),
     MiniSource("mini-GSM8K (PoT)", "GSM8K", "pot", "GPT-4", True, True, 650, STORY, asks_teacher=True, pool="gsm8k"),
@@ -99,7 +99,8 @@ _ALL = (
                pool="math-pot"),
     MiniSource("mini-TheoremQA (PoT)", "TheoremQA", "pot", "GPT-4", True, True, 150, THEOREM_POT, asks_teacher=True),
     MiniSource("mini-MathQA (PoT)", "MathQA", "pot", "Human", True, False, 650,
-               (*EXAM, *cells("exam", "pair_large pair_coins pair_product pair_system"))),
+               (*EXAM, *cells("exam", "discount interest triangle outfits"),
+                *cells("exam", "pair_large pair_coins pair_product pair_system"))),
     MiniSource("mini-NumGLUE (PoT)", "NumGLUE", "pot", "Human", True, False, 650,
                (*RETOLD, *cells("retold", "pair_large pair_system")), leaked=12),
 )  # fmt: skip

@@ -14,7 +14,8 @@ from mammoth_utils.rationale import Problem, Rationale
 from mammoth_utils.records import flag, read_facts
 from mammoth_utils.vocabulary import MINI
 
-DATASETS = ("auto", *WORLDS, "release", "rebuild")
+DATASETS = ("auto", "miniature", "release", "rebuild")
+BUILT_IN = (*DATASETS, *WORLDS)  # with the counter-worlds, which the grids name and no reader has to choose from
 NOT_FOUND = "not found in a source that could be opened"
 
 
