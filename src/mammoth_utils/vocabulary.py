@@ -92,15 +92,16 @@ def evaluation_name(model: str, decoding: str, split: str, benchmarks: Sequence[
     return "-".join(filter(None, (model, decoding, split, "+".join(benchmarks), f"n{limit}" if limit else "")))
 
 
-def evaluated_run(model: Mapping[str, Any], decoding: str) -> RunName | None:
+def evaluated_run(model: Mapping[str, Any], decoding: str, split: str = "test") -> RunName | None:
     """Return the training run that an evaluation record belongs to, or None for any other model.
 
     Args:
         model: ``record["model"]``. Its fields say what was trained; they are empty where the reader gave a folder,
             and then the name says it. What the name adds to them is the variant.
         decoding: ``record["decoding"]``.
+        split: ``record["split"]``.
     """
-    name = str(model.get("name") or "").removesuffix(f"-{decoding}")
+    name = str(model.get("name") or "").removesuffix("-" + evaluation_name("", decoding, split, (), 0))
     if not all(model.get(key) for key in ("family", "size", "mixture")):
         return RunName.parse(name)
     plain = RunName(model["family"], model["size"], model["mixture"], model["method"], model["seed"])

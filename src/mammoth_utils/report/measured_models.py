@@ -69,7 +69,9 @@ class EvaluationRecord:
     @property
     def training_run(self) -> RunName | None:
         """The training run that was evaluated; None for a model from elsewhere, or a name of the reader's own."""
-        return evaluated_run(self.record["model"], str(self.record["decoding"]))
+        return evaluated_run(
+            self.record["model"], str(self.record["decoding"]), str(self.record.get("split") or "test")
+        )
 
     @property
     def model(self) -> DecodedModel:
