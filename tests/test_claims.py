@@ -118,11 +118,11 @@ def test_the_gain_over_a_specialist_is_told_in_log_odds_too():
 
 
 def test_the_development_split_foretells_how_wide_an_interval_will_be():
-    def dev(rate, seed):
-        return record("G", by_domain(0.6, rate), seed=seed) | {"split": "dev"}
+    def dev(mixture, rate, seed):
+        made = record(mixture, by_domain(0.6, rate), seed=seed)
+        return made | {"split": "dev", "model": made["model"] | {"name": made["model"]["name"] + "-dev"}}
 
-    given = [record("hybrid", by_domain(0.8, 0.7 + 0.1 * seed), seed=seed) | {"split": "dev"} for seed in (0, 1)]
-    given += [dev(0.2, 0), dev(0.4, 1)]
+    given = [dev("hybrid", 0.7, 0), dev("hybrid", 0.8, 1), dev("G", 0.2, 0), dev("G", 0.4, 1)]
     few, many = (development.expected_half_widths(given, seeds)["C4"]["all - G"] for seeds in (2, 5))
     assert 0 < many < few, "more seeds, a narrower interval"
     assert development.expected_half_widths(ALL_GOOD, 5) == {}, "the test split foretells nothing"

@@ -48,6 +48,8 @@ EXPECTED = {
     "G+M": 5 * 3,
     "G+M+C": 6 * 3,
     "G+M+C+A": 8 * 3,
+    "G-cot": 2 * 3,
+    "G+M-cot": 3 * 3,
     "existing": 7 * 3,
     "unfiltered": 13 * 3 + 4,
 }

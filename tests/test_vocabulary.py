@@ -11,7 +11,7 @@ from mammoth_utils.vocabulary import EQUAL_STEPS, UNTUNED, RunName, evaluated_ru
 
 
 def test_every_run_name_is_read_as_it_was_written():
-    trained = itertools.product(scales.SCALES, (*scales.MIXTURES, "G+M-cot"), scales.METHODS[1:], (0, 42))
+    trained = itertools.product(scales.SCALES, scales.MIXTURES, scales.METHODS[1:], (0, 42))
     names = [RunName(family, size, mixture, method, seed)
              for (size, family), mixture, method, seed in trained]  # fmt: skip
     names += [RunName(family, size, UNTUNED, "") for size, family in scales.SCALES]
@@ -55,6 +55,7 @@ def test_a_record_whose_model_was_given_as_a_folder_is_known_by_its_name():
 
 def test_every_committed_evaluation_belongs_to_the_run_that_its_name_spells():
     found = [records.read_json(file) for file in paths.records().glob("miniature/*.json")]
+    found = [record for record in found if record["page"] == "evaluate"]
     runs = {record["model"]["name"]: evaluated_run(record["model"], record["decoding"]) for record in found}
     assert len(runs) >= 25
     for record in found:

@@ -4,6 +4,15 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["claim_definitions", "claims", "figures", "measured_models", "published", "statistics", "tables"],
+    submodules=[
+        "claim_definitions",
+        "claims",
+        "development",
+        "figures",
+        "measured_models",
+        "published",
+        "statistics",
+        "tables",
+    ],
     submod_attrs={"executed_pages": ["first_error", "is_finished"], "row_browser": ["browse_rows"]},
 )
