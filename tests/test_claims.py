@@ -128,6 +128,17 @@ def test_the_development_split_foretells_how_wide_an_interval_will_be():
     assert development.expected_half_widths(ALL_GOOD, 5) == {}, "the test split foretells nothing"
 
 
+def test_a_claim_that_cannot_be_told_names_what_it_would_take():
+    mixed = record("unfiltered", lambda name, family, kind: 0.9 if family in ("family0", "family1", "logic0") else 0.5)
+    found = verdicts([record("hybrid", 0.6), mixed])["C8"]
+    (part,) = found.parts
+    half = (part.interval.high - part.interval.low) / 2
+    families = part.interval.families * (half / part.interval.estimate) ** 2
+    assert f"would take about {math.ceil(families / 10) * 10:,} families" in found.reason
+    level = verdicts([record("hybrid", 0.6), record("unfiltered", lambda *_: 0.6)])["C8"]
+    assert "more than 10,000 families" in level.reason
+
+
 def test_a_verdict_is_a_sentence():
     told = verdicts(ALL_GOOD)["C6"].reason
     assert re.fullmatch(

@@ -15,6 +15,7 @@ nine claims untold, three of them 25 to 55 points wide.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,7 @@ REPRODUCED, NOT_REPRODUCED, NO_DIFFERENCE, CANNOT_TELL, NOT_MEASURED = (
 )  # fmt: skip
 VERDICTS = (REPRODUCED, NOT_REPRODUCED, NO_DIFFERENCE, CANNOT_TELL, NOT_MEASURED)
 FLOOR, CEILING = 0.05, 0.97
-LEAST_FAMILIES = 8
+LEAST_FAMILIES, MOST_FAMILIES = 8, 10_000
 
 
 @dataclass(frozen=True)
@@ -195,11 +196,14 @@ def _judge(
     differs = f"the difference is {points:+.1f} points (95 % interval {measured})"
     if max(shares) < FLOOR or min(shares) > CEILING:
         bound = f"under {FLOOR:.0%}" if max(shares) < FLOOR else f"over {CEILING:.0%}"
-        hindrance = f"with every accuracy {bound}".replace("%", " %")
+        hindrance = f"with every accuracy {bound}; it would take problems of another difficulty".replace("%", " %")
     elif unread:
-        hindrance = f"but it is one of form, since fewer than half of the answers of {' and '.join(unread)} can be read"
+        hindrance = (
+            f"but it is one of form, since fewer than half of the answers of {' and '.join(unread)} can be read; "
+            "it would take a model that answers in the form asked for"
+        )
     elif interval.families < LEAST_FAMILIES:
-        hindrance = f"but fewer than {LEAST_FAMILIES} families decide nothing"
+        hindrance = f"but fewer than {LEAST_FAMILIES} families decide nothing; it would take that many"
     elif interval.low > part.margin:
         by = f"by {points:.1f} points" if points > 0 else f"with {points:+.1f} points"
         return REPRODUCED, f"{says} {by} (95 % interval {measured})"
@@ -208,8 +212,18 @@ def _judge(
     elif -within < interval.low and interval.high < within and min(shares) >= 0.1 and max(shares) <= 0.9:
         return NO_DIFFERENCE, f"it does not show that {says}: {differs}, within half of the paper's {effect:.1f} points"
     else:
-        hindrance = f"and the interval includes {margin}"
+        hindrance = f"and the interval includes {margin}; {_what_it_takes(part, interval)}"
     return CANNOT_TELL, f"whether {says} cannot be told: {differs}, {hindrance}"
+
+
+def _what_it_takes(part: Part, interval: Interval) -> str:
+    """Return how many families would tell a difference of the measured size, by the root of whose number widths go."""
+    half, apart = (interval.high - interval.low) / 2, abs(interval.estimate - part.margin)
+    needed = interval.families * (half / apart) ** 2 if apart else math.inf
+    if needed > MOST_FAMILIES:
+        return f"to tell one so small would take more than {MOST_FAMILIES:,} families"
+    needed = math.ceil(needed / 10) * 10
+    return f"to tell one of this size would take about {needed:,} families, and more seeds in proportion"
 
 
 def _verdict(parts: Sequence[PartResult]) -> tuple[str, str]:
