@@ -314,7 +314,7 @@ def measure_case(file: Path) -> None:
     guards = sys.modules[choose_precision.__module__]
     guards.choose_precision = lambda device: guards.Precision(case.compute, "as the measurement asks")
     tiny = write_base(file.parent / "tiny", {
-        "vocab_size": 768, "hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_hidden_layers": 2,
+        "vocab_size": 1024, "hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_hidden_layers": 2,
         "num_attention_heads": 2, "num_key_value_heads": 1, "tie_word_embeddings": True,
     })  # fmt: skip
     run(dataclasses.replace(case, size="7b", base=str(tiny)), "tiny")

@@ -592,7 +592,7 @@ def test_where_all_prose_must_agree_the_wrong_rows_go(runs):
     record = curate(describe(dataset="miniature", sources="Camel-Math (CoT)", agreement="all"))
     assert record["truth"]["wrong_prose_kept"] == {}
     (source,) = record["sources"]
-    assert source["dropped"]["agreement: another answer"] == 1200 - source["verdicts"]["correct"]
+    assert source["dropped"]["agreement: another answer"] == 900 - source["verdicts"]["correct"]
 
 
 def test_the_funnel_and_the_ten_rows_are_of_this_run(miniature):

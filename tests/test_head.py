@@ -126,8 +126,8 @@ def test_one_optimiser_step_equals_the_one_over_documents_one_at_a_time(made, ex
 @pytest.mark.parametrize(
     ("device", "tokens", "vocabulary", "expected", "because"),
     [
-        ("cpu", 2048, 768, True, "the miniature"),
-        ("cpu", 8 * 2048, 768, True, "its micro_batch of eight"),
+        ("cpu", 2048, 1024, True, "the miniature"),
+        ("cpu", 8 * 2048, 1024, True, "its micro_batch of eight"),
         ("cpu", 2048, 151_936, False, "the scores of 2,048 tokens would take 3 GB"),
         ("cuda", 2048, 768, False, "TRL's kernel leaves unlabelled positions out there"),
     ],

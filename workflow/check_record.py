@@ -21,6 +21,7 @@ COMMANDS = {
     "audit": "python -m mammoth_utils.audit --data DIR --out records/real/audit.json",
     "curate": "python -m mammoth_utils.curation.rebuild_record --data DIR --out records/real/curate.json",
     "hardware": "python speed/_measure_memory.py",
+    "development": "python workflow/measure_models.py workflow/grids/development.yaml runs/development.json",
 }
 
 
