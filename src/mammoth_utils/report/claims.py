@@ -64,8 +64,8 @@ class ClaimResult:
 
     Attributes:
         paper: The paper's own figures for the same claim, in a sentence.
-        estimate: Of the deciding part, as a fraction: the part whose interval starts lowest above its margin. None
-            where a model was not measured, as are ``low`` and ``high``.
+        estimate: Of the deciding part, as a fraction: of the parts with the claim's verdict, the one whose interval
+            starts lowest above its margin. None where a model was not measured, as are ``low`` and ``high``.
         published_rule: The same part's estimate under the published rule.
         models: Label of each model, where it was measured (``this run`` or ``committed``) and the records' paths.
         command: The command that measures the missing models; empty if none is missing.
@@ -128,8 +128,10 @@ def _evaluate(claim: Claim, evaluations: Sequence[EvaluationRecord], paper: str)
     effects = paper_effects()[claim.id]
     parts = tuple(_measure(part, measured, effect) for part, effect in zip(claim.parts, effects, strict=True))
     steps = tuple(_measure(step, measured) for step in claim.steps if all(measured[model] for model in step.models))
-    deciding = min(parts, key=lambda part: part.interval.low - part.margin)
     verdict, reason = _verdict(parts)
+    deciding = min(
+        (part for part in parts if part.verdict == verdict), key=lambda part: part.interval.low - part.margin
+    )
     here = [evaluation for evaluation in evaluations if evaluation.origin == measured_models.THIS_RUN]
     now = {model: measured_models.seeds_of(model, here) for model in claim.needs}
     this_run = None
