@@ -21,7 +21,7 @@ from mammoth_utils.curation.at_scale.shards import ShardSettings
 from mammoth_utils.curation.benchmark_questions import load_questions
 from mammoth_utils.curation.sources import release
 
-ROWS = 1_500
+ROWS, SEED = 1_500, 3  # with each of the faults that the tests name
 SETTINGS = ShardSettings(worlds=("miniature",), timeout_s=2.0)
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,8 +30,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def made(tmp_path_factory):
     """A synthetic release, and what is wrong with each of its rows."""
     file = tmp_path_factory.mktemp("release") / "release" / release.HUB_FILE
-    _synthetic_release.write(file, ROWS)
-    return file, [fault for _, fault in _synthetic_release.rows(ROWS)]
+    _synthetic_release.write(file, ROWS, SEED)
+    return file, [fault for _, fault in _synthetic_release.rows(ROWS, SEED)]
 
 
 @pytest.fixture(scope="module")
