@@ -189,8 +189,11 @@ def sample(
         return None
     names, ids, families = zip(*keys, strict=True)
     verdicts = np.array([of_seed for _, of_seed in chosen])
-    model = "/".join(seeds[0][0].model.training)
-    return Sample(verdicts == "1", names, families, ids, model, float(np.mean(verdicts != "n")))
+    model = seeds[0][0].model
+    return Sample(
+        verdicts == "1", names, families, ids, "/".join(model.training), float(np.mean(verdicts != "n")),
+        trained=model.mixture != UNTUNED,
+    )  # fmt: skip
 
 
 def _choose(

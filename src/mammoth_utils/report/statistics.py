@@ -35,6 +35,7 @@ class Sample:
         ids: Identity of each item within its benchmark; equal ones in two samples are paired.
         model: What the seeds belong to; two samples of the same runs share their spread.
         answered: Share of the items on which an answer could be read.
+        trained: Whether its seeds are trainings; an untuned base has none, and is one model.
     """
 
     correct: np.ndarray
@@ -43,6 +44,7 @@ class Sample:
     ids: tuple[str, ...]
     model: str = ""
     answered: float = 1.0
+    trained: bool = True
 
     def __post_init__(self) -> None:
         correct = np.atleast_2d(np.asarray(self.correct, dtype=float))
@@ -75,7 +77,7 @@ class Interval:
     Attributes:
         items: Distinct items behind it.
         families: Clusters among these.
-        seeds: Training runs of the model with the fewest; with one, the interval is for that model only.
+        seeds: Training runs of the trained model with the fewest; with one, the interval is for that model only.
         paired: Whether every model answered the same items.
     """
 
@@ -128,7 +130,7 @@ def contrast(terms: Sequence[tuple[float, Sample]], log_odds: bool = False, expe
     estimate = sum(rows[0].mean() for rows in by_model.values())
     items = {key for _, sample in terms for key in _keys(sample)}
     paired = all(sorted(_keys(sample)) == sorted(_keys(terms[0][1])) for _, sample in terms)
-    least = min(sample.seeds for _, sample in terms)
+    least = min((sample.seeds for _, sample in terms if sample.trained), default=1)
     half = _half_width(list(by_model.values()), len(families), _effective_families(terms), expect_seeds)
     reach = math.inf if log_odds else sum(abs(factor) for factor, _ in terms)
     low, high = max(estimate - half, -reach), min(estimate + half, reach)

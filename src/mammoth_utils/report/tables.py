@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from mammoth_utils.miniature import MINIATURE, WORLDS
 from mammoth_utils.report import claims, measured_models, published
 from mammoth_utils.report.claims import ClaimResult
 from mammoth_utils.report.measured_models import EvaluationRecord
@@ -113,10 +114,12 @@ def miniature(
 ) -> Shown:
     """Return the miniature's table: each model by benchmark, per cent, the corrected rule before the published one.
 
-    It shows only models of ``size``, and trained on ``mixtures``, in this order. Without such a record it is a
-    sentence that names the command that measures them.
+    It shows only models of ``size``, and trained on ``mixtures``, in this order, and none of a counter-world. Without
+    such a record it is a sentence that names the command that measures them.
     """
     long = measured_models.accuracy_table(records)
+    if len(long):
+        long = long[~long["variant"].isin([name.removeprefix(f"{MINIATURE}-") for name in WORLDS])]
     if size is not None and len(long):
         long = long[long["size"] == size]
     if mixtures is not None and len(long):
@@ -168,7 +171,7 @@ def claims_table(results: Sequence[ClaimResult]) -> Shown:
     note = (
         "Differences in percentage points, corrected rule; the interval is clustered by problem family, and by seed "
         "where there are several. One seed gives an interval for that model only. The half-width expected was foretold "
-        "on the development split; `this run` is what this run's own models give, where committed ones decide."
+        "on the development split. The column of this run has what its own models give, where committed ones decide."
     )
     return show(frame, note, "the nine claims", long=("statement", "the paper"))
 
