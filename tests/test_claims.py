@@ -128,6 +128,14 @@ def test_the_development_split_foretells_how_wide_an_interval_will_be():
     assert development.expected_half_widths(ALL_GOOD, 5) == {}, "the test split foretells nothing"
 
 
+def test_a_difference_that_turns_between_the_rules_is_told_in_words():
+    given = [record("hybrid", 0.5, looser=0.0, also={"pot": 0.6, "cot": 0.4})]
+    given[0]["decodings"]["pot"] = evaluation_records.benchmarks(0.6, looser=-0.2)
+    told = claims.between_rules(verdicts(given)["C3"], "hybrid - PoT decoding")
+    assert "has another sign under the two rules: -10.0 points under the corrected one, +10.0 under" in told
+    assert claims.between_rules(verdicts([])["C3"], "hybrid - PoT decoding") == ""
+
+
 def test_a_claim_that_cannot_be_told_names_what_it_would_take():
     mixed = record("unfiltered", lambda name, family, kind: 0.9 if family in ("family0", "family1", "logic0") else 0.5)
     found = verdicts([record("hybrid", 0.6), mixed])["C8"]

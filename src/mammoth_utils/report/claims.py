@@ -281,5 +281,20 @@ def outcome(result: ClaimResult) -> str:
     return f"{result.id} is {_in_words(result.verdict)}. {result.reason}."
 
 
+def between_rules(result: ClaimResult, part: str) -> str:
+    """Return a part of C3 under both rules in words, and why they differ; empty where it was not measured."""
+    found = next((one for one in result.parts if one.name == part), None)
+    if found is None:
+        return ""
+    corrected, by_published = 100 * found.interval.estimate, 100 * found.published_rule
+    turns = "has another sign under" if corrected * by_published < 0 else "is another under"
+    return (
+        f"The difference {part} {turns} the two rules: {corrected:+.1f} points under the corrected one, "
+        f"{by_published:+.1f} under the published one. On multiple choice a program prints a value. The corrected rule "
+        "takes the option that has this value; the published rule finds no letter in it and counts it wrong, so that "
+        "there only prose can answer."
+    )
+
+
 def _in_words(verdict: str) -> str:
     return {CANNOT_TELL: "undecided", NO_DIFFERENCE: "without a difference"}.get(verdict, verdict)
