@@ -34,17 +34,10 @@ def results_block(evaluations: Iterable[EvaluationRecord | Mapping[str, Any]]) -
         "| | claim | difference | 95 % interval | half-width expected | seeds | verdict | the paper |",
         "|---|---|---|---|---|---|---|---|",
     ]
+    entries = (
+        "claim", "statement", "difference", "95 % interval", "half-width expected", "seeds", "verdict", "the paper",
+    )  # fmt: skip
     for row in claims.table(results).to_dict("records"):
-        entries = (
-            "claim",
-            "statement",
-            "difference",
-            "95 % interval",
-            "half-width expected",
-            "seeds",
-            "verdict",
-            "the paper",
-        )
         lines.append("| " + " | ".join(str(row[name]).replace("|", "/") for name in entries) + " |")
     for verdict, title in (
         (claims.REPRODUCED, "Reproduced"),

@@ -7,5 +7,5 @@ VERSION = 2  # of the problems, rationales and answers of the world and of its t
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submodules=["benchmarks", "problems", "sources", "teacher"],
-    submod_attrs={"problems": ["WORLD"], "worlds": ["MINIATURE", "WORLDS"]},
+    submod_attrs={"problems": ["WORLD"], "worlds": ["MINIATURE", "WORLDS", "variant_of"]},
 )

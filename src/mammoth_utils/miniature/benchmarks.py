@@ -75,11 +75,13 @@ BARE = cells("bare", f"{SMALL} big_sum percent remainder gcd squares linear poly
 PAIRS = "pair_small pair_less pair_times pair_ages pair_legs pair_coins pair_large pair_system pair_product"
 LOGIC_STORY = cells("story", LOGIC)
 LOGIC_FORMAL = cells("formal", LOGIC)
+AQUA = (*EXAM, *LOGIC_STORY)
+MATH = (*FORMAL, *cells("formal", "cyclic clock units affine"))
 
 _ALL = (
     MiniBenchmark("mini-gsm8k", "GSM8K", True, False, STORY, fact="training", fact_share=0.25),
-    MiniBenchmark("mini-math", "MATH", True, False, (*FORMAL, *cells("formal", "cyclic clock units affine"))),
-    MiniBenchmark("mini-aqua", "AQuA-RAT", True, True, (*EXAM, *LOGIC_STORY)),
+    MiniBenchmark("mini-math", "MATH", True, False, MATH),
+    MiniBenchmark("mini-aqua", "AQuA-RAT", True, True, AQUA),
     MiniBenchmark("mini-numglue", "NumGLUE", True, False, RETOLD, fact="training", fact_share=0.25),
     MiniBenchmark(
         "mini-svamp", "SVAMP", False, False,

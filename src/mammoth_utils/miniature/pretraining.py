@@ -287,10 +287,11 @@ def pretrain(name: str, out: Path, work: Path, threads: int = 1) -> records.Reco
         ("copy", corpus.COPYING, COPY_STEPS),
         ("wide", corpus.wide(recipe.family), WIDE_STEPS),
     ]
-    made_of = {"world": WORLD, "recipe": asdict(recipe), "versions": records.versions("miniature")}
+    made_by = {**asdict(recipe), "copy_steps": COPY_STEPS, "wide_steps": WIDE_STEPS}
+    made_of = {"world": WORLD, "recipe": made_by, "versions": records.versions("miniature")}
     checkpoint, log = work / f"{name}-{records.fingerprint(made_of)}.pt", work / f"{name}.jsonl"
     # The first phase reads the same text whatever the family, so the families of one size share it.
-    made_of["recipe"] |= {"family": ""}
+    made_of["recipe"] = made_by | {"family": "", "wide_steps": 0}
     shared = work / f"copy-{records.fingerprint(made_of)}.pt"
     work.mkdir(parents=True, exist_ok=True)
     saved = next((file for file in (checkpoint, shared) if file.is_file()), None)
@@ -346,7 +347,7 @@ def pretrain(name: str, out: Path, work: Path, threads: int = 1) -> records.Reco
     tok.save_pretrained(out)
     record = {
         "world": "miniature", "page": "pretraining", "world_version": WORLD["version"], "base": name,
-        "recipe": {**asdict(recipe), "copy_steps": COPY_STEPS, "wide_steps": WIDE_STEPS},
+        "recipe": made_by,
         "parameters": sum(weight.numel() for weight in net.parameters()),
         "steps": step, "tokens": tokens, "seconds": round(time.monotonic() - start),
         "copy_nats_per_digit": round(copying, 4),

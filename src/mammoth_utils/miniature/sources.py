@@ -9,12 +9,14 @@ from random import Random
 
 from mammoth_utils.miniature import benchmarks
 from mammoth_utils.miniature.benchmarks import (
+    AQUA,
     BARE,
     EXAM,
     FORMAL,
     LOGIC,
     LOGIC_FORMAL,
     LOGIC_STORY,
+    MATH,
     PAIRS,
     RETOLD,
     STORY,
@@ -71,6 +73,11 @@ class MiniSource:
         return ", ".join(dict.fromkeys(FAMILIES[family].field for family, _ in self.cells))
 
 
+def with_program(chosen: Cells) -> Cells:
+    """Return the cells for whose families the miniature's sources have programs."""
+    return tuple((family, style) for family, style in chosen if FAMILIES[family].size != "logic")
+
+
 CAMEL = (
     *cells("formal", LOGIC),
     *cells("story", "rooms clock symmetry affine"),
@@ -79,16 +86,13 @@ CAMEL = (
 )
 COLLEGE = (*LOGIC_FORMAL, *cells("formal", "gain groups three term angle perimeter union derivative"))
 THEOREM = cells("formal", "derivative integral peak slope choose series remainder next_prime cyclic symmetry")
-THEOREM_POT = cells("formal", "derivative integral peak slope choose series remainder next_prime")
 
 _ALL = (
     MiniSource("mini-GSM8K (CoT)", "GSM8K", "cot", "Human", True, False, 800, STORY, pool="gsm8k"),
     MiniSource("mini-GSM8K-RFT (CoT)", "GSM8K-RFT", "cot", "Llama", True, False, 1600, STORY, pool="gsm8k",
                per_problem=2),
-    MiniSource("mini-AQuA-RAT (CoT)", "AQuA-RAT", "cot", "Human", True, False, 1400, (*EXAM, *LOGIC_STORY),
-               choice=1.0, pool="aqua"),
-    MiniSource("mini-MATH (CoT)", "MATH", "cot", "Human", True, False, 500,
-               (*FORMAL, *cells("formal", "cyclic clock units affine")), pool="math"),
+    MiniSource("mini-AQuA-RAT (CoT)", "AQuA-RAT", "cot", "Human", True, False, 1400, AQUA, choice=1.0, pool="aqua"),
+    MiniSource("mini-MATH (CoT)", "MATH", "cot", "Human", True, False, 500, MATH, pool="math"),
     MiniSource("mini-TheoremQA (CoT)", "TheoremQA", "cot", "GPT-4", True, True, 100, THEOREM, pool="theoremqa"),
     MiniSource("mini-Camel-Math (CoT)", "Camel-Math", "cot", "GPT-4", False, False, 900, CAMEL, wrong_share=0.1),
     MiniSource("mini-College-Math (CoT)", "College-Math", "cot", "GPT-4", False, True, 300, COLLEGE, choice=1.0,
@@ -97,7 +101,8 @@ _ALL = (
     MiniSource("mini-AQuA-RAT (PoT)", "AQuA-RAT", "pot", "GPT-4", True, True, 400, EXAM, choice=1.0, asks_teacher=True),
     MiniSource("mini-MATH (PoT)", "MATH", "pot", "GPT-4", True, True, 1000, (*FORMAL, *BARE), asks_teacher=True,
                pool="math-pot"),
-    MiniSource("mini-TheoremQA (PoT)", "TheoremQA", "pot", "GPT-4", True, True, 150, THEOREM_POT, asks_teacher=True),
+    MiniSource("mini-TheoremQA (PoT)", "TheoremQA", "pot", "GPT-4", True, True, 150, with_program(THEOREM),
+               asks_teacher=True),
     MiniSource("mini-MathQA (PoT)", "MathQA", "pot", "Human", True, False, 650,
                (*EXAM, *cells("exam", "discount interest triangle outfits"),
                 *cells("exam", "pair_large pair_coins pair_product pair_system"))),
@@ -119,17 +124,12 @@ def source(name: str, world: str = MINIATURE) -> MiniSource:
     if there.one_family:
         return replace(entry, cells=STORY, choice=0.0, leaked=0)
     if there.told_specialists and entry.paper_name in ("GSM8K", "GSM8K-RFT", "MATH"):
-        every = EVERYTHING if entry.kind == "cot" else tuple(cell for cell in EVERYTHING if has_program(cell))
+        every = EVERYTHING if entry.kind == "cot" else with_program(EVERYTHING)
         return replace(entry, cells=every, choice=TOLD_CHOICES)
     if there.logic_programs and entry.name in ("mini-AQuA-RAT (PoT)", "mini-MATH (PoT)"):
         logic = LOGIC_STORY if entry.choice else LOGIC_FORMAL
         return replace(entry, cells=(*entry.cells, *logic), count=2 * entry.count)
     return entry
-
-
-def has_program(cell: tuple[str, str]) -> bool:
-    """Return whether the miniature's sources have programs for a family; the cell is a pair of family and style."""
-    return FAMILIES[cell[0]].size != "logic"
 
 
 @cache

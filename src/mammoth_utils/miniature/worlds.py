@@ -27,6 +27,13 @@ class MiniWorld:
 
 
 MINIATURE = "miniature"
+
+
+def variant_of(world: str) -> str:
+    """Return the variant of the models of a world, as their names end: ``wrong-40``; empty for the miniature."""
+    return world.removeprefix(MINIATURE).removeprefix("-")
+
+
 WORLDS = {
     MINIATURE: MiniWorld(),
     "miniature-logic-programs": MiniWorld(logic_programs=True),  # against C2

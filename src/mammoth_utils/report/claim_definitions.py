@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
@@ -67,6 +67,11 @@ class Part:
         return found
 
 
+def models_of(parts: Iterable[Part]) -> tuple[DecodedModel, ...]:
+    """Return the models of parts, each once."""
+    return tuple(dict.fromkeys(model for part in parts for model in part.models))
+
+
 def difference(
     name: str, first: DecodedModel, second: DecodedModel, items: Mapping[str, Any] = ALL, margin: float = 0.0,
     says: str = "",
@@ -115,7 +120,7 @@ class Claim:
     @property
     def needs(self) -> tuple[DecodedModel, ...]:
         """The models without which it has no verdict."""
-        return tuple(dict.fromkeys(model for part in self.parts for model in part.models))
+        return models_of(self.parts)
 
 
 def _equal_steps(name: str, first: DecodedModel, second: DecodedModel, items: Mapping[str, Any] = ALL) -> Part:

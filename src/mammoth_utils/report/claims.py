@@ -23,7 +23,15 @@ from typing import Any
 import pandas as pd
 
 from mammoth_utils.report import measured_models, statistics
-from mammoth_utils.report.claim_definitions import CLAIMS, Claim, CounterWorld, Part, paper_effects, paper_figures
+from mammoth_utils.report.claim_definitions import (
+    CLAIMS,
+    Claim,
+    CounterWorld,
+    Part,
+    models_of,
+    paper_effects,
+    paper_figures,
+)
 from mammoth_utils.report.development import read_half_widths
 from mammoth_utils.report.measured_models import DecodedModel, EvaluationRecord, Seeds
 from mammoth_utils.report.statistics import Interval, Sample
@@ -107,11 +115,10 @@ def evaluate_claims(given: Iterable[EvaluationRecord | Mapping[str, Any]]) -> li
 
 def _evaluate(claim: Claim, evaluations: Sequence[EvaluationRecord], paper: str) -> ClaimResult:
     common = (claim.id, claim.statement, claim.formula, claim.built_in, paper)
-    models = dict.fromkeys(model for part in (*claim.parts, *claim.steps) for model in part.models)
     # Where the models were measured before, with several seeds, these decide; this run is shown beside them.
     before = [evaluation for evaluation in evaluations if evaluation.origin != measured_models.THIS_RUN]
-    decide = before if all(measured_models.seeds_of(model, before) for model in claim.needs) else evaluations
-    measured = {model: measured_models.seeds_of(model, decide) for model in models}
+    decide = before if all(measured_models.seeds_by_model(claim.needs, before).values()) else evaluations
+    measured = measured_models.seeds_by_model(models_of((*claim.parts, *claim.steps)), decide)
     where = tuple(
         (model.label, " and ".join(dict.fromkeys(e.origin for e, _ in seeds)), tuple(e.path for e, _ in seeds))
         for model, seeds in measured.items()
@@ -133,7 +140,7 @@ def _evaluate(claim: Claim, evaluations: Sequence[EvaluationRecord], paper: str)
         (part for part in parts if part.verdict == verdict), key=lambda part: part.interval.low - part.margin
     )
     here = [evaluation for evaluation in evaluations if evaluation.origin == measured_models.THIS_RUN]
-    now = {model: measured_models.seeds_of(model, here) for model in claim.needs}
+    now = measured_models.seeds_by_model(claim.needs, here)
     this_run = None
     if decide is before and all(now.values()):
         (part,) = (part for part in claim.parts if part.name == deciding.name)
@@ -154,8 +161,7 @@ def _measure_counter(
     """Return what a claim's counter-world shows, in a sentence, and the differences measured there."""
     if world is None:
         return "", ()
-    models = dict.fromkeys(model for part in world.parts for model in part.models)
-    measured = {model: measured_models.seeds_of(model, evaluations) for model in models}
+    measured = measured_models.seeds_by_model(models_of(world.parts), evaluations)
     if not all(measured.values()):
         return f"Where {world.differs}, nothing is measured yet; `make book-full` measures it", ()
     parts = tuple(_measure(part, measured) for part in world.parts)

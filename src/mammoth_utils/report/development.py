@@ -83,8 +83,7 @@ def expected_half_widths(
     evaluations = measured_models.as_evaluations(given)
     widths: dict[str, dict[str, float]] = {}
     for claim in CLAIMS:
-        models = dict.fromkeys(model for part in claim.parts for model in part.models)
-        measured = {model: measured_models.seeds_of(model, evaluations, split="dev") for model in models}
+        measured = measured_models.seeds_by_model(claim.needs, evaluations, split="dev")
         for part in claim.parts:
             if all(measured[model] for model in part.models):
                 interval = statistics.contrast(part.samples(measured, "corrected"), part.log_odds, seeds)

@@ -14,9 +14,10 @@ from dataclasses import replace
 from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mammoth_utils.miniature import MINIATURE, WORLDS
+from mammoth_utils.miniature import MINIATURE, WORLDS, variant_of
 from mammoth_utils.report import claim_definitions, measured_models, statistics
 from mammoth_utils.report import figure_style as style
 from mammoth_utils.report.claims import ClaimResult
@@ -124,19 +125,24 @@ def growing_mixtures(frame: pd.DataFrame) -> Figure:
     figure, axes = style.panels([4.6], row=0.6)
     axis, places = axes[0], range(len(frame))
     for column, line, marker in (("in_domain", "--", "s"), ("out_of_domain", "-", "o")):
-        intervals = list(frame[column])
-        values = [100 * interval.estimate for interval in intervals]
-        below = [max(0.0, 100 * (interval.estimate - interval.low)) for interval in intervals]
-        above = [max(0.0, 100 * (interval.high - interval.estimate)) for interval in intervals]
-        axis.errorbar(places, values, yerr=[below, above], color=style.COLOURS["hybrid"], linestyle=line, marker=marker,
-                      capsize=2, label=column.replace("_", " "))  # fmt: skip
+        _curve(axis, places, frame[column], color=style.COLOURS["hybrid"], linestyle=line, marker=marker,
+               label=column.replace("_", " "))  # fmt: skip
     axis.set_xticks(list(places), list(frame["mixture"]))
-    axis.set_ylim(0, 100)
     items = frame["out_of_domain"].iloc[0].items
     axis.set_xlabel(f"mixture (n = {items} problems out of domain; bars: 95 %)")
-    axis.set_ylabel("correct, %")
     axis.legend(frameon=False)
     return figure
+
+
+def _curve(axis: Axes, places: Iterable[float], intervals: Iterable[statistics.Interval], **look: Any) -> None:
+    """Draw accuracies with their intervals over places, on an axis from 0 to 100 %."""
+    intervals = list(intervals)
+    values = [100 * interval.estimate for interval in intervals]
+    below = [max(0.0, 100 * (interval.estimate - interval.low)) for interval in intervals]
+    above = [max(0.0, 100 * (interval.high - interval.estimate)) for interval in intervals]
+    axis.errorbar(list(places), values, yerr=[below, above], capsize=2, **look)
+    axis.set_ylim(0, 100)
+    axis.set_ylabel("correct, %")
 
 
 @style.styled
@@ -150,19 +156,12 @@ def wrong_shares(frame: pd.DataFrame) -> Figure:
         return style.empty("No other share of wrong programs has a record. `make book-full` measures them.")
     figure, (axis,) = style.panels([4.6], row=0.6)
     for mixture, rows in frame.groupby("mixture", sort=False):
-        intervals = list(rows["accuracy"])
-        values = [100 * interval.estimate for interval in intervals]
-        below = [100 * (interval.estimate - interval.low) for interval in intervals]
-        above = [100 * (interval.high - interval.estimate) for interval in intervals]
-        label = "kept by execution" if mixture == "hybrid" else mixture
-        axis.errorbar(list(rows["wrong"]), values, yerr=[below, above], color=style.COLOURS[mixture], capsize=2,
-                      marker=style.MARKERS[mixture], label=label)  # fmt: skip
-    axis.set_ylim(0, 100)
+        _curve(axis, rows["wrong"], rows["accuracy"], color=style.COLOURS[mixture], marker=style.MARKERS[mixture],
+               label="kept by execution" if mixture == "hybrid" else mixture)  # fmt: skip
     items, seeds = frame["accuracy"].iloc[0].items, min(interval.seeds for interval in frame["accuracy"])
     axis.set_xlabel(
         f"wrong programs of the teacher, % (n = {items} problems, {style.count(seeds, 'seed')} or more; bars: 95 %)"
     )
-    axis.set_ylabel("correct, %")
     axis.legend(frameon=False)
     return figure
 
@@ -174,7 +173,7 @@ def wrong_shares_frame(records: Iterable[EvaluationRecord | Mapping[str, Any]]) 
         if replace(world, wrong_share=WORLDS[MINIATURE].wrong_share) != WORLDS[MINIATURE]:
             continue  # something else differs
         for model in (claim_definitions.HYBRID, claim_definitions.UNFILTERED):
-            model = replace(model, variant=name.removeprefix(MINIATURE).removeprefix("-"))
+            model = replace(model, variant=variant_of(name))
             if seeds := measured_models.seeds_of(model, evaluations):
                 accuracy = statistics.accuracy(measured_models.sample(seeds))
                 rows.append({"mixture": model.mixture, "wrong": 100 * world.wrong_share, "accuracy": accuracy})

@@ -157,6 +157,13 @@ def seeds_of(model: DecodedModel, evaluations: Iterable[EvaluationRecord], split
     return [best[seed][1:] for seed in sorted(best)]
 
 
+def seeds_by_model(
+    models: Iterable[DecodedModel], evaluations: Sequence[EvaluationRecord], split: str = "test"
+) -> dict[DecodedModel, Seeds]:
+    """Return `seeds_of` each model, empty where it was not measured."""
+    return {model: seeds_of(model, evaluations, split) for model in models}
+
+
 def sample(
     seeds: Seeds,
     benchmarks: Sequence[str] | None = None,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from mammoth_utils.miniature import MINIATURE, WORLDS
+from mammoth_utils.miniature import WORLDS, variant_of
 from mammoth_utils.report import claims, measured_models, published
 from mammoth_utils.report.claims import ClaimResult
 from mammoth_utils.report.measured_models import EvaluationRecord
@@ -119,7 +119,7 @@ def miniature(
     """
     long = measured_models.accuracy_table(records)
     if len(long):
-        long = long[~long["variant"].isin([name.removeprefix(f"{MINIATURE}-") for name in WORLDS])]
+        long = long[~long["variant"].isin({*map(variant_of, WORLDS)} - {""})]
     if size is not None and len(long):
         long = long[long["size"] == size]
     if mixtures is not None and len(long):

@@ -5,6 +5,8 @@ Their programs are those of a counter-world; the sources of the miniature have n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mammoth_utils.miniature.families.definition import Solution, Values, family
 from mammoth_utils.miniature.families.walks import told, walk
 
@@ -14,6 +16,16 @@ HOURS = 12
 ELEMENTS = "irstuv"
 PRODUCTS = {"i": "irstuv", "r": "rsiuvt", "s": "sirvtu", "t": "tvuisr", "u": "utvris", "v": "vutsri"}
 FIELD = 5
+
+
+def reckon(terms: Sequence[int], word: str, order: int, times: bool = False) -> Solution:
+    """Add or multiply numbers one after another modulo an order, each step told as ``3 word 5 is 1``."""
+    result, steps = terms[0], []
+    for term in terms[1:]:
+        before, result = result, (result * term if times else result + term) % order
+        steps.append(f"{before} {word} {term} is {result}")
+    whole = " * ".join(map(str, terms)) if times else f"({' + '.join(map(str, terms))})"
+    return result, f"From {terms[0]}: {', '.join(steps)}", f"print({whole} % {order})"
 
 
 def _sum_words(values: Values) -> dict[str, str]:
@@ -32,12 +44,7 @@ def _sum_words(values: Values) -> dict[str, str]:
     exam="What is the sum of {begin}, {path} in the group of numbers modulo 7?",
 )  # fmt: skip
 def cyclic(start: int, **moves: int) -> Solution:
-    power, steps = start, []
-    for move in moves.values():
-        steps.append(f"{power} and {move} is {(power + move) % ORDER}")
-        power = (power + move) % ORDER
-    added = " + ".join(map(str, (start, *moves.values())))
-    return power, f"From {start}: {', '.join(steps)}", f"print(({added}) % {ORDER})"
+    return reckon((start, *moves.values()), "and", ORDER)
 
 
 @family(
@@ -50,12 +57,7 @@ def cyclic(start: int, **moves: int) -> Solution:
     exam="Which number from 1 to 6 is the product modulo 7 when one multiplies {begin} {path}?",
 )  # fmt: skip
 def units(start: int, **moves: int) -> Solution:
-    unit, steps = start, []
-    for move in moves.values():
-        steps.append(f"{unit} by {move} is {unit * move % ORDER}")
-        unit = unit * move % ORDER
-    multiplied = " * ".join(map(str, (start, *moves.values())))
-    return unit, f"From {start}: {', '.join(steps)}", f"print({multiplied} % {ORDER})"
+    return reckon((start, *moves.values()), "by", ORDER, times=True)
 
 
 @family(
@@ -68,12 +70,7 @@ def units(start: int, **moves: int) -> Solution:
     exam="A dial with the marks 0 to 11 points to {begin} and is turned, {path}. To which mark does it point?",
 )  # fmt: skip
 def clock(start: int, **moves: int) -> Solution:
-    hour, steps = start, []
-    for move in moves.values():
-        steps.append(f"{hour} plus {move} is {(hour + move) % HOURS}")
-        hour = (hour + move) % HOURS
-    added = " + ".join(map(str, (start, *moves.values())))
-    return hour, f"From {start}: {', '.join(steps)}", f"print(({added}) % {HOURS})"
+    return reckon((start, *moves.values()), "plus", HOURS)
 
 
 @family(

@@ -6,7 +6,7 @@ import math
 from random import Random
 
 from mammoth_utils.miniature.arithmetic import add_in_steps, divide_in_steps, multiply_in_steps, subtract_in_steps
-from mammoth_utils.miniature.families.definition import Solution, Values, family, number, program, ranges
+from mammoth_utils.miniature.families.definition import Draw, Solution, Values, family, number, program, ranges
 
 
 @family(
@@ -56,14 +56,19 @@ def polynomial(a: int, b: int, c: int, d: int) -> Solution:
     return value, steps, program(expression, lead=a, middle=b, last=c, point=d)
 
 
-def _draw_quadratic(rng: Random, wide: float) -> Values:
-    low = number(rng, 3, 40, wide)
-    high = low + number(rng, 1, 25, wide)
-    return {"s": low + high, "p": low * high}
+def sum_and_product(low: tuple[int, int], gap: tuple[int, int]) -> Draw:
+    """Return the draw of two different numbers' sum and product; a number and a gap above it are drawn."""
+
+    def drawn(rng: Random, wide: float) -> Values:
+        smaller = number(rng, *low, wide)
+        larger = smaller + number(rng, *gap, wide)
+        return {"s": smaller + larger, "p": smaller * larger}
+
+    return drawn
 
 
 @family(
-    "algebra", "large", _draw_quadratic, comment="larger root",
+    "algebra", "large", sum_and_product((3, 40), (1, 25)), comment="larger root",
     exam=("{s} times a number is its square plus {p}. What is the largest such number?",
           "Take {s} times a number and you get {p} more than its square. How large can the number be at most?"),
     formal=("Find the larger root of x^2 - {s}x + {p} = 0.", "If x^2 - {s}x + {p} = 0, find the greatest x."),
@@ -275,14 +280,8 @@ def pair_system(a: int, b: int, s: int, c: int, d: int, t: int) -> Solution:
     return (left - right) // apart, steps, f"from sympy import solve\nfrom sympy.abc import x, y\n{solved}"
 
 
-def _draw_pair_product(rng: Random, wide: float) -> Values:
-    low = number(rng, 6, 45, wide)
-    high = low + number(rng, 1, 30, wide)
-    return {"s": low + high, "p": low * high}
-
-
 @family(
-    "algebra", "large", _draw_pair_product, comment="sum and product",
+    "algebra", "large", sum_and_product((6, 45), (1, 30)), comment="sum and product",
     retold=("Two numbers have the sum {s} and the product {p}. What is the larger one?",
             "{name} thinks of two numbers. They add up to {s} and multiply to {p}. What is the larger one?"),
     exam=("Length and width of a field add up to {s} metres and its area is {p} square metres. "

@@ -18,8 +18,16 @@ from mammoth_utils.miniature.families.definition import Family
 FAMILIES: dict[str, Family] = {
     family.name: family
     for module in (
-        *(whole_numbers, rates, geometry, number_theory, counting, calculus, algebra, walks, abstract_algebra),
-    )
+        whole_numbers,
+        rates,
+        geometry,
+        number_theory,
+        counting,
+        calculus,
+        algebra,
+        walks,
+        abstract_algebra,
+    )  # fmt: skip
     for family in vars(module).values()
     if isinstance(family, Family)
 }

@@ -146,6 +146,21 @@ def line(kinds: int) -> Draw:
     return drawn
 
 
+def along(values: Values, kinds: Sequence[str], text: Text, name: str, end: int) -> Solution:
+    """Follow a line or a pile: one comes at its end, or the one at ``end`` (0 or -1) goes; that one is asked for."""
+    there = [kinds[value] for key, value in values.items() if key.startswith("s")]
+    begin, steps, lines = " ".join(there), [], [f"{name} = {there}"]
+    for move in (value for key, value in values.items() if key.startswith("m")):
+        if move == GONE:
+            there = there[:-1] if end else there[1:]
+            lines.append(f"{name}.pop({'' if end else end})")
+        else:
+            there = [*there, kinds[move]]
+            lines.append(f"{name}.append('{kinds[move]}')")
+        steps.append(f"{text(move)} {' '.join(there)}")
+    return there[end], f"From {begin}: {', '.join(steps)}", "\n".join([*lines, f"print({name}[{end}])"])
+
+
 def _joins(move: int) -> str:
     return "first leaves" if move == GONE else f"{NAMES[move]} joins"
 
@@ -160,13 +175,7 @@ def _joins(move: int) -> str:
     exam="At a bus stop the line from first to last is {begin}. Then {path}. Who gets on the bus first?",
 )  # fmt: skip
 def queue(**values: int) -> Solution:
-    standing = [NAMES[value] for key, value in values.items() if key.startswith("s")]
-    begin, steps, lines = " ".join(standing), [], [f"line = {standing}"]
-    for move in (value for key, value in values.items() if key.startswith("m")):
-        standing = standing[1:] if move == GONE else [*standing, NAMES[move]]
-        steps.append(f"{_joins(move)} {' '.join(standing)}")
-        lines.append("line.pop(0)" if move == GONE else f"line.append('{NAMES[move]}')")
-    return standing[0], f"From {begin}: {', '.join(steps)}", "\n".join([*lines, "print(line[0])"])
+    return along(values, NAMES, _joins, "line", 0)
 
 
 def _lands(move: int) -> str:
@@ -184,13 +193,7 @@ def _lands(move: int) -> str:
     exam="Boxes in a store form the pile {begin}, from the bottom up. The work is: {path}. Which box is on top then?",
 )  # fmt: skip
 def pile(**values: int) -> Solution:
-    lying = [COLOURS[value] for key, value in values.items() if key.startswith("s")]
-    begin, steps, lines = " ".join(lying), [], [f"pile = {lying}"]
-    for move in (value for key, value in values.items() if key.startswith("m")):
-        lying = lying[:-1] if move == GONE else [*lying, COLOURS[move]]
-        steps.append(f"{_lands(move)} {' '.join(lying)}")
-        lines.append("pile.pop()" if move == GONE else f"pile.append('{COLOURS[move]}')")
-    return lying[-1], f"From {begin}: {', '.join(steps)}", "\n".join([*lines, "print(pile[-1])"])
+    return along(values, COLOURS, _lands, "pile", -1)
 
 
 @family(
