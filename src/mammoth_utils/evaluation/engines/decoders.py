@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 from mammoth_utils.base_models import check_adapter, check_weights, find_cached, find_model, require_weights
 from mammoth_utils.evaluation.engines.endpoint import EndpointDecoder, is_endpoint
+from mammoth_utils.evaluation.engines.requests import Decoder
 from mammoth_utils.evaluation.engines.transformers_engine import LocalDecoder
-from mammoth_utils.records import Record
-
-
-class Decoder(Protocol):
-    """An engine that turns prompts into completions."""
-
-    def complete(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
-        """Return the completion of every prompt, in their order."""
-
-    def describe(self) -> Record:
-        """Return model, engine and settings as a record keeps them."""
 
 
 def load_decoder(
