@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted_decoder import ScriptedDecoder
 
 from mammoth_utils.evaluation import describe_evaluation, evaluate
 
@@ -58,19 +59,6 @@ def holds(value: Any, depth: int = 0) -> bool:
     return is_dataclass(value) and any(holds(getattr(value, field.name, None), depth + 1) for field in fields(value))
 
 
-class Decoder:
-    """Writes the same completion whatever it is asked."""
-
-    def __init__(self, completion: str) -> None:
-        self.completion = completion
-
-    def complete(self, prompts, max_new_tokens, on_progress=None):
-        return [self.completion for _ in prompts]
-
-    def describe(self):
-        return {"engine": "scripted", "model": "none", "threads": 1, "device": "cpu", "dtype": "float32", "batch": 1}
-
-
 @pytest.mark.parametrize(
     "completion", [f"# {MARK}\nx = 12 * 3\nprint(x)", f"Twelve times three, says {MARK}, is 36. The answer is 36."]
 )
@@ -87,13 +75,13 @@ def test_a_completion_passes_through_the_files_that_the_page_lists(runs_dir, com
 
     sys.setprofile(watch)
     try:
-        evaluate(description, decoder=Decoder(completion))
+        evaluate(description, decoder=ScriptedDecoder(lambda prompt: completion))
     finally:
         sys.setprofile(None)
     # The sandbox stands for what runs a program inside its package, and reading.py for what reads prose inside its own;
-    # writing comes after the verdict.
+    # the pipeline holds it among all others; writing comes after the verdict.
     faces = ("programs/sandbox.py", "grading/corrected/reading.py")
     inside = {name for name in visited if name not in faces and name.startswith(("programs/", "grading/corrected/"))}
-    written = {"evaluation/run_folder.py", "records.py"}
-    assert set(visited) - inside - written <= set(listed("completion"))
+    beside = {"evaluation/hybrid.py", "evaluation/pipeline.py", "evaluation/run_folder.py", "records.py"}
+    assert set(visited) - inside - beside <= set(listed("completion"))
     assert {"evaluation/attempts.py", "grading/programs_in_text.py", "grading/answers.py"} <= set(visited)

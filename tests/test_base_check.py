@@ -26,6 +26,7 @@ from mammoth_utils.base_models import (
 )
 from mammoth_utils.evaluation.engines.decoders import load_decoder
 from mammoth_utils.evaluation.engines.llama_loop import unsupported_reason
+from mammoth_utils.evaluation.engines.requests import Request, complete
 from mammoth_utils.training import NotReadyError, check_readiness, describe, finetune, readiness
 from mammoth_utils.training.export import merge_adapter
 from mammoth_utils.training.loop import encoding, guards
@@ -473,7 +474,8 @@ def test_a_type_that_is_only_evaluated_has_its_tensors_checked_as_it_is_loaded(h
     net.save_pretrained(here / "gpt")
     tokenizer.save_pretrained(here / "gpt")
     if edit is None:
-        assert load_decoder(here / "gpt").complete(["a"], 2)
+        (completion,) = complete(load_decoder(here / "gpt"), [Request("a", 2)])
+        assert completion.tokens
         return
     change(here / "gpt", edit)
     with pytest.raises(BaseModelError, match=words):

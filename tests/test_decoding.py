@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import random
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+)
 
 from mammoth_utils import records
 from mammoth_utils.base_models import weights_hash
 from mammoth_utils.evaluation.engines import decoders as decoding
 from mammoth_utils.evaluation.engines.llama_loop import GreedyLlama, unsupported_reason
+from mammoth_utils.evaluation.engines.requests import Completion, Request, RequestQueue, complete
 from mammoth_utils.evaluation.engines.transformers_engine import LocalDecoder
 
 RESPONSE = "\n\n### Response:"
@@ -48,10 +53,49 @@ def tiny_llama(tokenizer, **changes) -> LlamaForCausalLM:
     return net
 
 
+def tiny_net(tokenizer, kind, **changes):
+    """A random net of another architecture that ends some rows early."""
+    config = {"qwen2": Qwen2Config, "mistral": MistralConfig, "llama": LlamaConfig}[kind]
+    torch.manual_seed(4)
+    settings = {
+        "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512, "initializer_range": 0.3,
+        "tie_word_embeddings": True, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
+    }  # fmt: skip
+    net = AutoModelForCausalLM.from_config(config(**{**settings, **changes})).eval().float()
+    with torch.no_grad():
+        net.model.embed_tokens.weight[2] *= 1.6
+    return net
+
+
 def saved(folder, tokenizer, net):
     net.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def ask(decoder, prompts, max_new_tokens, **more) -> list[Completion]:
+    """The completions of some prompts."""
+    return complete(decoder, [Request(prompt, max_new_tokens, **more) for prompt in prompts])
+
+
+def run_collecting(decoder, requests, then=()):
+    """Run a decoder over requests; ``then`` joins after the first completion. Completions and failures by prompt."""
+    done, failed, later = {}, {}, list(then)
+
+    def finish(request, completion):
+        done[request.prompt] = completion
+        queue.put(later)
+        later.clear()
+        if len(done) + len(failed) == len(requests) + len(then):
+            queue.close()
+
+    queue = RequestQueue(finish, lambda request, reason: failed.update({request.prompt: reason}))
+    queue.put(requests)
+    if not then:
+        queue.close()
+    decoder.run(queue)
+    return done, failed
 
 
 PROMPTS = [
@@ -72,10 +116,9 @@ def test_our_loop_writes_exactly_what_generate_writes_on_prompts_of_mixed_length
     folder = str(saved(tmp_path, tokenizer, tiny_llama(tokenizer, **shape)))
     own = LocalDecoder(folder, device="cpu", batch=16, engine="own loop")
     other = LocalDecoder(folder, device="cpu", batch=7, engine="generate")
-    texts = own.complete(PROMPTS, 48)
-    assert texts == other.complete(PROMPTS, 48)
-    lengths = {len(tokenizer(text, add_special_tokens=False).input_ids) for text in texts}
-    assert len(lengths) > 3, "rows must end at different steps, or dropping ended rows is not tested"
+    completions = ask(own, PROMPTS, 48)
+    assert completions == ask(other, PROMPTS, 48)
+    assert len({one.tokens for one in completions}) > 3, "rows must end at different steps, or no row is dropped early"
     assert own.describe()["engine"] == "own loop"
     assert other.describe()["engine"] == "generate"
 
@@ -98,9 +141,9 @@ def test_the_first_logits_of_our_loop_equal_the_models_to_1e_5():
 def test_a_row_ends_at_the_first_end_of_sequence_and_is_right_whatever_its_batch(tmp_path):
     tokenizer = tiny_tokenizer()
     decoder = LocalDecoder(str(saved(tmp_path, tokenizer, tiny_llama(tokenizer))), device="cpu", batch=40)
-    together = decoder.complete(PROMPTS, 32)
-    assert together[::13] == [decoder.complete([prompt], 32)[0] for prompt in PROMPTS[::13]]
-    assert not any("</s>" in text or "<pad>" in text or "<s>" in text for text in together)
+    together = ask(decoder, PROMPTS, 32)
+    assert together[::13] == [ask(decoder, [prompt], 32)[0] for prompt in PROMPTS[::13]]
+    assert not any("</s>" in one.text or "<pad>" in one.text or "<s>" in one.text for one in together)
 
 
 def test_added_tokens_stay_in_the_text_and_special_ones_do_not(tmp_path):
@@ -112,13 +155,229 @@ def test_added_tokens_stay_in_the_text_and_special_ones_do_not(tmp_path):
     assert text == "a b\n" + RESPONSE
 
 
-def test_a_prompt_longer_than_the_context_is_refused(tmp_path):
+@pytest.mark.parametrize(("kind", "changes"), [
+    ("qwen2", {}), ("llama", {"num_key_value_heads": 4, "attention_bias": True}), ("mistral", {"sliding_window": None}),
+], ids=["qwen2", "llama", "mistral"])  # fmt: skip
+def test_the_batched_loop_writes_what_one_at_a_time_writes_whatever_the_batch(tmp_path, kind, changes):
     tokenizer = tiny_tokenizer()
-    net = tiny_llama(tokenizer, max_position_embeddings=16)
-    decoder = LocalDecoder(str(saved(tmp_path, tokenizer, net)), device="cpu")
-    with pytest.raises(ValueError, match="leaves no room in a context of 16"):
-        decoder.complete(["x" * 40], 4)
-    assert decoder.complete([], 4) == []
+    folder = str(saved(tmp_path, tokenizer, tiny_net(tokenizer, kind, **changes)))
+    requests = [Request(prompt, 12 + 40 * (place % 2)) for place, prompt in enumerate(PROMPTS)]
+    alone = complete(LocalDecoder(folder, device="cpu", batch=1, engine="generate"), requests)
+    assert len({one.tokens for one in alone}) > 5
+    assert {one.finish for one in alone} == {"stop", "length"}
+    for batch in (1, 3, 7, 40):
+        decoder = LocalDecoder(folder, device="cpu", batch=batch, engine="batched loop")
+        assert complete(decoder, requests) == alone
+        assert decoder.describe()["engine"] == "batched loop"
+
+
+def test_auto_takes_the_batched_loop_for_other_architectures(tmp_path):
+    tokenizer = tiny_tokenizer()
+    folder = str(saved(tmp_path, tokenizer, tiny_net(tokenizer, "qwen2")))
+    assert LocalDecoder(folder, device="cpu").engine == "batched loop"
+    with pytest.raises(ValueError, match="'qwen2' is not 'llama'"):
+        LocalDecoder(folder, device="cpu", engine="own loop")
+    with pytest.raises(ValueError, match="batched loop"):
+        LocalDecoder(folder, device="cpu", engine="vllm")
+
+
+def test_rows_that_end_make_room_for_rows_that_wait_and_longer_ones_may_join_later(tmp_path, monkeypatch):
+    tokenizer = tiny_tokenizer()
+    folder = str(saved(tmp_path, tokenizer, tiny_net(tokenizer, "qwen2")))
+    decoder = LocalDecoder(folder, device="cpu", batch=6)
+    passes = []
+    expected = ask(decoder, PROMPTS, 40)
+    monkeypatch.setattr(decoder._loop, "model", CountingNet(decoder.model, passes))
+    requests = [Request(prompt, 40) for prompt in PROMPTS]
+    order = sorted(requests, key=lambda request: len(request.prompt))
+    done, failed = run_collecting(decoder, order[:20], then=order[20:])
+    assert [done[prompt] for prompt in PROMPTS] == expected
+    assert not failed
+    steps = [rows for rows, columns in passes if columns == 1]
+    assert max(steps) == 6
+    refills = [place for place, (_, columns) in enumerate(passes) if columns > 1]
+    assert refills[-1] > 8, "prompts must be read while other rows go on"
+    assert sum(steps) == sum(one.tokens + (one.finish == "stop") - 1 for one in expected), "no step of an ended row"
+
+
+class CountingNet:
+    """A net that notes the shape of what it is given."""
+
+    def __init__(self, net, passes):
+        self.net, self.passes, self.device = net, passes, net.device
+
+    def __call__(self, **inputs):
+        self.passes.append(tuple(inputs["input_ids"].shape))
+        return self.net(**inputs)
+
+
+def test_rows_beyond_a_sliding_window_go_through_generate_and_the_others_do_not(tmp_path):
+    tokenizer = tiny_tokenizer()
+    folder = str(saved(tmp_path, tokenizer, tiny_net(tokenizer, "mistral", sliding_window=60)))
+    expected = ask(LocalDecoder(folder, device="cpu", batch=1, engine="generate"), PROMPTS, 30)
+    decoder = LocalDecoder(folder, device="cpu", batch=8)
+    short = sorted(PROMPTS, key=len)[:5]
+    assert ask(decoder, short, 30) == [expected[PROMPTS.index(prompt)] for prompt in short]
+    assert decoder.describe()["engine"] == "batched loop"
+    assert ask(decoder, PROMPTS, 30) == expected
+    assert decoder.describe()["engine"] == "batched loop and generate"
+
+
+def test_a_position_table_that_depends_on_the_batch_goes_through_generate(tmp_path):
+    tokenizer = tiny_tokenizer()
+    rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+    folder = str(saved(tmp_path, tokenizer, tiny_net(tokenizer, "qwen2", rope_parameters=rope)))
+    assert LocalDecoder(folder, device="cpu").engine == "generate"
+    with pytest.raises(ValueError, match="rope type dynamic depends on the longest row"):
+        LocalDecoder(folder, device="cpu", engine="batched loop")
+
+
+@pytest.fixture(params=["own loop", "batched loop", "generate"])
+def engine(request, tmp_path):
+    """A decoder of each engine over the same net."""
+    tokenizer = tiny_tokenizer()
+    folder = saved(tmp_path, tokenizer, tiny_llama(tokenizer, max_position_embeddings=64))
+    return LocalDecoder(str(folder), device="cpu", batch=4, engine=request.param)
+
+
+def test_a_completion_says_how_it_ended_and_how_long_it_is(engine):
+    whole = ask(engine, PROMPTS[:12], 20)
+    for prompt, one in zip(PROMPTS, whole, strict=False):
+        assert one.finish in ("stop", "length")
+        assert one.prompt_tokens == len(engine.tokenizer(prompt).input_ids)
+        assert one.finish == "stop" or one.tokens == min(20, 64 - one.prompt_tokens)
+    cut = ask(engine, PROMPTS[:12], 3)
+    assert {one.finish for one in cut} == {"stop", "length"}
+    assert all(a.text.startswith(b.text) for a, b in zip(whole, cut, strict=True))
+
+
+def test_a_prompt_that_fills_the_context_fails_alone_and_the_context_cuts_the_others(engine):
+    long, near = "x" * 64, "y" * 60
+    done, failed = run_collecting(engine, [Request(prompt, 30) for prompt in (long, near, *PROMPTS[:3])])
+    assert list(failed) == [long]
+    assert "a prompt of 65 tokens leaves no room in a context of 64: 'xxx" in failed[long]
+    assert set(done) == {near, *PROMPTS[:3]}
+    assert done[near].tokens <= 3
+    assert complete(engine, []) == []
+    with pytest.raises(ValueError, match="max_new_tokens must be at least 1, got 0"):
+        ask(engine, ["a"], 0)
+
+
+def test_a_stop_text_ends_a_row_and_is_no_part_of_the_text(engine):
+    whole = ask(engine, PROMPTS, 40)
+    prompt, text, tokens = max(
+        ((prompt, one.text, one.tokens) for prompt, one in zip(PROMPTS, whole, strict=True)), key=lambda row: row[2]
+    )
+    stop = text[4:6]
+    [one] = ask(engine, [prompt], 40, stop=("never written", stop))
+    assert one.text == text[: text.index(stop)]
+    assert one.finish == "stop"
+    assert one.tokens < tokens, "the row must end soon after the stop text"
+
+
+def test_a_chat_is_asked_in_the_models_template_without_a_second_beginning(engine):
+    with pytest.raises(ValueError, match="has no chat template.*-p prompt mammoth"):
+        ask(engine, ["2 + 2"], 4, chat=True)
+    engine.tokenizer.chat_template = (
+        "{{ bos_token }}{% for message in messages %}[{{ message['content'] }}]{% endfor %}"
+        "{% if add_generation_prompt %}!{% endif %}"
+    )
+    [chat] = ask(engine, ["2 + 2"], 8, chat=True)
+    [plain] = ask(engine, ["[2 + 2]!"], 8)
+    assert chat == plain
+
+
+def test_rows_are_decoded_together_as_far_as_keys_and_values_have_memory(engine, monkeypatch):
+    expected = ask(engine, PROMPTS[:12], 16)
+    sizes = []
+    if engine.engine == "batched loop":
+        monkeypatch.setattr(engine._loop, "model", CountingNet(engine.model, sizes))
+    for places in (1, 2):
+        sizes.clear()
+        # A row of the context's 64 tokens and, in the batched loop, columns to spare.
+        engine.budget = places * engine._token_bytes * (64 + 64 * (engine.engine == "batched loop"))
+        assert engine._places(64) == places
+        assert ask(engine, PROMPTS[:12], 16) == expected
+        assert not sizes or max(rows for rows, _ in sizes) in range(places, 3)
+    assert engine.describe()["batch"] == 4, "the record has the most rows that were allowed"
+    engine.budget = engine._token_bytes * 10
+    done, failed = run_collecting(engine, [Request(prompt, 16) for prompt in PROMPTS[:3]])
+    assert not done
+    assert all("do not fit the memory" in reason for reason in failed.values())
+
+
+def test_keys_and_values_are_counted_as_the_model_makes_them(tmp_path):
+    tokenizer = tiny_tokenizer()
+    decoder = LocalDecoder(str(saved(tmp_path, tokenizer, tiny_net(tokenizer, "qwen2"))), device="cpu")
+    held = []
+    step = decoder._loop.step
+    decoder._loop.step = lambda: held.append(
+        sum(kept.nbytes / kept.shape[0] / kept.shape[2] for layer in decoder._loop._layers
+            for kept in (layer.keys, layer.values))
+    ) or step()  # fmt: skip
+    ask(decoder, PROMPTS[:4], 8)
+    assert set(held) == {decoder._token_bytes}
+
+
+def test_a_batch_that_runs_out_of_memory_is_halved_and_rows_go_on_where_they_were(engine, monkeypatch):
+    engine.batch = 8
+    expected = ask(engine, PROMPTS[:12], 24)
+    name = {"own loop": "_next", "batched loop": "_forward", "generate": "generate"}[engine.engine]
+    owner = engine.model if engine.engine == "generate" else engine._loop
+    plain = getattr(owner, name)
+
+    def scarce(*given, **named):
+        ids = named["input_ids"] if named else given[0]
+        if len(ids) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(*given, **named)
+
+    monkeypatch.setattr(owner, name, scarce)
+    assert ask(engine, PROMPTS[:12], 24) == expected
+    assert engine.describe()["batch"] <= 2
+    monkeypatch.setattr(owner, name, lambda *_, **__: (_ for _ in ()).throw(RuntimeError("another fault")))
+    with pytest.raises(RuntimeError, match="another fault"):
+        ask(engine, PROMPTS[:12], 24)
+
+
+def test_a_request_that_runs_out_of_memory_alone_fails_alone(engine, monkeypatch):
+    name = {"own loop": "_first", "batched loop": "_forward", "generate": "generate"}[engine.engine]
+    owner = engine.model if engine.engine == "generate" else engine._loop
+    plain = getattr(owner, name)
+
+    def scarce(*given, **named):
+        if (named["input_ids"] if named else given[0]).shape[1] > 40:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(*given, **named)
+
+    monkeypatch.setattr(owner, name, scarce)
+    done, failed = run_collecting(engine, [Request(prompt, 8) for prompt in ("x" * 50, "abc", "de")])
+    assert set(done) == {"abc", "de"}
+    assert "do not fit the memory alone: CUDA out of memory" in failed["x" * 50]
+
+
+def test_a_queue_that_is_cancelled_stops_an_engine_within_a_batch(engine):
+    done = []
+
+    def finish(request, completion):
+        done.append(completion)
+        queue.cancel()
+
+    queue = RequestQueue(finish, lambda *_: None)
+    queue.put([Request(prompt, 24) for prompt in PROMPTS])
+    engine.run(queue)
+    assert len(done) <= 4
+
+
+def test_threads_that_are_not_given_are_one_for_the_own_loop_and_all_cores_for_others(tmp_path):
+    tokenizer, before = tiny_tokenizer(), torch.get_num_threads()
+    folder = str(saved(tmp_path, tokenizer, tiny_llama(tokenizer)))
+    try:
+        assert LocalDecoder(folder, device="cpu", threads=0).describe()["threads"] == 1
+        every = LocalDecoder(folder, device="cpu", threads=0, engine="batched loop").describe()["threads"]
+        assert every == torch.get_num_threads() >= 1
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_model_that_our_loop_cannot_run_says_why():
@@ -169,74 +428,3 @@ def test_a_model_that_cannot_be_had_is_refused_before_anything_is_loaded(argumen
     with pytest.raises(error, match=message) as caught:
         decoding.load_decoder(**arguments)
     assert "pw" not in str(caught.value)
-
-
-class Server(BaseHTTPRequestHandler):
-    """An OpenAI-compatible server that writes prompts backwards, fails once, and counts requests at once."""
-
-    asked: list[dict] = []
-    at_once, most, failures = 0, 0, 1
-    lock = threading.Lock()
-
-    def do_GET(self):
-        self._send(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in self.server.models]})
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with self.lock:
-            Server.at_once += 1
-            Server.most = max(Server.most, Server.at_once)
-            Server.asked.append({**body, "key": self.headers.get("Authorization")})
-            fails, Server.failures = Server.failures > 0, Server.failures - 1
-        threading.Event().wait(0.02)
-        with self.lock:
-            Server.at_once -= 1
-        choice = {"text": body["prompt"][::-1], "index": 0, "finish_reason": "stop", "logprobs": None}
-        self._send(
-            503 if fails else 200,
-            {"id": "x", "object": "text_completion", "created": 0, "model": "m", "choices": [choice]},
-        )
-
-    def _send(self, status, value):
-        data = json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def server():
-    Server.asked, Server.at_once, Server.most, Server.failures = [], 0, 0, 1
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    made.models = ["m"]
-    threading.Thread(target=made.serve_forever, daemon=True).start()
-    yield made
-    made.shutdown()
-    made.server_close()
-
-
-def test_an_endpoint_is_asked_greedily_with_bounded_concurrency_and_tried_again(server, monkeypatch):
-    monkeypatch.setenv("MAMMOTH_API_KEY", "sk-of-the-environment")
-    decoder = decoding.load_decoder(f"http://127.0.0.1:{server.server_port}/v1", batch=3)
-    prompts = [f"prompt {number}" for number in range(12)]
-    assert decoder.complete(prompts, 9) == [prompt[::-1] for prompt in prompts]
-    assert len(Server.asked) == 13, "the request that failed was sent again"
-    assert Server.most <= 3
-    assert {(one["temperature"], one["max_tokens"], tuple(one["stop"])) for one in Server.asked} == {
-        (0.0, 9, ("### Instruction",))
-    }
-    assert Server.asked[0]["key"] == "Bearer sk-of-the-environment"
-    assert "sk-of" not in json.dumps(decoder.describe())
-
-
-def test_an_endpoint_with_several_models_wants_one_named(server):
-    server.models = ["one", "two"]
-    address = f"http://127.0.0.1:{server.server_port}/v1"
-    with pytest.raises(ValueError, match="several models; its models: one, two"):
-        decoding.load_decoder(address)
-    assert decoding.load_decoder(f"{address}#two").describe()["model"] == "two"

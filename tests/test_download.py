@@ -169,6 +169,8 @@ def as_upstream(name: str, folder: Path) -> list[bytes]:
 @needs_real
 @pytest.mark.parametrize("one", public_files(), ids=lambda one: one.name)
 def test_the_real_upstream_form_becomes_the_layouts_file(one, tmp_path):
+    if not (Path(REAL) / one.name).is_file():
+        pytest.skip(f"{one.name} is not in the folder of real data")
     parts = as_upstream(one.name, Path(REAL))
     for part, expected in zip(parts, one.parts, strict=True):
         if expected.sha256:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import hashlib
 
 import golden
+from scripted_decoder import ScriptedDecoder
 
 from mammoth_utils.evaluation import attempts as reading
 from mammoth_utils.evaluation import hybrid
+from mammoth_utils.evaluation.completion_store import CompletionStore
+from mammoth_utils.evaluation.scheduler import ask_all
+from mammoth_utils.programs import Sandbox
 from mammoth_utils.rationale import Problem
 from mammoth_utils.vocabulary import DECODINGS, RULES
 
@@ -33,16 +37,11 @@ PROBLEMS = [
 ]  # fmt: skip
 
 
-class Scripted:
-    """A decoder that answers by the case that a prompt names and writes down each pass of prompts."""
+class Scripted(ScriptedDecoder):
+    """A decoder that answers by the case that a prompt names."""
 
-    def __init__(self) -> None:
-        self.passes: list[list[str]] = []
-        self.cases: dict[str, str] = {}
-
-    def complete(self, prompts, max_new_tokens):
-        self.passes.append([f"{max_new_tokens} {prompt}" for prompt in prompts])
-        return [COMPLETIONS[self.case(prompt)][self.kind(prompt)] for prompt in prompts]
+    def write(self, prompt):
+        return COMPLETIONS[self.case(prompt)][self.kind(prompt)]
 
     def kind(self, prompt):
         return 2 if "Please find the closest option" in prompt else 0 if "write a program" in prompt else 1
@@ -54,17 +53,18 @@ class Scripted:
 
 
 def decisions(decodings):
-    """Each pass as a count and a hash of its prompts; for each problem the kinds that were asked for, which of them
-    gave the answer, and under each rule the place of the attempt that counts and its answer."""
-    decoder = Scripted()
-    attempts = hybrid.decode(PROBLEMS, decoder, decodings, 100)
-    together = "+".join(decodings)
-    found = {}
-    for number, prompts in enumerate(decoder.passes, 1):
-        digest = hashlib.sha256("\x00".join(prompts).encode()).hexdigest()[:16]
-        found[f"{together}, pass {number}"] = f"{len(prompts)} prompts {digest}"
-    for decoding, rows in attempts.items():
-        for problem, made in zip(PROBLEMS, rows, strict=True):
+    """A count and a hash of the prompts; for each problem the kinds that were asked for, which of them gave the answer,
+    and under each rule the place of the attempt that counts and its answer."""
+    decoder, together = Scripted(), "+".join(decodings)
+    with Sandbox(isolation="auto") as sandbox:
+        settings, store = hybrid.PromptSettings(100), CompletionStore(together)
+        attempts, _ = ask_all(PROBLEMS, decodings, settings, store, lambda: decoder, sandbox)
+    prompts = sorted(f"{request.max_new_tokens} {request.prompt}" for request in decoder.asked)
+    digest = hashlib.sha256("\x00".join(prompts).encode()).hexdigest()[:16]
+    found = {f"{together}, prompts": f"{len(prompts)} prompts {digest}"}
+    for decoding in decodings:
+        for problem, ways in zip(PROBLEMS, attempts, strict=True):
+            made = ways[decoding]
             case = [problem.id.split("/")[1], "+".join(attempt.kind for attempt in made), reading.answering_kind(made)]
             for rule in RULES:
                 counting = reading.counting_attempt(made, rule)
@@ -73,7 +73,8 @@ def decisions(decodings):
     return {name: one if isinstance(one, str) else " | ".join(one) for name, one in found.items()}
 
 
-def test_which_prompts_are_asked_and_which_attempt_counts(write_golden):
+def test_which_prompts_are_asked_and_which_attempt_counts(write_golden, tmp_path, monkeypatch):
+    monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path))
     found = {}
     for decodings in [(decoding,) for decoding in DECODINGS] + [("hybrid", "cot", "pot")]:
         found |= decisions(decodings)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+import threading
+
 import pytest
+from scripted_decoder import ScriptedDecoder
 
 from mammoth_utils import prompts
 from mammoth_utils.evaluation import attempts as reading
 from mammoth_utils.evaluation import hybrid
+from mammoth_utils.evaluation.completion_store import CompletionStore
+from mammoth_utils.evaluation.scheduler import ask_all
+from mammoth_utils.programs import Sandbox
 from mammoth_utils.rationale import Problem
 
 OPEN = Problem("gsm8k/0", "What is 6 times 7?", "42", set="gsm8k")
@@ -19,27 +27,41 @@ CHOICE_POT = prompts.prompt(CHOICE, "pot")
 CHOICE_COT = prompts.prompt(CHOICE, "cot")
 
 
-class Fixed:
-    """A decoder that gives fixed completions and writes down each pass of prompts."""
+class Fixed(ScriptedDecoder):
+    """A decoder that gives fixed completions."""
 
     def __init__(self, **completions: str) -> None:
-        self.completions, self.passes = completions, []
+        super().__init__()
+        self.completions = completions
 
-    def complete(self, asked, max_new_tokens):
-        self.passes.append(list(asked))
-        return [self.answer(prompt) for prompt in asked]
-
-    def answer(self, prompt):
+    def write(self, prompt):
         kind = (
             "match" if "Please find the closest option" in prompt else "pot" if prompts.POT_TRIGGER in prompt else "cot"
         )
         return self.completions[kind]
 
 
-def decoded(problem, decoding, **completions):
+@pytest.fixture(autouse=True)
+def runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path))
+
+
+_weights = itertools.count()
+
+
+def ask(problems, decoder, decodings, timeout_s=5.0):
+    """Each problem's attempts by way of decoding; every call has a store of its own."""
+    store, settings = CompletionStore(f"weights {next(_weights)}"), hybrid.PromptSettings(100)
+    with Sandbox(timeout_s=timeout_s, isolation="auto") as sandbox:
+        attempts, failures = ask_all(problems, decodings, settings, store, lambda: decoder, sandbox)
+    assert not failures
+    return attempts
+
+
+def decoded(problem, decoding, timeout_s=5.0, **completions):
     decoder = Fixed(**completions)
-    (attempts,) = hybrid.decode([problem], decoder, [decoding], 100)[decoding]
-    return attempts, [prompt for asked in decoder.passes for prompt in asked]
+    (attempts,) = ask([problem], decoder, [decoding], timeout_s)
+    return attempts[decoding], [request.prompt for request in decoder.asked]
 
 
 @pytest.mark.parametrize(("program", "kinds", "because"), [
@@ -109,31 +131,62 @@ def test_one_kind_alone_never_falls_back(decoding, asked):
     assert reading.answering_kind(attempts) == "-"
 
 
-def test_several_ways_share_one_set_of_completions_decoded_in_one_pass():
+def test_several_ways_share_one_set_of_completions_and_ask_nothing_twice():
     decoder = Fixed(pot="print()", cot="The answer is B 42.")
-    ways = hybrid.decode([OPEN, CHOICE], decoder, ("hybrid", "cot", "pot"), 100)
-    assert sorted(decoder.passes[0]) == sorted([OPEN_POT, OPEN_COT, CHOICE_POT, CHOICE_COT])
-    assert len(decoder.passes) == 1
-    assert [[attempt.kind for attempt in made] for made in ways["hybrid"]] == [["pot", "cot"], ["cot"]]
-    assert ways["hybrid"][0][1] == ways["cot"][0][0]
+    ways = ask([OPEN, CHOICE], decoder, ("hybrid", "cot", "pot"))
+    assert sorted(request.prompt for request in decoder.asked) == sorted([OPEN_POT, OPEN_COT, CHOICE_POT, CHOICE_COT])
+    assert [[attempt.kind for attempt in made["hybrid"]] for made in ways] == [["pot", "cot"], ["cot"]]
+    assert ways[0]["hybrid"][1] == ways[0]["cot"][0]
 
 
-def test_many_problems_are_decoded_in_two_passes_and_keep_their_order():
-    class Numbers(Fixed):
-        def answer(self, prompt):
-            number = int(prompt.split("number ")[1].split("?")[0])
-            if prompts.POT_TRIGGER in prompt:
-                return f"print({number})" if number % 2 else "print()"
-            return f"The answer is {number}."
+def test_two_problems_with_one_prompt_ask_once():
+    decoder = Fixed(pot="print(42)", cot="unused")
+    twin = dataclasses.replace(OPEN, id="numglue/7", set="numglue")
+    attempts = ask([OPEN, twin], decoder, ["hybrid"])
+    assert len(decoder.asked) == 1
+    assert attempts[0] == attempts[1]
 
-    problems = [Problem(f"svamp/{n}", f"Which is number {n}?", str(n), set="svamp") for n in range(1, 9)]
-    decoder = Numbers()
-    made = hybrid.decode(problems, decoder, ["hybrid"], 100)["hybrid"]
-    assert [len(asked) for asked in decoder.passes] == [8, 4]
+
+class Numbers(Fixed):
+    def write(self, prompt):
+        number = int(prompt.split("number ")[1].split("?")[0])
+        if prompts.POT_TRIGGER in prompt:
+            return f"print({number})" if number % 2 else "print()"
+        return f"The answer is {number}."
+
+
+NUMBERS = [Problem(f"svamp/{n}", f"Which is number {n}?", str(n), set="svamp") for n in range(1, 9)]
+
+
+def test_many_problems_keep_their_order():
+    made = [attempts["hybrid"] for attempts in ask(NUMBERS, Numbers(), ["hybrid"])]
     assert [reading.counting_attempt(attempts, "published").answers["published"] for attempts in made] == [
-        one.gold for one in problems
+        one.gold for one in NUMBERS
     ]
     assert "".join(reading.answering_kind(attempts) for attempts in made) == "pcpcpcpc"
+
+
+def test_a_fallback_joins_the_queue_while_other_problems_are_still_to_be_asked():
+    """The decoder holds the second program back until the first one's prose has been asked for."""
+    asked_for_prose = threading.Event()
+
+    class Waiting(Numbers):
+        def write(self, prompt):
+            if prompts.POT_TRIGGER not in prompt:
+                asked_for_prose.set()
+            elif "number 1?" in prompt:
+                assert asked_for_prose.wait(60), "the prose for number 2 waits for the program of number 1"
+            return super().write(prompt)
+
+        def run(self, queue):
+            workers = [threading.Thread(target=Numbers.run, args=(self, queue)) for _ in range(2)]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+
+    made = ask(NUMBERS[:2], Waiting(), ["hybrid"])
+    assert [reading.answering_kind(attempts["hybrid"]) for attempts in made] == ["p", "c"]
 
 
 @pytest.mark.parametrize(("completion", "published", "corrected", "because"), [
@@ -152,16 +205,16 @@ def test_one_execution_serves_both_rules(completion, published, corrected, becau
         assert attempt.answers["published"] != "42", because
 
 
-def test_an_endless_program_is_a_status_and_not_an_exception(monkeypatch):
-    monkeypatch.setattr(reading, "PROGRAM_TIMEOUT_S", 0.5)
-    attempts, _ = decoded(OPEN, "hybrid", pot="while True:\n    pass\nprint(1)", cot="The answer is 42.")
+def test_an_endless_program_is_a_status_and_not_an_exception():
+    program = "while True:\n    pass\nprint(1)"
+    attempts, _ = decoded(OPEN, "hybrid", timeout_s=0.5, pot=program, cot="The answer is 42.")
     assert attempts[0].execution.status == "timeout"
     assert reading.counting_attempt(attempts, "published").answers["published"] == "42"
 
 
 def test_an_unknown_decoding_is_refused_with_the_choices():
     with pytest.raises(ValueError, match="unknown decoding 'beam'; known: hybrid, paper, cot, pot"):
-        hybrid.decode([OPEN], Fixed(), ["beam"], 100)
+        ask([OPEN], Fixed(), ["beam"])
 
 
 @pytest.mark.parametrize(("name", "rules", "choice"), [

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +27,7 @@ from mammoth_utils.grading import (
     published_program,
 )
 from mammoth_utils.grading.programs_in_text import is_program
+from mammoth_utils.programs import run_programs
 
 CASES = [
     json.loads(line)
@@ -41,12 +44,15 @@ def test_the_program_of_a_completion_under_each_rule(case):
 def live(rows: list[dict], run=None) -> list[dict[str, tuple[str | None, str]]]:
     """Answer and outcome of rows under each rule, as decoding has them."""
     unread = [attempts.start_attempt(row["kind"], "", row["completion"]) for row in rows]
+    programs = [attempt.program for attempt in unread if attempt.program is not None]
+    executions = iter((run or partial(run_programs, isolation="auto"))(programs))
+    ran = [attempt if attempt.program is None else replace(attempt, execution=next(executions)) for attempt in unread]
     return [
         {
             rule: (read.answers[rule], grade(read.answers[rule], row["gold"], row["benchmark"], rule).outcome)
             for rule in RULES
         }
-        for row, attempt in zip(rows, attempts.run_attempts(unread, run), strict=True)
+        for row, attempt in zip(rows, ran, strict=True)
         for read in [attempts.read_answers(attempt, row["benchmark"])]
     ]
 

@@ -9,7 +9,8 @@ from local_server import serving
 from mammoth_utils import openai_client
 from mammoth_utils.curation.teacher import answer_store, cost_ledger, live_requests
 from mammoth_utils.curation.teacher.teacher import Teacher, TeacherError
-from mammoth_utils.evaluation.engines.decoders import load_decoder
+from mammoth_utils.evaluation.engines.endpoint import EndpointDecoder
+from mammoth_utils.evaluation.engines.requests import Completion, Request, complete
 
 DEAD = "http://127.0.0.1:9"  # the discard port, where nothing listens
 VARIABLES = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY")
@@ -52,7 +53,7 @@ class Models(BaseHTTPRequestHandler):
 def test_a_server_of_this_machine_is_asked_without_the_proxy(host, proxied):
     with serving(Models) as server:
         address = server.url.replace("127.0.0.1", host) + "/v1"
-        assert load_decoder(address).complete(["2 + 2"], 8) == ["4"]
+        assert complete(EndpointDecoder(address), [Request("2 + 2", 8)]) == [Completion("4", "stop")]
         teacher = Teacher(address, "m", price="0,0", timeout_s=5)
         with live_requests.open_client(teacher) as client:
             answer = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "2 + 2"}])

@@ -6,6 +6,7 @@ import functools
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -14,9 +15,19 @@ from pathlib import Path
 import pandas
 import pytest
 from completion_files import generated
+from scripted_decoder import ScriptedDecoder
 
 from mammoth_utils import grading, paths, records
-from mammoth_utils.evaluation import benchmarks, describe_evaluation, evaluate, pipeline, scoring, tables
+from mammoth_utils.evaluation import (
+    MissingCompletionsError,
+    benchmarks,
+    describe_evaluation,
+    evaluate,
+    pipeline,
+    scoring,
+    tables,
+)
+from mammoth_utils.evaluation.engines.requests import Completion
 from mammoth_utils.miniature import benchmarks as miniature
 from mammoth_utils.prompts import POT_TRIGGER
 
@@ -28,31 +39,25 @@ def true_rationales():
     return {one.problem.instruction: one for name in miniature.BENCHMARKS for one in miniature.truths(name)}
 
 
-class Truth:
+class Truth(ScriptedDecoder):
     """A decoder that writes each problem's true rationale: a program where there is one, else prose.
 
-    ``wrong`` names the kinds whose completions are spoilt; ``dies_at`` ends the process's work before a pass.
+    ``wrong`` names the kinds whose completions are spoilt; ``dies_at`` ends the process's work at that request.
     """
 
     def __init__(self, wrong=(), dies_at=None) -> None:
+        super().__init__()
         self.known = true_rationales()
-        self.wrong, self.dies_at, self.passes = wrong, dies_at, 0
-
-    def complete(self, prompts, max_new_tokens):
-        self.passes += 1
-        if self.passes == self.dies_at:
-            raise KeyboardInterrupt
-        return [self.write(prompt) for prompt in prompts]
+        self.wrong, self.dies_at = wrong, dies_at
 
     def write(self, prompt):
+        if len(self.asked) == self.dies_at:
+            raise KeyboardInterrupt
         asked = prompt.split("### Instruction:\n")[1].split("\n\n### Response:")[0]
         kind = "pot" if asked.endswith(POT_TRIGGER) else "cot"
         one = self.known[asked.removesuffix(POT_TRIGGER)]
         text = one.pot if kind == "pot" and one.pot else one.cot if kind == "cot" else "I do not know."
         return "print()" if kind in self.wrong else text
-
-    def describe(self):
-        return {"model": "truth", "device": "cpu", "dtype": "float32", "threads": 1, "engine": "test", "batch": 1}
 
 
 @pytest.fixture
@@ -66,7 +71,7 @@ def model(tmp_path, monkeypatch):
 
 
 def without_times(record):
-    return {key: value for key, value in record.items() if key not in ("seconds", "benchmark_seconds", "environment")}
+    return {key: value for key, value in record.items() if key not in ("seconds", "environment", "decoded")}
 
 
 def test_true_rationales_score_full_marks_under_both_rules_on_every_miniature_benchmark(model):
@@ -101,25 +106,33 @@ def test_a_finished_run_is_read_and_decodes_nothing(model):
     description = describe_evaluation(model=str(model), benchmarks=TWO, limit=4)
     first, again = evaluate(description, decoder=Truth()), Truth()
     assert evaluate(description, decoder=again) == first
-    assert again.passes == 0
+    assert again.asked == []
 
 
-def test_a_run_cut_off_goes_on_with_the_benchmark_it_was_at_and_ends_with_the_same_record(model):
+def test_a_run_cut_off_goes_on_without_asking_anything_twice_and_ends_with_the_same_record(model):
     description = describe_evaluation(model=str(model), benchmarks=TWO, limit=4)
+    first, rest = Truth(dies_at=7), Truth()
     with pytest.raises(KeyboardInterrupt):
-        evaluate(description, decoder=Truth(dies_at=2))
+        evaluate(description, decoder=first)
     assert not (description.folder / "record.json").exists()
-    assert (description.folder / "parts" / "mini-gsm8k.json").is_file()
-    rest = Truth()
     record = evaluate(description, decoder=rest)
-    assert rest.passes == 1, "only the second benchmark was left"
-    assert not (description.folder / "parts").exists()
+    assert not set(first.asked[:6]) & set(rest.asked), "what had arrived was on disk"
+    assert len(rest.asked) == len(set(rest.asked)) == record["decoded"] == record["completions"] - 6
+    (runs := description.folder.parent.parent / "completions").rename(runs.with_name("away"))
     undisturbed = evaluate(
         describe_evaluation(model=str(model), benchmarks=TWO, limit=4, name=description.name + "-b"), decoder=Truth()
     )
     undisturbed["model"]["name"] = undisturbed["parameters"]["name"] = description.name
     assert without_times(record) == without_times(undisturbed)
     assert len(list(tables.attempts(record))) == 8
+
+
+def test_other_ways_of_decoding_and_fewer_problems_read_the_same_completions(model):
+    evaluate(describe_evaluation(model=str(model), benchmarks=TWO, limit=4), decoder=Truth())
+    for way in ("cot", "pot"):
+        decoder = Truth()
+        evaluate(describe_evaluation(model=str(model), benchmarks="mini-gsm8k", limit=4, decoding=way), decoder=decoder)
+        assert decoder.asked == []
 
 
 def test_a_model_with_other_weights_is_evaluated_again_and_the_old_record_is_kept_aside(model):
@@ -175,7 +188,7 @@ def test_a_fallback_that_the_new_grading_needs_is_asked_for_and_nothing_else(mod
     monkeypatch.setattr(grading, "answer_after_run", lambda *how: None if how[2] is not None else read(*how))
     decoder = Truth()
     record = evaluate(description, decoder=decoder)
-    assert (decoder.passes, record["decoded"], record["completions"]) == (1, 4, 8)
+    assert (len(decoder.asked), record["decoded"], record["completions"]) == (4, 4, 8)
     assert record["benchmarks"]["mini-gsm8k"]["items"]["kinds"] == "cccc"
     assert record["decoder"] == decoder.describe()
 
@@ -215,13 +228,6 @@ def test_a_record_of_an_older_project_is_graded_again_from_its_completions(finis
     assert marks(again) == marks(first)
 
 
-def test_a_record_without_its_attempts_is_decoded_again(finished, monkeypatch):
-    description, first, decoder = finished
-    (description.folder / "attempts.jsonl").unlink()
-    monkeypatch.setattr(grading, "VERSION", 99)
-    assert evaluate(description, decoder=decoder)["decoded"] == first["decoded"]
-
-
 def test_another_run_in_the_same_folder_is_refused_with_the_lines_that_differ(model):
     evaluate(describe_evaluation(model=str(model), benchmarks="mini-gsm8k", limit=2, name="mine"), decoder=Truth())
     with pytest.raises(records.RunMismatchError, match="limit: there 2, asked 3"):
@@ -236,9 +242,12 @@ def test_fallbacks_are_counted_with_what_the_prose_earned_and_how_the_program_en
             "benchmark": "mini-gsm8k",
             "programs": 5,
             "gave_nothing": 5,
+            "share": 1.0,
             "answered": 5,
             "correct": 5,
             "corrected": 5,
+            "added_published": 1.0,
+            "added_corrected": 1.0,
             "why": "ok 5",
         }
     ], "multiple choice is asked for prose at once, so it has no fallback"
@@ -259,10 +268,41 @@ def test_items_on_which_the_rules_differ_are_shown_with_both_verdicts(model):
     assert frame["published reason"].str.len().min() > 0
 
 
-def test_progress_names_each_benchmark_before_it_starts(model):
-    seen = []
-    evaluate(describe_evaluation(model=str(model), benchmarks=TWO, limit=2), lambda *step: seen.append(step), Truth())
-    assert seen == [("mini-gsm8k", 0, 2), ("mini-aqua", 1, 2), ("", 2, 2)]
+def test_progress_says_how_far_it_is_and_after_the_first_completions_what_the_rest_takes(model):
+    lines, said = [], []
+    description = describe_evaluation(model=str(model), benchmarks=TWO, limit=20)
+    evaluate(description, decoder=Truth(), say=said.append, show=lines.append, usd_per_hour=2.0)
+    assert re.fullmatch(r"80 of 80 completions · [\d,]+ tokens/s · 0.0 % cut at the limit · all in \d+ s", lines[-1])
+    (estimate,) = said
+    assert re.match(r"from the first 32 completions: about \d+ s for the 48 others, [\d,]+ tokens to write", estimate)
+    assert "dollars" in estimate
+
+
+class Gaps(Truth):
+    """Has no completion for prose."""
+
+    def run(self, queue):
+        while requests := queue.take(1):
+            self.asked += requests
+            if POT_TRIGGER in requests[0].prompt:
+                queue.finish(requests[0], Completion(self.write(requests[0].prompt), "stop", 1))
+            else:
+                queue.fail(requests[0], "the server answers 500: no prose today")
+
+
+def test_requests_that_fail_are_listed_nothing_is_filled_in_and_they_alone_are_asked_again(model):
+    description = describe_evaluation(model=str(model), benchmarks=TWO, limit=3)
+    message = r"^6 requests have no completion \(.*\): the server answers 500: no prose today \(6 of them\)\. The "
+    with pytest.raises(MissingCompletionsError, match=message):
+        evaluate(description, decoder=Gaps())
+    assert not (description.folder / "record.json").exists()
+    missing = records.read_json(description.folder / "missing.json")
+    assert {row["kind"] for row in missing} == {"cot"}
+    assert {row["benchmark"] for row in missing} == set(TWO.split(","))
+    decoder = Truth()
+    assert evaluate(description, decoder=decoder)["completions"] == 12
+    assert len(decoder.asked) == 6
+    assert not (description.folder / "missing.json").exists()
 
 
 # --- the description -------------------------------------------------------------------------------------------------

@@ -584,7 +584,8 @@ def test_stored_programs_give_the_stored_answers(data_dir, name):
     some = [row for row in rows(data_dir / name) if chosen(row)]
     assert len(some) == count
     programs, answers = zip(*map(read, some), strict=True)
-    ran = run_programs(programs, isolation="auto")
+    # One goes through 40 million cases: seconds of a fast processor, and more than five of a slow one.
+    ran = run_programs(programs, timeout_s=20, isolation="auto")
     wrong = {
         row.get("id", row.get("Input", "")[:40])
         for row, one, answer in zip(some, ran, answers, strict=True)

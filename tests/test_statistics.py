@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mammoth_utils.report.statistics import Sample, accuracy, contrast, wilson
+from mammoth_utils.intervals import wilson
+from mammoth_utils.report.statistics import Sample, accuracy, contrast
 
 
 def sample(correct, families=None, benchmark="one", ids=None, model="m") -> Sample:

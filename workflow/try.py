@@ -73,11 +73,12 @@ def main() -> int:
     prompt = prompts.prompt(problem, "pot")
     say("The prompt, as the model sees it", prompt)
 
-    from mammoth_utils.evaluation import load_decoder
+    from mammoth_utils.evaluation import Request, complete, load_decoder
 
     base = str(paths.miniature_models() / scales.scale(SIZE).base)
-    say("What the shipped base model says", load_decoder(base).complete([prompt], 40)[0].strip() or "(nothing)")
-    program = load_decoder(tuned_model()).complete([prompt], MAX_NEW_TOKENS)[0]
+    said = complete(load_decoder(base), [Request(prompt, 40)])[0].text
+    say("What the shipped base model says", said.strip() or "(nothing)")
+    program = complete(load_decoder(tuned_model()), [Request(prompt, MAX_NEW_TOKENS)])[0].text
     say("What the fine-tuned model says", program.strip())
 
     from mammoth_utils.grading import RULES, answer_from_execution, grade

@@ -74,6 +74,39 @@ class Scale:
     copies: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Released:
+    """A checkpoint that the authors released, with the row of their tables that it stands in.
+
+    Attributes:
+        hub: Its name on the hub.
+        model: The row's model, as ``report.published`` has it.
+        size: The row's size, such as ``"7b"``.
+        version: The version of the paper that prints the row.
+    """
+
+    hub: str
+    model: str
+    size: str
+    version: str = "v3"
+
+
+RELEASED = {
+    "mammoth-7b": Released("TIGER-Lab/MAmmoTH-7B", "MAmmoTH", "7b"),
+    "mammoth-13b": Released("TIGER-Lab/MAmmoTH-13B", "MAmmoTH", "13b"),
+    "mammoth-70b": Released("TIGER-Lab/MAmmoTH-70B", "MAmmoTH", "70b"),
+    "mammoth-coder-7b": Released("TIGER-Lab/MAmmoTH-Coder-7B", "MAmmoTH-Coder", "7b"),
+    "mammoth-coder-13b": Released("TIGER-Lab/MAmmoTH-Coder-13B", "MAmmoTH-Coder", "13b"),
+    "mammoth-coder-34b": Released("TIGER-Lab/MAmmoTH-Coder-34B", "MAmmoTH-Coder", "34b"),
+    "mammoth-7b-mistral": Released("TIGER-Lab/MAmmoTH-7B-Mistral", "MAmmoTH-Mistral", "7b", "github-2023-12"),
+}
+
+
+def released(model: str) -> Released | None:
+    """Return the released checkpoint that a short name or a hub name means, or None."""
+    return RELEASED.get(model.lower()) or next((one for one in RELEASED.values() if one.hub == model), None)
+
+
 # The miniature's recipe was chosen on the development split (book/miniature.md): thirteen examples a step, about 1,280
 # tokens, one epoch. A row holds the longest such step, so that a step is one pass.
 _MINI = Recipe(

@@ -17,6 +17,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "own_data": ["resolve_dataset"],
         "pipeline": ["curate", "ensure_dataset"],
         "sources.release": ["PROGRAM_TRIGGERS", "RELEASE_ROWS", "RELEASE_SOURCES", "parse_release", "stream_release"],
+        "teacher.prices": ["Price", "price_table"],
         "teacher.prompt_files": ["prompt_for"],
         "teacher_stage": ["description_after_dry_run", "plan_teacher_requests"],
     },

@@ -6,12 +6,14 @@ VERSION = 1  # of what a model is asked, in which order, and which attempt count
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["benchmarks", "tables"],
+    submodules=["benchmarks", "reports", "tables"],
     submod_attrs={
         "attempts": ["PROGRAM_TIMEOUT_S"],
         "benchmarks": ["paper_name"],
         "description": ["describe_evaluation"],
         "engines.decoders": ["load_decoder"],
-        "pipeline": ["evaluate"],
+        "engines.requests": ["Completion", "Request", "complete"],
+        "engines.transformers_engine": ["LocalDecoder"],
+        "pipeline": ["MissingCompletionsError", "evaluate"],
     },
 )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from mammoth_utils import grading
+from mammoth_utils import grading, prompts
 from mammoth_utils.records import Record
 from mammoth_utils.vocabulary import RULES
 
@@ -24,6 +24,10 @@ class Attempt:
     Attributes:
         kind: ``"pot"``, ``"cot"``, or ``"match"`` for the runner's second call that maps an answer to an option.
         prompt: What the model was asked, whole.
+        finish: How the completion ended, as ``engines.requests.Completion`` says.
+        tokens: Tokens of the completion; 0 where the engine does not say.
+        graded: What the rules read in place of the completion, where the prompt's style asks for another form: of a
+            chat the program without its fence and without the output that the model made up. Empty for the completion.
         program: What was run, or None if no rule saw a program.
         answers: Under each rule the answer's text, or None where nothing was found.
         program_for: Rules that read this completion as a program.
@@ -32,10 +36,18 @@ class Attempt:
     kind: str
     prompt: str
     completion: str
+    finish: str = ""
+    tokens: int = 0
+    graded: str = ""
     program: str | None = None
     execution: Execution | None = None
     answers: dict[str, str | None] = field(default_factory=dict)
     program_for: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """What the rules read."""
+        return self.graded or self.completion
 
     def as_dict(self) -> Record:
         """Return the attempt as ``attempts.jsonl`` keeps it, of an execution the beginning of each text."""
@@ -46,38 +58,27 @@ class Attempt:
             "error": (self.execution.error or "")[:KEPT_OUTPUT] or None,
             "seconds": round(self.execution.seconds, 3),
         }
-        return {**self.__dict__, "execution": execution, "program_for": list(self.program_for)}
+        fields = {**self.__dict__, "execution": execution, "program_for": list(self.program_for)}
+        return fields if self.graded else {key: value for key, value in fields.items() if key != "graded"}
 
 
-def start_attempt(kind: str, prompt: str, completion: str) -> Attempt:
+def start_attempt(
+    kind: str, prompt: str, completion: str, finish: str = "", tokens: int = 0, style: str = prompts.MAMMOTH
+) -> Attempt:
     """Return an attempt with its program; the runner reads a mapped option as text and never runs it."""
-    programs = _programs(kind, completion)
+    text = completion if style == prompts.MAMMOTH else prompts.text_to_grade(style, completion)
+    if style == prompts.CHAT_POT:
+        # The published rule would run the fence too, which is no Python: the chat was asked for the fence.
+        text = grading.corrected_program(text, kind) or text
+    programs = _programs(kind, text)
     rules = tuple(rule for rule in RULES if programs[rule] is not None)
-    return Attempt(kind, prompt, completion, grading.program_to_run(programs), program_for=rules)
+    program = grading.program_to_run(programs)
+    graded = text if text != completion else ""
+    return Attempt(kind, prompt, completion, finish, tokens, graded, program, program_for=rules)
 
 
 def _programs(kind: str, completion: str) -> dict[str, str | None]:
     return {rule: None if kind == "match" else grading.program_under(rule, completion, kind) for rule in RULES}
-
-
-def run_attempts(
-    attempts: Sequence[Attempt], run: Callable[[list[str]], Iterable[Execution]] | None = None
-) -> list[Attempt]:
-    """Return the attempts with their programs run, each program once: one execution serves both rules.
-
-    Args:
-        attempts: From ``start_attempt``.
-        run: Programs to executions in their order, such as ``Sandbox.run_all``; None starts a sandbox for this call,
-            with the best isolation that this machine has.
-    """
-    from mammoth_utils.programs import run_programs
-
-    programs = list(dict.fromkeys(attempt.program for attempt in attempts if attempt.program is not None))
-    if not programs:
-        return list(attempts)
-    executions = run(programs) if run else run_programs(programs, timeout_s=PROGRAM_TIMEOUT_S, isolation="auto")
-    by_program = dict(zip(programs, executions, strict=True))
-    return [replace(attempt, execution=by_program.get(attempt.program)) for attempt in attempts]
 
 
 def output_of_runner(attempt: Attempt) -> str:
@@ -85,7 +86,7 @@ def output_of_runner(attempt: Attempt) -> str:
 
     A fenced block was run without its fence; the runner runs the fence too, which is no Python and prints nothing.
     """
-    if attempt.execution is None or attempt.program != grading.published_program(attempt.completion):
+    if attempt.execution is None or attempt.program != grading.published_program(attempt.text):
         return ""
     return grading.output_under("published", attempt.execution).strip("\n")
 
@@ -99,12 +100,10 @@ def read_answers(
         benchmark: Whose rules read the answers.
         question: The question, whose own numbers are no answer.
     """
-    programs = _programs(attempt.kind, attempt.completion)
+    programs = _programs(attempt.kind, attempt.text)
     answers: dict[str, str | None] = {}
     for rule in RULES:
-        answer = grading.answer_after_run(
-            attempt.completion, programs, attempt.execution, benchmark, rule, options, question
-        )
+        answer = grading.answer_after_run(attempt.text, programs, attempt.execution, benchmark, rule, options, question)
         answers[rule] = answer.text if answer else None
     return replace(attempt, answers=answers)
 

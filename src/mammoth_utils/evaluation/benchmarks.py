@@ -206,7 +206,8 @@ def _gsm8k(row: Record) -> Record:
 
 def _math(row: Record) -> Record:
     subject = row["type"].lower()
-    return {"question": row["problem"], "gold": boxed(row["solution"]), "field": subject, "family": subject}
+    family = f"{subject}, {row['level'].lower()}" if row.get("level") else subject
+    return {"question": row["problem"], "gold": boxed(row["solution"]), "field": subject, "family": family}
 
 
 def _aqua(row: Record) -> Record:

@@ -1,93 +1,95 @@
-"""Completions that a model wrote before: an evaluation whose grading changed is graded again, not decoded again."""
+"""Completions on disk as they arrive: a run goes on without asking anything twice, and is graded without decoding.
+
+A file is of one model, asked by one engine. Decoding is greedy, so the model and the request (prompt, chat or not,
+limit of tokens, stop texts) say what comes. Every evaluation of the model reads the same file, whatever benchmarks or
+ways of decoding it is of. A line is a decoder, or a completion with the hashes of its request and its decoder.
+"""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterator
 
-from mammoth_utils import records
-from mammoth_utils.evaluation.description import Evaluation
-from mammoth_utils.evaluation.engines.decoders import Decoder
+from mammoth_utils import paths, records
+from mammoth_utils.evaluation.engines.requests import Completion, Request
 from mammoth_utils.records import Record
-
-ARRIVED = "completions.jsonl"  # in the run's folder: what a server sent, a line each, until the run is finished
 
 
 class CompletionStore:
-    """A decoder that repeats what the same weights wrote before, and loads another for prompts that they never read.
-
-    Attributes:
-        decoded: How many completions the loaded decoder wrote.
+    """The stored completions of one model.
 
     Args:
-        description: The evaluation, whose folder and those moved aside are looked at.
-        load: Called when the first prompt is missing.
+        weights: Hash of the model's weights, or what stands for it.
+        engine: The engine that was chosen by name; empty where none was.
     """
 
-    def __init__(self, description: Evaluation, weights: str, load: Callable[[], Decoder]) -> None:
-        self.decoded = 0
-        self._load, self._decoder = load, None
-        self._arrived, self._weights, self._lock = description.folder / ARRIVED, weights, threading.Lock()
-        self._stored: dict[str, str] = {}
-        self._settings: Record = {}
-        for part, attempts in _finished_parts(description):
-            if part["inputs"].get("weights") == weights:
-                self._settings = self._settings or part["decoder"]
-                for row in records.read_jsonl(attempts):
-                    for attempt in row["attempts"]:
-                        self._stored.setdefault(attempt["prompt"], attempt["completion"])
-        for row in _whole_lines(self._arrived):
-            if row["weights"] == weights:
-                self._stored.setdefault(row["prompt"], row["completion"])
+    def __init__(self, weights: str, engine: str = "") -> None:
+        name = "-".join(filter(None, (weights[:32], engine)))
+        self.file = paths.runs() / "completions" / f"{name}.jsonl"
+        self._stored: dict[str, tuple[Completion, str]] = {}
+        self._decoders: dict[str, Record] = {}
+        self._decoder = ""  # the hash of the one that writes now
+        self._used: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._cut = False  # whether a kill left the last line without its end
+        for row in self._lines():
+            if "describes" in row:
+                self._decoders[row["describes"]] = row["decoder"]
+            else:
+                completion = Completion(row["text"], row["finish"], row["tokens"])
+                self._stored[row["request"]] = (completion, row["decoder"])
 
-    def complete(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
-        """Return the completion of every prompt, in their order."""
-        texts = [self._stored.get(prompt, "") for prompt in prompts]
-        missing = [place for place, prompt in enumerate(prompts) if prompt not in self._stored]
-        if missing:
-            if self._decoder is None:
-                self._decoder = self._load()
-                if hasattr(self._decoder, "on_completion"):  # a server's: it may go away in the middle
-                    self._decoder.on_completion = self._keep
-            new = self._decoder.complete([prompts[place] for place in missing], max_new_tokens)
-            for place, text in zip(missing, new, strict=True):
-                texts[place] = text
-            self.decoded += len(missing)
-        return texts
+    def get(self, request: Request) -> Completion | None:
+        """Return the stored completion of a request, or None."""
+        completion, decoder = self._stored.get(request_hash(request), (None, ""))
+        self._used[decoder] += completion is not None
+        return completion
 
-    def _keep(self, prompt: str, completion: str) -> None:
-        """Add a completion to the file of those that arrived."""
-        row = {"weights": self._weights, "prompt": prompt, "completion": completion}
-        with self._lock, open(self._arrived, "a", encoding="utf8") as file:
-            file.write(json.dumps(row) + "\n")
+    def begin(self, decoder: Record) -> None:
+        """Name the decoder whose completions follow, as ``Decoder.describe`` returns it."""
+        self._decoder = records.fingerprint(decoder)
+        if self._decoder not in self._decoders:
+            self._decoders[self._decoder] = decoder
+            self._write({"describes": self._decoder, "decoder": decoder})
 
-    def describe(self) -> Record:
-        """Return the settings of the loaded decoder, else of the one that wrote the stored completions."""
-        return self._decoder.describe() if self._decoder else self._settings
+    def keep(self, request: Request, completion: Completion) -> None:
+        """Write a completion that has arrived."""
+        key = request_hash(request)
+        fields = {"text": completion.text, "finish": completion.finish, "tokens": completion.tokens}
+        self._write({"request": key, "decoder": self._decoder, **fields})
+        self._stored[key] = (completion, self._decoder)
+        self._used[self._decoder] += 1
+
+    def used(self) -> list[Record]:
+        """Return the decoders of what was read or kept, each with its number of ``completions``, the most first."""
+        counts = [(decoder, count) for decoder, count in self._used.most_common() if count]
+        return [{**self._decoders[decoder], "completions": count} for decoder, count in counts]
+
+    def _write(self, row: Record) -> None:
+        line = json.dumps(row) + "\n"
+        with self._lock:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            # One write of a whole line, so that two evaluations of a model may share the file.
+            with open(self.file, "ab", buffering=0) as file:
+                file.write((f"\n{line}" if self._cut else line).encode())
+            self._cut = False
+
+    def _lines(self) -> Iterator[Record]:
+        """Yield the complete lines; one that a kill cut is asked again."""
+        if not self.file.is_file():
+            return
+        with open(self.file, "rb") as file:
+            for line in file:
+                self._cut = not line.endswith(b"\n")
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    continue
 
 
-def _finished_parts(description: Evaluation) -> Iterator[tuple[Record, Path]]:
-    """Yield each record or part of one with its attempts, the newest first: of this folder and of those moved aside.
-
-    Only folders of the same description count, so that model, sampling and the limit of tokens are the same.
-    """
-    folder = description.folder
-    aside = [(int(place.name.rpartition("-")[2]), place) for place in folder.parent.glob(f"{folder.name}.old-*")]
-    run = records.read_json(folder / "run.json")
-    for place in (folder, *(place for _, place in sorted(aside, reverse=True))):
-        if not (place / "run.json").is_file() or records.read_json(place / "run.json") != run:
-            continue
-        pairs = [(part, part.with_suffix(".attempts.jsonl")) for part in sorted(place.glob("parts/*.json"))]
-        for record, attempts in ((place / "record.json", place / "attempts.jsonl"), *pairs):
-            if record.is_file() and attempts.is_file():
-                yield records.read_json(record), attempts
-
-
-def _whole_lines(file: Path) -> Iterator[Record]:
-    """Yield the rows of a file that is written line by line; the last one may have been cut by a kill."""
-    if file.is_file():
-        for line in file.read_text("utf8").splitlines(keepends=True):
-            if line.endswith("}\n"):
-                yield json.loads(line)
+def request_hash(request: Request) -> str:
+    """Return the hash of what is asked; whose request it is makes no difference."""
+    asked = {"prompt": request.prompt, "chat": request.chat, "max_new_tokens": request.max_new_tokens}
+    return records.fingerprint({**asked, "stop": list(request.stop)})

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from mammoth_utils import paths, records
+from mammoth_utils import paths, prompts, records
 from mammoth_utils.base_models import (
     base_at_revision,
     find_model,
@@ -19,10 +19,11 @@ from mammoth_utils.base_models import (
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.evaluation import own_benchmarks
 from mammoth_utils.evaluation.engines.endpoint import is_endpoint
+from mammoth_utils.evaluation.engines.servers import ENGINES
 from mammoth_utils.paths import public_name
 from mammoth_utils.records import Record
-from mammoth_utils.scales import METHODS, MIXTURES, Scale, scale
-from mammoth_utils.vocabulary import DECODINGS, MINI, STORED, UNTUNED, RunName, check_known, evaluation_name
+from mammoth_utils.scales import METHODS, MIXTURES, Scale, released, scale
+from mammoth_utils.vocabulary import DECODINGS, KINDS, MINI, STORED, UNTUNED, RunName, check_known, evaluation_name
 
 # The longest true rationale of the miniature has about 175 tokens; the real limit is the runner's README command.
 NEW_TOKENS = {"miniature": 200, "real": 1500}
@@ -60,6 +61,14 @@ class Evaluation:
     completions: str = ""
     max_new_tokens: int = 0
     own: tuple[sets.Benchmark, ...] = ()
+    prompt: str = prompts.MAMMOTH
+    shots: int = prompts.MAX_SHOTS
+    engine: str = "auto"
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The prompt styles that ``prompt`` names."""
+        return prompts.parse_styles(self.prompt)
 
     @property
     def folder(self) -> Path:
@@ -81,7 +90,9 @@ class Evaluation:
         lists = {"also": list(self.also), "benchmarks": list(self.benchmarks)}
         values = {**dataclasses.asdict(self), **shown, **lists}
         values["own"] = [{"file": public_name(own.file), "graded_as": own.rules} for own in self.own]
-        return values if self.own else {key: value for key, value in values.items() if key != "own"}
+        # What is not chosen is no part of a description, so that one of before it could be chosen is the same.
+        usual = {"own": [], "prompt": prompts.MAMMOTH, "shots": prompts.MAX_SHOTS, "engine": "auto"}
+        return {key: value for key, value in values.items() if key not in usual or value != usual[key]}
 
 
 @dataclass(frozen=True)
@@ -113,9 +124,12 @@ def describe_evaluation(
     limit: int = 0,
     completions: str = "",
     name: str = "",
-    also: tuple[str, ...] | None = None,
+    also: tuple[str, ...] | str = "auto",
     max_new_tokens: int = 0,
     graded_as: str = "",
+    prompt: str = prompts.MAMMOTH,
+    shots: int = prompts.MAX_SHOTS,
+    engine: str = "auto",
 ) -> Evaluation:
     """Return the resolved description of an evaluation; nothing is loaded for it.
 
@@ -124,26 +138,33 @@ def describe_evaluation(
         family: Its family; ``"auto"`` as in ``scales.scale``.
         mixture: What it was trained on; ``"none"`` evaluates the untuned base.
         method: How; ``"auto"`` takes the one run of full, LoRA or QLoRA that there is.
-        model: A folder, a run of ``train``, an adapter's folder, a hub name or an endpoint in place of all the above.
-            Unless it is the miniature's, ``benchmarks="all"`` then means the real nine.
-        decoding: ``"hybrid"``, ``"paper"``, ``"cot"`` or ``"pot"``.
+        model: A folder, a run of ``train``, an adapter's folder, a hub name, a short name of ``scales.RELEASED``, a
+            GGUF file or an endpoint in place of all the above. Unless it is the miniature's, ``benchmarks="all"`` then
+            means the real nine.
+        decoding: ``"hybrid"``, ``"paper"``, ``"cot"`` or ``"pot"``; a prompt of one kind is decoded as that kind.
         benchmarks: ``"all"``, names joined by commas, or files of the reader's own (``own_benchmarks``).
         split: ``"test"``, or ``"dev"`` of the miniature.
         limit: Problems a benchmark at most; 0 for all.
         completions: A stored completions file to grade in place of decoding.
         name: Of the run; empty for one that follows from the rest.
-        also: Further decodings scored from the same completions; None takes CoT and PoT alone beside the
-            miniature's hybrid decoding, where they cost a second, and nothing elsewhere.
+        also: Further decodings scored from the same completions, as names or as text with commas; ``"auto"`` takes CoT
+            and PoT alone beside the miniature's hybrid decoding, where they cost a second, and nothing elsewhere.
         max_new_tokens: Most tokens of a completion; 0 for the world's own limit.
         graded_as: The benchmark whose grading rules apply to the reader's own; empty as ``read_benchmark`` says.
+        prompt: One of ``prompts.STYLES``, or two joined by ``+``, one for programs and one for prose.
+        shots: Examples in a few-shot prompt, 0 to 8.
+        engine: One of ``servers.ENGINES``.
 
     Raises:
         ValueError: If a value is unknown, naming the choices.
         FileNotFoundError: If the model or the file is not there, naming the command that makes it.
     """
     check_known("decoding", decoding, DECODINGS)
+    check_known("engine", engine, ENGINES)
     if completions:
         return _completions_file(completions, benchmarks, name)
+    decoding = _decoding_of(prompt, decoding)
+    _check_shots(prompt, shots)
     own = _own_benchmarks(benchmarks, graded_as)
     if model:
         found, trained = find_given(model), {}
@@ -161,28 +182,67 @@ def describe_evaluation(
         raise ValueError(f"the {world} benchmarks have no split {split!r}; known: {', '.join(sets.SPLITS[world])}")
     if limit < 0 or max_new_tokens < 0:
         raise ValueError(f"limit is {limit} and max_new_tokens {max_new_tokens}; expected 0 or positive numbers")
-    if also is None:
-        also = ("cot", "pot") if home == "miniature" and decoding == "hybrid" else ()
+    if also == "auto":
+        also = KINDS if home == "miniature" and decoding == "hybrid" else ()
+    elif isinstance(also, str):
+        also = tuple(filter(None, (other.strip() for other in also.removeprefix("none").split(","))))
+    also = tuple(other for other in also if other != decoding)
     for other in also:
         check_known("decoding", other, DECODINGS)
+        _decoding_of(prompt, other)
     if not model:
         family = scale(size, family).family
         found = find_trained(size, family, mixture, method, seed)
         trained = {"size": size, "family": family, "mixture": mixture, "seed": seed}
     some = chosen if chosen != every else ()
+    unusual = [prompt] if prompt != prompts.MAMMOTH else []
+    unusual += [f"{shots}shots"] if shots != prompts.MAX_SHOTS else []
+    unusual += [engine] if engine != "auto" else []
+    plain = evaluation_name(found.name, decoding, split, some, limit)
     return Evaluation(
-        name=name or evaluation_name(found.name, decoding, split, some, limit),
+        name=name or "-".join((plain, *unusual)),
         world=world,
         **trained,
         **{key: getattr(found, key) for key in ("model", "adapter", "base", "method")},
         decoding=decoding,
-        also=tuple(other for other in also if other != decoding),
+        also=also,
         benchmarks=chosen,
         split=split,
         limit=limit,
         max_new_tokens=max_new_tokens or NEW_TOKENS[home],
         own=own,
+        prompt=prompt,
+        shots=shots,
+        engine=engine,
     )
+
+
+def _decoding_of(prompt: str, decoding: str) -> str:
+    """Return the way of decoding for a prompt: hybrid needs both kinds, so a prompt of one kind is decoded as that.
+
+    Raises:
+        ValueError: If the prompt cannot ask for what the decoding needs.
+    """
+    kinds = prompts.kinds_of(prompts.parse_styles(prompt))
+    if decoding == "hybrid" and len(kinds) == 1:
+        return kinds[0]
+    if decoding == "paper" and prompt != prompts.MAMMOTH:
+        raise ValueError(
+            f"decoding=paper is the released runner to the letter, which asks prompt={prompts.MAMMOTH}; got {prompt}"
+        )
+    if decoding in KINDS and decoding not in kinds:
+        raise ValueError(f"prompt={prompt} asks for {kinds[0]} alone, and decoding={decoding} needs {decoding}; choose "
+                         f"decoding={kinds[0]}, or a prompt of both kinds such as chat_pot+chat_cot")  # fmt: skip
+    return decoding
+
+
+def _check_shots(prompt: str, shots: int) -> None:
+    """Raise ValueError if a prompt cannot have that many examples."""
+    if not 0 <= shots <= prompts.MAX_SHOTS:
+        raise ValueError(f"shots is {shots}; expected 0 to {prompts.MAX_SHOTS}")
+    if shots != prompts.MAX_SHOTS and not set(prompts.parse_styles(prompt)) & set(prompts.FEW_SHOT):
+        known = " or ".join(prompts.FEW_SHOT)
+        raise ValueError(f"shots={shots} is for a few-shot prompt, {known}; got prompt={prompt}")
 
 
 def _own_benchmarks(benchmarks: str, graded_as: str) -> tuple[sets.Benchmark, ...]:
@@ -269,7 +329,15 @@ def find_given(model: str) -> FoundModel:
     if is_endpoint(model):
         address = model.split("://", 1)[1]
         return FoundModel(slug(address), model, base=model.partition("#")[2])
-    folder = next((place for place in (Path(model).expanduser(), paths.root() / model) if place.is_dir()), None)
+    if (known := released(model)) is not None:
+        model = known.hub
+    places = (Path(model).expanduser(), paths.root() / model)
+    if model.endswith(".gguf"):
+        file = next((place for place in places if place.is_file()), None)
+        if file is None:
+            raise FileNotFoundError(f"expected a GGUF file, got {model!r}; looked at {', '.join(map(str, places))}")
+        return FoundModel(slug(file.stem), str(file), base=file.name, world="real")
+    folder = next((place for place in places if place.is_dir()), None)
     if folder is not None:
         if folder.name in ("model", "adapter") and (folder.parent / "run.json").is_file():
             folder = folder.parent

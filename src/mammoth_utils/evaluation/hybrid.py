@@ -1,6 +1,6 @@
 """Ways of decoding: which completions a problem gets, and in which order.
 
-Four ways, all in passes over many problems (programs decoded together, run together, then the fallbacks):
+Four ways, each a generator of steps for one problem, so that no problem waits for another:
 
 - ``hybrid``: a program on open questions, prose on multiple choice; prose where the program gave nothing. The paper's.
 - ``paper``: the released runner to the letter. It asks for a program on multiple choice too, there with the response's
@@ -14,13 +14,13 @@ completions serves both rules; the corrected rule then takes the first attempt i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Generator
+from dataclasses import dataclass, replace
 
 from mammoth_utils import prompts
-from mammoth_utils.evaluation.attempts import Attempt, output_of_runner, read_answers, run_attempts, start_attempt
+from mammoth_utils.evaluation.attempts import Attempt, output_of_runner
 from mammoth_utils.evaluation.benchmarks import find
-from mammoth_utils.evaluation.engines.decoders import Decoder
-from mammoth_utils.programs import Execution
+from mammoth_utils.evaluation.engines.requests import Request
 from mammoth_utils.rationale import Problem
 from mammoth_utils.vocabulary import DECODINGS, check_known
 
@@ -28,112 +28,74 @@ MATCH_NEW_TOKENS = 300  # the default of the runner's helper, which its second c
 OPTION_LETTERS = frozenset("ABCDE")
 
 
-def decode(
-    problems: Sequence[Problem],
-    decoder: Decoder,
-    decodings: Iterable[str],
-    max_new_tokens: int,
-    run: Callable[[list[str]], Iterable[Execution]] | None = None,
-) -> dict[str, list[list[Attempt]]]:
-    """Return the attempts of every problem, in the order made, for each way of decoding; no prompt is decoded twice.
+@dataclass(frozen=True)
+class Step:
+    """One completion that a way of decoding needs of a problem: its kind, what is asked, and in which prompt style."""
 
-    Args:
-        problems: What is asked; ``problem.set`` says which benchmark's rules read the answers.
-        decoder: Anything with ``complete(prompts, max_new_tokens)``.
-        decodings: Some of ``DECODINGS``.
-        run: What runs the programs, as in ``attempts.run_attempts``.
+    kind: str
+    request: Request
+    style: str = prompts.MAMMOTH
+
+
+@dataclass(frozen=True)
+class PromptSettings:
+    """How problems are asked.
+
+    Attributes:
+        styles: As ``prompts.parse_styles`` returns them.
+        shots: Examples in a few-shot prompt.
+        max_new_tokens: Most tokens of a completion.
+    """
+
+    max_new_tokens: int
+    styles: tuple[str, ...] = (prompts.MAMMOTH,)
+    shots: int = prompts.MAX_SHOTS
+
+    def step(self, problem: Problem, kind: str, as_runner: bool = False) -> Step:
+        """Return the step that asks for a kind; the runner begins the response for programs on multiple choice too."""
+        choice = asked_as_choice(problem)
+        asked = prompts.build(problem, kind, self.styles, self.shots, prefill=choice)
+        begun = as_runner and choice and kind == "pot"
+        text = asked.text + prompts.CHOICE_PREFILL if begun else asked.text
+        return Step(kind, Request(text, self.max_new_tokens, asked.chat, asked.stop, problem.set), asked.style)
+
+
+def decode(problem: Problem, decoding: str, settings: PromptSettings) -> Generator[Step, Attempt, list[Attempt]]:
+    """Yield the steps of one way of decoding a problem; each is sent back as an attempt whose answers were read.
+
+    Returns:
+        The attempts in the order made.
 
     Raises:
-        ValueError: If a decoding is unknown, naming the choices.
+        ValueError: If the decoding is unknown, naming the choices.
     """
-    decodings = list(decodings)
-    for decoding in decodings:
-        check_known("decoding", decoding, DECODINGS)
-    cache = AttemptCache(problems, decoder, max_new_tokens, run)
-    # First everything that is certain to be asked, in one pass; then, for each way, what depends on the answers.
-    certain = [
-        (place, cache.first_kind(place, decoding), decoding == "paper")
-        for decoding in decodings
-        for place in range(len(problems))
-    ]
-    cache.ask(certain)
-    return {decoding: cache.attempts(decoding) for decoding in decodings}
+    check_known("decoding", decoding, DECODINGS)
+    as_runner, choice = decoding == "paper", asked_as_choice(problem)
+    if decoding in ("cot", "pot"):
+        return [(yield settings.step(problem, decoding))]
+    first = "cot" if decoding == "hybrid" and choice else "pot"
+    attempts = [(yield settings.step(problem, first, as_runner))]
+    if _gave_nothing(attempts[0], as_runner and choice):
+        attempts.append((yield settings.step(problem, "cot", as_runner)))
+    answer = attempts[-1].answers["published"] or ""
+    if as_runner and choice and answer not in OPTION_LETTERS:
+        step = settings.step(problem, "cot")
+        request = replace(step.request, prompt=match_prompt(problem, answer), max_new_tokens=MATCH_NEW_TOKENS)
+        attempts.append((yield Step("match", request)))
+    return attempts
 
 
-class AttemptCache:
-    """Asks for completions in passes and remembers the attempts by problem and prompt."""
+def _gave_nothing(attempt: Attempt, as_runner_on_choice: bool) -> bool:
+    """Return whether a program gave nothing, so that prose is asked for.
 
-    def __init__(
-        self,
-        problems: Sequence[Problem],
-        decoder: Decoder,
-        max_new_tokens: int,
-        run: Callable[[list[str]], Iterable[Execution]] | None,
-    ) -> None:
-        self.problems, self.decoder, self.max_new_tokens, self.run = list(problems), decoder, max_new_tokens, run
-        self.known: dict[tuple[int, str, str], Attempt] = {}  # by the problem's place, the kind and the prompt
-        self.rules = [rules_of(problem) for problem in self.problems]
-        self.choice = [asked_as_choice(problem) for problem in self.problems]
-
-    def first_kind(self, place: int, decoding: str) -> str:
-        """Return the kind that a problem is asked for first."""
-        if decoding in ("cot", "pot"):
-            return decoding
-        return "cot" if decoding == "hybrid" and self.choice[place] else "pot"
-
-    def prompt(self, place: int, kind: str, as_runner: bool) -> str:
-        """Return a problem's prompt; the runner begins the response for programs on multiple choice too."""
-        text = prompts.prompt(self.problems[place], kind, prefill=self.choice[place])
-        return text + prompts.CHOICE_PREFILL if as_runner and self.choice[place] and kind == "pot" else text
-
-    def ask(self, requests: Sequence[tuple[int, str, bool]]) -> list[Attempt]:
-        """Return the attempts at (place, kind, as the runner asks); those not yet known are made in one pass."""
-        keys = [(place, kind, self.prompt(place, kind, as_runner)) for place, kind, as_runner in requests]
-        return self._attempts(keys, self.max_new_tokens)
-
-    def _attempts(self, keys: list[tuple[int, str, str]], max_new_tokens: int) -> list[Attempt]:
-        new = [key for key in dict.fromkeys(keys) if key not in self.known]
-        texts = self.decoder.complete([prompt for _, _, prompt in new], max_new_tokens) if new else []
-        attempts = [start_attempt(kind, prompt, text) for (_, kind, prompt), text in zip(new, texts, strict=True)]
-        for key, attempt in zip(new, run_attempts(attempts, self.run), strict=True):
-            problem = self.problems[key[0]]
-            self.known[key] = read_answers(attempt, self.rules[key[0]], problem.options, problem.question)
-        return [self.known[key] for key in keys]
-
-    def attempts(self, decoding: str) -> list[list[Attempt]]:
-        """Return every problem's attempts under one way of decoding."""
-        as_runner = decoding == "paper"
-        places = range(len(self.problems))
-        first = self.ask([(place, self.first_kind(place, decoding), as_runner) for place in places])
-        attempts = [[attempt] for attempt in first]
-        if decoding in ("hybrid", "paper"):
-            failed = [place for place in places if self._gave_nothing(place, first[place], as_runner)]
-            for place, attempt in zip(failed, self.ask([(place, "cot", as_runner) for place in failed]), strict=True):
-                attempts[place].append(attempt)
-        return self._with_mapped_options(attempts) if as_runner else attempts
-
-    def _gave_nothing(self, place: int, attempt: Attempt, as_runner: bool) -> bool:
-        """Return whether a program gave nothing, so that prose is asked for.
-
-        Open questions: the published rule read no answer. Multiple choice under the runner: a text with ``print(``
-        was run and printed nothing; a text without is never asked again, whatever was read from it.
-        """
-        if attempt.kind != "pot":
-            return False
-        if as_runner and self.choice[place]:
-            return "published" in attempt.program_for and not output_of_runner(attempt)
-        return not attempt.answers["published"]
-
-    def _with_mapped_options(self, attempts: list[list[Attempt]]) -> list[list[Attempt]]:
-        """Add the runner's second call: on multiple choice, the model maps an answer that is no option to one."""
-        keys = []
-        for place, made in enumerate(attempts):
-            answer = made[-1].answers["published"] or ""
-            if self.choice[place] and answer not in OPTION_LETTERS:
-                keys.append((place, "match", match_prompt(self.problems[place], answer)))
-        for (place, _, _), attempt in zip(keys, self._attempts(keys, MATCH_NEW_TOKENS), strict=True):
-            attempts[place].append(attempt)
-        return attempts
+    Open questions: the published rule read no answer. Multiple choice under the runner: a text with ``print(`` was run
+    and printed nothing; a text without is never asked again, whatever was read from it.
+    """
+    if attempt.kind != "pot":
+        return False
+    if as_runner_on_choice:
+        return "published" in attempt.program_for and not output_of_runner(attempt)
+    return not attempt.answers["published"]
 
 
 def match_prompt(problem: Problem, answer: str) -> str:

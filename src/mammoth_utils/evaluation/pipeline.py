@@ -1,152 +1,202 @@
-"""An evaluation from its description to its record: decoded benchmark by benchmark, or graded from a file."""
+"""An evaluation from its description to its record: asked and run through one queue, or graded from a file."""
 
 from __future__ import annotations
 
-import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
 
 from mammoth_utils import records
 from mammoth_utils.base_models import fetch_model, find_cached
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.evaluation.attempts import PROGRAM_TIMEOUT_S, answering_kind
-from mammoth_utils.evaluation.completion_store import ARRIVED, CompletionStore
+from mammoth_utils.evaluation.completion_store import CompletionStore
 from mammoth_utils.evaluation.completions_file import grade_completions_file
 from mammoth_utils.evaluation.description import Evaluation
-from mammoth_utils.evaluation.engines.decoders import Decoder, load_decoder
+from mammoth_utils.evaluation.engines.decoders import ServedDecoder, load_decoder
 from mammoth_utils.evaluation.engines.endpoint import is_endpoint
-from mammoth_utils.evaluation.hybrid import decode
+from mammoth_utils.evaluation.engines.requests import Decoder
+from mammoth_utils.evaluation.engines.servers import CONTEXT, choose_engine, serve
+from mammoth_utils.evaluation.hybrid import PromptSettings
 from mammoth_utils.evaluation.own_benchmarks import read_problems
+from mammoth_utils.evaluation.progress import Progress
 from mammoth_utils.evaluation.run_folder import attempt_row, claim, inputs_of, write_record
+from mammoth_utils.evaluation.scheduler import AttemptsByDecoding, Failure, ask_all
 from mammoth_utils.evaluation.scoring import BenchmarkScore, grade_attempts
 from mammoth_utils.programs import Sandbox
+from mammoth_utils.rationale import Problem
 from mammoth_utils.records import Record
+
+PROMPT_ROOM = 2048  # tokens of the longest prompt, eight worked examples included
+MISSING = "missing.json"  # in the run's folder: the requests without a completion
+
+
+class MissingCompletionsError(RuntimeError):
+    """Some requests have no completion; the message says how many, why, and what to do."""
 
 
 def evaluate(
     description: Evaluation,
-    on_progress: Callable[[str, int, int], None] | None = None,
     decoder: Decoder | None = None,
     device: str = "auto",
-    batch: int = 0,
-    threads: int = 1,
+    concurrency: int = 0,
+    threads: int = 0,
     isolation: str = "auto",
     say: Callable[[str], None] = print,
+    show: Callable[[str], None] | None = None,
+    usd_per_hour: float = 0.0,
 ) -> Record:
     """Return the record of an evaluation: read if it is finished, gone on with if it was cut off, else made.
 
-    Each benchmark is kept as soon as it is scored, so that a killed run loses one at most. A finished record is moved
-    aside and made again where its model has other weights by now, its data changed, or a version of what decides its
-    verdicts did; completions of the same weights are then taken from it, and only prompts that it does not hold are
-    decoded.
+    Every completion is on disk as it arrives, so that nothing is asked twice. A finished record is moved aside and made
+    again where the weights, the problems or a version of what decides a verdict is another than when it was made; the
+    completions of the same weights are then graded again, and only prompts that were never asked are decoded.
 
     Args:
-        on_progress: Called with a benchmark's name, its number and how many there are, before each and once after
-            the last.
+        description: From ``describe_evaluation``.
         decoder: In place of the one that the description names, which is loaded only if something is left to decode.
-        device, batch, threads: As ``load_decoder`` takes them.
+        device, threads: As ``load_decoder`` takes them.
+        concurrency: Prompts decoded together, or requests at once at a server; 0 chooses.
         isolation: How programs are confined: ``"full"`` refuses to run where it cannot hold.
-        say: Called with a line for the reader: what is fetched, and why a finished evaluation is made again.
+        say: Called with a line for the reader: what is fetched, why a finished evaluation is made again, what the rest
+            will take.
+        show: Called with the line of progress whenever it changes, such as a ``StatusLine``.
+        usd_per_hour: Price of the machine, for the cost that is foretold.
 
     Raises:
         RunMismatchError: If the folder holds another run.
+        MissingCompletionsError: If requests failed that others did not share their fate with; nothing is filled in.
+        EndpointError: If the server cannot be asked.
     """
     inputs = inputs_of(description, say)
     if (finished := claim(description, inputs, say)) is not None:
         return finished
     if description.completions:
         return grade_completions_file(description, inputs, isolation, say)
+    started = time.perf_counter()
+    problems = {name: _problems(description, name) for name in description.benchmarks}
+    engine = "" if description.engine == "auto" else description.engine
+    store = CompletionStore(inputs["weights"], engine)
+    progress = Progress(show, say, usd_per_hour)
+    decodings = (description.decoding, *description.also)
+    settings = PromptSettings(description.max_new_tokens, description.styles, description.shots)
+    every = [problem for listed in problems.values() for problem in listed]
+    with ExitStack() as servers, Sandbox(timeout_s=PROGRAM_TIMEOUT_S, isolation=isolation) as sandbox:
 
-    def load() -> Decoder:
-        adapter, dequantise = description.adapter or None, description.dequantise
-        if decoder is not None or is_endpoint(description.model):
-            return decoder or load_decoder(description.model, adapter, device, batch, threads, dequantise)
-        # By its folder: by its name a newer commit of the hub might be loaded than the one that the record names.
-        loaded = load_decoder(fetch_model(description.model, say), adapter, device, batch, threads, dequantise)
-        loaded.name = description.model
-        return loaded
+        def load() -> Decoder:
+            return decoder or _load(description, device, concurrency, threads, servers, say)
 
-    started, parts, store = time.perf_counter(), [], None
-    total = len(description.benchmarks)
-    with Sandbox(timeout_s=PROGRAM_TIMEOUT_S, isolation=isolation) as sandbox:
-        for number, name in enumerate(description.benchmarks):
-            if on_progress:
-                on_progress(name, number, total)
-            file = _part_file(description, name, "json")
-            part = records.read_json(file) if file.is_file() else None
-            if part is None or part["inputs"] != inputs:
-                store = store or CompletionStore(description, inputs["weights"], load)
-                part = _scored_part(description, name, store, sandbox, inputs)
-            parts.append(part)
-    if on_progress:
-        on_progress("", total, total)
-    texts = [_part_file(description, name, "attempts.jsonl").read_text("utf8") for name in description.benchmarks]
-    records.write_text(description.folder / "attempts.jsonl", "".join(texts))
-    record = write_record(description, isolation, _fields(description, inputs, parts, time.perf_counter() - started))
-    shutil.rmtree(description.folder / "parts")
-    (description.folder / ARRIVED).unlink(missing_ok=True)
-    return record
+        attempts, failures = ask_all(every, decodings, settings, store, load, sandbox, progress)
+    missing = description.folder / MISSING
+    if failures:
+        records.write_json(missing, [_missing_row(failure) for failure in failures])
+        raise MissingCompletionsError(_missing_words(failures, progress, missing))
+    missing.unlink(missing_ok=True)
+    rows, scores = _grade(description, problems, attempts)
+    records.write_jsonl(description.folder / "attempts.jsonl", rows)
+    fields = _fields(description, inputs, store.used(), scores, time.perf_counter() - started)
+    completions = {"completions": sum(len(row["attempts"]) for row in rows), "decoded": progress.new}
+    return write_record(description, isolation, {**fields, **completions})
 
 
-def _part_file(description: Evaluation, name: str, suffix: str) -> Path:
-    return description.folder / "parts" / f"{name}.{suffix}"
-
-
-def _scored_part(
-    description: Evaluation, name: str, store: CompletionStore, sandbox: Sandbox, inputs: Record
-) -> Record:
-    """Decode and grade one benchmark, keep its attempts, and return its part of the record."""
-    started, decoded_before = time.perf_counter(), store.decoded
+def _problems(description: Evaluation, name: str) -> list[Problem]:
     benchmark = description.benchmark(name)
     if benchmark.world == sets.OWN:
-        problems = read_problems(benchmark, description.limit)
-    else:
-        problems = sets.load(name, description.split, description.limit)
+        return read_problems(benchmark, description.limit)
+    return sets.load(name, description.split, description.limit)
+
+
+def _load(
+    description: Evaluation,
+    device: str,
+    concurrency: int,
+    threads: int,
+    servers: ExitStack,
+    say: Callable[[str], None],
+) -> Decoder:
+    """Load the decoder of a description, or start the server that it names; ``servers`` stops it."""
+    model, adapter = description.model, description.adapter
+    mini, dequantise = description.world == "miniature", description.dequantise
+    engine = choose_engine(description.engine, model, adapter, mini, dequantise)
+    if engine == "endpoint":
+        return load_decoder(model, batch=concurrency)
+    # By its folder: by its name a newer commit of the hub might be loaded than the one that the record names.
+    place = model if model.endswith(".gguf") else fetch_model(model, say)
+    if engine == "transformers":
+        loaded = load_decoder(place, adapter or None, device, concurrency, threads, dequantise)
+        loaded.name = model
+        return loaded
+    context = max(CONTEXT, description.max_new_tokens + PROMPT_ROOM)
+    started = serve(
+        engine, place, description.folder, adapter, name=description.name, context=context, parallel=concurrency,
+        threads=threads, say=say,
+    )  # fmt: skip
+    return ServedDecoder(servers.enter_context(started), engine, model, adapter, concurrency)
+
+
+def _missing_row(failure: Failure) -> Record:
+    problem, step = failure.problem, failure.step
+    about = {"benchmark": problem.set.split("/")[0], "id": problem.id, "kind": step.kind, "reason": failure.reason}
+    return {**about, "prompt": step.request.prompt}
+
+
+def _missing_words(failures: list[Failure], progress: Progress, file: object) -> str:
+    """Return how many completions are missing, of what, why, and how they are asked again."""
+    reasons = Counter(failure.reason for failure in failures)
+    most, count = reasons.most_common(1)[0]
+    others = f" and {len(reasons) - 1} other reasons" if len(reasons) > 1 else ""
+    ids = ", ".join(failure.problem.id for failure in failures[:5]) + (", ..." if len(failures) > 5 else "")
+    return (
+        f"{len(failures)} requests have no completion ({ids}): {most} ({count} of them){others}. The other "
+        f"{progress.stored + progress.new:,} completions are kept, and there is no record with gaps: repeat the "
+        f"command to ask for the missing ones alone. They are listed in {file}"
+    )
+
+
+def _grade(
+    description: Evaluation, problems: dict[str, list[Problem]], attempts: list[AttemptsByDecoding | None]
+) -> tuple[list[Record], dict[str, dict[str, BenchmarkScore]]]:
+    """Return the rows of ``attempts.jsonl`` and the scores by way of decoding and benchmark."""
     decodings = (description.decoding, *description.also)
-    attempts = decode(problems, store, decodings, description.max_new_tokens, sandbox.run_all)
-    scores = {decoding: BenchmarkScore() for decoding in decodings}
-    rows = []
-    for place, problem in enumerate(problems):
-        fields, by_decoding, verdicts = asdict(problem), {}, {}
-        for decoding, score in scores.items():
-            by_decoding[decoding] = attempts[decoding][place]
-            verdicts[decoding] = grade_attempts(problem, by_decoding[decoding], benchmark.rules)
-            score.add(fields, answering_kind(by_decoding[decoding]), verdicts[decoding])
-        rows.append(attempt_row(name, fields, by_decoding, verdicts))
-    part = {
-        "inputs": inputs,
-        "entries": {decoding: score.entry(benchmark) for decoding, score in scores.items()},
-        "completions": sum(len(row["attempts"]) for row in rows),
-        "decoded": store.decoded - decoded_before,
-        "decoder": store.describe(),
-        "seconds": round(time.perf_counter() - started, 2),
-    }
-    records.write_jsonl(_part_file(description, name, "attempts.jsonl"), rows)
-    records.write_json(_part_file(description, name, "json"), part)
-    return part
+    rows: list[Record] = []
+    scores = {decoding: {name: BenchmarkScore() for name in problems} for decoding in decodings}
+    by_problem = iter(attempts)
+    for name, listed in problems.items():
+        rules = description.benchmark(name).rules
+        for problem in listed:
+            fields, made, verdicts = asdict(problem), next(by_problem), {}
+            for decoding in decodings:
+                verdicts[decoding] = grade_attempts(problem, made[decoding], rules)
+                scores[decoding][name].add(fields, answering_kind(made[decoding]), verdicts[decoding])
+            rows.append(attempt_row(name, fields, made, verdicts))
+    return rows, scores
 
 
-def _fields(description: Evaluation, inputs: Record, parts: list[Record], seconds: float) -> Record:
-    """Return what the record holds besides the description, joined from the parts."""
-    by_name = dict(zip(description.benchmarks, parts, strict=True))
+def _fields(
+    description: Evaluation,
+    inputs: Record,
+    decoders: list[Record],
+    scores: dict[str, dict[str, BenchmarkScore]],
+    seconds: float,
+) -> Record:
+    """Return what the record holds besides the description."""
     entries = {
-        decoding: {name: part["entries"][decoding] for name, part in by_name.items()}
-        for decoding in (description.decoding, *description.also)
+        decoding: {name: score.entry(description.benchmark(name)) for name, score in by_name.items()}
+        for decoding, by_name in scores.items()
     }
-    shown, decoder = description.as_dict(), parts[-1]["decoder"]
+    shown = description.as_dict()
     model = {key: shown[key] for key in ("size", "family", "mixture", "method", "seed", "model", "adapter", "base")}
+    decoder = {key: value for key, value in decoders[0].items() if key != "completions"}
     return {
         "model": {"name": description.name, **model, "hash": inputs["weights"], **_commit(description.model)},
         "benchmarks": entries.pop(description.decoding),
         "decodings": entries,
         "inputs": inputs,
-        "completions": sum(part["completions"] for part in parts),
-        "decoded": sum(part["decoded"] for part in parts),
         "decoder": decoder,
+        **({"decoders": decoders} if len(decoders) > 1 else {}),
         "environment": records.environment(decoder["threads"], decoder["device"], decoder["dtype"]),
-        "benchmark_seconds": {name: part["seconds"] for name, part in by_name.items()},
         "seconds": round(seconds, 2),
     }
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mammoth_utils import records
+from mammoth_utils import prompts, records
 from mammoth_utils.base_models import BaseModelError, fetch_model, weights_hash
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.evaluation.attempts import Attempt, answering_kind, counting_attempt
@@ -32,6 +32,8 @@ def inputs_of(description: Evaluation, say: Callable[[str], None]) -> Record:
     if description.completions:
         return {"completions": records.sha256(description.completions), "versions": records.versions(*DECIDING)}
     identity = _identity(description, say)
+    if description.prompt != prompts.MAMMOTH:
+        identity["styles"] = prompts.STYLE_VERSION
     if description.world == "miniature":
         from mammoth_utils.miniature import WORLD
 
@@ -49,6 +51,8 @@ def _identity(description: Evaluation, say: Callable[[str], None]) -> Record:
         if is_endpoint(description.model):
             server = EndpointDecoder(description.model).identity
             return {"weights": records.fingerprint({"endpoint": server}), "server": server}
+        if description.model.endswith(".gguf"):
+            return {"weights": records.sha256(description.model)}
         fetch_model(description.model, say)
         return {"weights": weights_hash(description.model, description.adapter or None)}
     except (EndpointError, BaseModelError) as error:

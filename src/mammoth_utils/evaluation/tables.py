@@ -1,14 +1,22 @@
-"""Tables of an evaluation's record: accuracy under both rules, the items on which they differ, the fallbacks."""
+"""Tables of an evaluation's record: accuracy under both rules, the items on which they differ, the fallbacks.
+
+The intervals are 95 % intervals over problems of this one model: what another training or other problems of the same
+kinds would give is not in them. Those of the claims are clustered by problem family and training seed, and wider.
+"""
 
 from __future__ import annotations
 
 import html
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from mammoth_utils import paths, records
 from mammoth_utils.evaluation import benchmarks as sets
+from mammoth_utils.evaluation.attempts import counting_attempt
+from mammoth_utils.intervals import wilson
 from mammoth_utils.records import Record
 from mammoth_utils.vocabulary import RULES
 
@@ -39,8 +47,10 @@ def table(record: Record, decoding: str = "", averages: bool = True) -> pandas.D
     paper. ``differ`` counts the items that one rule calls correct and the other does not.
 
     Columns: ``benchmark``, ``name`` (as the paper has it, ``mini-`` before the miniature's), ``in_domain``,
-    ``choice``, ``n``, ``published``, ``corrected``, ``differ``, ``no_answer`` (corrected), ``prose`` (share of the
-    answers that prose gave). In the rows of averages ``in_domain`` and ``choice`` are None.
+    ``choice``, ``n``, ``published``, ``published_low``, ``published_high``, the same of ``corrected``, ``differ``,
+    ``no_answer`` (corrected), ``prose`` (share of the answers that prose gave). ``_low`` and ``_high`` end the 95 %
+    interval over problems of this one model: Wilson's, and of an average what `mean_accuracies` says. In the rows of
+    averages ``in_domain`` and ``choice`` are None.
     """
     import pandas
 
@@ -55,25 +65,76 @@ def table(record: Record, decoding: str = "", averages: bool = True) -> pandas.D
                 "in_domain": entry["in_domain"],
                 "choice": entry["choice"],
                 "n": entry["n"],
-                **{rule: entry[rule]["correct"] / entry["n"] for rule in RULES},
+                **accuracies({rule: entry[rule]["correct"] for rule in RULES}, entry["n"]),
                 "differ": sum((published == "1") != (corrected == "1") for published, corrected in pairs),
                 "no_answer": entry["corrected"]["no_answer"],
                 "prose": items["kinds"].count("c") / entry["n"],
             }
         )
-    groups = {
-        "average": rows,
-        "in-domain average": [row for row in rows if row["in_domain"]],
-        "out-of-domain average": [row for row in rows if not row["in_domain"]],
-    }
-    means = [_mean(label, group) for label, group in groups.items() if group and averages and len(rows) > 1]
+    means = [
+        {
+            **{"benchmark": label, "name": label, "in_domain": None, "choice": None},
+            **{key: sum(row[key] for row in group) for key in ("n", "differ", "no_answer")},
+            **mean_accuracies(group),
+            "prose": sum(row["prose"] for row in group) / len(group),
+        }
+        for label, group in averaged(rows).items()
+        if averages
+    ]
     return pandas.DataFrame(rows + means)
 
 
-def _mean(label: str, rows: list[Record]) -> Record:
-    parts = {key: sum(row[key] for row in rows) / len(rows) for key in (*RULES, "prose")}
-    sums = {key: sum(row[key] for row in rows) for key in ("n", "differ", "no_answer")}
-    return {"benchmark": label, "name": label, "in_domain": None, "choice": None, **sums, **parts}
+def averaged(rows: Sequence[Record]) -> dict[str, list[Record]]:
+    """Return the groups of benchmarks that have an average, by its name; none where there is one benchmark."""
+    groups = {
+        "average": list(rows),
+        "in-domain average": [row for row in rows if row["in_domain"]],
+        "out-of-domain average": [row for row in rows if not row["in_domain"]],
+    }
+    return {label: group for label, group in groups.items() if group and len(rows) > 1}
+
+
+def accuracies(correct: Mapping[str, int], n: int) -> Record:
+    """Return the accuracy under each rule with the ends of Wilson's 95 % interval, as columns of a table."""
+    cells: Record = {}
+    for rule in RULES:
+        low, high = wilson(correct[rule], n)
+        cells |= {rule: correct[rule] / n, f"{rule}_low": low, f"{rule}_high": high}
+    return cells
+
+
+def mean_accuracies(rows: Sequence[Record]) -> Record:
+    """Return the mean accuracy of several benchmarks under each rule with the ends of its 95 % interval.
+
+    Benchmarks are independent samples of problems, so the squared distances from an accuracy to the ends of its own
+    interval add up like variances (Newcombe's square-and-add method): with many problems this is the normal interval,
+    and it keeps a width where every answer is right.
+    """
+    cells: Record = {}
+    for rule in RULES:
+        mean = sum(row[rule] for row in rows) / len(rows)
+        below = math.hypot(*(row[rule] - row[f"{rule}_low"] for row in rows)) / len(rows)
+        above = math.hypot(*(row[f"{rule}_high"] - row[rule] for row in rows)) / len(rows)
+        cells |= {rule: mean, f"{rule}_low": max(mean - below, 0.0), f"{rule}_high": min(mean + above, 1.0)}
+    return cells
+
+
+def in_per_cent(frame: pandas.DataFrame) -> pandas.DataFrame:
+    """Return a table for readers: accuracies per cent with their interval in one column, such as ``41.2 [38.0, 44.5]``.
+
+    Other shares are rounded to three digits.
+    """
+    shown = frame.round(3)
+    for rule in RULES:
+        if f"{rule}_low" not in frame:
+            continue
+        cells = zip(frame[rule], frame[f"{rule}_low"], frame[f"{rule}_high"], strict=True)
+        shown[rule] = [
+            "" if value != value else f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+            for value, low, high in cells
+        ]
+        shown = shown.drop(columns=[f"{rule}_low", f"{rule}_high"])
+    return shown
 
 
 def by_decoding(record: Record) -> pandas.DataFrame:
@@ -94,14 +155,16 @@ def by_decoding(record: Record) -> pandas.DataFrame:
 
 
 def summary(record: Record) -> dict[str, float]:
-    """Return a record in numbers for prose: problems, benchmarks, averages in per cent, differing items, minutes."""
+    """Return a record in numbers for prose: problems, benchmarks, averages in per cent, differing items, minutes.
+
+    ``published_low`` and the like end the 95 % intervals of the averages.
+    """
     frame = table(record, averages=False)
     return {
         "benchmarks": len(frame),
         "problems": int(frame["n"].sum()),
         "completions": record["completions"],
-        "published": 100 * float(frame["published"].mean()),
-        "corrected": 100 * float(frame["corrected"].mean()),
+        **{name: 100 * value for name, value in mean_accuracies(frame.to_dict("records")).items()},
         "differ": int(frame["differ"].sum()),
         "no_answer": int(frame["no_answer"].sum()),
         "minutes": record["seconds"] / 60,
@@ -150,6 +213,22 @@ def attempts(record: Record) -> Iterator[Record]:
     return records.read_jsonl(file)
 
 
+def made_attempts(row: Record, decoding: str) -> list[Any]:
+    """Return the attempts that one way of decoding took of a row of ``attempts.jsonl``, in the order made."""
+    return [SimpleNamespace(**row["attempts"][place]) for place in row["decodings"][decoding]["order"]]
+
+
+def fallback_attempts(made: Sequence[Any]) -> Sequence[Any]:
+    """Return the prose that was asked for after a program, with what maps its answer to an option; empty for none."""
+    return made[1:] if len(made) > 1 and made[1].kind == "cot" else ()
+
+
+def is_right(row: Record, decoding: str, attempt: Any, made: Sequence[Any], rule: str) -> bool:
+    """Return whether a problem is correct under a rule, and by the answer of this one of its attempts."""
+    correct = row["decodings"][decoding][rule]["outcome"] == "correct"
+    return correct and counting_attempt(made, rule) is attempt
+
+
 def differing(record: Record, decoding: str = "", most: int = 300) -> pandas.DataFrame:
     """Return the first items that one rule calls correct and the other does not, with both verdicts and their reasons.
 
@@ -173,33 +252,43 @@ def differing(record: Record, decoding: str = "", most: int = 300) -> pandas.Dat
 def fallbacks(record: Record, decoding: str = "") -> pandas.DataFrame:
     """Return how often a program gave nothing, by benchmark, and what the prose asked for then earned.
 
-    Columns: ``benchmark``, ``programs`` (problems first asked for a program), ``gave_nothing``, ``answered`` (by the
-    prose), ``correct`` and ``corrected`` (of those, under the published and the corrected rule), ``why`` (how the
-    programs ended, the most frequent first).
+    Columns: ``benchmark``, ``programs`` (problems first asked for a program), ``gave_nothing``, ``share`` (of the
+    programs that gave nothing), ``answered`` (by the prose), ``correct`` and ``corrected`` (right by what the prose
+    says, under the published and the corrected rule), ``added_published`` and ``added_corrected`` (the accuracy that
+    this adds, a fraction of the benchmark's problems), ``why`` (how the programs ended, the most frequent first).
     """
     import pandas
 
-    way = decoding or record["decoding"]
+    way, benchmarks = decoding or record["decoding"], entries(record, decoding)
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     endings: dict[str, Counter[str]] = defaultdict(Counter)
     for row in attempts(record):
-        verdict = row["decodings"][way]
-        made = [row["attempts"][place] for place in verdict["order"]]
-        if made[0]["kind"] != "pot":
+        made = made_attempts(row, way)
+        if made[0].kind != "pot":
             continue
         count = counts[row["benchmark"]]
         count["programs"] += 1
-        if len(made) > 1 and made[1]["kind"] == "cot":
+        if prose := fallback_attempts(made):
             count["gave_nothing"] += 1
-            count["answered"] += made[1]["answers"]["published"] is not None
-            count["correct"] += verdict["published"]["outcome"] == "correct"
-            count["corrected"] += verdict["corrected"]["outcome"] == "correct"
-            execution = made[0]["execution"]
+            count["answered"] += prose[0].answers["published"] is not None
+            for column, rule in (("correct", "published"), ("corrected", "corrected")):
+                count[column] += any(is_right(row, way, attempt, made, rule) for attempt in prose)
+            execution = made[0].execution
             endings[row["benchmark"]][execution["status"] if execution else "no program"] += 1
-    columns = ("programs", "gave_nothing", "answered", "correct", "corrected")
     rows = []
     for name, count in counts.items():
         ended = sorted(endings[name].items(), key=lambda item: (-item[1], item[0]))
-        why = ", ".join(f"{status} {programs}" for status, programs in ended)
-        rows.append([name, *(count[column] for column in columns), why])
-    return pandas.DataFrame(rows, columns=["benchmark", *columns, "why"])
+        rows.append(
+            {
+                "benchmark": name,
+                "programs": count["programs"],
+                "gave_nothing": count["gave_nothing"],
+                "share": count["gave_nothing"] / count["programs"],
+                **{column: count[column] for column in ("answered", "correct", "corrected")},
+                "added_published": count["correct"] / benchmarks[name]["n"],
+                "added_corrected": count["corrected"] / benchmarks[name]["n"],
+                "why": ", ".join(f"{status} {programs}" for status, programs in ended),
+            }
+        )
+    columns = ("programs", "gave_nothing", "share", "answered", "correct", "corrected")
+    return pandas.DataFrame(rows, columns=["benchmark", *columns, "added_published", "added_corrected", "why"])

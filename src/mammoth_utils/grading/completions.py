@@ -17,6 +17,7 @@ from typing import Any
 
 from mammoth_utils.grading.answers import Answer, answer_after_run
 from mammoth_utils.grading.benchmarks import bare_options, benchmark_named, check_rule, options_in
+from mammoth_utils.grading.lm_eval_samples import LmEvalSamples, is_sample
 from mammoth_utils.grading.programs_in_text import fenced_blocks, program_to_run, program_under
 from mammoth_utils.grading.verdicts import Verdict, grade
 from mammoth_utils.records import Record
@@ -46,7 +47,7 @@ class Graded:
     """One row with its answers and verdicts.
 
     Attributes:
-        row: The row as it stands in the file, unknown keys too.
+        row: The row as it stands in the file, unknown keys too; of a row of lm-evaluation-harness what it stands for.
         line: Its line in the file, from 1.
         id: The row's ``id``, else its line.
         answers: By rule, what was read; None where nothing was.
@@ -186,7 +187,8 @@ def grade_file(
     Programs run once for all rules. Count the rows with a `Summary`.
 
     Args:
-        path: JSON Lines, gzipped or not, whatever its name: see `REQUIRED` for the keys.
+        path: JSON Lines, gzipped or not: see `REQUIRED` for the keys. The rows that lm-evaluation-harness logs with
+            ``--log_samples`` are known by theirs; its file's name says the task (`lm_eval_samples`).
         rules: One rule's name or several.
         timeout_s: Seconds that a program may take.
         isolation: How programs are kept apart: ``"full"``, or ``"auto"`` for the best that this machine has.
@@ -283,14 +285,22 @@ def grade_row(row: Record, line: int, programs: dict[str, str | None], execution
 def rows_of(path: Path, on_bad_row: Callable[[CompletionsError], None] | None = None) -> Iterator[tuple[int, Record]]:
     """Yield line number and row of each line that is not empty; a line that is no row is given to ``on_bad_row``.
 
+    Rows of lm-evaluation-harness come converted, each document once.
+
     Raises:
         CompletionsError: At the first line that is no row, where ``on_bad_row`` is None.
     """
+    samples = LmEvalSamples(path.name)
     for number, line in _numbered_lines(path):
+        where = f"{path}, line {number}"
         try:
             if isinstance(line, Exception):
                 raise CompletionsError(f"{path}, after line {number}: no readable text: {line}", number) from line
-            yield number, _checked(line, number, f"{path}, line {number}")
+            row = _parsed(line, number, where)
+            if is_sample(row):
+                row = _converted(row, samples, number, where)
+            if row is not None:
+                yield number, _checked(row, number, where)
         except CompletionsError as error:
             if on_bad_row is None:
                 raise
@@ -313,14 +323,27 @@ def _numbered_lines(path: Path) -> Iterator[tuple[int, bytes | Exception]]:
             yield number, error
 
 
-def _checked(line: bytes, number: int, where: str) -> Record:
-    """Return a line's row; raise `CompletionsError` where it is none."""
+def _parsed(line: bytes, number: int, where: str) -> Record:
+    """Return a line's object; raise `CompletionsError` where it is none."""
     try:
         row = json.loads(line.decode("utf8"), parse_int=whole_number)
     except (ValueError, RecursionError) as error:  # of which UnicodeDecodeError and JSONDecodeError are two
         raise CompletionsError(f"{where}: expected a JSON object, got what is no JSON: {error}", number) from error
     if not isinstance(row, dict):
         raise CompletionsError(f"{where}: expected a JSON object, got {type(row).__name__}", number)
+    return row
+
+
+def _converted(row: Record, samples: LmEvalSamples, number: int, where: str) -> Record | None:
+    """Return what a row of lm-evaluation-harness stands for, None where it repeats one."""
+    try:
+        return samples.convert(row)
+    except (TypeError, ValueError) as error:
+        raise CompletionsError(f"{where}: {error}", number) from error
+
+
+def _checked(row: Record, number: int, where: str) -> Record:
+    """Return a row that can be graded; raise `CompletionsError` where something is missing or of another type."""
     for noun, keys in REQUIRED.items():
         if not any(key in row for key in keys):
             accepted, got = " or ".join(f"`{key}`" for key in keys), ", ".join(row) or "none"

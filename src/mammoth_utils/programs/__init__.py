@@ -18,7 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "execution": ["Execution", "Program"],
         "isolation": ["IsolationError", "IsolationReport", "describe"],
-        "sandbox": ["Sandbox", "run_program", "run_programs"],
+        "sandbox": ["NONE_AT_HAND", "Sandbox", "run_program", "run_programs"],
         "worker_handle": ["SandboxError"],
     },
 )

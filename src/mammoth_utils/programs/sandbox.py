@@ -14,6 +14,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from mammoth_utils.programs import isolation as isolations
 from mammoth_utils.programs._worker.confinement import DISK_MB
@@ -25,6 +26,8 @@ from mammoth_utils.programs.worker_handle import STARTS, SandboxError, Worker
 AHEAD = 2000  # programs that may run while an earlier one is still running
 BATCH, BATCH_CHARS, BATCH_S = 256, 500_000, 0.05  # most programs and characters of a batch, and its aimed-at seconds
 FILL_S = 0.005  # how long more programs are taken from a slow source before those at hand start
+NONE_AT_HAND: Any = object()  # what a source gives to `Sandbox.run_as_completed` while it has no program
+PAUSE_S = 0.01  # how long after that it is asked again
 ATTEMPTS = 3  # workers that may end while they run a program before it is called crashed
 WALL_FACTOR, WALL_SLACK_S = 4, 5.0  # a busy machine may give a program a small share of a processor
 GRACE_S = 60.0  # beyond the elapsed-time limit, which the worker itself enforces: later than that it is stuck
@@ -117,18 +120,19 @@ class Sandbox:
             TypeError: If a program is no text and no list of texts, or if all of them are one text.
             SandboxError: If workers cannot be started, or another run of this sandbox is going on.
         """
-        if self._closed:
-            raise SandboxError("this sandbox is closed")
-        if not self._lock.acquire(blocking=False):
-            raise SandboxError("this sandbox is running other programs; finish or close that run, or open another one")
-        selector = selectors.DefaultSelector()
-        try:
-            yield from self._run(each_program(programs), selector)
-        finally:
-            for worker in list(self._busy):  # an abandoned run: the programs end with their worker
-                self._drop(worker)
-            selector.close()
-            self._lock.release()
+        yield from (execution for _, execution in self._run(each_program(programs), ordered=True))
+
+    def run_as_completed(self, programs: Iterable[Program]) -> Iterator[tuple[int, Execution]]:
+        """Yield place and execution of each program as soon as it is done, whatever those before it still do.
+
+        Args:
+            programs: As in ``run_all``. ``NONE_AT_HAND`` among them means that there is no program yet; the iterable is
+                asked again a moment later, and counts no place for it.
+
+        Raises:
+            TypeError, SandboxError: As ``run_all``.
+        """
+        yield from self._run(each_program(programs), ordered=False)
 
     def close(self) -> None:
         """End the workers; harmless when repeated."""
@@ -138,19 +142,40 @@ class Sandbox:
                 worker.close()
             slot.clear()
 
-    def _run(self, programs: Iterator[Program], selector: selectors.BaseSelector) -> Iterator[Execution]:
+    def _run(self, programs: Iterator[Program], ordered: bool) -> Iterator[tuple[int, Execution]]:
+        """Yield place and execution of every program, in their order or as they are done."""
+        if self._closed:
+            raise SandboxError("this sandbox is closed")
+        if not self._lock.acquire(blocking=False):
+            raise SandboxError("this sandbox is running other programs; finish or close that run, or open another one")
+        selector = selectors.DefaultSelector()
+        try:
+            yield from self._executions(programs, selector, ordered)
+        finally:
+            for worker in list(self._busy):  # an abandoned run: the programs end with their worker
+                self._drop(worker)
+            selector.close()
+            self._lock.release()
+
+    def _executions(
+        self, programs: Iterator[Program], selector: selectors.BaseSelector, ordered: bool
+    ) -> Iterator[tuple[int, Execution]]:
         done: dict[int, Execution] = {}
         waiting: deque[_Job] = deque()  # taken, in order, and not yet with a worker
         taken = given = 0
         more = True
         while more or waiting or self._busy or done:
-            until = time.monotonic() + FILL_S
+            until, at_hand = time.monotonic() + FILL_S, True
             while more and self._idle and len(waiting) < BATCH * len(self._idle) and taken - given < AHEAD:
                 try:
-                    cells = program_cells(next(programs))
+                    program = next(programs)
                 except StopIteration:
                     more = False
                     break
+                if program is NONE_AT_HAND:
+                    at_hand = False
+                    break
+                cells = program_cells(program)
                 if reason := refusal_reason(cells):
                     done[taken] = Execution("refused", error=reason, isolation=self.level)
                 else:
@@ -160,35 +185,40 @@ class Sandbox:
                     break
             while self._idle and waiting:
                 self._start(waiting, selector)
-            while given in done:
-                yield done.pop(given)
-                given += 1
-            if self._busy:
-                for worker, results, gone in self._answers(selector, patient=not (more and self._idle)):
-                    batch = self._busy[worker]
-                    for index, fields in results:
-                        done[index] = Execution(**fields, isolation=self.level)
-                        del batch.jobs[index]
-                        self._lost_starts = 0
-                    if not gone:
-                        if not batch.jobs:
-                            self._finish(worker, selector)
-                        continue
-                    # Ended from outside before it was ready: no program ran, so it counts as no attempt.
-                    unstarted = worker.hello is None and time.monotonic() < batch.deadline
-                    words = self._drop(worker, selector)
-                    self._lost_starts += unstarted
-                    if self._lost_starts == STARTS:
-                        raise SandboxError(f"{STARTS} workers in a row were ended while they started")
-                    for job in reversed(batch.jobs.values()):
-                        job.attempts -= unstarted
-                        if job.attempts < ATTEMPTS:
-                            waiting.appendleft(job)
-                        elif words:  # a worker's own error, not a kill from outside
-                            raise SandboxError(f"a worker failed: {words}")
-                        else:
-                            error = f"{ATTEMPTS} workers in a row were ended while they ran this program"
-                            done[job.index] = Execution("crashed", error=error, isolation=self.level)
+            while ready := ([given] if given in done else []) if ordered else list(done):
+                for place in ready:
+                    yield place, done.pop(place)
+                    given += 1
+            if not self._busy:
+                if not at_hand:
+                    time.sleep(PAUSE_S)
+                continue
+            wait_s = None if not (more and self._idle) else 0.0 if at_hand else PAUSE_S
+            for worker, results, gone in self._answers(selector, wait_s):
+                batch = self._busy[worker]
+                for index, fields in results:
+                    done[index] = Execution(**fields, isolation=self.level)
+                    del batch.jobs[index]
+                    self._lost_starts = 0
+                if not gone:
+                    if not batch.jobs:
+                        self._finish(worker, selector)
+                    continue
+                # Ended from outside before it was ready: no program ran, so it counts as no attempt.
+                unstarted = worker.hello is None and time.monotonic() < batch.deadline
+                words = self._drop(worker, selector)
+                self._lost_starts += unstarted
+                if self._lost_starts == STARTS:
+                    raise SandboxError(f"{STARTS} workers in a row were ended while they started")
+                for job in reversed(batch.jobs.values()):
+                    job.attempts -= unstarted
+                    if job.attempts < ATTEMPTS:
+                        waiting.appendleft(job)
+                    elif words:  # a worker's own error, not a kill from outside
+                        raise SandboxError(f"a worker failed: {words}")
+                    else:
+                        error = f"{ATTEMPTS} workers in a row were ended while they ran this program"
+                        done[job.index] = Execution("crashed", error=error, isolation=self.level)
 
     def _start(self, waiting: deque[_Job], selector: selectors.BaseSelector) -> None:
         """Give the first waiting program and more of its kind to a free slot, one with a worker of that kind if any."""
@@ -234,11 +264,17 @@ class Sandbox:
         """Return the seconds after which a worker without an answer is stuck."""
         return self._limits["wall_s"] + GRACE_S
 
-    def _answers(self, selector: selectors.BaseSelector, patient: bool) -> Iterator[tuple[Worker, list[list], bool]]:
-        """Yield workers that answered, their results ``[index, fields]``, and whether the worker is to be dropped."""
+    def _answers(
+        self, selector: selectors.BaseSelector, wait_s: float | None
+    ) -> Iterator[tuple[Worker, list[list], bool]]:
+        """Yield workers that answered, their results ``[index, fields]``, and whether the worker is to be dropped.
+
+        Args:
+            wait_s: How long to wait for an answer; None waits until a worker is overdue.
+        """
         now = time.monotonic()
-        nearest = min(batch.deadline for batch in self._busy.values()) - now
-        for key, _ in selector.select(max(0.0, nearest) if patient else 0):
+        nearest = max(0.0, min(batch.deadline for batch in self._busy.values()) - now)
+        for key, _ in selector.select(nearest if wait_s is None else wait_s):
             worker = key.fileobj
             answers = worker.receive()
             if answers is None:

@@ -17,6 +17,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mammoth_utils.intervals import wilson
 from mammoth_utils.miniature import MINIATURE, WORLDS, variant_of
 from mammoth_utils.report import claim_definitions, measured_models, statistics
 from mammoth_utils.report import figure_style as style
@@ -98,7 +99,7 @@ def accuracy_by_benchmark(frame: pd.DataFrame) -> Figure:
             for _, row in own.iterrows():
                 at = names.index(row[label]) + (place - (len(methods) - 1) / 2) * 0.24
                 n, share = int(row["n"]), float(row["corrected"])
-                low, high = statistics.wilson(round(share * n), n)
+                low, high = wilson(round(share * n), n)
                 interval = statistics.Interval(share, low, high, n, 1, 1)
                 style.dot(axis, method, interval, at, label=len(methods) > 1 and row[label] == names[0])
                 if "published" in part:

@@ -15,6 +15,8 @@ from typing import Any
 
 import pandas as pd
 
+from mammoth_utils import vocabulary
+from mammoth_utils.scales import released
 from mammoth_utils.vocabulary import check_known
 
 IN_DOMAIN = ("GSM8K", "MATH", "AQuA-RAT", "NumGLUE")
@@ -145,6 +147,40 @@ def decodings() -> pd.DataFrame:
         row |= {name: _figure(lines, name) for name in NINE}
         rows.append(row | {"printed": _figure(lines, AVERAGE), "computed": _mean(row, NINE)})
     return pd.DataFrame(rows)
+
+
+def beside(table: pd.DataFrame, model: str, decoding: str = "hybrid") -> pd.DataFrame:
+    """Return the paper's figures for one of the authors' released checkpoints beside those of an evaluation.
+
+    Args:
+        table: One row a real benchmark with its ``benchmark``, ``n`` and accuracies, as ``evaluation.tables.table``
+            returns it; other rows are left out.
+        model: The model's name on the hub, or a short name of ``scales.RELEASED``; any other gives an empty table.
+        decoding: How it was decoded; ``paper`` stands beside the paper's hybrid decoding.
+
+    Columns: ``benchmark``, ``n``, ``paper``, then ``published`` and ``corrected`` as ours, all per cent, and
+    ``difference``, ours under the published rule minus the paper's.
+    """
+    columns = ["benchmark", "n", "paper", "published", "corrected", "difference"]
+    known = released(model)
+    if known is None:
+        return pd.DataFrame(columns=columns)
+    way = {"cot": "CoT", "pot": "PoT"}.get(decoding, "Hybrid")
+    if known.version == "v3":  # Table 7 is complete, and its hybrid rows are Tables 3 and 4
+        rows = decodings()
+        rows = rows[rows["decoding"] == way]
+    else:
+        rows = main_results(known.size, known.version)
+    row = rows[(rows["model"] == known.model) & (rows["size"].str.lower() == known.size)].iloc[0]
+    ours = table.set_index("benchmark")
+    lines = []
+    for name, paper_name in zip(vocabulary.NINE, NINE, strict=True):
+        if name not in ours.index:
+            continue
+        cell = ours.loc[name]
+        percent = {rule: 100 * cell[rule] for rule in vocabulary.RULES}
+        lines.append([name, cell["n"], row[paper_name], *percent.values(), percent["published"] - row[paper_name]])
+    return pd.DataFrame(lines, columns=columns)
 
 
 def averages() -> pd.DataFrame:

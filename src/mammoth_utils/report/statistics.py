@@ -18,11 +18,10 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import NormalDist  # the standard library's module: imports here are absolute
 
 import numpy as np
 
-LEVEL = 0.95
+from mammoth_utils.intervals import LEVEL
 
 
 @dataclass(frozen=True)
@@ -195,22 +194,6 @@ def _half_width(models: Sequence[np.ndarray], families: int, effective: float, e
     freedom = summed**2 / sum(variance**2 / freedom for variance, freedom in parts)
     variance = max(summed - shared, *(variance for variance, _ in parts), 0.0)
     return float(stdtrit(freedom, 0.5 + LEVEL / 2)) * math.sqrt(variance)
-
-
-def wilson(correct: int, n: int) -> tuple[float, float]:
-    """Return Wilson's interval of a share, for few items that can be taken as independent.
-
-    Raises:
-        ValueError: Unless ``0 <= correct <= n`` and n is at least 1.
-    """
-    if n < 1 or not 0 <= correct <= n:
-        raise ValueError(f"expected 0 <= correct <= n with n at least 1, got {correct} of {n}")
-    z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
-    share, spread = correct / n, z * z / n
-    middle = (share + spread / 2) / (1 + spread)
-    half = z * math.sqrt(share * (1 - share) / n + spread / (4 * n)) / (1 + spread)
-    # At the ends the algebra is exact and floating point is not: none correct starts at 0, all correct end at 1.
-    return (0.0 if correct == 0 else middle - half), (1.0 if correct == n else middle + half)
 
 
 def _keys(sample: Sample) -> list[tuple[str, str]]:

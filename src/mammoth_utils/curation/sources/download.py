@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from mammoth_utils import licences, paths, records
+from mammoth_utils import licences, paths, prompts, records
 from mammoth_utils.command_line import in_one_line
 
 Convert = Callable[[Sequence[bytes]], bytes]
@@ -111,12 +111,16 @@ class Item:
 
 @cache
 def public_files() -> tuple[Item, ...]:
-    """Return the files of ``public_files.yaml`` that ``make data`` fetches."""
-    return tuple(
+    """Return the files that ``make data`` fetches: of ``public_files.yaml``, and those of few-shot prompts."""
+    examples = tuple(
+        Item(file.name, (Part((file.home,), file.sha256),), file.sha256) for file in prompts.EXEMPLAR_FILES.values()
+    )
+    table = tuple(
         Item(row["name"], tuple(Part(tuple(part["homes"]), part.get("sha256")) for part in row["parts"]), row["sha256"],
              CONVERTERS[row["convert"]] if "convert" in row else as_it_is)
         for row in _table()["files"]
     )  # fmt: skip
+    return table + examples
 
 
 @cache

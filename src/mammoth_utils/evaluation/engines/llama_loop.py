@@ -7,12 +7,14 @@ Tokens equal those of Hugging Face's ``generate``, logits to 1e-5 (a test holds 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
+
+from mammoth_utils.evaluation.engines.batched_loop import Row
 
 # Copying the rows that go on costs about a step: it pays once so many have ended (measured: 0.2 to 0.4 are alike).
 DROP_SHARE = 0.3
@@ -72,37 +74,36 @@ class GreedyLlama:
         ]
 
     @torch.inference_mode()
-    def complete(self, rows: Sequence[Sequence[int]], max_new_tokens: int, stop: Collection[int]) -> list[list[int]]:
-        """Return the greedy continuation of every row, without the token that ended it.
+    def decode(self, rows: Sequence[Row]) -> Iterator[Row]:
+        """Write the greedy continuation of every row; yield each as it ends.
 
         Args:
-            rows: Token ids of the prompts, each at least one long; together they are one batch.
-            stop: Ids that end a row, the first one that comes.
+            rows: Rows with nothing written yet and prompts at least one token long; together they are one batch.
         """
-        finished: list[list[int]] = [[] for _ in rows]
-        if not rows or max_new_tokens < 1:
-            return finished
-        stop = frozenset(stop)
-        longest = max(len(row) for row in rows)
-        pads = torch.tensor([longest - len(row) for row in rows])
-        ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in rows])
-        columns = longest + max_new_tokens
+        longest = max(len(row.prompt) for row in rows)
+        pads = torch.tensor([longest - len(row.prompt) for row in rows])
+        ids = torch.tensor([[0] * (longest - len(row.prompt)) + row.prompt for row in rows])
+        columns = longest + max(row.limit for row in rows)
         shape = (len(self.layers), 2, len(rows), self.kv_heads, columns, self.width)
         cache, (cos, sin) = torch.empty(shape), self._rotations(columns)
         logits, used = self._first(ids, pads, cache, cos, sin), longest
-        alive, ended = list(range(len(rows))), set()
-        for step in range(max_new_tokens):
+        alive = list(rows)
+        while True:
             tokens = logits.argmax(-1)
-            for place, token in enumerate(tokens.tolist()):
-                if place in ended or token in stop:
-                    ended.add(place)
-                else:
-                    finished[alive[place]].append(token)
-            if len(ended) == len(alive) or step + 1 == max_new_tokens:
-                break
-            if len(ended) >= DROP_SHARE * len(alive):
-                keep = torch.tensor([place for place in range(len(alive)) if place not in ended])
-                alive, ended = [alive[place] for place in keep.tolist()], set()
+            ended = 0
+            for row, token in zip(alive, tokens.tolist(), strict=True):
+                if row.finish:
+                    ended += 1
+                    continue
+                row.add(token)
+                if row.finish:
+                    ended += 1
+                    yield row
+            if ended == len(alive):
+                return
+            if ended >= DROP_SHARE * len(alive):
+                keep = torch.tensor([place for place, row in enumerate(alive) if not row.finish])
+                alive = [row for row in alive if not row.finish]
                 tokens, pads = tokens[keep], pads[keep]
                 spare = int(pads.min())  # columns that are padding in every row that is left
                 smaller = torch.empty((*shape[:2], len(alive), self.kv_heads, cache.shape[4] - spare, self.width))
@@ -110,7 +111,6 @@ class GreedyLlama:
                 cache, pads, used = smaller, pads - spare, used - spare
             logits = self._next(tokens, pads, used, cache, cos, sin)
             used += 1
-        return finished
 
     def _rotations(self, length: int) -> tuple[Tensor, Tensor]:
         """Return cosines and sines of the first half of a head, each of shape (length, 1, width / 2)."""
@@ -129,11 +129,13 @@ class GreedyLlama:
         for layer, (keys, values) in zip(self.layers, cache, strict=True):
             query, key, value = self._projected(layer, hidden, cos[position], sin[position])
             keys[:, :, :length], values[:, :, :length] = key.transpose(1, 2), value.transpose(1, 2)
+            if layer is self.layers[-1]:  # of which only the last position is read
+                query, seen, hidden = query[:, -1:], seen[:, :, -1:], hidden[:, -1:]
             mixed = functional.scaled_dot_product_attention(
                 query.transpose(1, 2), keys[:, :, :length], values[:, :, :length], attn_mask=seen,
                 enable_gqa=self.heads != self.kv_heads,
             )  # fmt: skip
-            hidden = self._after_attention(layer, hidden, mixed.transpose(1, 2).reshape(rows, length, -1))
+            hidden = self._after_attention(layer, hidden, mixed.transpose(1, 2).reshape(*hidden.shape[:2], -1))
         return self._logits(hidden[:, -1])
 
     def _next(self, tokens: Tensor, pads: Tensor, used: int, cache: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import heapq
 import itertools
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from mammoth_utils.records import Record
@@ -28,7 +28,7 @@ class Request:
     max_new_tokens: int
     chat: bool = False
     stop: tuple[str, ...] = ()
-    label: str = ""
+    label: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,13 @@ class Completion:
         finish: ``"stop"`` if the model or a stop text ended it, ``"length"`` if the limit of tokens or the context cut
             it, empty where the engine does not say.
         tokens: Tokens that were written; 0 where the engine does not say.
+        prompt_tokens: Tokens of the prompt; 0 where the engine does not say.
     """
 
     text: str
     finish: str = ""
     tokens: int = 0
+    prompt_tokens: int = 0
 
 
 class Decoder(Protocol):
@@ -67,6 +69,10 @@ class RequestQueue:
     Longest first, so that a batch that is too large for the memory fails at once and no long request is the last one
     alone.
 
+    Attributes:
+        closed: Whether no more requests come.
+        cancelled: Whether the completions are wanted no longer: an engine stops as soon as it can.
+
     Args:
         on_completion: Called with a request and its completion, in the thread that hands it in; it may ``put`` more.
         on_failure: Called with a request and the reason why there is no completion.
@@ -79,7 +85,7 @@ class RequestQueue:
         self._heap: list[tuple[int, int, Request]] = []
         self._order = itertools.count()
         self._changed = threading.Condition()
-        self._closed = False
+        self.closed = self.cancelled = False
 
     def put(self, requests: Sequence[Request]) -> None:
         """Add requests; those of one length keep their order."""
@@ -96,7 +102,7 @@ class RequestQueue:
                 that the queue is closed and empty, so that nothing comes any more.
         """
         with self._changed:
-            while wait and not self._heap and not self._closed:
+            while wait and not self._heap and not self.closed:
                 self._changed.wait()
             return [heapq.heappop(self._heap)[2] for _ in range(min(most, len(self._heap)))]
 
@@ -111,7 +117,14 @@ class RequestQueue:
     def close(self) -> None:
         """Say that no more requests come: engines end once those that wait are taken."""
         with self._changed:
-            self._closed = True
+            self.closed = True
+            self._changed.notify_all()
+
+    def cancel(self) -> None:
+        """Drop the requests that wait and close."""
+        with self._changed:
+            self._heap.clear()
+            self.closed = self.cancelled = True
             self._changed.notify_all()
 
     @property

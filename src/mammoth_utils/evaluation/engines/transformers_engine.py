@@ -1,28 +1,61 @@
-"""A decoder in this process: a transformers model, run by our own loop where it is a small Llama on a CPU."""
+"""A decoder in this process: a transformers model in one of three loops, each row ended as soon as it may."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mammoth_utils.base_models import load_causal_model
+from mammoth_utils.evaluation.engines.requests import Completion, Request, RequestQueue
 from mammoth_utils.paths import public_name
+from mammoth_utils.prompts import MAMMOTH_STOP
 from mammoth_utils.records import Record
 from mammoth_utils.silence_libraries import import_transformers
 from mammoth_utils.vocabulary import check_known
 
-# Below this many parameters a Llama on a CPU goes through our own loop, above through Hugging Face's generate.
+if TYPE_CHECKING:
+    from mammoth_utils.evaluation.engines.batched_loop import Row
+
+ENGINES = ("own loop", "batched loop", "generate")
+# Below this many parameters a Llama on a CPU goes through our own loop for small Llamas, above through the batched one.
 OWN_LOOP_PARAMETERS = 50_000_000
 FLOAT32_PARAMETERS = 1_000_000_000  # on a CPU: smaller models decode in float32, larger ones in bfloat16
+MOST_ROWS = {"own loop": 64, "cpu": 16, "cuda": 256}  # decoded together, where the memory holds them
+# Of the memory that is free once the model is loaded; the rest is for libraries and, on a CPU, for other programs.
+MEMORY_SHARE = {"cpu": 0.5, "cuda": 0.85}
+PREFILL_TOKENS = 4096  # of prompts, read in one pass: more would be no faster and need more memory
+ADMIT_EVERY = 8  # steps of the batched loop between two looks for rows that wait: to read a prompt costs a step or more
+MEMINFO = Path("/proc/meminfo")
 
 
 class LocalDecoder:
     """Greedy decoding in this process; ``load_decoder`` returns one.
 
+    A completion ends before the first end-of-sequence token or stop text and holds the text after the prompt to the
+    byte, without beginning-, end- and padding tokens.
+
     Attributes:
-        engine: ``"own loop"`` or ``"generate"``.
-        batch: Prompts decoded together; halved where the memory of a card does not hold them, which ``describe`` shows.
+        engine: What decodes: one of ``ENGINES``; ``"batched loop and generate"`` after rows went beyond a sliding
+            window, which the loop does not have.
+        batch: Most rows decoded together; halved where the memory of a card does not hold them.
+        budget: Bytes for keys and values; rows whose worst case goes beyond are not decoded together. Infinite where
+            the system does not say how much memory is free.
+
+    Args:
+        model: A folder or a hub name.
+        adapter: Folder of a PEFT adapter that is merged.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ...
+        batch: Most rows decoded together; 0 chooses.
+        threads: Threads on a CPU; 0 is one for the own loop, which is fastest so, and all cores for other models.
+        dequantise: Whether the adapter was trained on the 4-bit base.
+        engine: ``"auto"`` or one of ``ENGINES``.
+
+    Raises:
+        ValueError: If the device is not there, or the engine is unknown or cannot run the model.
     """
 
     def __init__(
@@ -37,28 +70,57 @@ class LocalDecoder:
     ) -> None:
         import torch
 
+        check_known("engine", engine, ("auto", *ENGINES))
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device.startswith("cuda") and not torch.cuda.is_available():
             raise ValueError(f"device {device!r} was asked for and no CUDA card is visible; device='cpu' runs here")
-        if device == "cpu":
+        if device == "cpu" and threads:
             torch.set_num_threads(threads)
-        self.name, self.adapter, self.device, self.threads = model, adapter, device, threads
+        self.name, self.adapter, self.device = model, adapter, device
         self.tokenizer = import_transformers().AutoTokenizer.from_pretrained(model, padding_side="left")
         self.model = _loaded(model, adapter, device, dequantise)
         self.stop = stop_ids(self.model, self.tokenizer)
         self.parameters = sum(parameter.numel() for parameter in self.model.parameters())
         self._hidden = {*self.stop, self.tokenizer.bos_token_id, self.tokenizer.pad_token_id} - {None}
-        self._loop = None
-        check_known("engine", engine, ("auto", "own loop", "generate"))
-        small = device == "cpu" and self.parameters < OWN_LOOP_PARAMETERS
-        if engine == "own loop" or (engine == "auto" and small):
-            from mammoth_utils.evaluation.engines.llama_loop import GreedyLlama, unsupported_reason
+        filler = self.tokenizer.pad_token_id
+        self._filler = next(iter(sorted(self.stop)), 0) if filler is None else filler
+        self._choose_engine(engine)
+        self.threads = threads or (1 if self.engine == "own loop" else _cores())
+        kind = "cpu" if device == "cpu" else "cuda"
+        if device == "cpu":
+            torch.set_num_threads(self.threads)
+        self.batch = batch or MOST_ROWS["own loop" if self.engine == "own loop" else kind]
+        self._plan_memory(MEMORY_SHARE[kind] * _free_bytes(self.model))
 
-            if engine == "own loop" or not unsupported_reason(self.model):
-                self._loop = GreedyLlama(self.model)
-        self.engine = "own loop" if self._loop else "generate"
-        self.batch = batch or (64 if self._loop or device != "cpu" else 16)
+    def _choose_engine(self, engine: str) -> None:
+        from mammoth_utils.evaluation.engines import batched_loop, llama_loop
+
+        self._window, self._spare = 0.0, 0
+        small = self.device == "cpu" and self.parameters < OWN_LOOP_PARAMETERS
+        if engine == "own loop" or (engine == "auto" and small and not llama_loop.unsupported_reason(self.model)):
+            self.engine, self._loop = "own loop", llama_loop.GreedyLlama(self.model)
+        elif engine == "batched loop" or (engine == "auto" and not batched_loop.unsupported_reason(self.model)):
+            self.engine, self._loop = "batched loop", batched_loop.BatchedLoop(self.model, self._filler)
+            self._window, self._spare = batched_loop.attention_window(self.model), batched_loop.SPARE_COLUMNS
+        else:
+            self.engine, self._loop = "generate", None
+
+    def _plan_memory(self, usable: float) -> None:
+        """Divide memory between keys and values and what a pass over prompts needs besides."""
+        config = self.model.config.get_text_config(decoder=True)
+        heads = getattr(config, "num_attention_heads", 1)
+        kv_heads = getattr(config, "num_key_value_heads", None) or heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // heads
+        inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+        self._token_bytes = 2 * config.num_hidden_layers * kv_heads * width * self.model.dtype.itemsize
+        passing = self._token_bytes + (8 * config.hidden_size + 4 * inner) * self.model.dtype.itemsize
+        if self.engine == "batched loop":
+            # Prompts are read apart from the rows that go on, a few at a time.
+            self._prefill_tokens = max(1, int(min(PREFILL_TOKENS, usable / 4 / passing)))
+            self.budget = usable - self._prefill_tokens * passing
+        else:
+            self._token_bytes, self.budget = passing, usable
 
     def describe(self) -> Record:
         """Return model, dtype, device, threads, engine and batch, as a record keeps them."""
@@ -74,73 +136,208 @@ class LocalDecoder:
             "sampling": "greedy",
         }
 
-    def complete(self, prompts: Sequence[str], max_new_tokens: int) -> list[str]:
-        """Return the greedy completion of every prompt, in their order.
-
-        A completion ends before the first end-of-sequence token and holds the text after the prompt to the byte,
-        without beginning-, end- and padding tokens.
-
-        Args:
-            prompts: Whole prompts; beginning-of-sequence is added where the tokenizer adds one.
+    def run(self, queue: RequestQueue) -> None:
+        """Complete what a queue holds until it is closed and empty.
 
         Raises:
-            ValueError: If a prompt is longer than the model's context.
+            ValueError: If a chat is asked for and the tokenizer has no chat template.
         """
-        if not prompts:
-            return []
-        rows = [self.tokenizer(prompt).input_ids for prompt in prompts]
-        context = getattr(self.model.config, "max_position_embeddings", None)
-        longest = max(range(len(rows)), key=lambda place: len(rows[place]))
-        if context and len(rows[longest]) >= context:
-            raise ValueError(f"a prompt of {len(rows[longest])} tokens leaves no room in a context of {context}: "
-                             f"{prompts[longest][:200]!r} ...")  # fmt: skip
-        texts = [""] * len(rows)
-        # Prompts of like length share a batch, so little of it is padding; the longest go first, where a batch
-        # that does not fit the memory shows at once. Equal batches: 200 prompts are 4 x 50, not 3 x 64 and 8.
-        waiting = sorted(range(len(rows)), key=lambda place: -len(rows[place]))
-        while waiting:
-            size = -(-len(waiting) // -(-len(waiting) // self.batch))
-            places = waiting[:size]
-            try:
-                continuations = self._batch([rows[place] for place in places], max_new_tokens)
-            except RuntimeError as error:
-                if not _out_of_memory(error) or self.batch == 1:
-                    raise
-                self.batch = max(1, min(size, self.batch) // 2)
-                continue
-            for place, continuation in zip(places, continuations, strict=True):
-                texts[place] = self._text(rows[place], continuation)
-            waiting = waiting[size:]
-        return texts
+        waiting = _Waiting(self, queue)
+        while waiting.fill(1) and not queue.cancelled:
+            if waiting.rows[0].most <= self._window:
+                self._run_loop(waiting)
+            else:
+                self._run_batch(waiting)
 
-    def _batch(self, rows: list[list[int]], max_new_tokens: int) -> list[list[int]]:
-        """Return the continuations of one batch as token ids, each without the token that ended it."""
-        if self._loop is not None:
-            return self._loop.complete(rows, max_new_tokens, self.stop)
+    def _run_batch(self, waiting: _Waiting) -> None:
+        """Decode one batch, the longest rows: one that is too large shows at once, and little of it is padding."""
+        waiting.fill(self.batch)
+        every = len(waiting.rows) + waiting.queue.waiting
+        most = min(self.batch, self._places(waiting.rows[0].most))
+        size = -(-every // -(-every // most))  # equal batches: 200 prompts are 4 x 50, not 3 x 64 and 8
+        rows = [row for row in waiting.rows[:size] if self.engine == "own loop" or row.limit == waiting.rows[0].limit]
+        waiting.rows = [row for row in waiting.rows if row not in rows]
+        decoded = self._loop.decode(rows) if self.engine == "own loop" else self._generate(rows)
+        failed = ""
+        while not failed and not waiting.queue.cancelled:
+            try:
+                row = next(decoded, None)
+            except RuntimeError as error:
+                failed = _out_of_memory(error)
+                continue
+            if row is None:
+                return
+            waiting.finish(row)
+        if failed:
+            rows = [row for row in rows if not row.finish]
+            for row in rows:
+                row.written.clear()
+            self._halve(rows, waiting, failed)
+
+    def _run_loop(self, waiting: _Waiting) -> None:
+        """Decode rows in the batched loop until none goes on and none waits that it can take."""
+        loop, steps, failed = self._loop, 0, ""
+        while not waiting.queue.cancelled:
+            rows: list[Row] = []
+            steps = steps if loop.rows else 0
+            if steps % ADMIT_EVERY == 0:
+                rows, places = self._admitted(waiting)
+            if not rows and not loop.rows:
+                break
+            try:
+                ended = loop.add(rows, places) if rows else loop.step()
+            except RuntimeError as error:
+                failed = _out_of_memory(error)
+            if failed:
+                rows = list(dict.fromkeys([*loop.clear(), *rows]))
+                ended = [row for row in rows if row.finish]
+                self._halve([row for row in rows if not row.finish], waiting, failed)
+                failed = ""
+            else:
+                steps += not rows
+            for row in ended:
+                waiting.finish(row)
+        loop.clear()
+
+    def _admitted(self, waiting: _Waiting) -> tuple[list[Row], int]:
+        """Return rows that join the loop now, as many as one pass reads, and how many may go on together then."""
+        going = self._loop.rows
+        waiting.fill(self.batch - len(going), wait=not going)
+        rows: list[Row] = []
+        longest = max((row.most for row in going), default=0)
+        widest = 0
+        while waiting.rows and waiting.rows[0].most <= self._window:
+            row = waiting.rows[0]
+            longest, widest = max(longest, row.most), max(widest, row.length)
+            if len(going) + len(rows) >= self._places(longest):
+                break
+            if rows and (len(rows) + 1) * widest > self._prefill_tokens:
+                break
+            rows.append(waiting.rows.pop(0))
+        most = len(going) + len(rows) + len(waiting.rows) + waiting.queue.waiting
+        return rows, min(most, self._places(max((row.most for row in [*going, *rows]), default=0)))
+
+    def _places(self, tokens: int) -> int:
+        """Return how many rows of so many tokens are decoded together at most."""
+        fit = self.budget / ((tokens + self._spare) * self._token_bytes)
+        return self.batch if fit >= self.batch else int(fit)
+
+    def _halve(self, rows: list[Row], waiting: _Waiting, failed: str) -> None:
+        """Let rows that ran out of memory wait for a batch half as large; a row that was alone has no completion."""
+        import torch
+
+        if self.device != "cpu":
+            torch.cuda.empty_cache()
+        if len(rows) == 1:
+            waiting.queue.fail(rows[0].request, f"{rows[0].most} tokens do not fit the memory alone: {failed}")
+        elif rows:
+            self.batch = len(rows) // 2
+            waiting.rows = [*rows, *waiting.rows]
+
+    def _generate(self, rows: list[Row]) -> Iterator[Row]:
+        """Decode a batch by Hugging Face's ``generate``, up to its longest row; all rows have the same limit."""
         import torch
         from transformers import GenerationConfig
 
-        filler = self.tokenizer.pad_token_id
-        filler = next(iter(sorted(self.stop)), 0) if filler is None else filler
-        longest = max(len(row) for row in rows)
+        if self.engine == "batched loop":
+            self.engine = "batched loop and generate"
+        longest = max(len(row.prompt) for row in rows)
         # Padding stands left: right of a prompt it would be read as part of the text (1 of 24 texts was right so).
-        ids = torch.tensor([[filler] * (longest - len(row)) + row for row in rows], device=self.model.device)
-        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=self.model.device)
+        pads = [longest - len(row.prompt) for row in rows]
+        device = self.model.device
+        ids = [[self._filler] * pad + row.prompt for pad, row in zip(pads, rows, strict=True)]
+        mask = [[0] * pad + [1] * (longest - pad) for pad in pads]
         settings = GenerationConfig(
-            max_new_tokens=max_new_tokens, do_sample=False, num_beams=1, use_cache=True, pad_token_id=filler,
+            max_new_tokens=rows[0].limit, do_sample=False, num_beams=1, use_cache=True, pad_token_id=self._filler,
             eos_token_id=sorted(self.stop) or None,
         )  # fmt: skip
         with torch.inference_mode():
-            written = self.model.generate(input_ids=ids, attention_mask=mask, generation_config=settings)
-        return [_until(row, self.stop) for row in written[:, longest:].tolist()]
+            written = self.model.generate(
+                input_ids=torch.tensor(ids, device=device), attention_mask=torch.tensor(mask, device=device),
+                generation_config=settings,
+            )  # fmt: skip
+        for row, tokens in zip(rows, written[:, longest:].tolist(), strict=True):
+            # After its end a row holds padding, which would read as a wrong answer.
+            row.written.clear()
+            while not row.finish:
+                row.add(tokens[len(row.written)])
+            yield row
 
     def _text(self, prompt: list[int], continuation: list[int]) -> str:
         """Return what a continuation adds to its prompt: decoded together, since some decoders drop a first space."""
         shown = [token for token in continuation if token not in self._hidden]
-        settings = {"skip_special_tokens": False, "clean_up_tokenization_spaces": False}
-        before = self.tokenizer.decode(prompt, **settings)
-        whole = self.tokenizer.decode(prompt + shown, **settings)
-        return whole[len(before) :] if whole.startswith(before) else self.tokenizer.decode(shown, **settings)
+        before, whole = self._decode(prompt), self._decode(prompt + shown)
+        return whole[len(before) :] if whole.startswith(before) else self._decode(shown)
+
+    def _decode(self, tokens: list[int]) -> str:
+        return self.tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    def _tokens(self, request: Request) -> list[int]:
+        """Return a request's prompt as token ids, within the chat template if it asks for that.
+
+        Raises:
+            ValueError: If the tokenizer has no chat template.
+        """
+        if not request.chat:
+            return self.tokenizer(request.prompt).input_ids
+        if not self.tokenizer.chat_template:
+            raise ValueError(f"{public_name(self.name)} has no chat template, so it cannot be asked as a chat; "
+                             "`-p prompt mammoth` asks it with the prompt template of the paper")  # fmt: skip
+        messages = [{"role": "user", "content": request.prompt}]
+        text = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        return self.tokenizer(text, add_special_tokens=False).input_ids  # the template has written them
+
+
+class _Waiting:
+    """Rows of a queue that wait for a place, the longest first."""
+
+    def __init__(self, decoder: LocalDecoder, queue: RequestQueue) -> None:
+        self.decoder, self.queue = decoder, queue
+        self.rows: list[Row] = []
+
+    def fill(self, most: int, wait: bool = True) -> bool:
+        """Take requests until so many rows wait or the queue is empty; return whether any wait.
+
+        Args:
+            wait: Whether to wait for requests while there is no row.
+        """
+        while len(self.rows) < most and (
+            requests := self.queue.take(most - len(self.rows), wait=wait and not self.rows)
+        ):
+            self.rows += filter(None, map(self._row, requests))
+            self.rows.sort(key=lambda row: -row.most)
+        return bool(self.rows)
+
+    def _row(self, request: Request) -> Row | None:
+        """Return a request as a row; None after saying why it cannot be one."""
+        from mammoth_utils.evaluation.engines.batched_loop import Row
+
+        if request.max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens must be at least 1, got {request.max_new_tokens}")
+        prompt = self.decoder._tokens(request)
+        context = getattr(self.decoder.model.config, "max_position_embeddings", None) or math.inf
+        if len(prompt) >= context:
+            self.queue.fail(request, f"a prompt of {len(prompt)} tokens leaves no room in a context of {context}: "
+                                     f"{request.prompt[:200]!r} ...")  # fmt: skip
+            return None
+        limit = int(min(request.max_new_tokens, context - len(prompt)))
+        # The published rule cuts there itself. The miniature writes it in one text of a hundred, at no cost of time,
+        # and its records hold these texts whole.
+        cut_by_rule = self.decoder.engine == "own loop" and request.stop == MAMMOTH_STOP
+        stop = () if cut_by_rule else request.stop
+        row = Row(request, prompt, limit, self.decoder.stop, self.decoder._decode, stop)
+        if self.decoder._places(row.most) < 1:
+            self.queue.fail(request, f"{len(prompt)} tokens of a prompt and {limit} new ones do not fit the memory: "
+                                     f"keys and values may take {self.decoder.budget / 2**30:.2f} GiB")  # fmt: skip
+            return None
+        return row
+
+    def finish(self, row: Row) -> None:
+        """Hand in a row that has ended."""
+        text, finish = self.decoder._text(row.prompt, row.written), row.finish
+        if places := [place for stop in row.stop if (place := text.find(stop)) >= 0]:
+            text, finish = text[: min(places)], "stop"
+        self.queue.finish(row.request, Completion(text, finish, len(row.written), len(row.prompt)))
 
 
 def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
@@ -152,13 +349,34 @@ def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(ids)
 
 
-def _until(row: list[int], stop: frozenset[int]) -> list[int]:
-    """Return a row up to its first end: what follows would read as a wrong answer."""
-    return row[: next((place for place, token in enumerate(row) if token in stop), len(row))]
+def _cores() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
-    return type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error).lower()
+def _free_bytes(model: Any) -> float:
+    """Return the memory that is free where a model lies; infinite where the system does not say, as on macOS.
+
+    Layers of a model on several cards are spread evenly, so the card with the least memory counts for each of them.
+    """
+    import torch
+
+    cards = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
+    if cards:
+        held = {card: torch.cuda.memory_reserved(card) - torch.cuda.memory_allocated(card) for card in cards}
+        return len(cards) * min(torch.cuda.mem_get_info(card)[0] + held[card] for card in cards)
+    text = MEMINFO.read_text(encoding="ascii") if MEMINFO.is_file() else ""
+    available = re.search(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)
+    return 1024.0 * int(available[1]) if available else math.inf
+
+
+def _out_of_memory(error: RuntimeError) -> str:
+    """Return the message of an error that says that memory ran out; any other is raised again."""
+    message = " ".join(str(error).split())
+    told = ("out of memory", "can't allocate memory")
+    if type(error).__name__ == "OutOfMemoryError" or any(words in message.lower() for words in told):
+        return message[:300] or "out of memory"
+    raise error
 
 
 def _loaded(model: str, adapter: Path | None, device: str, dequantise: bool) -> Any:
