@@ -23,16 +23,15 @@ import json
 import os
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from mammoth_utils import paths, prompts, scales
+from mammoth_utils.base_models import dequantised_folder, is_gguf
 from mammoth_utils.evaluation import Completion, LocalDecoder, Request, benchmarks, complete, load_decoder
 
 PEER_BATCH = 16
@@ -53,20 +52,9 @@ def miniature() -> str:
     return str(next(found, paths.miniature_models() / scales.scale(SIZE).base))
 
 
-@contextmanager
-def open_model(name: str) -> Iterator[str]:
-    """Yield the folder of a model; of a GGUF file one with its weights dequantised, until the context ends."""
-    if not name.endswith(".gguf"):
-        yield name
-        return
-    from mammoth_utils.silence_libraries import import_transformers
-
-    transformers = import_transformers()
-    file = Path(name).resolve()
-    with tempfile.TemporaryDirectory() as folder:
-        for kind in (transformers.AutoTokenizer, transformers.AutoModelForCausalLM):
-            kind.from_pretrained(str(file.parent), gguf_file=file.name).save_pretrained(folder)
-        yield folder
+def open_model(name: str) -> str:
+    """Return the folder of a model; of a GGUF file the one with its weights dequantised."""
+    return str(dequantised_folder(name)) if is_gguf(name) else name
 
 
 def requests_for(world: str, count: int, max_new_tokens: int, chat: bool) -> list[Request]:
@@ -135,17 +123,17 @@ def measure(
 def measure_here(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Yield the row of a model in this process, with the ratio against ``generate``."""
     kind = "model" if arguments.model else "miniature"
-    with open_model(arguments.model or miniature()) as folder:
-        decoder = load_decoder(folder, device=arguments.device, batch=arguments.batch, threads=arguments.threads)
-        tokens = arguments.max_new_tokens or (512 if arguments.model else 200)
-        world = "real" if arguments.model and os.environ.get("MAMMOTH_DATA_DIR") else "miniature"
-        count = arguments.count or (64 if arguments.model else 450)
-        requests = requests_for(world, count, tokens, arguments.chat)
-        settings = decoder.describe()
-        clock = time.process_time if settings["threads"] == 1 else time.perf_counter
-        peer = f"generate, {PEER_BATCH} a batch"
-        contestants = {"ours": lambda some: complete(decoder, some), peer: plain_generate(decoder)}
-        speeds = measure(contestants, requests, arguments.repeats, clock)
+    folder = open_model(arguments.model or miniature())
+    decoder = load_decoder(folder, device=arguments.device, batch=arguments.batch, threads=arguments.threads)
+    tokens = arguments.max_new_tokens or (512 if arguments.model else 200)
+    world = "real" if arguments.model and os.environ.get("MAMMOTH_DATA_DIR") else "miniature"
+    count = arguments.count or (64 if arguments.model else 450)
+    requests = requests_for(world, count, tokens, arguments.chat)
+    settings = decoder.describe()
+    clock = time.process_time if settings["threads"] == 1 else time.perf_counter
+    peer = f"generate, {PEER_BATCH} a batch"
+    contestants = {"ours": lambda some: complete(decoder, some), peer: plain_generate(decoder)}
+    speeds = measure(contestants, requests, arguments.repeats, clock)
     texts = {name: speed.pop("texts") for name, speed in speeds.items()}
     ratio = speeds["ours"]["problems_per_s"] / speeds[peer]["problems_per_s"]
     same = sum(one == other for one, other in zip(texts["ours"], texts[peer], strict=True))

@@ -18,11 +18,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "training_problems",
         ],
         "check_folder": ["check_adapter", "check_weights"],
+        "errors": ["BaseModelError"],
         "download": ["check_access", "fetch_base", "fetch_model", "locate_base"],
+        "gguf_files": ["dequantised_folder", "describe_gguf", "find_gguf", "is_gguf"],
         "loading": ["load_causal_model"],
         "locations": [
             "HUB_NAME",
-            "BaseModelError",
             "base_at_revision",
             "explain_folder",
             "find_cached",

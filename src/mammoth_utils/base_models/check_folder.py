@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from mammoth_utils.base_models.architectures import MODEL_TYPES, Architecture, quantisation
+from mammoth_utils.base_models.errors import BaseModelError
 from mammoth_utils.base_models.locations import (
-    BaseModelError,
     check_content,
     explain_folder,
     loaded_files,

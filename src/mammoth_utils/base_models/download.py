@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mammoth_utils import records, scales
+from mammoth_utils.base_models.errors import BaseModelError
 from mammoth_utils.base_models.locations import (
     HUB_NAME,
     WEIGHT_FILES,
-    BaseModelError,
     find_cached,
     find_folder,
     missing_files,

@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from mammoth_utils.base_models.check_folder import check_weights, explain_tensors, not_finite
-from mammoth_utils.base_models.locations import BaseModelError, find_cached, find_folder
+from mammoth_utils.base_models.errors import BaseModelError
+from mammoth_utils.base_models.locations import find_cached, find_folder
 
 
 def load_causal_model(place: str, numbers: bool = True, **options: Any) -> Any:

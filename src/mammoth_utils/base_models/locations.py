@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import paths, records
+from mammoth_utils.base_models.errors import BaseModelError
+from mammoth_utils.base_models.gguf_files import dequantised_folder, gguf_origin, is_gguf
 from mammoth_utils.silence_libraries import silent_import
 
 WEIGHT_FILES = ("*.safetensors", "pytorch_model*.bin")
@@ -21,10 +23,6 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _LFS = b"version https://git-lfs"
 # In the order of transformers, which reads the first of them that is there and nothing else.
 _LOADED = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-
-
-class BaseModelError(RuntimeError):
-    """A base model is missing, or is not what its files say; the message says why and what to do."""
 
 
 def is_adapter(folder: Path) -> bool:
@@ -85,9 +83,14 @@ def loaded_files(place: Path) -> list[Path]:
 def find_folder(base: str) -> Path | None:
     """Return the folder of a base model, or None: the path itself, else its hub name below ``MAMMOTH_BASES``.
 
+    Of a GGUF file it is the folder of its dequantised weights, which is made the first time.
+
     Raises:
-        FileNotFoundError: If ``MAMMOTH_BASES`` names no folder.
+        FileNotFoundError: If ``MAMMOTH_BASES`` names no folder, or there is no such GGUF file.
+        BaseModelError: If a GGUF file cannot be read.
     """
+    if is_gguf(base):
+        return dequantised_folder(base)
     path = Path(base).expanduser()
     if base and path.is_dir():
         return path.resolve()
@@ -142,7 +145,7 @@ def missing_files(place: Path) -> list[str]:
 
 
 def identify_base(name: str, revision: str = "", path: str = "") -> dict[str, str | None]:
-    """Return what identifies a base model: its commit on the hub, or the hash of its files.
+    """Return what identifies a base model: its commit on the hub, the hash of its files, or a GGUF file's own.
 
     Weights of more than 1 GB are identified by the first megabyte and the size of each file. Where ``revision`` is no
     commit, the result has None before a download. The arguments are those of ``download.fetch_base``.
@@ -152,6 +155,8 @@ def identify_base(name: str, revision: str = "", path: str = "") -> dict[str, st
         snapshot = find_cached(name, revision)
         pinned = revision if _COMMIT.fullmatch(revision) else None
         return {"name": name, "revision": snapshot.name if snapshot else pinned}
+    if origin := gguf_origin(place):
+        return {"name": name, **origin}
     files = _weights_in(place)
     whole = sum(file.stat().st_size for file in files) <= 1e9
     digest = hashlib.sha256()

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mammoth_utils.base_models.locations import WEIGHT_FILES, BaseModelError, check_content, loaded_files
+from mammoth_utils.base_models.errors import BaseModelError
+from mammoth_utils.base_models.locations import WEIGHT_FILES, check_content, loaded_files
 
 if TYPE_CHECKING:
     import torch

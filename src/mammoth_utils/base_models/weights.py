@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mammoth_utils import paths, records
 from mammoth_utils.base_models import locations
+from mammoth_utils.base_models.gguf_files import dequantised_folder, find_gguf, is_gguf
 
 PATTERNS = ("*.safetensors", "*.bin", "*.gguf")
 
@@ -25,10 +26,14 @@ def require_weights(folder: str | Path) -> Path:
 def find_model(name: str | Path) -> str:
     """Return a model's folder (here, in the project, shipped, or below ``MAMMOTH_BASES``), else its hub name.
 
+    Of a GGUF file it is the folder of its dequantised weights, which is made the first time.
+
     Raises:
         FileNotFoundError: If the name looks like a path and nothing is there, or the folder holds no weights.
     """
     name = str(name)
+    if is_gguf(name):
+        return str(dequantised_folder(name))
     given = Path(name).expanduser()
     here = () if given.is_absolute() else (paths.root() / name, paths.miniature_models() / name)
     folder = next((place for place in (given, *here) if place.is_dir()), None) or paths.base_folder(name)
@@ -43,9 +48,14 @@ def find_model(name: str | Path) -> str:
 
 
 def weights_hash(model: str | Path, adapter: str | Path | None = None) -> str:
-    """Return one SHA-256 over the weights of a model and an adapter; the commit stands for a snapshot of the hub's."""
-    place = Path(find_model(model))
-    if place.parent.name == "snapshots":  # the hub's cache, which names a folder by its commit
+    """Return one SHA-256 over the weights of a model and an adapter; the commit stands for a snapshot of the hub's.
+
+    Of a GGUF file it is the file's own, so that it is not read into a folder for it.
+    """
+    place = Path(find_gguf(model) if is_gguf(model) else find_model(model))
+    if place.is_file():
+        parts = [("", records.sha256(place))]
+    elif place.parent.name == "snapshots":  # the hub's cache, which names a folder by its commit
         parts = [(place.parent.parent.name, place.name)]
     elif place.is_dir():
         parts = [(file.name, records.sha256(file)) for file in weight_files(place)]

@@ -10,8 +10,10 @@ from pathlib import Path
 from mammoth_utils import paths, prompts, records
 from mammoth_utils.base_models import (
     base_at_revision,
+    find_gguf,
     find_model,
     is_adapter,
+    is_gguf,
     require_same_base,
     require_weights,
     weight_files,
@@ -331,13 +333,10 @@ def find_given(model: str) -> FoundModel:
         return FoundModel(slug(address), model, base=model.partition("#")[2])
     if (known := released(model)) is not None:
         model = known.hub
-    places = (Path(model).expanduser(), paths.root() / model)
-    if model.endswith(".gguf"):
-        file = next((place for place in places if place.is_file()), None)
-        if file is None:
-            raise FileNotFoundError(f"expected a GGUF file, got {model!r}; looked at {', '.join(map(str, places))}")
+    if is_gguf(model):
+        file = find_gguf(model)
         return FoundModel(slug(file.stem), str(file), base=file.name, world="real")
-    folder = next((place for place in places if place.is_dir()), None)
+    folder = next((place for place in (Path(model).expanduser(), paths.root() / model) if place.is_dir()), None)
     if folder is not None:
         if folder.name in ("model", "adapter") and (folder.parent / "run.json").is_file():
             folder = folder.parent

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 
 from mammoth_utils import records
-from mammoth_utils.base_models import fetch_model, find_cached
+from mammoth_utils.base_models import dequantised_folder, fetch_model, find_cached, is_gguf
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.evaluation.attempts import PROGRAM_TIMEOUT_S, answering_kind
 from mammoth_utils.evaluation.completion_store import CompletionStore
@@ -123,8 +123,9 @@ def _load(
     if engine == "endpoint":
         return load_decoder(model, batch=concurrency)
     # By its folder: by its name a newer commit of the hub might be loaded than the one that the record names.
-    place = model if model.endswith(".gguf") else fetch_model(model, say)
+    place = model if is_gguf(model) else fetch_model(model, say)
     if engine == "transformers":
+        place = str(dequantised_folder(place, say)) if is_gguf(place) else place
         loaded = load_decoder(place, adapter or None, device, concurrency, threads, dequantise)
         loaded.name = model
         return loaded

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import prompts, records
-from mammoth_utils.base_models import BaseModelError, fetch_model, weights_hash
+from mammoth_utils.base_models import BaseModelError, fetch_model, is_gguf, weights_hash
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.evaluation.attempts import Attempt, answering_kind, counting_attempt
 from mammoth_utils.evaluation.description import Evaluation
@@ -51,8 +51,8 @@ def _identity(description: Evaluation, say: Callable[[str], None]) -> Record:
         if is_endpoint(description.model):
             server = EndpointDecoder(description.model).identity
             return {"weights": records.fingerprint({"endpoint": server}), "server": server}
-        if description.model.endswith(".gguf"):
-            return {"weights": records.sha256(description.model)}
+        if is_gguf(description.model):
+            return {"weights": weights_hash(description.model, description.adapter or None)}
         fetch_model(description.model, say)
         return {"weights": weights_hash(description.model, description.adapter or None)}
     except (EndpointError, BaseModelError) as error:

@@ -140,7 +140,7 @@ class EndpointDecoder:
     def describe(self) -> Record:
         """Return address, model and settings, as a record keeps them; never the key."""
         return {
-            "model": self.model,
+            "model": _without_folder(self.model),
             "adapter": None,
             "dtype": None,
             "device": self.base_url,
@@ -432,6 +432,11 @@ def _one_line(value: Any, most: int = 120) -> str:
 
 def _as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+def _without_folder(name: str) -> str:
+    """Return a model's name; of a path, as llama.cpp calls a model, the file alone."""
+    return name.rpartition("/")[2] if name.startswith(("/", "~")) else name
 
 
 def _words(error: Any) -> str:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import paths, records
-from mammoth_utils.base_models import read_config
+from mammoth_utils.base_models import is_gguf, read_config
 from mammoth_utils.evaluation.engines.endpoint import EndpointError, is_endpoint
 from mammoth_utils.vocabulary import check_known
 
@@ -96,7 +96,7 @@ def choose_engine(
     if engine == "endpoint":
         raise ValueError(f"engine 'endpoint' expects an address, such as -p model http://host:8000/v1, got {model}; "
                          f"other engines: {', '.join(name for name in ENGINES if name != engine)}")  # fmt: skip
-    if _is_gguf(model):
+    if is_gguf(model):
         return _choose_for_gguf(engine, Path(model).expanduser(), adapter)
     if engine == "llama.cpp":
         raise ValueError(_explain_not_gguf(Path(model).expanduser()))
@@ -126,10 +126,6 @@ def _choose_for_gguf(engine: str, file: Path, adapter: str | Path) -> str:
         return engine
     _program("llama.cpp")
     return "llama.cpp"
-
-
-def _is_gguf(model: str | Path) -> bool:
-    return str(model).lower().endswith(".gguf")
 
 
 def _explain_not_gguf(model: Path) -> str:
@@ -306,7 +302,7 @@ def serve(
 
 def _own_name(model: str | Path) -> str:
     path = Path(model).expanduser()
-    if _is_gguf(path):
+    if is_gguf(path):
         return path.stem
     return path.resolve().name if path.is_dir() else str(model)
 

@@ -1,0 +1,5 @@
+"""What is raised when a base model cannot be used."""
+
+
+class BaseModelError(RuntimeError):
+    """A base model is missing, or is not what its files say; the message says why and what to do."""

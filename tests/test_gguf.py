@@ -1,0 +1,86 @@
+"""GGUF files as base models: read once into a folder, told from each other by their hash, decoded in this process."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tiny_gguf
+
+from mammoth_utils import records
+from mammoth_utils.base_models import BaseModelError, dequantised_folder, describe_gguf, identify_base, weights_hash
+from mammoth_utils.evaluation import Request, complete, describe_evaluation, evaluate, load_decoder
+
+gguf = pytest.importorskip("gguf", reason="the package gguf is not installed")
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(tmp_path / "runs"))
+
+
+@pytest.fixture
+def file(tmp_path, runs):
+    tiny_gguf.write(tmp_path / "tiny-q8_0.gguf")
+    return tmp_path / "tiny-q8_0.gguf"
+
+
+def tensors(folder):
+    from safetensors.numpy import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def test_its_numbers_are_those_that_its_reader_gives(file):
+    folder = dequantised_folder(file)
+    ours, reader = tensors(folder), gguf.GGUFReader(str(file))
+    theirs = {tensor.name: gguf.quants.dequantize(tensor.data, tensor.tensor_type) for tensor in reader.tensors}
+    pairs = {"token_embd.weight": "model.embed_tokens.weight", "output.weight": "lm_head.weight",
+             "blk.1.attn_q.weight": "model.layers.1.self_attn.q_proj.weight",
+             "blk.1.attn_k.bias": "model.layers.1.self_attn.k_proj.bias",
+             "blk.0.ffn_down.weight": "model.layers.0.mlp.down_proj.weight"}  # fmt: skip
+    for name, ours_name in pairs.items():
+        # float16 keeps eleven bits.
+        assert np.allclose(ours[ours_name].astype(np.float32), theirs[name], rtol=2**-11, atol=1e-7), name
+    assert len(ours) == len(theirs)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_the_head_is_tied_where_the_file_has_none(tmp_path, runs, tied):
+    tiny_gguf.write(tmp_path / "m.gguf", tied)
+    folder = dequantised_folder(tmp_path / "m.gguf")
+    assert records.read_json(folder / "config.json")["tie_word_embeddings"] is tied
+    assert ("lm_head.weight" in tensors(folder)) is not tied
+
+
+def test_it_is_read_once_and_says_what_it_was_made_from(file):
+    said = []
+    folder = dequantised_folder(file, said.append)
+    assert dequantised_folder(file, said.append) == folder
+    assert len(said) == 1
+    known = identify_base(str(file))
+    assert known["sha256"] == records.sha256(file)
+    assert (known["file"], known["called"]) == ("tiny-q8_0.gguf", "Tiny Qwen2")
+    assert known["tensors"].startswith("Q8_0 ")
+    tiny_gguf.write(file, codes="Q5_0")
+    assert dequantised_folder(file, said.append) != folder, "another content is another model"
+
+
+def test_what_is_no_gguf_file_is_named(tmp_path, runs):
+    (tmp_path / "cut.gguf").write_bytes(b"GGUF\x03")
+    with pytest.raises(BaseModelError, match=r"cut\.gguf is no GGUF file, or was cut"):
+        dequantised_folder(tmp_path / "cut.gguf")
+    with pytest.raises(FileNotFoundError, match="expected a GGUF file, there is none at"):
+        describe_evaluation(model=str(tmp_path / "away.gguf"))
+    assert not list((tmp_path / "runs" / "bases").glob("*"))
+
+
+def test_it_is_decoded_and_evaluated_in_this_process(file, tmp_path):
+    (completion,) = complete(load_decoder(str(file), device="cpu"), [Request("2 + 2", 5)])
+    assert completion.tokens <= 5
+    (own := tmp_path / "own.jsonl").write_text('{"question": "What is 2 + 2?", "gold": "4"}\n')
+    asked = {"model": str(file), "benchmarks": str(own), "max_new_tokens": 4, "engine": "transformers"}
+    record = evaluate(describe_evaluation(**asked, prompt="chat_pot+chat_cot"))
+    assert record["model"]["hash"] == records.sha256(file)
+    assert record["decoder"]["engine"] == "batched loop"
+    assert weights_hash(str(file)) == records.sha256(file), "and not of the folder that was made of it"
+    assert describe_gguf(file)["architecture"] == "qwen2"
