@@ -393,15 +393,22 @@ def test_a_run_ends_at_once_while_its_requests_hang(how):
     queue = RequestQueue(lambda *_: done.append(_), lambda *_: done.append(_))
     queue.put([Request(prompt, 8) for prompt in GOOD])
     end = queue.cancel if how == "cancel" else lambda: os.kill(os.getpid(), signal.SIGINT)
+    # A process may have been started with interrupts ignored, and a test must not wait for one without end.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    late = threading.Timer(8, queue.cancel)
     with serve("hang") as server:
         decoder = EndpointDecoder(f"{server.url}/v1", concurrency=8)
         threading.Timer(0.3, end).start()
+        late.start()
         begun = time.monotonic()
         try:
             decoder.run(queue)
             interrupted = False
         except KeyboardInterrupt:
             interrupted = True
+        finally:
+            signal.signal(signal.SIGINT, before)
+            late.cancel()
         assert time.monotonic() - begun < 4, "the server hangs for ten seconds"
         assert interrupted == (how == "interrupt")
         server.release.set()

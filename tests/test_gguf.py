@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+import tiny_base
 import tiny_gguf
 
 from mammoth_utils import records
 from mammoth_utils.base_models import BaseModelError, dequantised_folder, describe_gguf, identify_base, weights_hash
+from mammoth_utils.curation import ensure_dataset, read_mixture
 from mammoth_utils.evaluation import Request, complete, describe_evaluation, evaluate, load_decoder
+from mammoth_utils.training import describe, finetune
 
 gguf = pytest.importorskip("gguf", reason="the package gguf is not installed")
 
@@ -84,3 +89,30 @@ def test_it_is_decoded_and_evaluated_in_this_process(file, tmp_path):
     assert record["decoder"]["engine"] == "batched loop"
     assert weights_hash(str(file)) == records.sha256(file), "and not of the folder that was made of it"
     assert describe_gguf(file)["architecture"] == "qwen2"
+
+
+def test_a_run_takes_the_scale_that_the_file_is_nearest_to(file):
+    description = describe(base=str(file), method="lora", devices="cpu", max_rows=8)
+    assert (description.size, description.family, description.world) == ("0.5b", "qwen", "real")
+    assert description.name.startswith("qwen-0.5b-hybrid-lora-s0-")
+    assert "max_rows8" in description.name
+
+
+@pytest.mark.long
+def test_an_adapter_is_trained_on_it_and_evaluated(file, tmp_path):
+    data = tmp_path / "mine.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in tiny_base.rows(24)))
+    given = {"base": str(file), "method": "lora", "devices": "cpu", "dataset": str(data), "max_rows": 12,
+             "global_batch": 4, "max_length": 512, "lora_rank": 4}  # fmt: skip
+    description = describe(**given)
+    rows = read_mixture(ensure_dataset(description.dataset), "hybrid", 0, description.max_rows)
+    assert len(rows) == 12
+    record = finetune(description, rows)
+    assert record["steps"] == 9, "three epochs of twelve rows"
+    base = records.read_json(description.folder / "run.json")["inputs"]["base"]
+    assert (base["sha256"], base["called"]) == (records.sha256(file), "Tiny Qwen2")
+    (own := tmp_path / "own.jsonl").write_text('{"question": "What is 2 + 2?", "gold": "4"}\n')
+    evaluated = evaluate(
+        describe_evaluation(model=str(description.folder), benchmarks=str(own), max_new_tokens=4, engine="transformers")
+    )
+    assert evaluated["model"]["hash"] != weights_hash(str(file))

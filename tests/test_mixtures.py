@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 
 import pytest
 import yaml
@@ -94,6 +95,18 @@ def test_the_seed_alone_orders_the_rows(folder):
     assert order[1] == [row["key"] for row in mixtures.read_mixture(folder, "hybrid", 1)]
     assert order[1] != order[2]
     assert sorted(order[1]) == sorted(order[2])
+
+
+def test_the_first_rows_are_each_sources_share_and_stand_among_those_of_a_larger_number(folder):
+    rows = mixtures.read_mixture(folder, "hybrid", 3)
+    few, more = (mixtures.read_mixture(folder, "hybrid", 3, most) for most in (len(rows) // 4, len(rows) // 2))
+    assert (len(few), len(more)) == (len(rows) // 4, len(rows) // 2)
+    assert [row for row in rows if row in more] == more, "in the order of the seed"
+    assert all(row in more for row in few)
+    whole = Counter(row["source"] for row in rows)
+    for source, count in Counter(row["source"] for row in few).items():
+        assert abs(count - whole[source] / 4) <= 1, source
+    assert mixtures.first_rows(rows, 0) == mixtures.first_rows(rows, len(rows) + 1) == rows
 
 
 def test_an_unknown_mixture_names_those_there_are(folder):

@@ -24,6 +24,7 @@ from mammoth_utils.evaluation import (
     describe_evaluation,
     evaluate,
     pipeline,
+    progress,
     scoring,
     tables,
 )
@@ -268,7 +269,8 @@ def test_items_on_which_the_rules_differ_are_shown_with_both_verdicts(model):
     assert frame["published reason"].str.len().min() > 0
 
 
-def test_progress_says_how_far_it_is_and_after_the_first_completions_what_the_rest_takes(model):
+def test_progress_says_how_far_it_is_and_after_the_first_completions_what_the_rest_takes(model, monkeypatch):
+    monkeypatch.setattr(progress, "WORTH_SAYING_S", 0.0)
     lines, said = [], []
     description = describe_evaluation(model=str(model), benchmarks=TWO, limit=20)
     evaluate(description, decoder=Truth(), say=said.append, show=lines.append, usd_per_hour=2.0)

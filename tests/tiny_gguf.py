@@ -18,7 +18,8 @@ def write(file: Path, tied: bool = False, codes: str = "Q8_0") -> dict[str, np.n
     import gguf
 
     words = json.loads(tiny_base.tokenizer().backend_tokenizer.to_str())["model"]
-    vocabulary = sorted(words["vocab"], key=words["vocab"].get)
+    # Whoever reads a Qwen2's tokenizer adds the last of these tokens if it is not there.
+    vocabulary = [*sorted(words["vocab"], key=words["vocab"].get), "<|endoftext|>"]
     writer = gguf.GGUFWriter(str(file), "qwen2")
     writer.add_name("Tiny Qwen2")
     writer.add_context_length(CONTEXT)

@@ -110,7 +110,8 @@ def train_and_evaluate(model: dict[str, Any]) -> dict[str, str]:
 
     training = describe_training(model)
     check_equal_steps(training)
-    finetune(training, read_mixture(ensure_dataset(training.dataset), training.mixture, training.seed))
+    folder = ensure_dataset(training.dataset)
+    finetune(training, read_mixture(folder, training.mixture, training.seed, training.max_rows))
     plain = describe_training({key: model[key] for key in MODEL if key in model})
     if training.name == plain.name:
         # Described as the page describes it, so that both are one record.

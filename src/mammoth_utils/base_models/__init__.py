@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "adapted",
             "architecture_of",
             "required_rope_theta",
+            "scale_of",
             "training_problems",
         ],
         "check_folder": ["check_adapter", "check_weights"],

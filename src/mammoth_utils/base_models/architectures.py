@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mammoth_utils import paths, records, scales
 from mammoth_utils.base_models import locations
+from mammoth_utils.base_models.errors import BaseModelError
 
 # What is planned, checked and trained, by `model_type`, with the keys that transformers assumes where a file has none.
 MODEL_TYPES: dict[str, dict[str, Any]] = {
@@ -245,6 +246,26 @@ def _read_architectures() -> dict[tuple[str, str], Architecture]:
 
 
 ARCHITECTURES = _read_architectures()  # of each real scale, by size and family
+
+
+def scale_of(base: str) -> tuple[str, str]:
+    """Return size and family of the real scale that a base model on this machine is, or else is nearest to in size.
+
+    Whether embedding and head are tied makes no difference: converters write them apart.
+
+    Raises:
+        BaseModelError: If there is no ``config.json``.
+        ValueError: If the model is none of ``MODEL_TYPES``.
+    """
+    config = locations.read_config(base)
+    if config is None:
+        raise BaseModelError(
+            f"{base} has no config.json here, so that its scale is not known; give -p size and -p family"
+        )
+    shape = Architecture.from_config(config)
+    alike = {key: replace(known, tied=shape.tied) for key, known in ARCHITECTURES.items()}
+    return next((key for key, known in alike.items() if known == shape),
+                min(alike, key=lambda key: abs(alike[key].parameters - shape.parameters)))  # fmt: skip
 
 
 def architecture_of(scale: scales.Scale, base: str = "", revision: str = "") -> Architecture:

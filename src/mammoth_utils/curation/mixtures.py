@@ -63,12 +63,13 @@ def membership(mixture: str) -> Callable[[Record], bool]:
     return lambda row: True
 
 
-def read_mixture(folder: Path, mixture: str, seed: int) -> list[Record]:
+def read_mixture(folder: Path, mixture: str, seed: int, max_rows: int = 0) -> list[Record]:
     """Return the rows of a mixture, in an order that the seed alone decides.
 
     Args:
         folder: A finished curation, such as ``runs/curate/miniature``.
         mixture: One of ``scales.MIXTURES``.
+        max_rows: Rows at most, as ``first_rows`` takes them; 0 for all.
 
     Raises:
         FileNotFoundError: If the folder holds no finished curation, naming the command that makes it.
@@ -82,7 +83,23 @@ def read_mixture(folder: Path, mixture: str, seed: int) -> list[Record]:
                 f"a row of {folder} has no {', '.join(absent)}: {json.dumps(row)[:120]}; expected text in each of "
                 f"{', '.join(COLUMNS)}. Make the data set again: {curate_command(Path(folder).name)}"
             )
-    return rows
+    return first_rows(rows, max_rows)
+
+
+def first_rows(rows: list[Record], most: int) -> list[Record]:
+    """Return at most ``most`` rows in their order, of each source its share; 0 for all.
+
+    Of each source they are the first ones, and the rows of a smaller number are among those of a larger.
+    """
+    if not most or most >= len(rows):
+        return rows
+    sizes, seen = Counter(row["source"] for row in rows), Counter()
+    places = []  # how far along in its source a row stands, 0 to 1
+    for place, row in enumerate(rows):
+        source = row["source"]
+        places.append(((seen[source] + 0.5) / sizes[source], place))
+        seen[source] += 1
+    return [rows[place] for place in sorted(place for _, place in sorted(places)[:most])]
 
 
 def stream_mixture(folder: Path, mixture: str, seed: int) -> Iterator[Record]:

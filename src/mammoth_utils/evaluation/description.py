@@ -366,6 +366,7 @@ def _find_run(folder: Path) -> FoundModel:
     place = base_at_revision(base, revision)
     path = find_model(place)
     require_same_base(run.get("inputs", {}).get("base", {}), base, revision, path if Path(path).is_dir() else "")
+    place = path if is_gguf(place) else place  # an adapter goes onto the weights that it was trained on
     return FoundModel(folder.name, place, str(adapter), base, run["method"], world)
 
 

@@ -11,7 +11,9 @@ from mammoth_utils.curation import Price, price_table
 from mammoth_utils.evaluation.engines.requests import Completion, Decoder
 from mammoth_utils.status_line import duration
 
-ESTIMATE_AFTER = 32  # completions
+# Completions, or twice as many as are under way at once if that is more: the first ones are those that end soonest.
+ESTIMATE_AFTER = 32
+WORTH_SAYING_S = 120.0  # a run that ends sooner is not foretold
 WINDOW_S = 60.0  # the speed that is shown is that of the last minute
 
 
@@ -20,7 +22,7 @@ class Progress:
 
     Args:
         show: Called with the line whenever it changes, such as a ``StatusLine``.
-        say: Called once with hours and cost, after the first ``ESTIMATE_AFTER`` completions.
+        say: Called once with hours and cost, after the first completions of a run that takes longer.
         usd_per_hour: Price of the machine, for the cost; of a model in the table of prices its tokens' price is taken.
     """
 
@@ -32,6 +34,7 @@ class Progress:
     ) -> None:
         self._show, self._say, self._usd_per_hour = show, say, usd_per_hour
         self._price: Price | None = None
+        self._estimate_after = ESTIMATE_AFTER
         self._lock = threading.Lock()
         self.expected = self.stored = self.new = self.cut = self.failed = self.tokens = self.prompt_tokens = 0
         self._begun = time.monotonic()
@@ -39,7 +42,9 @@ class Progress:
 
     def begin(self, decoder: Decoder) -> None:
         """Start the clock: the decoder is loaded."""
-        self._price = price_table().get(str(decoder.describe().get("model")))
+        settings = decoder.describe()
+        self._price = price_table().get(str(settings.get("model")))
+        self._estimate_after = max(ESTIMATE_AFTER, 2 * (settings.get("batch") or 0))
         self._begun = time.monotonic()
         self._recent.append((self._begun, 0, 0))
 
@@ -65,8 +70,8 @@ class Progress:
                 self._recent.append((now, self.new, self.tokens))
                 while len(self._recent) > 2 and self._recent[0][0] < now - WINDOW_S:
                     self._recent.popleft()
-            estimate = not stored and self.new == ESTIMATE_AFTER
-        if estimate and self._say is not None:
+            estimate = not stored and self.new == self._estimate_after
+        if estimate and self._say is not None and self._seconds_left() >= WORTH_SAYING_S:
             self._say(self.estimate())
         self._changed()
 
@@ -83,6 +88,10 @@ class Progress:
     @property
     def _left(self) -> int:
         return self.expected - self.stored - self.new - self.failed
+
+    def _seconds_left(self) -> float:
+        """Return how long the rest takes at the speed so far."""
+        return self._left * (time.monotonic() - self._begun) / self.new
 
     def _speed(self) -> tuple[float, float]:
         """Return completions and tokens a second over the last minute; zeros before there is anything to see."""
@@ -110,8 +119,7 @@ class Progress:
 
     def estimate(self) -> str:
         """Return tokens, hours and cost of what is left, from the completions so far."""
-        seconds = time.monotonic() - self._begun
-        left_s = self._left * seconds / self.new
+        left_s = self._seconds_left()
         words = f"from the first {self.new} completions: about {duration(left_s)} for the {self._left:,} others"
         if self.tokens:
             words += f", {self._left * self.tokens / self.new:,.0f} tokens to write"

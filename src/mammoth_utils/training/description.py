@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mammoth_utils import paths, scales
-from mammoth_utils.base_models import PROJECTIONS, find_folder, required_rope_theta
+from mammoth_utils.base_models import PROJECTIONS, find_folder, is_gguf, required_rope_theta, scale_of
 from mammoth_utils.curation import resolve_dataset
 from mammoth_utils.records import Record
 from mammoth_utils.training.plan import planner
@@ -60,6 +60,7 @@ class RunDescription:
         lora_dropout: Dropout in front of the adapters.
         lora_targets: Matrices of a layer that have adapters: ``all-linear``, or names with commas; empty for ``full``.
         validation: Share of the rows that is held out: drawn by the seed, never trained on, read along the curve.
+        max_rows: Rows at most, of each source its share, the first in the order of the seed; 0 for all.
         adapter: Folder of the adapter that the run goes on from; empty for a fresh one.
         devices: ``auto``, ``cpu``, or how many devices as text.
         sharding: ``fsdp2`` cuts weights, gradients and optimiser states over the devices; ``none`` keeps a whole
@@ -107,6 +108,7 @@ class RunDescription:
     trackers: str
     lora_targets: str = ""
     validation: float = 0.0
+    max_rows: int = 0
     adapter: str = ""
     force: bool = False
     nodes: int = 1
@@ -171,7 +173,7 @@ def identity(values: Record) -> Record:
 def with_later_fields(values: Record) -> Record:
     """Return a stored description with the fields that it was written before, as they had effect then."""
     targets = ALL_LINEAR if values.get("lora_rank") else ""
-    return {"lora_targets": targets, "validation": 0.0, "adapter": "", **values}
+    return {"lora_targets": targets, "validation": 0.0, "max_rows": 0, "adapter": "", **values}
 
 
 def describe(
@@ -203,6 +205,7 @@ def describe(
     lora_alpha: float = 0.0,
     lora_targets: str = ALL_LINEAR,
     validation: float = 0.0,
+    max_rows: int = 0,
     columns: str = "",
     *,
     gpus: Sequence[Gpu] = (),
@@ -221,7 +224,8 @@ def describe(
         dataset: ``auto`` is ``miniature`` for the miniature's sizes, else ``release``. The path of a file of your own
             rows, or of a curated folder, is read here and becomes a data set below ``runs/curate``.
         columns: Of such a file: ``instruction=question,output=answer``; empty takes those that are known by sight.
-        base: A path or hub name in place of the scale's base model. The folder of an adapter, or of a run that made
+        base: A path, a GGUF file or a hub name in place of the scale's base model. A GGUF file chooses the scale too,
+            unless ``size`` is a real one. The folder of an adapter, or of a run that made
             one, goes on training that adapter on its own base; the folder of a full run starts from its ``model/``.
         devices: ``auto`` (all GPUs; the CPU at miniature sizes, so that every machine trains the same net),
             ``cpu``, or a number of devices.
@@ -239,6 +243,8 @@ def describe(
     Raises:
         ValueError: If a value is unknown or out of range; the message names what was expected and the choices.
     """
+    if is_gguf(base) and scales.scale(size, family).miniature:
+        size, family = scale_of(base)  # a file says itself how large it is
     scale = scales.scale(size, family)
     recipe = scale.recipe
     check_known("method", method, scales.METHODS)
@@ -254,6 +260,7 @@ def describe(
     _check_range("max_length", max_length, 0, 1 << 20)
     _check_range("micro_batch", micro_batch, 0, 4096)
     _check_range("nodes", nodes, 1, 4096)
+    _check_range("max_rows", max_rows, 0, 1 << 30)
     _check_range("global_batch", global_batch, 0, 1 << 20)
     _check_range("lora_rank", lora_rank, 0, 4096)
     for parameter, value, limit, unset in (("warmup", warmup, 1, -1), ("weight_decay", weight_decay, 10, -1),
@@ -321,6 +328,7 @@ def describe(
         "lora_alpha": f"{alpha:g}" if adapter and alpha != rank * ratio else "",
         "lora_targets": lora_targets.replace(",", "+") if lora_targets != ALL_LINEAR else "",
         "validation": f"{validation:g}" if validation else "",
+        "max_rows": max_rows,
         "weights": master_weights if master_weights != "fp32" else "",
         "revision": re.sub(r"[^\w.+-]+", "_", revision)[:12] if revision not in ("", pinned) else "",
     }
@@ -354,10 +362,12 @@ def describe(
         master_weights=master_weights,
         max_left_out=MAX_LEFT_OUT,
         checkpoint_minutes=float(checkpoint_minutes),
-        logging_steps=10,
+        # A step of a model of language takes minutes on a CPU, and the time left follows from two points.
+        logging_steps=1 if devices == "cpu" and not scale.miniature else 10,
         trackers=trackers,
         lora_targets=lora_targets if adapter else "",
         validation=float(validation),
+        max_rows=max_rows,
         adapter=start.adapter,
         force=force,
         nodes=nodes,

@@ -107,14 +107,17 @@ def _device(description: RunDescription, architecture: Architecture) -> _Check:
     if not cards or description.on_cpu:
         if parameters <= planner.CPU_PARAMETERS:
             return _Check(True, f"{parameters:,} parameters train on the CPU")
+        if description.devices == "cpu":
+            return _Check(True, f"{parameters:,} parameters on the CPU, as devices=cpu asks: slow, and the curve says "
+                                "after two steps how long the run will take")  # fmt: skip
         needs = {row.method: row for row in planner.plan_methods(description, 1, 80e9 / GIB)}
         row = needs[description.method]
         others = ", ".join(f"{m} {needs[m].total:.0f} GiB" for m in METHODS if m != description.method)
-        why = "devices=cpu leaves it none" if description.devices == "cpu" else "nvidia-smi lists none here"
         return _unless_forced(
             description,
-            f"an NVIDIA GPU: {size} has {parameters:,} parameters, and {why}. {description.method} needs "
-            f"{row.total:.0f} GiB on one card (80 GB cards: {row.fewest or 'over 64'}); on one card {others}",
+            f"an NVIDIA GPU: {size} has {parameters:,} parameters, and nvidia-smi lists none here. "
+            f"{description.method} needs {row.total:.0f} GiB on one card (80 GB cards: {row.fewest or 'over 64'}); on "
+            f"one card {others}; -p devices cpu trains without one, where the memory suffices and time does not matter",
         )
     count = len(cards) if description.devices == "auto" else int(description.devices)
     if count > len(cards):
