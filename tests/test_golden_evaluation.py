@@ -10,7 +10,7 @@ from scripted_decoder import ScriptedDecoder
 from mammoth_utils.evaluation import attempts as reading
 from mammoth_utils.evaluation import hybrid
 from mammoth_utils.evaluation.completion_store import CompletionStore
-from mammoth_utils.evaluation.scheduler import ask_all
+from mammoth_utils.evaluation.scheduler import Schedule
 from mammoth_utils.programs import Sandbox
 from mammoth_utils.rationale import Problem
 from mammoth_utils.vocabulary import DECODINGS, RULES
@@ -58,7 +58,7 @@ def decisions(decodings):
     decoder, together = Scripted(), "+".join(decodings)
     with Sandbox(isolation="auto") as sandbox:
         settings, store = hybrid.PromptSettings(100), CompletionStore(together)
-        attempts, _ = ask_all(PROBLEMS, decodings, settings, store, lambda: decoder, sandbox)
+        attempts, _ = Schedule(PROBLEMS, decodings, settings, store, lambda: decoder, sandbox).run()
     prompts = sorted(f"{request.max_new_tokens} {request.prompt}" for request in decoder.asked)
     digest = hashlib.sha256("\x00".join(prompts).encode()).hexdigest()[:16]
     found = {f"{together}, prompts": f"{len(prompts)} prompts {digest}"}

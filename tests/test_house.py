@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ROOT / "src" / "mammoth_utils"
 SHARED = {
     "vocabulary", "rationale", "prompts", "scales", "records", "paths", "pages", "hub", "licences", "parent_watch",
-    "silence_libraries", "row_files", "openai_client", "command_line", "status_line", "intervals",
+    "silence_libraries", "row_files", "openai_client", "command_line", "status_line", "intervals", "processors",
 }  # fmt: skip
 # Higher floors may import lower ones, and nothing its own floor's other rooms.
 FLOORS = {

@@ -13,7 +13,7 @@ from mammoth_utils import prompts
 from mammoth_utils.evaluation import attempts as reading
 from mammoth_utils.evaluation import hybrid
 from mammoth_utils.evaluation.completion_store import CompletionStore
-from mammoth_utils.evaluation.scheduler import ask_all
+from mammoth_utils.evaluation.scheduler import Schedule
 from mammoth_utils.programs import Sandbox
 from mammoth_utils.rationale import Problem
 
@@ -53,7 +53,7 @@ def ask(problems, decoder, decodings, timeout_s=5.0):
     """Each problem's attempts by way of decoding; every call has a store of its own."""
     store, settings = CompletionStore(f"weights {next(_weights)}"), hybrid.PromptSettings(100)
     with Sandbox(timeout_s=timeout_s, isolation="auto") as sandbox:
-        attempts, failures = ask_all(problems, decodings, settings, store, lambda: decoder, sandbox)
+        attempts, failures = Schedule(problems, decodings, settings, store, lambda: decoder, sandbox).run()
     assert not failures
     return attempts
 

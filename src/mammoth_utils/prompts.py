@@ -239,6 +239,11 @@ def parse_styles(text: str) -> tuple[str, ...]:
     return tuple(style for style in STYLES if style in styles)
 
 
+def has_examples(styles: Sequence[str]) -> bool:
+    """Return whether one of the styles is asked with worked examples."""
+    return not set(FEW_SHOT).isdisjoint(styles)
+
+
 def kinds_of(styles: Sequence[str]) -> tuple[Kind, ...]:
     """Return the kinds of rationale that the styles can ask for."""
     for style in styles:

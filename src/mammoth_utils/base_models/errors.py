@@ -1,4 +1,4 @@
-"""What is raised when a base model cannot be used."""
+"""The error of a base model that cannot be used."""
 
 
 class BaseModelError(RuntimeError):

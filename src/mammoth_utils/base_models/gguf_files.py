@@ -7,6 +7,7 @@ The folder is kept below ``runs/bases`` under the file's name and hash.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import tempfile
@@ -38,6 +39,17 @@ def find_gguf(name: str | Path) -> Path:
     return file.resolve()
 
 
+def gguf_hash(file: Path) -> str:
+    """Return the SHA-256 of a file, read once while it stays as it is: a run asks for its base many times."""
+    state = file.stat()
+    return _hash_of(file, state.st_size, state.st_mtime_ns)
+
+
+@functools.cache
+def _hash_of(file: Path, size: int, changed_ns: int) -> str:
+    return records.sha256(file)
+
+
 def dequantised_folder(file: str | Path, say: Callable[[str], None] = print) -> Path:
     """Return the folder with a GGUF file's weights, made if it is not there: one that was cut off is made again.
 
@@ -53,16 +65,17 @@ def dequantised_folder(file: str | Path, say: Callable[[str], None] = print) -> 
         BaseModelError: If the package ``gguf`` is missing, or transformers does not read the file.
     """
     file = find_gguf(file)
-    sha256 = records.sha256(file)
+    sha256 = gguf_hash(file)
     folder = paths.runs() / "bases" / f"{file.stem}-{sha256[:16]}"
     if (folder / ORIGIN).is_file():
         return folder
     say(f"{file.name} is dequantised into {paths.public_name(folder)}, once")
     folder.parent.mkdir(parents=True, exist_ok=True)
+    about = describe_gguf(file)  # a missing package or a damaged file is named before anything is loaded
     made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
     try:
         _dequantise(file, made)
-        records.write_json(made / ORIGIN, {"file": file.name, "sha256": sha256, **describe_gguf(file)})
+        records.write_json(made / ORIGIN, {"file": file.name, "sha256": sha256, **about})
         made.chmod(0o755)
         os.replace(made, folder)
     except OSError:
@@ -107,7 +120,6 @@ def _dequantise(file: Path, folder: Path) -> None:
     import torch
 
     transformers = import_transformers()
-    describe_gguf(file)  # a missing package or a damaged file is named before anything is loaded
     place = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     try:
         with _without_progress_bar():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mammoth_utils import paths, records
 from mammoth_utils.base_models import locations
-from mammoth_utils.base_models.gguf_files import dequantised_folder, find_gguf, is_gguf
+from mammoth_utils.base_models.gguf_files import dequantised_folder, find_gguf, gguf_hash, is_gguf
 
 PATTERNS = ("*.safetensors", "*.bin", "*.gguf")
 
@@ -54,7 +54,7 @@ def weights_hash(model: str | Path, adapter: str | Path | None = None) -> str:
     """
     place = Path(find_gguf(model) if is_gguf(model) else find_model(model))
     if place.is_file():
-        parts = [("", records.sha256(place))]
+        parts = [("", gguf_hash(place))]
     elif place.parent.name == "snapshots":  # the hub's cache, which names a folder by its commit
         parts = [(place.parent.parent.name, place.name)]
     elif place.is_dir():

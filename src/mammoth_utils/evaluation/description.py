@@ -242,7 +242,7 @@ def _check_shots(prompt: str, shots: int) -> None:
     """Raise ValueError if a prompt cannot have that many examples."""
     if not 0 <= shots <= prompts.MAX_SHOTS:
         raise ValueError(f"shots is {shots}; expected 0 to {prompts.MAX_SHOTS}")
-    if shots != prompts.MAX_SHOTS and not set(prompts.parse_styles(prompt)) & set(prompts.FEW_SHOT):
+    if shots != prompts.MAX_SHOTS and not prompts.has_examples(prompts.parse_styles(prompt)):
         known = " or ".join(prompts.FEW_SHOT)
         raise ValueError(f"shots={shots} is for a few-shot prompt, {known}; got prompt={prompt}")
 

@@ -23,7 +23,7 @@ from mammoth_utils.evaluation.hybrid import PromptSettings
 from mammoth_utils.evaluation.own_benchmarks import read_problems
 from mammoth_utils.evaluation.progress import Progress
 from mammoth_utils.evaluation.run_folder import attempt_row, claim, inputs_of, write_record
-from mammoth_utils.evaluation.scheduler import AttemptsByDecoding, Failure, ask_all
+from mammoth_utils.evaluation.scheduler import AttemptsByDecoding, Failure, Schedule
 from mammoth_utils.evaluation.scoring import BenchmarkScore, grade_attempts
 from mammoth_utils.programs import Sandbox
 from mammoth_utils.rationale import Problem
@@ -88,7 +88,7 @@ def evaluate(
         def load() -> Decoder:
             return decoder or _load(description, device, concurrency, threads, servers, say)
 
-        attempts, failures = ask_all(every, decodings, settings, store, load, sandbox, progress)
+        attempts, failures = Schedule(every, decodings, settings, store, load, sandbox, progress).run()
     missing = description.folder / MISSING
     if failures:
         records.write_json(missing, [_missing_row(failure) for failure in failures])

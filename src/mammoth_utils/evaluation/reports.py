@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from mammoth_utils.evaluation import benchmarks as sets
 from mammoth_utils.evaluation import tables
-from mammoth_utils.prompts import BASELINE_SHOTS, MAX_SHOTS
+from mammoth_utils.prompts import BASELINE_SHOTS, MAMMOTH, MAX_SHOTS, has_examples, parse_styles
 from mammoth_utils.records import Record
 from mammoth_utils.vocabulary import KINDS, RULES
 
@@ -262,10 +262,10 @@ def _baseline_row(name: str, cells: Sequence[tuple[Record, str, Record]]) -> Rec
 
 
 def _prompt(record: Record) -> str:
-    return record["parameters"].get("prompt", "mammoth")
+    return record["parameters"].get("prompt", MAMMOTH)
 
 
 def _shots(record: Record) -> int:
     """Return how many worked examples a record's prompt has; only the styles called so have any."""
-    few = any(style.strip().endswith("shot") for style in _prompt(record).split("+"))
+    few = has_examples(parse_styles(_prompt(record)))
     return int(record["parameters"].get("shots", MAX_SHOTS)) if few else 0

@@ -45,16 +45,8 @@ class _Asked:
     open: int = 0  # ways of decoding that are neither done nor failed
 
 
-def ask_all(
-    problems: Sequence[Problem],
-    decodings: Sequence[str],
-    settings: PromptSettings,
-    store: CompletionStore,
-    load: Callable[[], Decoder],
-    sandbox: Sandbox,
-    progress: Progress | None = None,
-) -> tuple[list[AttemptsByDecoding | None], list[Failure]]:
-    """Return each problem's attempts by way of decoding, and the requests that failed; nothing is asked twice.
+class Schedule:
+    """Every problem under way at once; nothing is asked twice.
 
     Args:
         problems: What is asked; ``problem.set`` says which benchmark's rules read the answers.
@@ -63,18 +55,8 @@ def ask_all(
         load: Returns the decoder; called when the first request is not in the store.
         sandbox: Runs the programs.
         progress: Told what arrives.
-
-    Returns:
-        In the order of the problems; None for a problem one of whose requests failed.
-
-    Raises:
-        ValueError: If a decoding is unknown, naming the choices.
-        Exception: What the engine raised; what arrived before is in the store.
     """
-    return _Schedule(problems, decodings, settings, store, load, sandbox, progress or Progress()).run()
 
-
-class _Schedule:
     def __init__(
         self,
         problems: Sequence[Problem],
@@ -83,11 +65,11 @@ class _Schedule:
         store: CompletionStore,
         load: Callable[[], Decoder],
         sandbox: Sandbox,
-        progress: Progress,
+        progress: Progress | None = None,
     ) -> None:
         self.asked = [_Asked(problem) for problem in problems]
         self.decodings, self.settings = list(dict.fromkeys(decodings)), settings
-        self.store, self.load, self.sandbox, self.progress = store, load, sandbox, progress
+        self.store, self.load, self.sandbox, self.progress = store, load, sandbox, progress or Progress()
         self.failures: list[Failure] = []
         self.events: queue.SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]]] = queue.SimpleQueue()
         self.requests = RequestQueue(self._completed, self._failed)
@@ -100,6 +82,12 @@ class _Schedule:
         self.left = 0  # ways of decoding of all problems that are still open
 
     def run(self) -> tuple[list[AttemptsByDecoding | None], list[Failure]]:
+        """Return each problem's attempts by way of decoding, None where a request failed, and what failed.
+
+        Raises:
+            ValueError: If a decoding is unknown, naming the choices.
+            Exception: What the engine raised; what arrived before is in the store.
+        """
         self._start(self._run_programs)
         try:
             for asked in self.asked:

@@ -6,7 +6,6 @@ machine in the same way.
 
 from __future__ import annotations
 
-import os
 import selectors
 import threading
 import time
@@ -16,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from mammoth_utils.processors import count_cores
 from mammoth_utils.programs import isolation as isolations
 from mammoth_utils.programs._worker.confinement import DISK_MB
 from mammoth_utils.programs._worker.program_code import worker_kind
@@ -84,8 +84,7 @@ class Sandbox:
             ValueError: If a limit is no number within its range (``limits.LIMITS``), or the isolation is unknown.
             IsolationError: If the isolation cannot hold on this machine.
         """
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        workers = cores if workers is None else workers
+        workers = count_cores() if workers is None else workers
         check_limits(timeout_s=timeout_s, memory_mb=memory_mb, workers=workers, file_mb=file_mb)
         wall_s = WALL_FACTOR * timeout_s + WALL_SLACK_S if wall_s is None else wall_s
         check_limits(wall_s=wall_s)

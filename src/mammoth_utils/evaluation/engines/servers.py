@@ -28,6 +28,7 @@ from typing import Any
 from mammoth_utils import paths, records
 from mammoth_utils.base_models import is_gguf, read_config
 from mammoth_utils.evaluation.engines.endpoint import EndpointError, is_endpoint
+from mammoth_utils.processors import count_cores
 from mammoth_utils.vocabulary import check_known
 
 ENGINES = ("auto", "transformers", "endpoint", "vllm", "llama.cpp")
@@ -216,11 +217,6 @@ def server_command(
         return [*command, "--served-model-name", name]
     command += ["--served-model-name", f"{name}-base", "--enable-lora", "--lora-modules", f"{name}={adapter}"]
     return [*command, "--max-lora-rank", str(_lora_rank(Path(adapter)))]
-
-
-def count_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cards_together(config: dict[str, Any], cards: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mammoth_utils.base_models import load_causal_model
 from mammoth_utils.evaluation.engines.requests import Completion, Request, RequestQueue
 from mammoth_utils.paths import public_name
+from mammoth_utils.processors import count_cores
 from mammoth_utils.prompts import MAMMOTH_STOP
 from mammoth_utils.records import Record
 from mammoth_utils.silence_libraries import import_transformers
@@ -86,7 +86,7 @@ class LocalDecoder:
         filler = self.tokenizer.pad_token_id
         self._filler = next(iter(sorted(self.stop)), 0) if filler is None else filler
         self._choose_engine(engine)
-        self.threads = threads or (1 if self.engine == "own loop" else _cores())
+        self.threads = threads or (1 if self.engine == "own loop" else count_cores())
         kind = "cpu" if device == "cpu" else "cuda"
         if device == "cpu":
             torch.set_num_threads(self.threads)
@@ -347,11 +347,6 @@ def stop_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     for value in (tokenizer.eos_token_id, model.config.eos_token_id, getattr(settings, "eos_token_id", None)):
         ids.update(value if isinstance(value, list | tuple) else [] if value is None else [value])
     return frozenset(ids)
-
-
-def _cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _free_bytes(model: Any) -> float:
