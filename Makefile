@@ -46,8 +46,8 @@ test: setup  ## the tests that take seconds each
 test-long: setup  ## the tests that take minutes: kills, fresh environments, many processes
 	@echo "test-long: about 25 minutes on two free cores"
 	@status=0; \
-	  $(VENV_PYTHON) -m pytest -q -n $(CORES) --dist loadfile -m "long and not alone and not gpu and not network" || status=1; \
-	  $(VENV_PYTHON) -m pytest -q -m "long and alone and not gpu and not network" || status=1; exit $$status
+	  $(VENV_PYTHON) -m pytest -q -n $(CORES) --dist loadfile --durations=25 -m "long and not alone and not gpu and not network" || status=1; \
+	  $(VENV_PYTHON) -m pytest -q --durations=15 -m "long and alone and not gpu and not network" || status=1; exit $$status
 
 check: setup  ## lint and format, without changing anything
 	@$(VENV_PYTHON) -m ruff check . && $(VENV_PYTHON) -m ruff format --check .

@@ -152,10 +152,9 @@ def _ours(setting: Setting, case: Case, model: Any, examples: list[Example], see
         [len(example) for example in examples], case.max_length, setting.step, max_steps=steps,
         micro_batch=case.micro_batch, seed=seed,
     )  # fmt: skip
-    options = trainer_arguments(description, setting.device, setting.compute, layout)
+    recompute = not description.miniature if case.checkpointing is None else case.checkpointing
+    options = trainer_arguments(description, setting.device, setting.compute, layout, recompute)
     options.output_dir = str(setting.scratch)
-    if case.checkpointing is not None:
-        options.activation_checkpointing = options.gradient_checkpointing = case.checkpointing
     if case.optimiser:
         options.optim = case.optimiser
     return build_trainer(description, model, setting.tokenizer, examples, layout, options, [], lambda line: None)

@@ -33,7 +33,7 @@ def made(base, examples, tmp_path, monkeypatch):
             describe("1m", base=str(base), method=method, max_length=400, learning_rate=5e-3), global_batch=6
         )
         layout = batches.lay_out([len(example) for example in examples], 400, 6, max_steps=2)
-        options = trainers.trainer_arguments(description, "cpu", compute, layout)
+        options = trainers.trainer_arguments(description, "cpu", compute, layout, recompute=False)
         options.logging_steps = 1
         torch.manual_seed(0)
         model = models.load_model(description, compute)

@@ -156,6 +156,6 @@ def test_processes_wait_longer_than_a_slow_disk_reads_the_largest_base(base):
 
     description = describe("1m", base=str(base))
     layout = batches.lay_out([100] * 16, 320, 16, 1, 1, 1, 1, 0)
-    options = trainers.trainer_arguments(description, "cpu", "fp32", layout)
+    options = trainers.trainer_arguments(description, "cpu", "fp32", layout, recompute=False)
     largest, slow = 140e9, 20e6  # bytes of 70B in 16 bit, bytes a second
     assert options.ddp_timeout_delta.total_seconds() > largest / slow

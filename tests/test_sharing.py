@@ -531,10 +531,17 @@ def test_all_real_programs_say_the_same_in_a_shared_interpreter_and_alone(data_d
     programs = real_programs(data_dir)
     assert len(programs) > 19_000
     here = list(run_programs(programs, isolation="auto"))
-    there = run_programs(programs, isolation="auto", share=False)
-    differing = [p for p, one, other in zip(programs, here, there, strict=True) if told(one) != told(other)]
-    assert differing == []
+    there = list(run_programs(programs, isolation="auto", share=False))
     assert Counter(one.process for one in here)["shared"] >= 0.99 * len(programs)
+    pairs = list(zip(programs, here, there, strict=True))
+    differing = [program for program, one, other in pairs if told(one) != told(other)]
+    # A program that takes nearly the five seconds ends within them on one run and not on the next: those, and those
+    # alone, are run again with a minute.
+    slow = [p for p, one, other in pairs if told(one) != told(other) and "timeout" in (one.status, other.status)]
+    assert differing == slow
+    assert len(slow) <= 5
+    more = {"timeout_s": 60, "wall_s": 240, "isolation": "auto"}
+    assert [told(e) for e in run_programs(slow, **more)] == [told(e) for e in run_programs(slow, share=False, **more)]
 
 
 def number(value: object) -> object:

@@ -51,7 +51,7 @@ class Scale:
 
     Attributes:
         size: ``"7b"`` ...
-        family: ``llama``, ``coder``, ``qwen`` or ``mistral``.
+        family: ``llama``, ``coder``, ``qwen``, ``qwen-coder``, ``qwen-coder-instruct`` or ``mistral``.
         base: Hub name, or the folder below ``models/miniature`` for the miniature.
         parameters: Parameter count, exact where the architecture is public.
         rope_theta: Value that the configuration must have, where a missing one costs points.
@@ -134,6 +134,12 @@ def _llama(size: str, parameters: int, recipe: Recipe, revision: str) -> Scale:
                  copies=(f"NousResearch/{name}",))  # fmt: skip
 
 
+def _qwen_coder(size: str, parameters: int, instruct: bool) -> Scale:
+    family = "qwen-coder-instruct" if instruct else "qwen-coder"
+    name = f"Qwen2.5-Coder-{size.upper()}" + ("-Instruct" if instruct else "")
+    return Scale(size, family, f"Qwen/{name}", parameters, _SMALL)
+
+
 def _coder(size: str, parameters: int, recipe: Recipe, revision: str = "") -> Scale:
     base = f"codellama/CodeLlama-{size}-hf"
     return Scale(size, "coder", base, parameters, recipe, rope_theta=1e6, revision=revision)
@@ -145,6 +151,10 @@ _ALL = (
     Scale("3m", "llama", "llama-3m", 0, _MINI_3M, miniature=True),
     Scale("0.5b", "qwen", "Qwen/Qwen2.5-0.5B", 494_032_768, _SMALL, revision=_QWEN_05B),
     Scale("1.5b", "qwen", "Qwen/Qwen2.5-1.5B", 1_543_714_304, _SMALL, revision=_QWEN_15B),
+    _qwen_coder("0.5b", 494_032_768, instruct=False),
+    _qwen_coder("1.5b", 1_543_714_304, instruct=False),
+    _qwen_coder("0.5b", 494_032_768, instruct=True),
+    _qwen_coder("1.5b", 1_543_714_304, instruct=True),
     _llama("7b", 6_738_415_616, _PAPER, _LLAMA_7B),
     _llama("13b", 13_015_864_320, _PAPER, _LLAMA_13B),
     _llama("70b", 68_976_648_192, _PAPER_LARGE, _LLAMA_70B),
@@ -163,7 +173,7 @@ MIXTURES = ("hybrid", "cot", "pot", "G", "G+M", "G+M+C", "G+M+C+A", "G-cot", "G+
 def scale(size: str, family: str = "auto") -> Scale:
     """Return the scale of a size and family; raise ValueError for unknown ones or an unknown pair, naming the choices.
 
-    ``family="auto"`` is ``llama`` if that has the size, else the one family that does.
+    ``family="auto"`` is ``llama`` if that has the size, else the first family that does: ``qwen`` for the small ones.
     """
     if size not in SIZES:
         raise ValueError(f"unknown scale {size!r}; known: {', '.join(SIZES)}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mammoth_utils import paths, records, scales
-from mammoth_utils.base_models import locations
+from mammoth_utils.base_models import gguf_files, locations
 from mammoth_utils.base_models.errors import BaseModelError
 
 # What is planned, checked and trained, by `model_type`, with the keys that transformers assumes where a file has none.
@@ -251,7 +251,8 @@ ARCHITECTURES = _read_architectures()  # of each real scale, by size and family
 def scale_of(base: str) -> tuple[str, str]:
     """Return size and family of the real scale that a base model on this machine is, or else is nearest to in size.
 
-    Whether embedding and head are tied makes no difference: converters write them apart.
+    Whether embedding and head are tied makes no difference: converters write them apart. Of several scales with one
+    shape it is the one whose hub name has most words in common with the file's and the model's name.
 
     Raises:
         BaseModelError: If there is no ``config.json``.
@@ -263,9 +264,19 @@ def scale_of(base: str) -> tuple[str, str]:
             f"{base} has no config.json here, so that its scale is not known; give -p size and -p family"
         )
     shape = Architecture.from_config(config)
-    alike = {key: replace(known, tied=shape.tied) for key, known in ARCHITECTURES.items()}
-    return next((key for key, known in alike.items() if known == shape),
-                min(alike, key=lambda key: abs(alike[key].parameters - shape.parameters)))  # fmt: skip
+    called = gguf_files.gguf_origin(locations.find_folder(base) or Path(base)).get("called") or ""
+    given = _words(f"{Path(base).name} {called}")
+
+    def distance(key: tuple[str, str]) -> tuple[bool, int, int]:
+        known = replace(ARCHITECTURES[key], tied=shape.tied)
+        own = _words(scales.scale(*key).base.split("/")[-1])
+        return known != shape, abs(known.parameters - shape.parameters), len(own ^ given)
+
+    return min(ARCHITECTURES, key=distance)
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall(r"[a-z]+|[0-9.]+[mb]?", name.lower()))
 
 
 def architecture_of(scale: scales.Scale, base: str = "", revision: str = "") -> Architecture:

@@ -11,6 +11,7 @@ from typing import Any
 
 from mammoth_utils import paths, records
 from mammoth_utils.base_models import check_weights, fetch_base, identify_base
+from mammoth_utils.processors import count_cores
 from mammoth_utils.records import Record
 from mammoth_utils.silence_libraries import silent_training
 from mammoth_utils.training.description import RunDescription
@@ -85,8 +86,9 @@ def _train_and_export(
     import torch
 
     started, folder, threads = time.monotonic(), description.folder, torch.get_num_threads()
-    if description.miniature and training_loop.choose_device(description) == "cpu":
-        torch.set_num_threads(1)  # one run on two threads is slower than on one, at times twenty times slower
+    if training_loop.choose_device(description) == "cpu":
+        # A run of the miniature on two threads is slower than on one, at times twenty times slower.
+        torch.set_num_threads(1 if description.miniature else count_cores())
     try:
         with silent_training(), Trackers(description) as tracked:
             run = training_loop.run_loop(description, rows, on_step, tracked)

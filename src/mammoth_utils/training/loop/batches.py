@@ -63,6 +63,7 @@ def lay_out(
     micro_batch: int = 1,
     processes: int = 1,
     seed: int = 0,
+    row_tokens: int = 0,
 ) -> Layout:
     """Return the layout of a run. The same examples meet in the same step whatever the devices and the rows' length.
 
@@ -78,6 +79,7 @@ def lay_out(
         max_steps: Steps; 0 runs all epochs, more than they give go on with further ones.
         micro_batch: Rows of one device pass, flattened into one.
         processes: Processes that share a step.
+        row_tokens: Tokens of a mean row to aim at, by more rows than the fewest; 0 takes the fewest.
 
     Raises:
         ValueError: If there is no example, one is longer than a row, or a step has fewer examples than its rows.
@@ -93,8 +95,11 @@ def lay_out(
     dealt = [list(islice(stream, end - start)) for start, end in pairwise(edges)]
     unit = micro_batch * processes
     most = max(len(first_fit(members, lengths, max_length)) for members in dealt)
-    per_step = -(-most // unit) * unit
     fewest = min(map(len, dealt))
+    if row_tokens:
+        mean = sum(lengths[index] for members in dealt for index in members) / steps
+        most = max(most, min(fewest // unit * unit, round(mean / row_tokens)))
+    per_step = -(-most // unit) * unit
     if fewest < per_step:
         raise ValueError(
             f"a step has {fewest} examples and {per_step} rows to fill ({processes} processes with micro_batch "

@@ -110,6 +110,32 @@ def load_adapter(model: Any, folder: str) -> None:
             parameter.copy_(stored[name])
 
 
+def use_fast_dropout(model: Any) -> None:
+    """Put a dropout that a CPU draws fast in the place of the adapters', with the same shares and expectation.
+
+    torch draws one number after the other, 7 ns each, a tenth of a step at 0.5B; four draws of 16 bit out of one of 64
+    take a third of that. The draws follow from torch's seed.
+    """
+    import torch
+
+    class FastDropout(torch.nn.Module):
+        def __init__(self, share: float) -> None:
+            super().__init__()
+            self.dropped = round(share * 2**16)  # of 65,536 draws
+
+        def forward(self, x: Any) -> Any:
+            if not self.training:
+                return x
+            words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+            draws = words.view(torch.int16)[: x.numel()].view(x.shape)
+            return (x * (draws >= self.dropped - 2**15)).mul_(2**16 / (2**16 - self.dropped))
+
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if type(child) is torch.nn.Dropout and child.p > 0:
+                setattr(module, name, FastDropout(child.p))
+
+
 def count_weights(model: Any) -> tuple[int, int]:
     """Count the weights that are trained, and all weights; a 4-bit matrix counts its weights, not its bytes."""
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)

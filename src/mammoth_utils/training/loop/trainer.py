@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,35 @@ from mammoth_utils.training.loop.trackers import PROJECT
 from mammoth_utils.training.plan.memory import scores_whole_head
 
 
+class PassClock:
+    """Times three passes of a run on a CPU, after a first one that fills memory, and says how long the run will take.
+
+    Args:
+        say: Called once, with the line.
+    """
+
+    PASSES = 3
+
+    def __init__(self, layout: batches.Layout, say: Callable[[str], None]) -> None:
+        self._layout, self._say = layout, say
+        self._begun, self._tokens, self._since = 0, 0, 0.0
+
+    def begin_pass(self, tokens: int, steps_done: int) -> None:
+        """Note that a pass of so many tokens begins, after so many whole steps."""
+        self._begun += 1
+        if self._begun == 2:
+            self._since = time.monotonic()
+        if self._begun == 2 + self.PASSES:
+            rate = self._tokens / max(time.monotonic() - self._since, 1e-9)
+            left = self._layout.tokens * (1 - steps_done / self._layout.steps)
+            hours = left / rate / 3600
+            self._say(f"{self.PASSES} passes of {self._tokens:,} tokens: {rate:.0f} tokens a second on this processor; "
+                      f"the {left:,.0f} that are left will take about "
+                      + (f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"))  # fmt: skip
+        if 2 <= self._begun < 2 + self.PASSES:
+            self._tokens += tokens
+
+
 class PackedTrainer(SFTTrainer):
     """TRL's trainer whose checkpoints appear complete, by a rename, or do not appear.
 
@@ -31,11 +61,14 @@ class PackedTrainer(SFTTrainer):
     """
 
     say: Callable[[str], None] = staticmethod(print)
+    clock: PassClock | None = None
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Return TRL's loss; on a CPU without the scores of positions that have no label (see ``losses``)."""
+        if self.clock is not None:
+            self.clock.begin_pass(inputs["input_ids"].numel(), self.state.global_step)
         row = self.args.per_device_train_batch_size * self.args.max_length
         whole = scores_whole_head(self.model.config.vocab_size, row, self.args.device.type)
         if return_outputs or num_items_in_batch is None or not (whole and self.model.training):
@@ -123,9 +156,13 @@ def everywhere(fact: bool) -> bool:
     return bool(flag.item())
 
 
-def trainer_arguments(description: RunDescription, device: str, compute: str, layout: batches.Layout) -> SFTConfig:
-    """Return TRL's arguments for a layout whose rows are read in order; one epoch of them is the whole run."""
-    large = not description.miniature
+def trainer_arguments(
+    description: RunDescription, device: str, compute: str, layout: batches.Layout, recompute: bool
+) -> SFTConfig:
+    """Return TRL's arguments for a layout whose rows are read in order; one epoch of them is the whole run.
+
+    With ``recompute`` a layer's activations are made again in the backward pass instead of kept.
+    """
     sharded = description.sharding == "fsdp2" and int(os.environ.get("WORLD_SIZE", 1)) > 1
     fsdp_config = {
         "version": 2,
@@ -167,7 +204,7 @@ def trainer_arguments(description: RunDescription, device: str, compute: str, la
         bf16=compute == "bf16",
         fp16=compute == "fp16",
         use_cpu=device == "cpu",
-        activation_checkpointing=large,
+        activation_checkpointing=recompute,
         # A layer that is made again draws the dropout that it drew: else gradients are those of another net.
         activation_checkpointing_kwargs={"use_reentrant": False, "preserve_rng_state": True},
         seed=description.seed,
@@ -212,6 +249,9 @@ def build_trainer(
     )
     compute = "bf16" if options.bf16 else "fp16" if options.fp16 else "fp32"
     trainer.say = say
+    if options.use_cpu and not description.miniature:
+        models.use_fast_dropout(trainer.model)
+        trainer.clock = PassClock(layout, say)
     trainer.remove_callback(PrinterCallback)
     attention = trainer.model.config._attn_implementation
     if attention != NAME:
