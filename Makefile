@@ -10,15 +10,15 @@ PAGES := $(wildcard notebooks/*.ipynb)
 
 # What stands behind `make` as NAME=value. `train` checks its own; a name that no target reads is refused.
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(name)))
-KNOWN := CORES RECORD PORT ARGS PYTHON MAMMOTH_%
+KNOWN := CORES RECORD PORT ARGS PYTHON BASE MAMMOTH_%
 ifeq ($(filter train,$(MAKECMDGOALS)),)
 ifneq ($(filter-out $(KNOWN),$(GIVEN)),)
-$(error unknown variable $(filter-out $(KNOWN),$(GIVEN)); known: CORES (book, test), RECORD (check-record), \
+$(error unknown variable $(filter-out $(KNOWN),$(GIVEN)); known: CORES (book, test), BASE (real), RECORD (check-record), \
 PORT (serve), ARGS (speed), PYTHON (setup); `make train` takes every parameter of its page)
 endif
 endif
 
-.PHONY: help setup book book-full check-record try test test-long check fix speed data lab serve train clean
+.PHONY: help setup book book-full real check-record try test test-long check fix speed data lab serve train clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 16
@@ -31,6 +31,9 @@ book: setup  ## train the miniature, execute the pages, build _build/html
 
 book-full: setup  ## the same with every seed and size of the miniature (about 20 minutes)
 	@MAMMOTH_GRID=$${MAMMOTH_GRID:-workflow/grids/full.yaml} $(VENV_PYTHON) workflow/book.py --cores $(CORES)
+
+real: setup  ## a real model of half a billion parameters, trained and asked here: make real BASE=FILE.gguf (a night)
+	@$(VENV_PYTHON) workflow/real.py --base "$(BASE)"
 
 check-record: setup  ## make RECORD=records/... again and print the difference
 	@$(VENV_PYTHON) workflow/check_record.py $(if $(RECORD),"$(RECORD)",)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -115,9 +116,15 @@ def test_the_miniature_has_nine_benchmarks_with_two_splits_and_its_own_names():
         benchmarks.load("gsm8k", "dev")
 
 
-def test_a_limit_takes_problems_at_even_distances():
+def test_a_limit_spreads_its_problems_evenly_and_a_larger_one_contains_a_smaller():
     everything = benchmarks.load("mini-gsm8k")
-    assert benchmarks.load("mini-gsm8k", limit=4) == [everything[place] for place in (0, 50, 100, 150)]
+    chosen = [benchmarks.load("mini-gsm8k", limit=limit) for limit in (1, 4, 25, 100)]
+    assert [len(each) for each in chosen] == [1, 4, 25, 100]
+    for smaller, larger in pairwise((*chosen, everything)):
+        assert [problem for problem in larger if problem in smaller] == smaller, "in one order"
+    places = [everything.index(problem) for problem in chosen[2]]
+    apart = [after - before for before, after in pairwise((-1, *places, len(everything)))]
+    assert max(apart) <= 2.5 * len(everything) / 25
     with pytest.raises(ValueError, match="limit is -1"):
         benchmarks.load("mini-gsm8k", limit=-1)
 

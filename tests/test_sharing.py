@@ -527,9 +527,10 @@ def test_programs_share_at_every_level(level):
 
 @pytest.mark.alone
 @pytest.mark.long
-def test_all_real_programs_say_the_same_in_a_shared_interpreter_and_alone(data_dir):
+def test_real_programs_say_the_same_in_a_shared_interpreter_and_alone(data_dir):
     programs = real_programs(data_dir)
     assert len(programs) > 19_000
+    programs = programs[::3]  # a process of its own for each takes 30 ms
     here = list(run_programs(programs, isolation="auto"))
     there = list(run_programs(programs, isolation="auto", share=False))
     assert Counter(one.process for one in here)["shared"] >= 0.99 * len(programs)

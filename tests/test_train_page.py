@@ -24,8 +24,8 @@ from mammoth_utils.curation.sources import release
 from mammoth_utils.evaluation import describe_evaluation
 
 ROOT = Path(__file__).resolve().parent.parent
-SIZES, METHODS = ("7b", "13b", "34b", "70b"), ("full", "lora", "qlora")
-CASES = [(size, method) for size in SIZES for method in METHODS]
+# Every size and every method, and all three of one size: what a method does differs by size in its numbers only.
+CASES = [("7b", "full"), ("7b", "lora"), ("7b", "qlora"), ("13b", "lora"), ("34b", "qlora"), ("70b", "full")]
 
 
 def two_steps(size: str, method: str) -> list[str]:
@@ -89,7 +89,7 @@ def outputs(page: Path) -> str:
 @pytest.mark.alone
 @pytest.mark.long
 @pytest.mark.parametrize(("size", "method"), CASES)
-def test_the_page_runs_unchanged_for_every_size_and_method(runs, monkeypatch, size, method):
+def test_the_page_runs_unchanged_for_every_size_and_every_method(runs, monkeypatch, size, method):
     done = runs.futures[size, method].result(timeout=1800)
     assert done.returncode == 0, done.stderr
     monkeypatch.setenv("MAMMOTH_RUNS_DIR", str(runs.folder / "runs"))

@@ -1,7 +1,8 @@
 """``make check-record RECORD=records/...``: makes one committed evaluation again and prints the difference.
 
-The model is trained and evaluated in a folder of its own, so that nothing of an earlier run is read. Equal numbers are
-promised on the same kind of processor only; the two processors are printed beside each other.
+A cell of the real model takes hours, and takes its base from ``BASE=...`` as ``make real`` does. The model is trained
+and evaluated in a folder of its own, so that nothing of an earlier run is read. Equal numbers are promised on the same
+kind of processor only; the two processors are printed beside each other.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from stages import ROOT
 
 from mammoth_utils.vocabulary import RULES
 
+REAL_GRID = ROOT / "workflow" / "grids" / "real.yaml"
 GRIDS = sorted((ROOT / "workflow" / "grids").glob("*.yaml"))
 COMMANDS = {
     "audit": "python -m mammoth_utils.audit --data DIR --out records/real/audit.json",
     "curate": "python -m mammoth_utils.curation.rebuild_record --data DIR --out records/real/curate.json",
     "hardware": "python speed/_measure_memory.py",
+    "train": "make real",
+    "prompts": "make real",
     "development": "python workflow/measure_models.py workflow/grids/development.yaml runs/development.json",
 }
 
@@ -50,11 +54,14 @@ def find_plan(old: dict[str, Any]) -> dict[str, Any] | str:
     """Return the model of a grid that makes a record again, or a sentence that says what makes it instead."""
     if old.get("page") != "evaluate":
         return f"this record is of the page {old.get('page')!r} and is made again by `{COMMANDS[old['page']]}`"
-    if old.get("world") != "miniature":
-        return f"this record is of the {old.get('world')} world; only the miniature's are made again on a CPU"
     import measure_models
 
     asked, model = old["parameters"], old["model"]
+    if old.get("world") == "real":
+        for planned in measure_models.read_grid(REAL_GRID):
+            if asked["name"].startswith(f"{measure_models.run_name(planned)}-"):
+                return {**planned, "base": os.environ.get("BASE", "")} if os.environ.get("BASE") else planned
+        return f"its model {model['name']} is in no cell of {REAL_GRID.name}, so that nothing says how it was made"
     settings = {key: asked[key] for key in ("decoding", "split", "limit", "also")}
     settings["benchmarks"] = ",".join(asked["benchmarks"])
     if model["size"]:

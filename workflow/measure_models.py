@@ -1,4 +1,4 @@
-"""Trains and evaluates the small models that the claims compare, in one process that keeps its imports.
+"""Trains and evaluates the models of a grid, which the claims compare, in one process that keeps its imports.
 
 Two such processes work side by side on the same grid: each takes the next model that is free, so neither waits for the
 other. A model whose record exists is read, an interrupted one goes on.
@@ -18,9 +18,13 @@ from filelock import FileLock, Timeout
 from stages import ROOT
 
 from mammoth_utils import pages, parent_watch, paths, records
-from mammoth_utils.vocabulary import EQUAL_STEPS, UNTUNED, RunName
+from mammoth_utils.scales import scale
+from mammoth_utils.vocabulary import EQUAL_STEPS, UNTUNED, RunName, evaluation_name
 
 MODEL = ("size", "family", "mixture", "method", "seed")
+CHOSEN = "chosen"  # in the place of a base's prompt: the one that does best on training questions
+QUESTIONS = 100
+CHOICE = "prompt-choice.json"  # below runs/evaluate
 
 
 def read_grid(file: Path) -> list[dict[str, Any]]:
@@ -59,17 +63,17 @@ def _each_seed(model: dict[str, Any]) -> list[dict[str, Any]]:
 def run_name(model: dict[str, Any]) -> str:
     """Return the name of a model's training run, or of its untuned base; its lock and its progress line use it."""
     if model.get("mixture") == UNTUNED:
-        from mammoth_utils.scales import scale
-
         return str(RunName(scale(model["size"], model.get("family", "auto")).family, model["size"], UNTUNED))
     return describe_training(model).name
 
 
 def describe_training(model: dict[str, Any]) -> Any:
-    """Return the training description of a model of the grid."""
+    """Return the training description of a model of the grid; without a GPU the processor trains it."""
     from mammoth_utils.training import describe, find_gpus
 
-    return describe(**{key: value for key, value in model.items() if key != "evaluate"}, gpus=find_gpus())
+    gpus = find_gpus()
+    values = {key: value for key, value in model.items() if key != "evaluate"}
+    return describe(**{"devices": "auto" if gpus else "cpu", **values}, gpus=gpus)
 
 
 def check_equal_steps(training: Any) -> None:
@@ -100,6 +104,8 @@ def train_and_evaluate(model: dict[str, Any]) -> dict[str, str]:
     from mammoth_utils.evaluation import describe_evaluation, evaluate
 
     extra = model.get("evaluate", {})
+    if model.get("mixture") == UNTUNED and not scale(model["size"], model.get("family", "auto")).miniature:
+        return {"evaluate": evaluate_real_base(model)}
     if model.get("mixture") == UNTUNED:
         base = {"size": model["size"], "family": model.get("family", "auto"), "mixture": UNTUNED}
         evaluation = describe_evaluation(**base, **extra)
@@ -123,16 +129,39 @@ def train_and_evaluate(model: dict[str, Any]) -> dict[str, str]:
     return {"train": training.name, "evaluate": evaluation.name}
 
 
+def evaluate_real_base(model: dict[str, Any]) -> str:
+    """Evaluate a real base as it came, by the prompt that does best on training questions; return the run's name."""
+    from mammoth_utils.curation import ensure_dataset, read_mixture
+    from mammoth_utils.evaluation import describe_evaluation, evaluate, prompt_choice
+
+    extra, base = dict(model["evaluate"]), model.get("base") or scale(model["size"], model["family"]).base
+    if extra.get("prompt") == CHOSEN:
+        questions = prompt_choice.questions_file()
+        rows = read_mixture(ensure_dataset("rebuild"), "cot", model.get("seed", 0), QUESTIONS)
+        prompt_choice.write_questions(rows, questions)
+        how = {key: extra[key] for key in ("max_new_tokens", "engine") if key in extra}
+        choice = prompt_choice.choose_prompt(base, run_name(model), questions, **how)
+        records.write_json(paths.runs() / "evaluate" / CHOICE, choice)
+        best = f"{choice['prompt']}, {choice['decoding']} decoding"
+        print(f"[models] {run_name(model)}: {best}, on {choice['questions']} training questions", flush=True)
+        extra["prompt"] = choice["prompt"]
+    name = evaluation_name(run_name(model), "hybrid", "test", (), extra.get("limit", 0))
+    evaluation = describe_evaluation(model=base, name=name, **extra)
+    evaluate(evaluation)
+    return evaluation.name
+
+
 def main() -> None:
     """Work through the grid and write this group's summary."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("grid", type=Path)
     parser.add_argument("out", type=Path, help="the summary, written when nothing of the grid is left for this group")
+    parser.add_argument("--base", default="", help="a file, folder or hub name in the place of every cell's base")
     parser.add_argument("--leave-page", action="store_true", help="leave the model of the page `train` to that page")
     options = parser.parse_args()
     parent_watch.end_with_parent(parent_watch.BOOK)
     os.chdir(ROOT)
-    models = read_grid(options.grid)
+    models = [{**model, "base": options.base} if options.base else model for model in read_grid(options.grid)]
     skipped = default_run_name() if options.leave_page else None
     locks = paths.runs() / ".locks"
     locks.mkdir(parents=True, exist_ok=True)

@@ -92,7 +92,7 @@ def evaluation_name(model: str, decoding: str, split: str, benchmarks: Sequence[
     return "-".join(filter(None, (model, decoding, split, "+".join(benchmarks), f"n{limit}" if limit else "")))
 
 
-def evaluated_run(model: Mapping[str, Any], decoding: str, split: str = "test") -> RunName | None:
+def evaluated_run(model: Mapping[str, Any], decoding: str, split: str = "test", limit: int = 0) -> RunName | None:
     """Return the training run that an evaluation record belongs to, or None for any other model.
 
     Args:
@@ -100,8 +100,9 @@ def evaluated_run(model: Mapping[str, Any], decoding: str, split: str = "test") 
             and then the name says it. What the name adds to them is the variant.
         decoding: ``record["decoding"]``.
         split: ``record["split"]``.
+        limit: Of the record's parameters.
     """
-    name = str(model.get("name") or "").removesuffix("-" + evaluation_name("", decoding, split, (), 0))
+    name = str(model.get("name") or "").removesuffix("-" + evaluation_name("", decoding, split, (), limit))
     if not all(model.get(key) for key in ("family", "size", "mixture")):
         return RunName.parse(name)
     plain = RunName(model["family"], model["size"], model["mixture"], model["method"], model["seed"])

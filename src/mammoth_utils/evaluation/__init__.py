@@ -6,7 +6,7 @@ VERSION = 1  # of what a model is asked, in which order, and which attempt count
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["benchmarks", "reports", "tables"],
+    submodules=["benchmarks", "prompt_choice", "reports", "tables"],
     submod_attrs={
         "attempts": ["PROGRAM_TIMEOUT_S"],
         "benchmarks": ["paper_name"],

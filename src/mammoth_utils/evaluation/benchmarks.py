@@ -15,6 +15,7 @@ from mammoth_utils.records import Record
 from mammoth_utils.vocabulary import FILE_NAMES, MINI, NAMESAKES, NINE, check_known
 
 OWN = "own"  # the world of a reader's own benchmark, which stands beside no published figure
+GOLDEN = (5**0.5 - 1) / 2
 SPLITS = {"miniature": ("test", "dev"), "real": ("test",), OWN: ("test",)}  # on "dev" alone anything is chosen
 
 
@@ -145,7 +146,7 @@ def load(name: str, split: str = "test", limit: int = 0, data_dir: Path | str | 
     Args:
         name: One of ``BENCHMARKS``, or a ``mini-`` name.
         split: ``"test"``; the miniature has ``"dev"`` too, on which alone anything is chosen.
-        limit: At most so many, taken at even distances so that every subject stays present; 0 for all.
+        limit: At most so many, as ``thinned`` takes them; 0 for all.
         data_dir: Folder of real data; None takes ``MAMMOTH_DATA_DIR``, else ``data/``.
 
     Raises:
@@ -193,10 +194,18 @@ def file(name: str, data_dir: Path | str | None = None) -> Path:
 
 
 def thinned(problems: list[Problem], limit: int) -> list[Problem]:
-    """Return at most ``limit`` problems, taken at even distances; all of them for 0."""
+    """Return at most ``limit`` problems in their order, spread evenly; all of them for 0.
+
+    A larger limit's problems contain a smaller one's, so that a run is made larger without asking anything twice.
+    """
     if not limit or limit >= len(problems):
         return problems
-    return [problems[index * len(problems) // limit] for index in range(limit)]
+    chosen: set[int] = set()
+    place = 0.5
+    while len(chosen) < limit:  # multiples of the golden ratio lie evenly at every length
+        chosen.add(int(place * len(problems)))
+        place = (place + GOLDEN) % 1.0
+    return [problems[index] for index in sorted(chosen)]
 
 
 def _gsm8k(row: Record) -> Record:

@@ -8,6 +8,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
+from mammoth_utils import paths, records
 from mammoth_utils.report import measured_models, published
 from mammoth_utils.report.measured_models import DecodedModel, Seeds
 from mammoth_utils.report.statistics import Sample
@@ -288,6 +289,57 @@ CLAIMS: tuple[Claim, ...] = (
         ),
     ),
 )  # fmt: skip
+
+
+# A real model of half a billion parameters, by the settings of book/real_model.md. All its cells take equal steps.
+REAL_SIZE, REAL_FAMILY, REAL_ROWS = "0.5b", "qwen-coder-instruct", "rows400"
+REAL_SPECIALIST = "G-cot"
+# Fifty problems hold too few of logic and of abstract algebra: MMLU-Math as a whole stands for them.
+_REAL_ITEMS = ((NUMERIC, {"choice": False}), (REASONING, {"benchmarks": ("mmlu_math",)}),
+               (OWN, {"benchmarks": ("gsm8k",)}))  # fmt: skip
+
+
+def real_model(mixture: str, decoding: str = "hybrid") -> DecodedModel:
+    """Return the real model that was trained on a mixture, or the untuned base, under a decoding."""
+    trained = {"method": ""} if mixture == UNTUNED else {"variant": REAL_ROWS, "method": "lora"}
+    return DecodedModel(REAL_SIZE, REAL_FAMILY, mixture, decoding, **trained)
+
+
+def real_base() -> DecodedModel:
+    """Return the untuned real base under the decoding that did best on training questions, else under hybrid."""
+    files = (paths.runs() / "evaluate" / "prompt-choice.json", paths.records() / "real" / "prompts.json")
+    choice = next((records.read_json(file) for file in files if file.is_file()), {})
+    return real_model(UNTUNED, choice.get("decoding", "hybrid"))
+
+
+def _real_part(part: Part) -> Part:
+    """Return a part of the miniature's claims with the real model's cells and benchmarks."""
+    specialists = {"G": (REAL_SPECIALIST, "cot"), SPECIALIST.mixture: (REAL_SPECIALIST, "cot")}
+    terms = []
+    for factor, model, items in part.terms:
+        mixture, decoding = specialists.get(model.mixture, (model.mixture, model.decoding))
+        real_items = next((real for mini, real in _REAL_ITEMS if mini is items), items)
+        found = real_base() if mixture == UNTUNED else real_model(mixture, decoding)
+        terms.append((factor, found, real_items))
+    name = part.name.replace("mini-gsm8k: G", f"gsm8k: {REAL_SPECIALIST}").replace(
+        "logic and abstract algebra", "MMLU-Math").replace("hybrid - G", f"hybrid - {REAL_SPECIALIST}")  # fmt: skip
+    says = part.says.replace("mini-gsm8k", "gsm8k").replace("logic and abstract algebra", "MMLU-Math")
+    return replace(part, name=name, terms=tuple(terms), says=says)
+
+
+def _real_claim(claim: Claim) -> Claim:
+    steps = [step for step in claim.steps if all(not model.variant for model in step.models)]
+    return replace(
+        claim, parts=tuple(map(_real_part, claim.parts)), steps=tuple(map(_real_part, steps)), counter=None,
+        command="make real",
+        built_in="Nothing: rows and benchmarks are real. The base may have seen the benchmarks, and the rows hold no "
+        "program of GPT-4's.",
+    )  # fmt: skip
+
+
+def real_claims() -> tuple[Claim, ...]:
+    """Return the claims that the real model's cells are read for."""
+    return tuple(_real_claim(claim) for claim in CLAIMS if claim.id in ("C1", "C2", "C3", "C5", "C9"))
 
 
 @cache

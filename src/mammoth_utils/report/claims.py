@@ -107,10 +107,16 @@ class ClaimResult:
     counter_parts: tuple[PartResult, ...] = ()
 
 
-def evaluate_claims(given: Iterable[EvaluationRecord | Mapping[str, Any]]) -> list[ClaimResult]:
-    """Return each claim with estimate, interval and verdict, from the evaluation records that exist."""
+def evaluate_claims(
+    given: Iterable[EvaluationRecord | Mapping[str, Any]], claims: Sequence[Claim] = CLAIMS
+) -> list[ClaimResult]:
+    """Return each claim with estimate, interval and verdict, from the evaluation records that exist.
+
+    Args:
+        claims: Those of the miniature, or ``claim_definitions.real_claims()``.
+    """
     evaluations, paper = measured_models.as_evaluations(given), paper_figures()
-    return [_evaluate(claim, evaluations, paper[claim.id]) for claim in CLAIMS]
+    return [_evaluate(claim, evaluations, paper[claim.id]) for claim in claims]
 
 
 def _evaluate(claim: Claim, evaluations: Sequence[EvaluationRecord], paper: str) -> ClaimResult:
@@ -150,9 +156,14 @@ def _evaluate(claim: Claim, evaluations: Sequence[EvaluationRecord], paper: str)
     return ClaimResult(
         *common, verdict, reason, interval.estimate, interval.low, interval.high,
         deciding.published_rule, seeds, parts, steps, where, deciding=deciding.name,
-        expected=read_half_widths().get(claim.id, {}).get(deciding.name), this_run=this_run, counter=counter,
+        expected=_expected_half_width(claim, deciding.name), this_run=this_run, counter=counter,
         counter_parts=counter_parts,
     )  # fmt: skip
+
+
+def _expected_half_width(claim: Claim, part: str) -> float | None:
+    """Return the half-width that the development split foretold for a part; None for a real model, which has none."""
+    return read_half_widths().get(claim.id, {}).get(part) if claim in CLAIMS else None
 
 
 def _measure_counter(
@@ -199,7 +210,8 @@ def _judge(
     within = max(effect or 0.0, 0.0) / 200 if not part.margin else 0.0  # a margin says already what does not matter
     says, points = part.says or f"{part.name} is above {margin}", 100 * interval.estimate
     measured = (
-        f"{100 * interval.low:.1f} to {100 * interval.high:.1f}; {interval.families} problem families, {interval.scope}"
+        f"{100 * interval.low:.1f} to {100 * interval.high:.1f}; {interval.families} {_clusters(interval)}, "
+        f"{interval.scope}"
     )
     differs = f"the difference is {points:+.1f} points (95 % interval {measured})"
     if max(shares) < FLOOR or min(shares) > CEILING:
@@ -211,7 +223,7 @@ def _judge(
             "it would take a model that answers in the form asked for"
         )
     elif interval.families < LEAST_FAMILIES:
-        hindrance = f"but fewer than {LEAST_FAMILIES} families decide nothing; it would take that many"
+        hindrance = f"but fewer than {LEAST_FAMILIES} {_clusters(interval)} decide nothing; it would take that many"
     elif interval.low > part.margin:
         by = f"by {points:.1f} points" if points > 0 else f"with {points:+.1f} points"
         return REPRODUCED, f"{says} {by} (95 % interval {measured})"
@@ -229,9 +241,14 @@ def _what_it_takes(part: Part, interval: Interval) -> str:
     half, apart = (interval.high - interval.low) / 2, abs(interval.estimate - part.margin)
     needed = interval.families * (half / apart) ** 2 if apart else math.inf
     if needed > MOST_FAMILIES:
-        return f"to tell one so small would take more than {MOST_FAMILIES:,} families"
+        return f"to tell one so small would take more than {MOST_FAMILIES:,} {_clusters(interval)}"
     needed = math.ceil(needed / 10) * 10
-    return f"to tell one of this size would take about {needed:,} families, and more seeds in proportion"
+    return f"to tell one of this size would take about {needed:,} {_clusters(interval)}, and more seeds in proportion"
+
+
+def _clusters(interval: Interval) -> str:
+    """Return what stands or falls together: a family of problems, or each problem by itself."""
+    return "problems" if interval.families == interval.items else "problem families"
 
 
 def _verdict(parts: Sequence[PartResult]) -> tuple[str, str]:

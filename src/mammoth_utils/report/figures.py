@@ -44,16 +44,32 @@ def main_figure(
     Bars are 95 % intervals clustered by problem family (and seed, where there are several); a grey cross is the
     untuned base. Where none of the four models was measured, the figure names the command that measures them.
     """
-    evaluations = measured_models.as_evaluations(records)
     models = {
         "hybrid": DecodedModel(size, family, "hybrid"), "pot": DecodedModel(size, family, "pot", "pot"),
         "cot": DecodedModel(size, family, "cot", "cot"), "none": DecodedModel(size, family, UNTUNED),
     }  # fmt: skip
+    return _by_method(records, models, "`make book` measures the 1m ones, `make book-full` the others.")
+
+
+@style.styled
+def real_figure(records: Iterable[EvaluationRecord | Mapping[str, Any]]) -> Figure:
+    """Draw the same of the real model on the real benchmarks; each problem is a cluster of its own."""
+    real = claim_definitions.real_model
+    models = {"hybrid": real("hybrid"), "pot": real("pot", "pot"), "cot": real("cot", "cot"),
+              "none": claim_definitions.real_base()}  # fmt: skip
+    return _by_method(records, models, "`make real` measures them.")
+
+
+def _by_method(
+    records: Iterable[EvaluationRecord | Mapping[str, Any]], models: Mapping[str, DecodedModel], command: str
+) -> Figure:
+    """Draw the models of each method on each benchmark; where none was measured, say what measures them."""
+    evaluations = measured_models.as_evaluations(records)
     by_method = {method: measured_models.seeds_of(model, evaluations) for method, model in models.items()}
     measured = {method: seeds for method, seeds in by_method.items() if seeds}
     if not measured:
         missing = ", ".join(model.label for model in models.values())
-        return style.empty(f"No record of {missing}. `make book` measures the 1m ones, `make book-full` the others.")
+        return style.empty(f"No record of {missing}. {command}")
     benchmarks = next(iter(measured.values()))[0][1]
     panels = [[name for name, score in benchmarks.items() if score["in_domain"] is inside] for inside in (True, False)]
     figure, axes = style.panels([len(names) for names in panels], row=0.52)

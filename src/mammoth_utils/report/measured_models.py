@@ -1,8 +1,9 @@
 """Evaluation records by model: which model, decoded how, answered which items correctly.
 
 Records come from this run (``runs/evaluate/``) and from the committed ones (``records/``); this run's take precedence.
-Only complete runs on the test split count: a record with a ``limit``, of the development split, or of a run with
-settings of its own (a ``name`` that its parameters do not give) stands for no model of a table.
+Only complete runs on the test split count. In the miniature a record with a ``limit``, of the development split, or of
+a run with settings of its own (a ``name`` that its parameters do not give) stands for no model of a table. A real model
+may be asked a part of each benchmark: the order is fixed, and the number of problems stands beside every figure.
 """
 
 from __future__ import annotations
@@ -69,8 +70,9 @@ class EvaluationRecord:
     @property
     def training_run(self) -> RunName | None:
         """The training run that was evaluated; None for a model from elsewhere, or a name of the reader's own."""
+        limit = self.record.get("parameters", {}).get("limit") if self.world == "real" else 0
         return evaluated_run(
-            self.record["model"], str(self.record["decoding"]), str(self.record.get("split") or "test")
+            self.record["model"], str(self.record["decoding"]), str(self.record.get("split") or "test"), limit or 0
         )
 
     @property
@@ -89,14 +91,19 @@ class EvaluationRecord:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it covers the test split without a limit; in the miniature, all nine benchmarks."""
+        """Whether it covers the test split: in the miniature all of all nine benchmarks."""
         return self.covers("test")
 
     def covers(self, split: str) -> bool:
-        """Return whether it covers a split without a limit; in the miniature, all nine benchmarks."""
+        """Return whether it covers a split: in the miniature all of all nine benchmarks."""
         limited = self.record.get("parameters", {}).get("limit")
-        every = self.world != "miniature" or set(self.record["benchmarks"]) == set(MINI_BENCHMARKS)
-        return self.record.get("split", "test") == split and not limited and every
+        every = not limited and set(self.record["benchmarks"]) == set(MINI_BENCHMARKS)
+        return self.record.get("split", "test") == split and (every or self.world != "miniature")
+
+    @property
+    def problems(self) -> int:
+        """The number of problems that were asked."""
+        return sum(score["n"] for score in self.record["benchmarks"].values())
 
     def benchmarks(self, decoding: str) -> Benchmarks | None:
         """Return the scores under a decoding; None if the record was not scored so."""
@@ -136,22 +143,25 @@ def as_evaluations(given: Iterable[EvaluationRecord | Mapping[str, Any]]) -> lis
 
 
 def seeds_of(model: DecodedModel, evaluations: Iterable[EvaluationRecord], split: str = "test") -> Seeds:
-    """Return the records of a miniature model on a split, one a training seed in order, with that decoding's scores.
+    """Return the records of a model on a split, one a training seed in order, with that decoding's scores.
 
     Where a seed was measured in this run and is committed too, this run's record is taken; a record of that very
-    decoding is preferred to one that was scored under it besides its own.
+    decoding is preferred to one that was scored under it besides its own, and of a real model the one of most problems
+    to any other.
     """
-    best: dict[int, tuple[tuple[int, int], EvaluationRecord, Benchmarks]] = {}
+    best: dict[int, tuple[tuple[int, ...], EvaluationRecord, Benchmarks]] = {}
     origins = (THIS_RUN, GIVEN, COMMITTED)
     for evaluation in evaluations:
-        if evaluation.world != "miniature" or evaluation.model.training != model.training:
+        if evaluation.model.training != model.training:
             continue
         if not evaluation.covers(split):
             continue
         benchmarks = evaluation.benchmarks(model.decoding)
         if benchmarks is None:
             continue
-        rank = (origins.index(evaluation.origin), int(evaluation.model.decoding != model.decoding))
+        rank = (
+            -evaluation.problems, origins.index(evaluation.origin), int(evaluation.model.decoding != model.decoding)
+        )  # fmt: skip
         if evaluation.seed not in best or rank < best[evaluation.seed][0]:
             best[evaluation.seed] = (rank, evaluation, benchmarks)
     return [best[seed][1:] for seed in sorted(best)]
@@ -175,6 +185,8 @@ def sample(
 ) -> Sample | None:
     """Return the verdicts of a model on a choice of items; None if no item is left.
 
+    A real problem is of no family that others share: it is a cluster of its own.
+
     Args:
         seeds: As :func:`seeds_of` returns them.
         benchmarks: Only these.
@@ -195,6 +207,8 @@ def sample(
     if not keys:
         return None
     names, ids, families = zip(*keys, strict=True)
+    if seeds[0][0].world == "real":
+        families = ids
     verdicts = np.array([of_seed for _, of_seed in chosen])
     model = seeds[0][0].model
     return Sample(
@@ -236,7 +250,7 @@ def accuracy_table(given: Iterable[EvaluationRecord | Mapping[str, Any]], world:
     rows = []
     for (size, family, mixture, variant, method, decoding), evaluations in groups.items():
         seeds: dict[int, EvaluationRecord] = {}
-        for evaluation in evaluations:
+        for evaluation in sorted(evaluations, key=lambda one: -one.problems):
             # This run's records come first, and one of that very decoding before one scored under it besides its own.
             other = seeds.get(evaluation.seed)
             if other is None or (other.origin == evaluation.origin and evaluation.record["decoding"] == decoding):

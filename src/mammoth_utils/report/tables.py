@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from mammoth_utils.miniature import WORLDS, variant_of
-from mammoth_utils.report import claims, measured_models, published
+from mammoth_utils.report import claim_definitions, claims, measured_models, published
 from mammoth_utils.report.claims import ClaimResult
 from mammoth_utils.report.measured_models import EvaluationRecord
 from mammoth_utils.vocabulary import UNTUNED
@@ -21,6 +21,7 @@ MARKS = {
     "primary": "", "checked against v3": "a", "secondary attributed": "b", "inferred from a v3 copy": "c",
     "secondary unattributed": "d",
 }  # fmt: skip
+REAL_ORDER = ("hybrid", "pot", "cot", "G-cot", UNTUNED)
 _KEYS = ["size", "family", "mixture", "variant", "method", "decoding"]
 
 
@@ -129,6 +130,15 @@ def miniature(
         what = f" of size {size}" if size else ""
         command = "make book" if size in (None, "1m") else "make book-full"
         return say(f"No record of the miniature{what} is there yet; `{command}` measures it.")
+    note = (
+        "Ours, the miniature, per cent: corrected rule / published rule. Averages are means over benchmarks. "
+        f"n = {int(long['n'].min())} problems a benchmark; `rules differ on` counts items, all seeds together."
+    )
+    return show(_by_benchmark(long), note, "the miniature's accuracies")
+
+
+def _by_benchmark(long: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a model and decoding: each benchmark and the averages under both rules, in per cent."""
     rows = []
     for key, part in long.groupby(_KEYS, sort=False):
         model = dict(zip(_KEYS, key, strict=True))
@@ -140,11 +150,32 @@ def miniature(
         row |= {"nine sets": _both(part), "rules differ on": int(part["differ"].sum())}
         row |= {"seeds": int(part["seeds"].min()), "measured in": "; ".join(dict.fromkeys(part["origin"]))}
         rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def real_model(records: Iterable[EvaluationRecord | Mapping[str, Any]], mixtures: Sequence[str] | None = None) -> Shown:
+    """Return the real model's table: each cell by benchmark, per cent, the corrected rule before the published one.
+
+    It shows the cells of ``mixtures``, in this order, or all of them; without one it is a sentence that names the
+    command that measures them.
+    """
+    long = measured_models.accuracy_table(records, world="real")
+    if len(long):
+        long = long[(long["size"] == claim_definitions.REAL_SIZE) & (long["family"] == claim_definitions.REAL_FAMILY)]
+        long = long[long["variant"].isin(["", claim_definitions.REAL_ROWS])]
+        order = list(mixtures or REAL_ORDER)
+        long = long[long["mixture"].isin(order)]
+        long = long.sort_values("mixture", key=lambda column: column.map(order.index), kind="stable")
+    if long.empty:
+        return say("No record of the real model is there yet; `make real` measures it.")
+    n = int(long["n"].min())
     note = (
-        "Ours, the miniature, per cent: corrected rule / published rule. Averages are means over benchmarks. "
-        f"n = {int(long['n'].min())} problems a benchmark; `rules differ on` counts items, all seeds together."
+        "Ours, a real model of half a billion parameters, one seed, per cent: corrected rule / published rule. "
+        f"Averages are means over benchmarks. n = {n} problems a benchmark: one benchmark's figure is known to about "
+        f"{98 / math.sqrt(n):.0f} points, an average to about {98 / math.sqrt(9 * n):.0f}. `rules differ on` counts "
+        "items."
     )
-    return show(pd.DataFrame(rows), note, "the miniature's accuracies")
+    return show(_by_benchmark(long), note, "the real model's accuracies")
 
 
 def real(records: Iterable[EvaluationRecord | Mapping[str, Any]]) -> Shown:

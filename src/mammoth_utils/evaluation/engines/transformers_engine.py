@@ -24,7 +24,7 @@ ENGINES = ("own loop", "batched loop", "generate")
 # Below this many parameters a Llama on a CPU goes through our own loop for small Llamas, above through the batched one.
 OWN_LOOP_PARAMETERS = 50_000_000
 FLOAT32_PARAMETERS = 1_000_000_000  # on a CPU: smaller models decode in float32, larger ones in bfloat16
-MOST_ROWS = {"own loop": 64, "cpu": 16, "cuda": 256}  # decoded together, where the memory holds them
+MOST_ROWS = {"own loop": 64, "cpu": 64, "cuda": 256}  # decoded together, where the memory holds them
 # Of the memory that is free once the model is loaded; the rest is for libraries and, on a CPU, for other programs.
 MEMORY_SHARE = {"cpu": 0.5, "cuda": 0.85}
 PREFILL_TOKENS = 4096  # of prompts, read in one pass: more would be no faster and need more memory

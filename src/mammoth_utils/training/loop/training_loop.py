@@ -21,8 +21,8 @@ from mammoth_utils.training.plan import this_machine
 from mammoth_utils.training.plan.memory import GIB, memory_by_part
 
 CHECKED_EXAMPLES = 6
-# Tokens of a row on a CPU: its activations, 11 MB a token at 0.5B, are read and written by every layer, and rows of 1,024
-# are a quarter slower than rows of 300 to 500 (two AVX2 cores, LoRA on Qwen2.5-Coder-0.5B: 30 against 40 to 44 a second).
+# Tokens of a row on a CPU, which reads and writes a row's activations in every layer: rows of 1,024 are a quarter
+# slower than rows of 300 to 500 (two AVX2 cores, LoRA on Qwen2.5-Coder-0.5B: 30 against 40 to 44 tokens a second).
 CPU_ROW_TOKENS = 384
 SHARDING_TOLERANCE = 5e-2  # nats a token of one example: fp32 on the processor against 16 bit on the cards
 
