@@ -19,7 +19,7 @@ from stages import ROOT
 
 from mammoth_utils import paths
 from mammoth_utils.processors import count_cores
-from mammoth_utils.training import find_gpus
+from mammoth_utils.training import find_gpus, free_memory
 
 GRID = ROOT / "workflow" / "grids" / "real.yaml"
 CELL_GIB = 10  # of memory: a base of half a billion weights in fp32, its activations, the libraries
@@ -69,8 +69,6 @@ def estimate_hours(models: list[dict], rate: float) -> float:
 
 def main() -> int:
     """Start the processes, wait for them, and return the first exit status that is not 0."""
-    from mammoth_utils.training.plan.this_machine import free_memory
-
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", default="", help="a GGUF file, a folder or a hub name; empty takes the scale's own")
     options = parser.parse_args()

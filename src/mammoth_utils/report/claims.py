@@ -223,7 +223,8 @@ def _judge(
             "it would take a model that answers in the form asked for"
         )
     elif interval.families < LEAST_FAMILIES:
-        hindrance = f"but fewer than {LEAST_FAMILIES} {_clusters(interval)} decide nothing; it would take that many"
+        clusters = _clusters(interval).removeprefix("problem ")
+        hindrance = f"but fewer than {LEAST_FAMILIES} {clusters} decide nothing; it would take that many"
     elif interval.low > part.margin:
         by = f"by {points:.1f} points" if points > 0 else f"with {points:+.1f} points"
         return REPRODUCED, f"{says} {by} (95 % interval {measured})"
@@ -238,12 +239,13 @@ def _judge(
 
 def _what_it_takes(part: Part, interval: Interval) -> str:
     """Return how many families would tell a difference of the measured size, by the root of whose number widths go."""
+    clusters = _clusters(interval).removeprefix("problem ")
     half, apart = (interval.high - interval.low) / 2, abs(interval.estimate - part.margin)
     needed = interval.families * (half / apart) ** 2 if apart else math.inf
     if needed > MOST_FAMILIES:
-        return f"to tell one so small would take more than {MOST_FAMILIES:,} {_clusters(interval)}"
+        return f"to tell one so small would take more than {MOST_FAMILIES:,} {clusters}"
     needed = math.ceil(needed / 10) * 10
-    return f"to tell one of this size would take about {needed:,} {_clusters(interval)}, and more seeds in proportion"
+    return f"to tell one of this size would take about {needed:,} {clusters}, and more seeds in proportion"
 
 
 def _clusters(interval: Interval) -> str:

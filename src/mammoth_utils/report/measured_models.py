@@ -18,6 +18,7 @@ import pandas as pd
 
 from mammoth_utils import paths, records
 from mammoth_utils.report.statistics import Sample
+from mammoth_utils.scales import SCALES
 from mammoth_utils.vocabulary import NAMESAKES, RULES, UNTUNED, RunName, check_known, evaluated_run
 
 MINI_BENCHMARKS = tuple(NAMESAKES)
@@ -40,6 +41,12 @@ class DecodedModel:
     def training(self) -> tuple[str, ...]:
         """Size, family, mixture, variant and method: the model without its decoding; an untuned base has no method."""
         return (self.size, self.family, self.mixture, self.variant, "" if self.mixture == UNTUNED else self.method)
+
+    @property
+    def world(self) -> str:
+        """``"miniature"`` or ``"real"``, by its scale."""
+        known = SCALES.get((self.size, self.family))
+        return "" if known is None else "miniature" if known.miniature else "real"
 
     @property
     def label(self) -> str:
@@ -152,7 +159,7 @@ def seeds_of(model: DecodedModel, evaluations: Iterable[EvaluationRecord], split
     best: dict[int, tuple[tuple[int, ...], EvaluationRecord, Benchmarks]] = {}
     origins = (THIS_RUN, GIVEN, COMMITTED)
     for evaluation in evaluations:
-        if evaluation.model.training != model.training:
+        if evaluation.world != model.world or evaluation.model.training != model.training:
             continue
         if not evaluation.covers(split):
             continue

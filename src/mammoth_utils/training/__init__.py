@@ -33,7 +33,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "plan.memory": ["METHODS", "PARTS"],
         "plan.planner": ["advise", "cost_table", "plan_methods", "trainable_share"],
         "plan.run_cost": ["EFFICIENCY", "PAPER_TOKENS"],
-        "plan.this_machine": ["Gpu", "find_gpus"],
+        "plan.this_machine": ["Gpu", "find_gpus", "free_memory"],
         "readiness": ["NotReadyError", "check_readiness"],
         "run_summary": ["count_steps", "estimate_duration", "evaluation_parameters", "recipe_table"],
         "training_run": ["finetune"],
