@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from mammoth_utils.training import (
+    CPU_ROW_TOKENS,
     IGNORE_INDEX,
     Example,
     RunDescription,
@@ -41,7 +42,7 @@ class Case:
             or ``trl`` (TRL's own packing, ``bfd``, with SDPA).
         micro_batch: Sequences of a device pass: packed rows for ``ours`` and ``trl``.
         max_length: Tokens of a packed row.
-        method: ``full`` or ``qlora``.
+        method: ``full``, ``lora`` or ``qlora``.
         weights: In what ``full`` keeps its weights.
         checkpointing: Whether activations are computed twice, to save memory; None as the scale's recipe has it.
         optimiser: transformers' name, or empty for the device's usual AdamW.
@@ -151,6 +152,7 @@ def _ours(setting: Setting, case: Case, model: Any, examples: list[Example], see
     layout = lay_out(
         [len(example) for example in examples], case.max_length, setting.step, max_steps=steps,
         micro_batch=case.micro_batch, seed=seed,
+        row_tokens=0 if setting.device == "cuda" or description.miniature else CPU_ROW_TOKENS,
     )  # fmt: skip
     recompute = not description.miniature if case.checkpointing is None else case.checkpointing
     options = trainer_arguments(description, setting.device, setting.compute, layout, recompute)
@@ -223,10 +225,11 @@ def _plain(setting: Setting, case: Case, model: Any, drawn: list[int], seed: int
         return {"input_ids": ids, "labels": padded("labels", IGNORE_INDEX), "attention_mask": mask}
 
     arguments = TrainingArguments(train_sampling_strategy="sequential", **_shared(setting, case, seed, passes))
-    if case.method == "qlora":
+    if case.method != "full":
         from peft import get_peft_model
 
-        model.enable_input_require_grads()
+        if case.method == "qlora" or arguments.gradient_checkpointing:
+            model.enable_input_require_grads()
         model = get_peft_model(model, lora_config(_description(setting, case, seed)))
         cast_trained_to_fp32(model)
     return Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collate)

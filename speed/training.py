@@ -19,6 +19,10 @@ minutes and not the seconds of that clock. The last column says how far the runs
 On a card (``--device cuda --size 7b``) the weights are random, made on the card, and the cases are those of a full and
 a QLoRA run, with the share of the card's peak that the model's own arithmetic reaches and the peak of memory.
 ``--rehearse`` runs these cases on a CPU at a small width.
+
+``--base FILE`` measures LoRA of a real base instead, a folder or a GGUF file, on the rows of the data set ``rebuild``:
+ours against the plain Trainer with PEFT's adapters over two padded sequences a pass, which keeps all activations in
+memory too.
 """
 
 from __future__ import annotations
@@ -47,6 +51,7 @@ from mammoth_utils.training import (
     LOSS_TOLERANCE,
     check_packing,
     choose_precision,
+    encode_rows,
     has_varlen_kernel,
     prepare_tokenizer,
     torch_dtype,
@@ -72,6 +77,10 @@ GPU_CASES = (
     Case("qlora: padded", PADDED, BATCH, method="qlora"),
     Case("qlora: ours x4", OURS, 4, method="qlora"),
     Case("qlora: ours, paged 8-bit Adam", OURS, 1, method="qlora", optimiser="paged_adamw_8bit"),
+)
+BASE_CASES = (
+    Case("ours", OURS, method="lora", checkpointing=False),
+    Case("padded", PADDED, 2, method="lora", checkpointing=False),
 )
 # Dense 16-bit TFLOP/s without sparsity, from the makers' data sheets.
 PEAKS = {"H100": 989.0, "H200": 989.0, "A100": 312.0, "L40S": 362.0, "4090": 165.2, "A10": 125.0, "T4": 65.0}
@@ -107,6 +116,26 @@ def setting_of(size: str, arguments: argparse.Namespace, scratch: Path) -> Setti
         compute=arguments.compute or choose_precision(arguments.device).compute,
         scratch=scratch,
     )
+
+
+def setting_of_base(base: str, arguments: argparse.Namespace, scratch: Path) -> Setting:
+    """Return the setting of a real base on real rows."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    from mammoth_utils.base_models import find_folder
+    from mammoth_utils.curation import ensure_dataset, read_mixture
+
+    folder = find_folder(base)
+    if folder is None:
+        raise SystemExit(f"--base {base}: expected a folder or a GGUF file on this machine")
+    tokenizer = prepare_tokenizer(AutoTokenizer.from_pretrained(folder))
+    rows = read_mixture(ensure_dataset("rebuild"), "hybrid", 0, 400)
+    config = AutoConfig.from_pretrained(folder)
+    return Setting(
+        name=f"{Path(base).stem}, LoRA", size="0.5b", config=config, folder=folder, tokenizer=tokenizer,
+        examples=encode_rows(rows, tokenizer, 2048)[0], step=arguments.examples or BATCH, steps=arguments.steps,
+        warming=arguments.warming, device="cpu", compute=choose_precision("cpu").compute, scratch=scratch,
+    )  # fmt: skip
 
 
 def measure(setting: Setting, cases: Sequence[Case], repeats: int) -> dict[str, list[Ran]]:
@@ -245,6 +274,7 @@ def main() -> None:
     parser.add_argument("--warming", type=int, default=1, help="steps before them")
     parser.add_argument("--examples", type=int, default=0, help=f"examples a step, a multiple of {BATCH}")
     parser.add_argument("--pool", type=int, default=20_000, help="examples that are drawn from")
+    parser.add_argument("--base", default="", help="LoRA of a real base on real rows: a folder or a GGUF file")
     parser.add_argument("--threads", type=int, default=1, help="threads of the CPU; beyond one, its clock counts all")
     arguments = parser.parse_args()
     if arguments.examples % BATCH or min(arguments.steps, arguments.warming, arguments.threads) < 1:
@@ -253,7 +283,7 @@ def main() -> None:
         parser.error("--device cuda: torch sees no card here; --rehearse runs its cases on a CPU")
     torch.set_num_threads(arguments.threads)
     card = arguments.device == "cuda" or arguments.rehearse
-    known = GPU_CASES if card else CPU_CASES
+    known = BASE_CASES if arguments.base else GPU_CASES if card else CPU_CASES
     named = [name.strip() for name in arguments.cases.split(";") if name.strip()]
     unknown = [name for name in named if name not in [case.name for case in known]]
     if unknown:
@@ -262,12 +292,13 @@ def main() -> None:
     if OURS not in [case.way for case in cases]:
         parser.error("--cases names none of ours, which the others are compared with")
     peak = peak_tflops() if arguments.device == "cuda" else 0.0
-    for size in (arguments.size or ("7b" if card else "1m,random")).split(","):
+    for size in (arguments.base or arguments.size or ("7b" if card else "1m,random")).split(","):
         with tempfile.TemporaryDirectory() as folder:
-            setting = setting_of(size.strip(), arguments, Path(folder))
+            make = setting_of_base if arguments.base else setting_of
+            setting = make(size.strip(), arguments, Path(folder))
             with silent_training():
                 drift = packed_drift(setting, next(case for case in cases if case.way == OURS))
-                runs = measure(setting, cases, arguments.repeats or (3 if card else 5))
+                runs = measure(setting, cases, arguments.repeats or (1 if arguments.base else 3 if card else 5))
         rows = rows_of(setting, cases, runs, peak)
         if arguments.json:
             print("\n".join(json.dumps(row) for row in [*rows, drift]), flush=True)

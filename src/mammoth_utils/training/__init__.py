@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "cluster.launch": ["cluster_lines", "gpu_setup", "train"],
         "cluster.page_progress": ["LiveCurve", "StatusLine"],
         "description": ["RunDescription", "describe"],
-        "loop.batches": ["lay_out"],
+        "loop.batches": ["CPU_ROW_TOKENS", "lay_out"],
         "loop.encoding": ["IGNORE_INDEX", "Example", "encode_rows", "mark_rationale"],
         "loop.guards": ["LOSS_TOLERANCE", "check_packing", "choose_precision", "keep_four_bit"],
         "loop.model": ["cast_trained_to_fp32", "lora_config", "quantisation_config", "torch_dtype"],
