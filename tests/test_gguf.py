@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +18,10 @@ import tiny_gguf
 
 from mammoth_utils import records
 from mammoth_utils.base_models import BaseModelError, dequantised_folder, describe_gguf, identify_base, weights_hash
-from mammoth_utils.curation import ensure_dataset, read_mixture
 from mammoth_utils.evaluation import Request, complete, describe_evaluation, evaluate, load_decoder
-from mammoth_utils.training import describe, finetune
+from mammoth_utils.training import describe
 
+ROOT = Path(__file__).resolve().parent.parent
 gguf = pytest.importorskip("gguf", reason="the package gguf is not installed")
 
 
@@ -99,20 +106,56 @@ def test_a_run_takes_the_scale_that_the_file_is_nearest_to(file):
 
 
 @pytest.mark.long
-def test_an_adapter_is_trained_on_it_and_evaluated(file, tmp_path):
-    data = tmp_path / "mine.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in tiny_base.rows(24)))
-    given = {"base": str(file), "method": "lora", "devices": "cpu", "dataset": str(data), "max_rows": 12,
-             "global_batch": 4, "max_length": 512, "lora_rank": 4}  # fmt: skip
-    description = describe(**given)
-    rows = read_mixture(ensure_dataset(description.dataset), "hybrid", 0, description.max_rows)
-    assert len(rows) == 12
-    record = finetune(description, rows)
-    assert record["steps"] == 9, "three epochs of twelve rows"
-    base = records.read_json(description.folder / "run.json")["inputs"]["base"]
+def test_the_page_trains_it_is_killed_goes_on_and_its_last_line_evaluates(file, tmp_path):
+    data, own, page = tmp_path / "mine.jsonl", tmp_path / "own.jsonl", tmp_path / "train.ipynb"
+    data.write_text("".join(json.dumps(row) + "\n" for row in tiny_base.rows(40)))
+    own.write_text('{"question": "What is 2 + 2?", "gold": "4"}\n')
+    given = {"base": file, "method": "lora", "devices": "cpu", "dataset": data, "max_rows": 30, "global_batch": 2,
+             "max_length": 512, "lora_rank": 4, "checkpoint_minutes": 1e-9}  # fmt: skip
+    papermill = [sys.executable, "-m", "papermill"]
+    train = [*papermill, "notebooks/train.ipynb", str(page)]
+    train += [word for name, value in given.items() for word in ("-p", name, str(value))]
+    with open(tmp_path / "killed.log", "w") as log:
+        started = subprocess.Popen(train, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+        runs_folder = tmp_path / "runs" / "train"
+        wait_until(lambda: len(points(runs_folder)) >= 5, started)
+        os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
+    before = points(runs_folder)
+    done = subprocess.run(train, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (folder,) = (path.parent for path in runs_folder.glob("*/record.json"))
+    record = records.read_json(folder / "record.json")
+    assert (record["steps"], record["dataset"]["rows"]) == (45, 30), "three epochs of thirty rows"
+    assert points(runs_folder)[:4] == before[:4], "what was done is not done again"
+    assert "goes on from checkpoint-" in (folder / "train.log").read_text()
+    base = records.read_json(folder / "run.json")["inputs"]["base"]
     assert (base["sha256"], base["called"]) == (records.sha256(file), "Tiny Qwen2")
-    (own := tmp_path / "own.jsonl").write_text('{"question": "What is 2 + 2?", "gold": "4"}\n')
-    evaluated = evaluate(
-        describe_evaluation(model=str(description.folder), benchmarks=str(own), max_new_tokens=4, engine="transformers")
-    )
-    assert evaluated["model"]["hash"] != weights_hash(str(file))
+    text = "\n".join(
+        "".join(output.get("text") or output.get("data", {}).get("text/plain", ""))
+        for cell in json.loads(page.read_text())["cells"] for output in cell.get("outputs", ())
+    )  # fmt: skip
+    assert "about" in next(line for line in text.splitlines() if "if nothing else runs beside it" in line)
+    line = next(line for line in text.splitlines() if "notebooks/evaluate.ipynb" in line)
+    words = shlex.split(line.removeprefix("papermill "))
+    words[1] = str(tmp_path / "evaluated.ipynb")
+    few = ["-p", "benchmarks", str(own), "-p", "max_new_tokens", "4"]
+    evaluated = subprocess.run([*papermill, *words, *few], cwd=ROOT, capture_output=True, text=True)
+    assert evaluated.returncode == 0, evaluated.stderr[-2000:]
+    (verdicts,) = (records.read_json(path) for path in (tmp_path / "runs" / "evaluate").glob("*/record.json"))
+    assert verdicts["model"]["hash"] not in ("", records.sha256(file))
+
+
+def points(folder):
+    """The points of the one curve below a folder."""
+    files = list(folder.glob("*/curve.jsonl"))
+    return list(records.read_jsonl(files[0])) if files else []
+
+
+def wait_until(holds, process, seconds=300):
+    """Wait until something holds while a process goes on."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert process.poll() is None, "it ended first"
+        assert time.monotonic() < end
+        time.sleep(0.2)

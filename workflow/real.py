@@ -12,13 +12,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import measure_models
 from stages import ROOT
 
 from mammoth_utils import paths
-from mammoth_utils.processors import count_cores
+from mammoth_utils.processors import count_cores, measure_product_rate
 from mammoth_utils.training import find_gpus, free_memory
 
 GRID = ROOT / "workflow" / "grids" / "real.yaml"
@@ -31,24 +30,6 @@ REACHED = {"train": 0.7, "read": 0.6}  # of the rate of a large product, measure
 def count_processes(cores: int, free_gib: float | None, gpus: int) -> int:
     """Return how many processes work side by side: one on GPUs, else one a core for which there is memory."""
     return 1 if gpus else max(1, min(cores, int((free_gib or CELL_GIB) // CELL_GIB)))
-
-
-def product_rate(threads: int, seconds: float = 1.0) -> float:
-    """Measure the operations a second of a large matrix product in fp32 on so many threads."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        left, right = torch.randn(512, 2048), torch.randn(2048, 2048)
-        left @ right
-        count, begin = 0, time.perf_counter()
-        while time.perf_counter() - begin < seconds:
-            left @ right
-            count += 1
-        return count * 2 * 512 * 2048 * 2048 / (time.perf_counter() - begin)
-    finally:
-        torch.set_num_threads(before)
 
 
 def estimate_hours(models: list[dict], rate: float) -> float:
@@ -78,7 +59,7 @@ def main() -> int:
     if gpus:
         print(f"real: {len(models)} cells on {gpus[0].name}, about half an hour", flush=True)
     else:
-        hours = estimate_hours(models, count * product_rate(max(1, cores // count)))
+        hours = estimate_hours(models, count * measure_product_rate(max(1, cores // count)))
         print(f"real: {len(models)} cells on {cores} cores, {count} at once: about {hours:.1f} hours in all, less what "
               "is done already. Stop it when you like, it goes on there; each cell's log is in its folder below "
               f"{paths.relative_to_root(paths.runs() / 'train')}", flush=True)  # fmt: skip

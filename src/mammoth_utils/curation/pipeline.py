@@ -66,7 +66,7 @@ def curate(description: Curation, workers: int = 0, say: Say | None = None) -> R
 
 
 def ensure_dataset(dataset: str, say: Say = lambda line: None, columns: str = "") -> Path:
-    """Return the folder of a curated data set; the miniature and the release are made if they are not there.
+    """Return the folder of a curated data set; the miniature, the release and the rebuild are made if not there.
 
     The release is the local copy in the data folder, or the hub's at the pinned commit with its content checked; to
     curate it takes minutes. Where no benchmark's file is there, its rows are taken as they were published, as the
@@ -94,7 +94,7 @@ def ensure_dataset(dataset: str, say: Say = lambda line: None, columns: str = ""
         if record.get("page") == "curate" and input_hashes.find_changes(record):
             curate(describe_again(record["parameters"]), say=say)
         return folder
-    if dataset not in (*WORLDS, "release"):
+    if dataset not in (*WORLDS, "release", "rebuild"):
         raise FileNotFoundError(f"expected the data set {dataset!r} in {folder}, found none; make it: {command}")
     description = describe(dataset=dataset)
     if dataset == "release":
@@ -104,8 +104,10 @@ def ensure_dataset(dataset: str, say: Say = lambda line: None, columns: str = ""
                 "benchmark (decontaminate=none in the record). `make data` before this line fetches the files, "
                 "and rows that stand in a benchmark then go")  # fmt: skip
         say(f"no data set in runs/curate/{dataset} yet: curating the release, which takes minutes when it is whole")
+    elif dataset == "rebuild":
+        say("no data set in runs/curate/rebuild yet: rebuilding the public sources, which takes a minute")
     try:
-        curate(description, say=say if dataset == "release" else None)
+        curate(description, say=None if dataset in WORLDS else say)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}\nthen this line, or the one that asked, makes it: {command}") from error
     return description.folder
