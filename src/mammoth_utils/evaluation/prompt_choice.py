@@ -8,6 +8,7 @@ from typing import Any
 
 from mammoth_utils import paths, prompts, records
 from mammoth_utils.evaluation.description import describe_evaluation
+from mammoth_utils.evaluation.engines.requests import Decoder
 from mammoth_utils.evaluation.pipeline import evaluate
 from mammoth_utils.records import Record
 
@@ -40,6 +41,7 @@ def choose_prompt(
     questions: Path,
     candidates: Sequence[str] = CANDIDATES,
     say: Callable[[str], None] = print,
+    decoder: Decoder | None = None,
     **settings: Any,
 ) -> Record:
     """Return which prompt and decoding answer most training questions correctly, with every candidate's share.
@@ -51,6 +53,7 @@ def choose_prompt(
         name: Begins the names of the evaluations.
         questions: A file that ``write_questions`` wrote.
         candidates: As the parameter ``prompt`` of the page takes them.
+        decoder: In place of the model's own, as ``evaluate`` takes it.
         settings: Further arguments of ``describe_evaluation``, such as ``max_new_tokens``.
 
     Returns:
@@ -63,7 +66,7 @@ def choose_prompt(
             model=model, benchmarks=str(questions), prompt=prompt, decoding="hybrid", also=",".join(DECODINGS),
             name=f"{name}-training-questions-{prompt}", **settings,
         )  # fmt: skip
-        record = evaluate(description, say=say)
+        record = evaluate(description, decoder, say=say)
         weights = record["inputs"]["weights"]
         for decoding, scores in (("hybrid", record["benchmarks"]), *record["decodings"].items()):
             (score,) = scores.values()
