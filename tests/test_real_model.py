@@ -144,8 +144,8 @@ def test_a_kept_cell_has_its_completions_and_no_question(runs, tmp_path, monkeyp
     keep_records.keep_real(folder, records.read_json(folder / "record.json"))
     kept = list(records.read_jsonl(tmp_path / "real" / "completions" / f"{folder.name}.jsonl.gz"))
     (item,) = kept
-    assert item == {"id": "gsm8k/1", "decodings": {"pot": {"kind": "p"}},
-                     "attempts": [{"kind": "pot", "completion": "print(4)", "status": "ok", "printed": "4\n"}]}  # fmt: skip
+    kept_attempt = {"kind": "pot", "completion": "print(4)", "status": "ok", "printed": "4\n"}
+    assert item == {"id": "gsm8k/1", "decodings": {"pot": {"kind": "p"}}, "attempts": [kept_attempt]}
     assert "question" not in json.dumps(kept)
     assert records.read_json(tmp_path / "real" / "training" / f"{name}.json")["model"]["hash"] == "abc"
     assert (tmp_path / "real" / "models" / f"{folder.name}.json").is_file()
