@@ -70,5 +70,12 @@ if os.environ.get("MAMMOTH_TEST_KEEPS_ACTIVATIONS"):
 
     trainer.SFTConfig = _keeping
 
+if os.environ.get("MAMMOTH_TEST_WATCHES"):
+    import live_tensors
+
+    from mammoth_utils.training.loop import trainer
+
+    trainer.build_trainer = live_tensors.watch(trainer.build_trainer)
+
 if __name__ == "__main__":
     runpy.run_module("mammoth_utils.training", run_name="__main__")

@@ -24,8 +24,8 @@ def test_a_step_has_the_same_128_examples_whatever_the_devices_and_the_rows(proc
     one = batches.lay_out(sizes, 2048, 128, epochs=2, seed=3)
     layout = batches.lay_out(sizes, max_length, 128, 2, 0, micro_batch, processes, seed=3)
     assert layout.steps == one.steps == 78
-    assert layout.rows_per_step % (micro_batch * processes) == 0
-    assert layout.passes * micro_batch * processes == layout.rows_per_step
+    assert layout.passes * layout.micro_batch * processes == layout.rows_per_step
+    assert layout.micro_batch <= micro_batch
     for step in range(layout.steps):
         assert sorted(layout.batch(step)) == sorted(one.batch(step))
         assert abs(len(layout.batch(step)) - 128) <= 1
@@ -54,6 +54,15 @@ def test_max_steps_beyond_the_epochs_go_on_with_further_ones():
     assert [len(layout.batch(step)) for step in range(7)] == [5] * 7
     seen = Counter(index for row in layout.rows for index in row)
     assert max(seen.values()) - min(seen.values()) <= 1
+
+
+@pytest.mark.parametrize(("micro_batch", "passes", "rows"), [(1, 16, 1), (7, 3, 6), (16, 1, 16), (100, 1, 16)])
+def test_a_step_takes_the_fewest_passes_that_are_allowed_of_the_fewest_rows(micro_batch, passes, rows):
+    sizes = [243] * 1280
+    layout = batches.lay_out(sizes, 2048, 128, micro_batch=micro_batch, seed=1)
+    assert (layout.passes, layout.micro_batch) == (passes, rows)
+    one = batches.lay_out(sizes, 2048, 128, seed=1)
+    assert all(sorted(layout.batch(step)) == sorted(one.batch(step)) for step in range(layout.steps))
 
 
 def test_the_order_is_the_seeds_and_differs_between_epochs():
@@ -87,7 +96,7 @@ def test_even_rows_give_way_to_first_fit_where_only_that_fits():
         ({"lengths": []}, "got none"),
         ({"lengths": [10, 300]}, "300 tokens, a row holds 100"),
         ({"processes": 8}, "a step has 4 examples and 8 rows"),
-        ({"micro_batch": 5}, "smaller micro_batch"),
+        ({"processes": 5, "micro_batch": 5}, "use fewer processes"),
     ],
 )
 def test_a_layout_that_cannot_be_is_refused(options, said):

@@ -57,11 +57,12 @@ def test_each_node_starts_a_process_for_each_device_that_the_run_has_there(
 
 
 @pytest.mark.parametrize(("given", "cards", "expected", "because"), [
-    ({"devices": "2"}, 8, (2, 1, 79.0), "two of eight are two"),
-    ({}, 8, (8, 1, 40.0), "auto takes all, and the smallest card decides"),
+    ({"devices": "2"}, 8, (1, 2, 79.0), "two of eight are two, which each hold it"),
+    ({}, 8, (1, 8, 40.0), "auto takes all, and the smallest card decides"),
+    ({"sharding": "fsdp2"}, 8, (8, 1, 40.0), "asked to share it"),
     ({"sharding": "none"}, 8, (1, 8, 40.0), "each card holds a whole run"),
     ({"devices": "2", "sharding": "none"}, 8, (1, 2, 79.0), "two cards with a whole run each"),
-    ({"nodes": 4}, 8, (32, 1, 40.0), "as many on each further node"),
+    ({"nodes": 4}, 8, (1, 32, 40.0), "as many on each further node"),
     ({"devices": "4", "nodes": 2}, 0, (8, 1, planner.SMALL_GPU_GIB), "asked for on nodes that are not seen from here"),
     ({"devices": "cpu"}, 8, (1, 1, planner.SMALL_GPU_GIB), "the cards of this machine are not the run's"),
     ({}, 0, (1, 1, planner.SMALL_GPU_GIB), "one of 24 GB where there is none"),

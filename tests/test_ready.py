@@ -381,10 +381,47 @@ def test_cards_without_bf16_are_told_from_others(seven, monkeypatch, card, capab
     assert any("fp16" in line for line in lines) == (capability < 8)
 
 
+@pytest.mark.parametrize(("compiler", "named", "header", "words"), [
+    ("gcc", "", True, ""), ("clang", "", True, ""), ("", "", True, "neither gcc nor clang is here"),
+    ("gcc", "icc", True, "CC names icc, which is no program here"), ("gcc", "", False, "Python.h is missing"),
+])  # fmt: skip
+def test_a_machine_whose_first_step_could_not_compile_the_loss_is_refused_before_anything_is_fetched(
+    seven, tmp_path, monkeypatch, compiler, named, header, words
+):
+    tools, include = tmp_path / "bin", tmp_path / "include"
+    tools.mkdir()
+    include.mkdir()
+    if compiler:
+        (tools / compiler).write_text("#!/bin/sh\n")
+        (tools / compiler).chmod(0o755)
+    if header:
+        (include / "Python.h").touch()
+    monkeypatch.setenv("PATH", str(tools))
+    monkeypatch.setenv("CC", named) if named else monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(this_machine.sysconfig, "get_paths", lambda scheme: {"include": str(include)})
+    monkeypatch.setattr(this_machine, "is_installed", lambda package: True)
+    monkeypatch.setattr(this_machine, "find_gpus", lambda: [this_machine.Gpu("H100", 80.0)])
+    monkeypatch.setattr(this_machine, "explain_torch", lambda count: "")
+    description = describe("7b", base=str(seven / LLAMA), method="qlora")
+    if words:
+        said = refused(description)
+        assert "a C compiler and Python.h, without which the first step ends: " in said
+        assert words in said
+    else:
+        assert this_machine.explain_compiler() == ""
+        check_readiness(description)
+
+
+def test_without_triton_no_compiler_is_needed(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(this_machine, "is_installed", lambda package: False)
+    assert this_machine.explain_compiler() == ""
+
+
 def test_cards_without_bf16_are_refused_where_weights_are_cut(seven, monkeypatch):
     monkeypatch.setenv("PATH", f"{_nvidia_smi(seven, 'Tesla V100, 7.0')}:/usr/bin:/bin")
     monkeypatch.setattr(this_machine, "find_gpus", lambda: [this_machine.Gpu("Tesla V100", 32.0)] * 2)
-    said = refused(describe("7b", base=str(seven / LLAMA), method="qlora"))
+    said = refused(describe("7b", base=str(seven / LLAMA), method="qlora", sharding="fsdp2"))
     assert "bf16: Tesla V100 has none" in said
     assert "-p sharding none, or -p devices 1" in said
 
@@ -483,3 +520,14 @@ def test_rationales_round_trip_behind_their_prompts_under_a_sentencepiece_like_t
         whole = tokenizer.decode([*prompt, *answer[:-1]], skip_special_tokens=True)
         assert whole.strip() == prompts.alpaca(row["instruction"]) + row["output"]
         assert answer[-1] == tokenizer.eos_token_id
+
+
+def test_paged_moments_count_as_the_machines_own_memory(monkeypatch):
+    monkeypatch.setattr(this_machine, "find_gpus", lambda: [this_machine.Gpu("H100", 80.0)])
+    architecture = readiness.architecture_of(scales.scale("7b"), "", "")
+    plain, paged = (
+        readiness.loading_memory(describe("7b", method="full", optimizer=name), architecture, 1)
+        for name in ("adamw_8bit", "paged_adamw_8bit")
+    )
+    assert 12 < paged[0] - plain[0] < 14, "a byte for each of two moments, but those of the embedding, which have four"
+    assert "GiB of the optimiser's paged moments" in paged[1]

@@ -15,6 +15,7 @@ from mammoth_utils.base_models import PROJECTIONS, find_folder, is_gguf, require
 from mammoth_utils.curation import resolve_dataset
 from mammoth_utils.records import Record
 from mammoth_utils.training.plan import planner
+from mammoth_utils.training.plan.memory import OPTIMIZERS
 from mammoth_utils.training.plan.this_machine import Gpu
 from mammoth_utils.training.start_model import StartModel, find_start
 from mammoth_utils.vocabulary import RunName, check_known
@@ -31,6 +32,8 @@ MASTER_WEIGHTS = ("fp32", "bf16")
 ALL_LINEAR = "all-linear"
 MAX_VALIDATION = 0.5
 TRACKERS = ("tensorboard", "trackio", "wandb")
+# Checks that compare two losses, and could find a difference that is only another kernel's rounding.
+SKIPPABLE = ("packing", "first_loss", "shards", "drift")
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class RunDescription:
         epochs: Passes over the mixture.
         max_steps: Optimiser steps; 0 runs all epochs.
         max_length: Tokens of a packed row; longer examples are left out and counted.
-        micro_batch: Packed rows per device pass.
+        micro_batch: Packed rows per device pass at most; a step takes the fewest passes that this allows.
         global_batch: Examples per optimiser step.
         learning_rate: Peak rate.
         warmup: Share of the steps in which the rate rises.
@@ -67,6 +70,9 @@ class RunDescription:
             copy on each.
         master_weights: Type in which full fine-tuning keeps its weights: ``fp32``, or ``bf16`` at half the memory,
             which loses most updates (measured at the paper's rates: 84 % of the weights stay unchanged).
+        optimizer: ``adamw``; ``adamw_8bit`` keeps its two moments in 8 bit, ``paged_adamw_8bit`` in the machine's own
+            memory too. Neither works on weights that are cut over devices.
+        skip_checks: Checks of ``SKIPPABLE`` whose differences are recorded and stop nothing, comma-separated.
         max_left_out: Share of the rows that may be left out before the run is refused.
         checkpoint_minutes: Minutes between checkpoints; 0 keeps none, and a killed run starts again.
         trackers: Trackers that get the curve besides ``curve.jsonl``, comma-separated; may be empty.
@@ -110,6 +116,8 @@ class RunDescription:
     validation: float = 0.0
     max_rows: int = 0
     adapter: str = ""
+    optimizer: str = "adamw"
+    skip_checks: str = ""
     force: bool = False
     nodes: int = 1
 
@@ -140,6 +148,10 @@ class RunDescription:
     def tracker_names(self) -> tuple[str, ...]:
         """Return the trackers, each once."""
         return tuple(dict.fromkeys(name for part in self.trackers.split(",") if (name := part.strip())))
+
+    def tolerance(self, check: str, usual: float) -> float:
+        """Return what a check of ``SKIPPABLE`` allows two losses to differ by: anything if the run skips it."""
+        return math.inf if check in self.skip_checks.split(",") else usual
 
     @property
     def on_cpu(self) -> bool:
@@ -173,7 +185,8 @@ def identity(values: Record) -> Record:
 def with_later_fields(values: Record) -> Record:
     """Return a stored description with the fields that it was written before, as they had effect then."""
     targets = ALL_LINEAR if values.get("lora_rank") else ""
-    return {"lora_targets": targets, "validation": 0.0, "max_rows": 0, "adapter": "", **values}
+    return {"lora_targets": targets, "validation": 0.0, "max_rows": 0, "adapter": "", "optimizer": "adamw",
+            "skip_checks": "", **values}  # fmt: skip
 
 
 def describe(
@@ -207,6 +220,8 @@ def describe(
     validation: float = 0.0,
     max_rows: int = 0,
     columns: str = "",
+    optimizer: str = "adamw",
+    skip_checks: str = "",
     *,
     gpus: Sequence[Gpu] = (),
 ) -> RunDescription:
@@ -232,7 +247,9 @@ def describe(
         name: The run's folder; without it the name follows from the parameters, and a value that departs from the
             recipe is part of it, as in ``llama-1m-hybrid-full-s0-max_steps20``.
         revision: Commit, tag or branch of the base on its hub; empty takes the scale's.
-        sharding: ``auto`` is ``fsdp2`` on several GPUs or nodes, else ``none``.
+        micro_batch: 0 is the most that the planner says fits the GPUs, and 1 on a CPU.
+        sharding: ``auto`` is ``none`` where each GPU holds the whole run by the plan, else ``fsdp2``; with several
+            nodes whose GPUs are not known here it is ``fsdp2``.
         trackers: Any of ``tensorboard``, ``trackio`` and ``wandb``, comma-separated.
         nodes: Machines that share the run; ``devices`` are those of each.
         warmup: Below 0 takes the recipe's, as does ``weight_decay``; 0 is none.
@@ -251,6 +268,11 @@ def describe(
     check_known("mixture", mixture, scales.MIXTURES)
     check_known("sharding", sharding, SHARDINGS)
     check_known("master_weights", master_weights, MASTER_WEIGHTS)
+    check_known("optimizer", optimizer, OPTIMIZERS)
+    skipped = {part.strip() for part in skip_checks.split(",") if part.strip()}
+    for check in sorted(skipped):
+        check_known("skip_checks", check, SKIPPABLE)
+    skip_checks = ",".join(check for check in SKIPPABLE if check in skipped)
     trackers = ",".join(part.strip() for part in trackers.split(",") if part.strip())
     for tracker in filter(None, trackers.split(",")):
         check_known("tracker", tracker, TRACKERS)
@@ -293,7 +315,7 @@ def describe(
     chosen, reason = planner.choose_method(
         scale, method, base, max_length or recipe.max_length, devices, gpus=gpus, revision=revision, nodes=nodes,
         sharding=sharding, micro_batch=micro_batch or 1, master=master_weights, rank=lora_rank or recipe.lora_rank,
-        targets=lora_targets, batch=global_batch,
+        targets=lora_targets, batch=global_batch, optimizer=optimizer,
     )  # fmt: skip
     reason = start.reason or reason
     adapter = chosen != "full"
@@ -303,13 +325,26 @@ def describe(
         raise ValueError(f"{names}: method=full trains no adapter; use -p method lora or qlora, or leave it out")
     if adapter and master_weights != "fp32":
         raise ValueError(f"master_weights={master_weights} is for method=full; {chosen} trains fp32 adapters")
-    if sharding == "auto":
-        several = devices not in ("cpu", "1") and not (scale.miniature and devices == "auto")
-        sharding = "fsdp2" if nodes > 1 or (several and len(gpus) > 1) else "none"
+    if optimizer != "adamw" and sharding == "fsdp2":
+        raise ValueError(f"optimizer is {optimizer!r}: bitsandbytes does not update weights that FSDP2 cuts; use -p "
+                         "sharding none, or -p optimizer adamw")  # fmt: skip
     usual = recipe.rate(chosen)
     rank = (lora_rank or recipe.lora_rank) if adapter else 0
     ratio = recipe.lora_alpha / recipe.lora_rank
     alpha = float(lora_alpha or rank * ratio)
+    length, batch = max_length or recipe.max_length, global_batch or recipe.batch(chosen)
+    taken = [] if devices == "cpu" or (scale.miniature and devices == "auto") else list(gpus)
+    taken = taken[: int(devices)] if devices.isdigit() else taken
+    if taken:
+        architecture, smallest = planner.architecture_of(scale, base, revision), min(gpu.gib for gpu in taken)
+        count, options = len(taken) * nodes, {"master": master_weights, "targets": lora_targets, "optimizer": optimizer}
+        plan = (architecture, chosen, length, count, smallest, rank or recipe.lora_rank)
+        if sharding == "auto":
+            tokens = length * (micro_batch or 1)
+            sharding = planner.choose_sharding(*plan[:2], tokens, *plan[3:], **options) if count > 1 else "none"
+        micro_batch = micro_batch or planner.choose_micro_batch(*plan, sharding, batch, **options)
+    elif sharding == "auto":
+        sharding = "fsdp2" if nodes > 1 and optimizer == "adamw" else "none"
     warmup, weight_decay = (recipe.warmup if warmup < 0 else float(warmup),
                             recipe.weight_decay if weight_decay < 0 else float(weight_decay))  # fmt: skip
     pinned = scale.revision if source == scale.base else ""
@@ -330,6 +365,8 @@ def describe(
         "validation": f"{validation:g}" if validation else "",
         "max_rows": max_rows,
         "weights": master_weights if master_weights != "fp32" else "",
+        "optimizer": optimizer if optimizer != "adamw" else "",
+        "without": skip_checks.replace(",", "+"),
         "revision": re.sub(r"[^\w.+-]+", "_", revision)[:12] if revision not in ("", pinned) else "",
     }
     variant = "-".join(f"{key}{value}" for key, value in departures.items() if value)
@@ -348,9 +385,9 @@ def describe(
         seed=seed,
         epochs=epochs or recipe.epochs,
         max_steps=max_steps,
-        max_length=max_length or recipe.max_length,
+        max_length=length,
         micro_batch=micro_batch or 1,
-        global_batch=global_batch or recipe.batch(chosen),
+        global_batch=batch,
         learning_rate=float(peak),
         warmup=warmup,
         weight_decay=weight_decay,
@@ -369,6 +406,8 @@ def describe(
         validation=float(validation),
         max_rows=max_rows,
         adapter=start.adapter,
+        optimizer=optimizer,
+        skip_checks=skip_checks,
         force=force,
         nodes=nodes,
     )

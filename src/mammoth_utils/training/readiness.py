@@ -25,7 +25,7 @@ from mammoth_utils.base_models import (
 from mammoth_utils.training.description import RunDescription
 from mammoth_utils.training.loop import guards
 from mammoth_utils.training.plan import planner, run_cost, this_machine
-from mammoth_utils.training.plan.memory import GIB, METHODS, memory_by_part
+from mammoth_utils.training.plan.memory import GIB, METHODS, memory_by_part, states_in_8_bit
 
 LIBRARIES = {
     "full": ("torch", "transformers", "trl", "accelerate", "datasets"),
@@ -83,7 +83,8 @@ def _raise_missing(description: RunDescription, checks: list[_Check]) -> None:
 def _libraries(description: RunDescription) -> _Check:
     """Check that the method's libraries and the run's trackers are installed."""
     trackers = description.tracker_names
-    needed = (*LIBRARIES[description.method], *trackers)
+    eight_bit = ("bitsandbytes",) if description.optimizer != "adamw" else ()
+    needed = tuple(dict.fromkeys((*LIBRARIES[description.method], *eight_bit, *trackers)))
     absent = [name for name in needed if not this_machine.is_installed(name)]
     if not absent:
         return _Check(True, f"{', '.join(needed)} are installed")
@@ -91,7 +92,7 @@ def _libraries(description: RunDescription) -> _Check:
     if set(absent) - set(trackers):
         advice.append("`pip install -e '.[train]'` installs them")
     if absent == ["bitsandbytes"]:
-        advice.append("-p method lora needs no bitsandbytes")
+        advice.append(f"-p {'optimizer adamw' if eight_bit else 'method lora'} needs no bitsandbytes")
     advice += [f"`pip install {name}`, or leave it out of trackers" for name in absent if name in trackers]
     return _Check(False, f"{', '.join(absent)}, which method={description.method} imports: {'; '.join(advice)}")
 
@@ -200,7 +201,7 @@ def loading_memory(description: RunDescription, architecture: Architecture, proc
     if description.devices == "cpu" or not this_machine.find_gpus():
         needs = memory_by_part(architecture, method, description.max_length * description.micro_batch,
                                rank=description.lora_rank or 1, device="cpu",
-                               targets=description.lora_targets)  # fmt: skip
+                               targets=description.lora_targets, optimizer=description.optimizer)  # fmt: skip
         whole = processes * (sum(needs.values()) / GIB + LIBRARIES_GIB)
         return whole, f"where {'each of ' if processes > 1 else ''}{count_text} holds the whole run"
     if description.sharding == "fsdp2" and method != "qlora" and processes * description.nodes > 1:
@@ -208,8 +209,12 @@ def loading_memory(description: RunDescription, architecture: Architecture, proc
         whole = width * count / GIB
         return whole + libraries, f"where the first process holds the whole net in {8 * width} bit until it is cut"
     matrix = 4 * max(inputs * outputs for inputs, outputs in architecture.matrices) / GIB
-    need = (matrix + LIBRARIES_GIB) * processes
-    return need, f"of {count_text} that each read{'' if processes > 1 else 's'} a tensor at a time"
+    need, paged = (matrix + LIBRARIES_GIB) * processes, 0.0
+    if description.optimizer == "paged_adamw_8bit":
+        states = (architecture, method, description.lora_rank, description.lora_targets)
+        paged = processes * (states_in_8_bit(*states, False) - states_in_8_bit(*states, True)) / GIB
+    more = f", and {paged:.0f} GiB of the optimiser's paged moments" if paged else ""
+    return need + paged, f"of {count_text} that each read{'' if processes > 1 else 's'} a tensor at a time{more}"
 
 
 def _torch(description: RunDescription) -> _Check:
@@ -219,6 +224,8 @@ def _torch(description: RunDescription) -> _Check:
     problem = this_machine.explain_torch(count) if cards else ""
     if problem:
         return _Check(False, f"a card that torch can use: nvidia-smi lists {cards[0].name}, but {problem}")
+    if cards and (problem := this_machine.explain_compiler()):
+        return _Check(False, f"a C compiler and Python.h, without which the first step ends: {problem}")
     return _Check(True, "")
 
 

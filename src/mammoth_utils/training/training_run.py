@@ -165,6 +165,7 @@ def _record(
             "global_batch": description.global_batch,
             "examples_per_step": layout.examples_per_step,
             "packed_minus_unpacked_nats": run.packing_nats,
+            "first_minus_base_nats": run.first_nats,
             "sharded_minus_whole_nats": run.sharding_nats,
         },
         "shards": run.shards,

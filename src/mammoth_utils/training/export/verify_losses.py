@@ -110,10 +110,11 @@ def _drift(
 ) -> LossDrift:
     """Return the mean absolute differences from the trained model's losses, if they are rounding's."""
     limit = max(TOLERANCE[compute], TOLERANCE[merging.stored_dtype(description, compute)])
+    allowed = description.tolerance("drift", limit)
     trained_nats, differences = sum(trained) / len(trained), {}
     for kind, nats in reloaded.items():
         difference = sum(abs(a - b) for a, b in zip(nats, trained, strict=True)) / len(trained)
-        if not difference <= limit:
+        if not difference <= allowed:
             raise DriftError(
                 f"{description.folder / kind} gives a loss of {sum(nats) / len(nats):.4f} nats a token on "
                 f"{len(trained)} training examples, the net that was trained {trained_nats:.4f}; the mean "

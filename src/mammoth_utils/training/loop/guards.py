@@ -173,7 +173,7 @@ def check_sharded_loss(before: float, after: float, tolerance: float) -> float:
     return difference
 
 
-def check_dtypes(model: Any, method: str, compute: str, master_weights: str = "fp32", sharded: bool = False) -> None:
+def check_dtypes(model: Any, method: str, compute: str, master_weights: str = "fp32") -> None:
     """Raise ValueError unless trained weights are in fp32 and the frozen base of adapters in the compute type.
 
     Stops two mistakes that train without a word: weights in 16 bit, of which most updates are lost at the paper's
@@ -183,14 +183,13 @@ def check_dtypes(model: Any, method: str, compute: str, master_weights: str = "f
         model: As the trainer has it.
         compute: ``bf16``, ``fp16`` or ``fp32``.
         master_weights: ``bf16`` where 16 bit was asked for.
-        sharded: Whether FSDP2 cuts the model; adapters of a 4-bit base then stay in bf16, as the trainer makes them.
     """
     names = {"fp32": "torch.float32", "bf16": "torch.bfloat16", "fp16": "torch.float16"}
     trained = names[master_weights]
     for name, parameter in model.named_parameters():
         dtype = str(parameter.dtype)
         if parameter.requires_grad:
-            if dtype != trained and not (sharded and method == "qlora" and dtype == names["bf16"]):
+            if dtype != trained:
                 raise ValueError(
                     f"{name} is trained in {dtype}, expected {trained}: in 16 bit most updates of these rates are "
                     "lost; -p master_weights bf16 asks for that"

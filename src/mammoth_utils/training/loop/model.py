@@ -149,8 +149,8 @@ def count_weights(model: Any) -> tuple[int, int]:
 def cast_trained_to_fp32(model: Any) -> None:
     """Cast the trained weights to fp32 in place.
 
-    TRL casts the adapters of a 4-bit base to bf16, and a resumed run loads them as fp32: then the optimiser's states
-    change type in mid-run and the curve departs.
+    TRL casts the adapters of a 4-bit base to bf16, where most updates are smaller than a weight's steps and are lost.
+    FSDP2 asks for one type among the trained weights of a group, not among all of them.
     """
     for parameter in model.parameters():
         if parameter.requires_grad:

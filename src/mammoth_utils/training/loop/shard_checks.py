@@ -65,6 +65,7 @@ class FirstLossCheck(TrainerCallback):
 
     def __init__(self, rows: list[list[Example]], tolerance: float, model: Any = None) -> None:
         self.rows, self.tolerance = rows, tolerance
+        self.difference: float | None = None  # nats a token, once the first step was taken
         self.expected = None if model is None else self._mean(sum(losses.row_loss(model, row) for row in rows))
         self.trainer: Any = None
 
@@ -81,7 +82,7 @@ class FirstLossCheck(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict | None = None, **rest: Any) -> None:
         if state.global_step == 1 and logs and "loss" in logs:
-            guards.check_first_loss(float(logs["loss"]), self.expected, self.tolerance)
+            self.difference = guards.check_first_loss(float(logs["loss"]), self.expected, self.tolerance)
 
 
 def shard_sizes(trainer: Any) -> dict[str, int]:

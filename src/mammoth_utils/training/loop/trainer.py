@@ -175,10 +175,15 @@ def trainer_arguments(
         "cpu_ram_efficient_loading": True,
         "state_dict_type": "SHARDED_STATE_DICT",
     }
-    options: dict[str, Any] = {"fsdp": True, "fsdp_config": fsdp_config} if sharded else {}
+    options: dict[str, Any] = {}
+    if sharded:
+        # Gradients are summed over the cards, and each keeps its share, in every pass. By default only the last pass of
+        # a step does so, and until then each card keeps all gradients whole and in fp32: 48 GiB at 13B.
+        options = {"fsdp": True, "fsdp_config": fsdp_config,
+                   "accelerator_config": {"gradient_accumulation_kwargs": {"sync_each_batch": True}}}  # fmt: skip
     return SFTConfig(
         output_dir=str(description.folder / "checkpoints"),
-        per_device_train_batch_size=description.micro_batch,
+        per_device_train_batch_size=layout.micro_batch,
         gradient_accumulation_steps=layout.passes,
         num_train_epochs=1,
         max_steps=layout.steps,
@@ -188,7 +193,8 @@ def trainer_arguments(
         warmup_steps=description.warmup,  # below 1 it is a share of the steps
         weight_decay=description.weight_decay,
         max_grad_norm=1.0,
-        optim="adamw_torch_fused",  # a third of the time of the other one, on a CPU too
+        # Fused takes a third of the time of the other one, on a CPU too.
+        optim="adamw_torch_fused" if description.optimizer == "adamw" else description.optimizer,
         logging_strategy="steps",
         logging_steps=description.logging_steps,
         logging_first_step=True,
@@ -266,12 +272,13 @@ def build_trainer(
 
         # accelerate's own policy also sums gradients over the cards in 16 bit, and casts what the model returns: the
         # log-probabilities, and with them the loss, become multiples of 1/256 of themselves (measured: full, LoRA and
-        # QLoRA then print the same loss to the last digit).
+        # QLoRA then print the same loss to the last digit). Outputs are not cast to fp32 either: the policy is every
+        # layer's, so that what goes from one to the next would be fp32, and the head's products with it.
         trainer.accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy(
-            param_dtype=models.torch_dtype(compute), reduce_dtype=torch.float32, output_dtype=torch.float32
+            param_dtype=models.torch_dtype(compute), reduce_dtype=torch.float32
         )
-    if not options.fsdp and description.master_weights == "fp32":
+    if description.master_weights == "fp32":
         models.cast_trained_to_fp32(trainer.model)
-    guards.check_dtypes(trainer.model, description.method, compute, description.master_weights, bool(options.fsdp))
+    guards.check_dtypes(trainer.model, description.method, compute, description.master_weights)
     guards.check_padding(trainer.data_collator([trainer.train_dataset[0]]))
     return trainer

@@ -21,9 +21,6 @@ from mammoth_utils.training.plan import this_machine
 from mammoth_utils.training.plan.memory import GIB, memory_by_part
 
 CHECKED_EXAMPLES = 6
-# Tokens of a row on a CPU, which reads and writes a row's activations in every layer: rows of 1,024 are a quarter
-# slower than rows of 300 to 500 (two AVX2 cores, LoRA on Qwen2.5-Coder-0.5B: 30 against 40 to 44 tokens a second).
-CPU_ROW_TOKENS = 384
 SHARDING_TOLERANCE = 5e-2  # nats a token of one example: fp32 on the processor against 16 bit on the cards
 
 
@@ -42,6 +39,7 @@ class TrainedRun:
         processes: How many share the run.
         sharded: Whether the model is cut over them.
         packing_nats: By how much packing changed the loss before the first step.
+        first_nats: By how much the loss of the first step differed from the base's own; None where the run was resumed.
         sharding_nats: By how much cutting the model changed it; None where it was not cut, or the run was resumed.
         trained: Weights that were trained.
         held_out: The rows that were held out, or None.
@@ -61,6 +59,7 @@ class TrainedRun:
     processes: int
     sharded: bool
     packing_nats: float
+    first_nats: float | None
     sharding_nats: float | None
     trained: int
     total: int
@@ -85,7 +84,7 @@ def training_autocast(device: str, compute: str) -> Any:
     return torch.autocast(device, models.torch_dtype(compute), enabled=device == "cuda" and compute != "fp32")
 
 
-def recomputes(description: RunDescription, longest_row: int, device: str, compute: str) -> bool:
+def recomputes(description: RunDescription, tokens: int, device: str, compute: str) -> bool:
     """Return whether a run's activations are made again in the backward pass instead of kept.
 
     Never for the miniature, always on a card; on a CPU where kept they would take over half of the memory that is free,
@@ -99,7 +98,7 @@ def recomputes(description: RunDescription, longest_row: int, device: str, compu
     architecture = architecture_of(scale(description.size, description.family), description.base_path,
                                    description.revision)  # fmt: skip
     parts = memory_by_part(
-        architecture, description.method, longest_row * description.micro_batch, rank=description.lora_rank or 1,
+        architecture, description.method, tokens, rank=description.lora_rank or 1,
         checkpointing=False, compute=compute, master=description.master_weights, dropout=description.lora_dropout,
         device="cpu", targets=description.lora_targets,
     )  # fmt: skip
@@ -133,17 +132,19 @@ def run_loop(
     if description.master_weights != "fp32":
         log(f"warning: weights are kept in {description.master_weights}; at these rates most updates are "
             "smaller than its steps and are lost (measured: 84 % of the weights unchanged after 60 steps)")  # fmt: skip
+    if description.skip_checks:
+        log(f"warning: skip_checks={description.skip_checks}: what these checks find is recorded and stops nothing")
     tokenizer = load_tokenizer(description)
     rows, held_rows = validation.hold_out(rows, description.validation, description.seed)
     examples, report = _examples(description, rows, tokenizer, log)
     layout = batches.lay_out(
         [len(example) for example in examples], description.max_length, description.global_batch, description.epochs,
         description.max_steps, description.micro_batch, processes, description.seed,
-        0 if device == "cuda" or description.miniature else CPU_ROW_TOKENS,
+        0 if device == "cuda" or description.miniature else batches.CPU_ROW_TOKENS,
     )  # fmt: skip
     log(f"{layout.steps} steps of {layout.examples_per_step:.2f} examples where {description.global_batch} are "
         f"asked, in {layout.rows_per_step} rows of at most {layout.longest_row} tokens; {processes} processes, "
-        f"{layout.passes} passes each")  # fmt: skip
+        f"{layout.passes} passes each of {layout.micro_batch} rows")  # fmt: skip
     held_out = None
     if held_rows:
         held, left = encoding.encode_rows(held_rows, tokenizer, description.max_length)
@@ -154,7 +155,7 @@ def run_loop(
     if last is not None:
         checkpoints.check_sharding(last, sharded)
     # Before the model: the arguments tell transformers that FSDP will cut it, so that one rank alone loads it whole.
-    recompute = recomputes(description, layout.longest_row, device, compute)
+    recompute = recomputes(description, layout.longest_row * layout.micro_batch, device, compute)
     if device == "cpu" and recompute:
         log("activations are computed again in the backward pass: kept, they would take over half of the free memory")
     options = trainers.trainer_arguments(description, device, compute, layout, recompute)
@@ -164,16 +165,21 @@ def run_loop(
     guards.check_tokenizer(tokenizer, model.get_input_embeddings().num_embeddings)
     points = curve.Curve(folder / "curve.jsonl", on_step, write=rank == 0)
     callbacks = [curve.recorder(points, description.checkpoint_minutes, held_out)]
+    packing = description.tolerance("packing", tolerance)
     packing_nats, shard_check, first_check = 0.0, None, None
     if sharded:
-        shard_check = shard_checks.ShardLossCheck(model, examples[:1000], SHARDING_TOLERANCE, tolerance)
+        shard_check = shard_checks.ShardLossCheck(
+            model, examples[:1000], description.tolerance("shards", SHARDING_TOLERANCE), packing
+        )
         callbacks.append(shard_check)
     else:
         with training_autocast(device, compute):
-            packing_nats = guards.check_packing(model, examples[:CHECKED_EXAMPLES], tolerance)
+            packing_nats = guards.check_packing(model, examples[:CHECKED_EXAMPLES], packing)
     if last is None:
         first = [[examples[index] for index in row] for row in layout.rows[: layout.rows_per_step]]
-        first_check = shard_checks.FirstLossCheck(first, tolerance, None if sharded or description.adapter else model)
+        first_check = shard_checks.FirstLossCheck(
+            first, description.tolerance("first_loss", tolerance), None if sharded or description.adapter else model
+        )
         callbacks.append(first_check)
     trainer = trainers.build_trainer(description, model, tokenizer, examples, layout, options, callbacks, log)
     tracked.attach(trainer)
@@ -202,6 +208,7 @@ def run_loop(
         processes=processes,
         sharded=sharded,
         packing_nats=shard_check.packing_nats if shard_check else packing_nats,
+        first_nats=first_check.difference if first_check else None,
         sharding_nats=shard_check.difference if shard_check else None,
         trained=trained,
         total=total,

@@ -82,6 +82,8 @@ def plan_memory(
     parts = {part: value / GIB for part, value in parts.items()}
     total, shared = sum(parts.values()), options | {"replicas": 1}
     counts = (n for n in GPU_COUNTS if not batch or n <= batch)
+    if options.get("optimizer", "adamw") != "adamw":  # which cards that share a run do not have
+        counts = (1,)
     needs = ((n, total_gib(architecture, method, tokens, n, rank, **shared)) for n in counts)
     fewest = next((n for n, need in needs if fits(need, gpu_gib)), None)
     return MemoryPlan(method, gpus, gpu_gib, **parts, total=total, fits=fits(total, gpu_gib), fewest=fewest)

@@ -23,6 +23,9 @@ BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 DEVICES = ("cuda", "cpu")
 MASK = {"cuda": 1, "cpu": 4}  # bytes a value of a dropout's mask: booleans, or numbers of the adapters' own type
 MASTERS = ("fp32", "bf16")
+# AdamW with both moments in fp32; in 8 bit, by bitsandbytes; the same with the moments in the machine's own memory,
+# from which a card fetches them a matrix at a time.
+OPTIMIZERS = ("adamw", "adamw_8bit", "paged_adamw_8bit")
 
 CONTEXT = 1.5 * GIB  # CUDA's context and the libraries' workspaces
 PROCESS = 11_000_000  # a CPU process's trainer, data set and loader: runs on a net of 0.1M weights leave 10 to 14 MB
@@ -34,6 +37,9 @@ TILE_ON_CPU = 7 * 4 + 1
 WHOLE_BYTES, WHOLE_ROOM = 10, 2**28
 # bitsandbytes: half a byte a weight; one byte for each 64, and four for each 256 of these; two tables and an offset.
 BLOCK, NESTED_BLOCK, TABLES = 64, 256, 16 * 4 + 256 * 4 + 4
+# Its 8-bit moments: a byte each, and four for each 256. Smaller tensors have them in fp32, as transformers asks for
+# embeddings too. Those of fewer than 100,000 weights are not paged.
+STATE_BLOCK, STATE_LEAST, PAGED_LEAST = 256, 4096, 100_000
 
 
 def memory_by_part(
@@ -42,7 +48,7 @@ def memory_by_part(
     tokens: int = 2048,
     gpus: int = 1,
     rank: int = 64,
-    adapter_bytes: int = 0,
+    adapter_bytes: int = 4,
     *,
     checkpointing: bool = True,
     compute: str = "bf16",
@@ -53,6 +59,7 @@ def memory_by_part(
     replicas: int = 1,
     whole_first: bool = True,
     targets: str = "",
+    optimizer: str = "adamw",
 ) -> dict[str, float]:
     """Return the bytes that one device needs, by part, with AdamW, from the second pass of the second step on.
 
@@ -65,7 +72,7 @@ def memory_by_part(
             with double quantisation.
         tokens: Tokens of one device pass, ``micro_batch * max_length``.
         gpus: GPUs that share weights, gradients and optimiser states (FSDP2); activations are each GPU's own.
-        adapter_bytes: Bytes of one adapter weight; 0 takes 4, or 2 for QLoRA over several GPUs, where TRL keeps bf16.
+        adapter_bytes: Bytes of one adapter weight, which this book keeps in fp32; others keep 16 bit.
         checkpointing: Whether a layer's activations are recomputed in the backward pass instead of kept.
         compute: ``bf16``, ``fp16`` or ``fp32``.
         master: Type in which ``full`` keeps its weights, ``fp32`` or ``bf16``.
@@ -76,6 +83,7 @@ def memory_by_part(
             buckets as large as they are.
         whole_first: Whether each GPU holds a 4-bit net whole before it is cut, as the libraries of this book do.
         targets: Matrices that have adapters, with commas; all for any other text.
+        optimizer: One of ``OPTIMIZERS``; those with 8 bit are for cards that each hold the whole run.
 
     Returns:
         Bytes by part of ``PARTS``. ``activations``: what the backward pass reads, up to the head. ``logits``: the
@@ -86,12 +94,15 @@ def memory_by_part(
         ValueError: If a name is unknown or a number out of range.
     """
     for name, value, known in (("method", method, METHODS), ("compute", compute, tuple(BYTES)),
-                               ("master", master, MASTERS), ("device", device, DEVICES)):  # fmt: skip
+                               ("master", master, MASTERS), ("device", device, DEVICES),
+                               ("optimizer", optimizer, OPTIMIZERS)):  # fmt: skip
         check_known(name, value, known)
     if tokens < 1 or gpus < 1 or rank < 1:
         raise ValueError(f"expected at least one token, GPU and rank, got {tokens}, {gpus} and {rank}")
     if replicas < 1 or (replicas > 1 and gpus > 1):
         raise ValueError(f"expected cards that share a run or cards that each hold it, got {gpus} and {replicas}")
+    if optimizer != "adamw" and gpus > 1:
+        raise ValueError(f"optimizer is {optimizer!r}; over cards that share a run only adamw works")
     if not 0 < labels <= 1:
         raise ValueError(f"labels is {labels}; expected the share of tokens that the loss sees, above 0 and at most 1")
     a, width = architecture, BYTES[compute]
@@ -100,7 +111,7 @@ def memory_by_part(
         trained, each, tensors = count, BYTES[master], a.tensors
         weights = float(each * count)
     else:
-        trained, each, tensors = adapters, adapter_bytes or (2 if method == "qlora" and gpus > 1 else 4), 0
+        trained, each, tensors = adapters, adapter_bytes, 0
         tensors = 2 * len(adapted(a.matrices, targets)) * a.layers
         base = width * count if method == "lora" else quantised_bytes(a, width)
         weights = float(base + each * adapters)
@@ -112,10 +123,13 @@ def memory_by_part(
     if method != "full" and not checkpointing:  # nothing before the first adapter asks for a gradient
         held -= 4 * a.hidden + 4 + (3 * MASK[device] * a.hidden if dropout > 0 else 0)
     whole = scores_whole_head(a.vocabulary, tokens, device)
+    states = 2.0 * each * trained + 4 * tensors
+    if optimizer != "adamw":
+        states = float(states_in_8_bit(a, method, rank, targets, optimizer == "paged_adamw_8bit" and device == "cuda"))
     parts = {
         "weights": weights / gpus,
         "gradients": each * trained / gpus,
-        "optimiser": (2.0 * each * trained + 4 * tensors) / gpus,
+        "optimiser": states / gpus,
         "activations": float(held * tokens),
         "logits": float(sum(head_bytes(a, method, tokens, width, stream, device, labels))),
         "extra": float(extra_bytes(a, method, gpus, width, adapters, autocast, device, whole))
@@ -124,6 +138,21 @@ def memory_by_part(
     cut_late = method == "qlora" and gpus > 1 and device == "cuda" and whole_first
     beyond = loading_bytes(a, gpus, width, each * adapters) - sum(parts.values()) if cut_late else 0.0
     return parts | {"loading": max(0.0, beyond)}
+
+
+def states_in_8_bit(architecture: Architecture, method: str, rank: int, targets: str, paged: bool) -> int:
+    """Return the bytes of 8-bit AdamW's moments on a device; the paged ones are in the machine's own memory."""
+    if method == "full":
+        sizes = {name: math.prod(shape) for name, shape in architecture.tensor_shapes().items()}
+    else:
+        each = [rank * side for matrix in adapted(architecture.matrices, targets) for side in matrix]
+        sizes = {str(number): size for number, size in enumerate(each * architecture.layers)}
+    total = 0
+    for name, size in sizes.items():
+        wide = size < STATE_LEAST or "embed_tokens" in name
+        total += 0 if paged and size >= PAGED_LEAST else (8 if wide else 2) * size
+        total += 0 if wide else 2 * 4 * math.ceil(size / STATE_BLOCK)
+    return total
 
 
 def quantised_bytes(architecture: Architecture, width: int) -> int:

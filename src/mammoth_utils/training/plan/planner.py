@@ -8,9 +8,16 @@ from typing import Any, Protocol
 
 from mammoth_utils import scales
 from mammoth_utils.base_models import ARCHITECTURES, Architecture, architecture_of
-from mammoth_utils.training.plan.gpu_fit import MemoryPlan, fits, format_gib, largest_micro_batch, plan_memory
+from mammoth_utils.training.plan.gpu_fit import (
+    MemoryPlan,
+    fits,
+    format_gib,
+    largest_micro_batch,
+    plan_memory,
+    total_gib,
+)
 from mammoth_utils.training.plan.gpu_models import GPU_MODELS, gpu_model
-from mammoth_utils.training.plan.memory import FIT, GIB, METHODS, memory_by_part
+from mammoth_utils.training.plan.memory import FIT, GIB, METHODS, OPTIMIZERS, memory_by_part
 from mammoth_utils.training.plan.run_cost import bytes_written, estimate_cost
 from mammoth_utils.training.plan.this_machine import Gpu
 
@@ -34,6 +41,7 @@ class PlannedRun(Protocol):
     lora_rank: int
     lora_targets: str
     master_weights: str
+    optimizer: str
 
 
 @dataclass(frozen=True)
@@ -100,13 +108,41 @@ def _memory_arguments(description: PlannedRun) -> tuple[Architecture, int, int, 
     scale = scales.scale(description.size, description.family)
     rank = description.lora_rank or scale.recipe.lora_rank
     tokens = description.max_length * description.micro_batch
-    options = {"master": description.master_weights, "targets": description.lora_targets}
+    options = {"master": description.master_weights, "targets": description.lora_targets,
+               "optimizer": description.optimizer}  # fmt: skip
     return architecture_of(scale, description.base, description.revision), tokens, rank, options
 
 
 def sharing_and_replicas(gpus: int, sharding: str) -> tuple[int, int]:
     """Return how many of a run's GPUs share one copy of it, and how many each hold a copy."""
     return (1, gpus) if sharding == "none" else (gpus, 1)
+
+
+def choose_sharding(
+    architecture: Architecture, method: str, tokens: int, gpus: int, gpu_gib: float, rank: int, sharding: str = "auto",
+    **options: Any,
+) -> str:  # fmt: skip
+    """Return how a run uses its GPUs: ``none`` where each of them holds all of it, else ``fsdp2``.
+
+    Sharing, each GPU fetches every layer from the others twice in a pass, which over PCIe takes longer than computing
+    it; GPUs that hold all of it exchange the gradients of a step.
+    """
+    if sharding != "auto":
+        return sharding
+    if options.get("optimizer", "adamw") != "adamw":
+        return "none"
+    alone = total_gib(architecture, method, tokens, 1, rank, **options | {"replicas": gpus})
+    return "none" if fits(alone, gpu_gib) else "fsdp2"
+
+
+def choose_micro_batch(
+    architecture: Architecture, method: str, max_length: int, gpus: int, gpu_gib: float, rank: int, sharding: str,
+    batch: int, **options: Any,
+) -> int:  # fmt: skip
+    """Return the most rows that fit one device pass, and one where not even that fits."""
+    sharing, replicas = sharing_and_replicas(gpus, sharding)
+    options |= {"replicas": replicas}
+    return max(1, largest_micro_batch(architecture, method, max_length, sharing, gpu_gib, rank, batch, **options))
 
 
 def advise(
@@ -154,11 +190,18 @@ def _remedies(description: PlannedRun, plan: MemoryPlan, largest: int, options: 
     # Each GPU loads a 4-bit net whole, so that over many of them LoRA's share of a 16-bit one takes less.
     heavy = plan.method == "qlora" and (plan.loading > 0 or plan.fewest is None)
     others = ("lora",) if heavy else METHODS[METHODS.index(plan.method) + 1 :]
+    if plan.method == "full" and gpus == 1 and options["optimizer"] == "adamw":
+        for optimizer in OPTIMIZERS[1:]:
+            other = plan_memory(architecture, plan.method, tokens, 1, gib, rank, **options | {"optimizer": optimizer})
+            if other.fits:
+                remedies.append(f"optimizer {optimizer} ({other.total_text})")
+                break
     for method in others:
         other = plan_memory(architecture, method, tokens, gpus, gib, rank, **options)
         if other.fits and rows <= _batch(description, method):
             remedies.append(f"method {method} ({other.total_text})")
-    if replicas > 1 and plan_memory(architecture, plan.method, tokens, replicas, gib, rank, **shared).fits:
+    shares = replicas > 1 and options["optimizer"] == "adamw"
+    if shares and plan_memory(architecture, plan.method, tokens, replicas, gib, rank, **shared).fits:
         remedies.append("sharding fsdp2")
     elif plan.fewest is not None and plan.fewest > max(gpus, replicas):
         remedies.append(f"{plan.fewest} such cards")
@@ -196,6 +239,7 @@ def choose_method(
     rank: int = 0,
     targets: str = "",
     batch: int = 0,
+    optimizer: str = "adamw",
 ) -> tuple[str, str]:
     """Return the method of a run and the reason for it, in a sentence.
 
@@ -218,10 +262,11 @@ def choose_method(
     count = len(gpus) if devices == "auto" else min(int(devices), len(gpus))
     smallest = min(gpu.gib for gpu in gpus[:count])
     hardware = f"{count * nodes} x {gpus[0].name} with {smallest:.0f} GiB"
-    together, replicas = sharing_and_replicas(count * nodes, sharding)
     reasons, fewest = [], {}
     for m in METHODS:
-        step, options = batch or recipe.batch(m), {"master": master, "replicas": replicas, "targets": targets}
+        step, options = batch or recipe.batch(m), {"master": master, "targets": targets, "optimizer": optimizer}
+        how = choose_sharding(architecture, m, tokens, count * nodes, smallest, rank, sharding, **options)
+        together, options["replicas"] = sharing_and_replicas(count * nodes, how)
         plan = plan_memory(architecture, m, tokens, together, smallest, rank, step, **options)
         if (rows := count * nodes * micro_batch) > step:
             reasons.append(f"{m} has {step} examples a step for {rows} rows")

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,6 +145,27 @@ def explain_build(build: dict[str, Any], gpus: int) -> str:
                 f"sm_{major}{minor}: for cards before Turing one of CUDA 12.6, for cards newer than torch {release} a "
                 "newer one"
             )
+    return ""
+
+
+def explain_compiler() -> str:
+    """Say what Triton lacks to start a kernel, and how to get it; empty if nothing, or without Triton.
+
+    TRL computes the loss on a GPU by a kernel of Triton's wherever that is installed. At its first call Triton compiles
+    a C file that includes Python's header, with the compiler in ``CC``, else gcc, else clang.
+    """
+    if not is_installed("triton"):
+        return ""
+    named = os.environ.get("CC")
+    if not (shutil.which(named) if named else shutil.which("gcc") or shutil.which("clang")):
+        return (
+            f"CC names {named}, which is no program here" if named else "neither gcc nor clang is here"
+        ) + "; `apt-get install gcc` or `conda install gcc` brings one, or set CC to one"
+    scheme = sysconfig.get_default_scheme()
+    places = sysconfig.get_paths("posix_prefix" if scheme == "posix_local" else scheme)
+    header = Path(places["include"]) / "Python.h"
+    if not header.is_file():
+        return f"{header} is missing; `apt-get install python3-dev` brings that of the system's Python"
     return ""
 
 
