@@ -532,3 +532,10 @@ def test_describing_and_planning_load_no_torch():
         "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'trl', 'peft', 'datasets')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_real_size_on_a_cpu_takes_lora():
+    described = describe("1.5b", devices="cpu")
+    assert described.method == "lora"
+    assert "the processor's own type" in described.method_reason
+    assert describe("1.5b").method == "qlora", "planned for a card that is not here"

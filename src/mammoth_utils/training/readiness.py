@@ -109,8 +109,8 @@ def _device(description: RunDescription, architecture: Architecture) -> _Check:
         if parameters <= planner.CPU_PARAMETERS:
             return _Check(True, f"{parameters:,} parameters train on the CPU")
         if description.devices == "cpu":
-            return _Check(True, f"{parameters:,} parameters on the CPU, as devices=cpu asks: slow, and the curve says "
-                                "after two steps how long the run will take")  # fmt: skip
+            return _Check(True, f"{parameters:,} parameters on the CPU, as devices=cpu asks: slow, and after three "
+                                "passes the run says how long it will take")  # fmt: skip
         needs = {row.method: row for row in planner.plan_methods(description, 1, 80e9 / GIB)}
         row = needs[description.method]
         others = ", ".join(f"{m} {needs[m].total:.0f} GiB" for m in METHODS if m != description.method)

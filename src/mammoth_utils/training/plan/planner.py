@@ -257,6 +257,8 @@ def choose_method(
     if devices == "cpu" or not gpus:
         if architecture.parameters <= CPU_PARAMETERS and scale.parameters > CPU_PARAMETERS:
             return "full", f"full fine-tuning: {architecture.parameters:,} parameters are few enough for a CPU"
+        if devices == "cpu":
+            return "lora", "LoRA, on a base in the processor's own type: 4 bit would save memory there, and take longer"
         need = sum(memory_by_part(architecture, "qlora", tokens, rank=rank, targets=targets).values()) / GIB
         return "qlora", f"no NVIDIA GPU was found here; QLoRA needs the least, {need:.0f} GiB on one card"
     count = len(gpus) if devices == "auto" else min(int(devices), len(gpus))
