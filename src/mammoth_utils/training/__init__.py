@@ -34,6 +34,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "plan.planner": ["advise", "cost_table", "plan_methods", "trainable_share"],
         "plan.run_cost": ["EFFICIENCY", "PAPER_TOKENS"],
         "plan.this_machine": ["Gpu", "find_gpus", "free_memory"],
+        "planner_widget": ["PlannerChoices", "planner_choices"],
         "readiness": ["NotReadyError", "check_readiness"],
         "run_summary": ["count_steps", "estimate_duration", "evaluation_parameters", "recipe_table"],
         "training_run": ["finetune"],
