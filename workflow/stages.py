@@ -10,7 +10,7 @@ from library_imports import LIBRARY, ROOT
 # Minutes on two cores, for messages alone.
 MINUTES = {
     "curate": 0.5, "train": 1.5, "evaluate": 1.0, "audit": 0.3, "hardware": 0.3, "main_results": 0.3, "ablations": 0.3,
-    "models_0": 8.0, "models_1": 10.0, "html": 0.5,
+    "solve": 0.3, "models_0": 8.0, "models_1": 10.0, "html": 0.5,
 }  # fmt: skip
 
 

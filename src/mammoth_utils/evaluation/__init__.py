@@ -14,6 +14,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "engines.decoders": ["load_decoder"],
         "engines.requests": ["Completion", "Request", "complete"],
         "engines.transformers_engine": ["LocalDecoder"],
+        "own_benchmarks": ["read_question"],
         "pipeline": ["MissingCompletionsError", "evaluate"],
+        "solution": ["Solution", "describe_solution", "solve", "write_solution"],
     },
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,14 +56,14 @@ def read_benchmark(name: str, graded_as: str = "") -> Benchmark:
             faults.append(f"{place}: its id {problem.id!r} stands at {seen[problem.id]} already")
         seen[problem.id] = place
         problems.append((place, problem))
-    chosen = [problem.options is not None for _, problem in problems]
-    rules = graded_as or ("aqua" if all(chosen) else "numglue" if any(chosen) else "math")
+    rules = graded_as or _rules([problem for _, problem in problems])
     faults += [f"{place}: {fault}" for place, problem in problems if (fault := _ungradable(problem, rules))]
     if faults:
         more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         raise ValueError(f"{file}: {len(faults)} rows are no problems. {'; '.join(faults[:SHOWN])}{more}")
     stem = re.sub(r"[^A-Za-z0-9._+-]+", "-", file.name.split(".")[0]).strip("-.") or "benchmark"
-    return Benchmark(f"own-{stem}", f"own-{stem}", False, all(chosen), len(problems), str(file), rules, OWN)
+    choice = all(problem.options is not None for _, problem in problems)
+    return Benchmark(f"own-{stem}", f"own-{stem}", False, choice, len(problems), str(file), rules, OWN)
 
 
 def read_problems(benchmark: Benchmark, limit: int = 0) -> list[Problem]:
@@ -74,18 +75,47 @@ def read_problems(benchmark: Benchmark, limit: int = 0) -> list[Problem]:
     return thinned([replace(problem, id=f"{name}/{problem.id}", set=benchmark.rules) for problem in problems], limit)
 
 
-def _problem(row: Record, number: int) -> Problem:
+def read_question(question: str, answer: str = "", options: str = "") -> Problem:
+    """Return a question of the reader's own as a problem, checked as the rows of ``read_benchmark`` are.
+
+    Args:
+        answer: The reference answer; of multiple choice the letter or the text of an option. Empty for none: the
+            problem's ``gold`` is then empty, and nothing can be graded.
+        options: The options with ``|`` between them, or a list in JSON; empty for an open question.
+
+    Raises:
+        ValueError: If question, answer or options cannot be used, with the reason.
+    """
+    listed = options if options.lstrip().startswith(("[", "{")) else json.dumps(options.split("|"))
+    row = {"question": question, "gold": answer.strip(), "options": listed if options.strip() else None}
+    problem = _problem(row, 1, gold_needed=bool(row["gold"]))
+    problem = replace(problem, id="own/1", set=_rules([problem]))
+    if problem.gold and (fault := _ungradable(problem, problem.set)):
+        raise ValueError(fault)
+    return problem
+
+
+def _rules(problems: Sequence[Problem]) -> str:
+    """Return the benchmark whose grading rules apply to problems that name none."""
+    chosen = [problem.options is not None for problem in problems]
+    return "aqua" if all(chosen) else "numglue" if any(chosen) else "math"
+
+
+def _problem(row: Record, number: int, gold_needed: bool = True) -> Problem:
     """Return a row as a problem, or raise ValueError with what it lacks."""
     values = {}
     for column, names in COLUMNS.items():
         values[column] = next((row[name] for name in names if row.get(name) not in (None, "")), None)
-        if values[column] is None and column != "options":
+        if values[column] is None and (column == "question" or (column == "gold" and gold_needed)):
             raise ValueError(f"no {column} (looked for {', '.join(names)}); the row has {', '.join(row) or 'nothing'}")
     if not isinstance(values["question"], str) or not values["question"].strip():
         raise ValueError(f"the question is {values['question']!r}; expected text")
     if isinstance(values["gold"], dict | bool):
         raise ValueError(f"the gold is {values['gold']!r}; expected text or a number")
     options = _options(values["options"])
+    about = {key: str(row.get(key) or "") for key in ("field", "family")}
+    if values["gold"] is None:
+        return Problem(str(row.get("id") or number), values["question"].strip(), "", options, **about)
     gold = gold_text(values["gold"])
     if options is not None:
         letter = gold_letter(int(gold) if gold.isdigit() and gold not in options else values["gold"], options)
@@ -96,7 +126,6 @@ def _problem(row: Record, number: int) -> Problem:
         gold = gold.rpartition("####")[2].replace(",", "").strip()
     if not gold:
         raise ValueError("the gold is empty")
-    about = {key: str(row.get(key) or "") for key in ("field", "family")}
     return Problem(str(row.get("id") or number), values["question"].strip(), gold, options, **about)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 
@@ -77,18 +77,11 @@ def evaluate(
         return grade_completions_file(description, inputs, isolation, say)
     started = time.perf_counter()
     problems = {name: _problems(description, name) for name in description.benchmarks}
-    engine = "" if description.engine == "auto" else description.engine
-    store = CompletionStore(inputs["weights"], engine)
     progress = Progress(show, say, usd_per_hour)
-    decodings = (description.decoding, *description.also)
-    settings = PromptSettings(description.max_new_tokens, description.styles, description.shots)
     every = [problem for listed in problems.values() for problem in listed]
-    with ExitStack() as servers, Sandbox(timeout_s=PROGRAM_TIMEOUT_S, isolation=isolation) as sandbox:
-
-        def load() -> Decoder:
-            return decoder or _load(description, device, concurrency, threads, servers, say)
-
-        attempts, failures = Schedule(every, decodings, settings, store, load, sandbox, progress).run()
+    attempts, failures, decoders = ask_problems(
+        description, every, inputs["weights"], decoder, device, concurrency, threads, isolation, say, progress
+    )
     missing = description.folder / MISSING
     if failures:
         records.write_json(missing, [_missing_row(failure) for failure in failures])
@@ -96,9 +89,43 @@ def evaluate(
     missing.unlink(missing_ok=True)
     rows, scores = _grade(description, problems, attempts)
     records.write_jsonl(description.folder / "attempts.jsonl", rows)
-    fields = _fields(description, inputs, store.used(), scores, time.perf_counter() - started)
+    fields = _fields(description, inputs, decoders, scores, time.perf_counter() - started)
     completions = {"completions": sum(len(row["attempts"]) for row in rows), "decoded": progress.new}
     return write_record(description, isolation, {**fields, **completions})
+
+
+def ask_problems(
+    description: Evaluation,
+    problems: Sequence[Problem],
+    weights: str,
+    decoder: Decoder | None = None,
+    device: str = "auto",
+    concurrency: int = 0,
+    threads: int = 0,
+    isolation: str = "auto",
+    say: Callable[[str], None] = print,
+    progress: Progress | None = None,
+) -> tuple[list[AttemptsByDecoding | None], list[Failure], list[Record]]:
+    """Ask the model of a description some problems, by its ways of decoding, and run the programs that it writes.
+
+    Args:
+        weights: The model's hash, as ``run_folder.model_identity`` returns it; its stored completions are read.
+        decoder, device, concurrency, threads, isolation, say: As ``evaluate`` takes them.
+
+    Returns:
+        What ``Schedule.run`` returns, and the decoders whose completions were read or made.
+    """
+    engine = "" if description.engine == "auto" else description.engine
+    store = CompletionStore(weights, engine)
+    decodings = (description.decoding, *description.also)
+    settings = PromptSettings(description.max_new_tokens, description.styles, description.shots)
+    with ExitStack() as servers, Sandbox(timeout_s=PROGRAM_TIMEOUT_S, isolation=isolation) as sandbox:
+
+        def load() -> Decoder:
+            return decoder or _load(description, device, concurrency, threads, servers, say)
+
+        attempts, failures = Schedule(problems, decodings, settings, store, load, sandbox, progress).run()
+    return attempts, failures, store.used()
 
 
 def _problems(description: Evaluation, name: str) -> list[Problem]:

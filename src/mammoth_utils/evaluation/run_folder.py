@@ -31,7 +31,7 @@ def inputs_of(description: Evaluation, say: Callable[[str], None]) -> Record:
     """
     if description.completions:
         return {"completions": records.sha256(description.completions), "versions": records.versions(*DECIDING)}
-    identity = _identity(description, say)
+    identity = model_identity(description, say)
     if description.prompt != prompts.MAMMOTH:
         identity["styles"] = prompts.STYLE_VERSION
     if description.world == "miniature":
@@ -43,7 +43,7 @@ def inputs_of(description: Evaluation, say: Callable[[str], None]) -> Record:
     return {**identity, "data": data, "versions": records.versions(*DECIDING)}
 
 
-def _identity(description: Evaluation, say: Callable[[str], None]) -> Record:
+def model_identity(description: Evaluation, say: Callable[[str], None]) -> Record:
     """Return ``weights`` and, of a server, what it says of its model."""
     record = description.folder / "record.json"
     known = records.read_json(record).get("inputs", {}) if record.is_file() else {}
