@@ -9,8 +9,8 @@ from library_imports import LIBRARY, ROOT
 
 # Minutes on two cores, for messages alone.
 MINUTES = {
-    "curate": 0.5, "train": 1.5, "evaluate": 1.0, "audit": 0.3, "hardware": 0.3, "main_results": 0.3, "ablations": 0.3,
-    "solve": 0.3, "models_0": 8.0, "models_1": 10.0, "html": 0.5,
+    "curate": 0.5, "train": 1.5, "evaluate": 1.0, "problems": 0.5, "audit": 0.3, "hardware": 0.3, "main_results": 0.3,
+    "ablations": 0.3, "solve": 0.3, "models_0": 8.0, "models_1": 10.0, "html": 0.5,
 }  # fmt: skip
 
 
@@ -31,7 +31,7 @@ def library_files(packages: set[str]) -> list[str]:
     for package in library_imports.with_imports(packages):
         module = LIBRARY / f"{package}.py"
         files += [module] if module.is_file() else (LIBRARY / package).rglob("*")
-    suffixes = (".py", ".md", ".csv", ".yaml", ".json")
+    suffixes = (".py", ".md", ".csv", ".yaml", ".json", ".js", ".css")
     return sorted(file.relative_to(ROOT).as_posix() for file in files if file.suffix in suffixes)
 
 

@@ -49,6 +49,12 @@ def of_file(name: str) -> tuple[str, ...]:
     return next((licences for pattern, licences in FILES.items() if fnmatch(name, pattern)), ())
 
 
+def may_be_quoted(names: Iterable[str]) -> bool:
+    """Return whether each of the licences lets others show the text; without any, nobody has allowed it."""
+    names = tuple(names)
+    return bool(names) and all(name in TERMS and TERMS[name].tag != "unknown" for name in names)
+
+
 def of_read(name: str, files: Iterable[str] = ()) -> tuple[str, ...]:
     """Return the licences of a source as it was read: its files', or Table 1's if no file is listed."""
     licences = dict.fromkeys(licence for file in files for licence in of_file(file))

@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "mixtures": ["read_mixture"],
         "own_data": ["resolve_dataset"],
         "pipeline": ["curate", "ensure_dataset"],
+        "sources.download": ["public_files"],
         "sources.release": ["PROGRAM_TRIGGERS", "RELEASE_ROWS", "RELEASE_SOURCES", "parse_release", "stream_release"],
         "teacher.prices": ["Price", "price_table"],
         "teacher.prompt_files": ["prompt_for"],

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mammoth_utils import paths, records
+from mammoth_utils import licences, paths, records
 from mammoth_utils.rationale import LETTERS, Problem
 from mammoth_utils.records import Record
 from mammoth_utils.vocabulary import FILE_NAMES, MINI, NAMESAKES, NINE, check_known
@@ -191,6 +191,39 @@ def file(name: str, data_dir: Path | str | None = None) -> Path:
             "`make data` fetches them, or set MAMMOTH_DATA_DIR to a folder that holds eval/"
         )
     return path
+
+
+@dataclass(frozen=True)
+class Quotation:
+    """What a page may show of a real benchmark's problems.
+
+    Attributes:
+        problems: Its problems by id; empty where they may not be shown, or their file is not here.
+        licences: Of its file.
+        home: The address of the file.
+        withheld: Why there are no problems; empty where there are.
+    """
+
+    problems: dict[str, Problem]
+    licences: tuple[str, ...]
+    home: str
+    withheld: str = ""
+
+
+def quote(name: str, data_dir: Path | str | None = None) -> Quotation:
+    """Return the problems of a real benchmark if its licence lets others show them and its file is here."""
+    from mammoth_utils.curation import public_files
+
+    place = f"eval/{info(name).file}"
+    of = licences.of_file(place)
+    home = next((item.parts[0].homes[0] for item in public_files() if item.name == place), "")
+    if not licences.may_be_quoted(of):
+        return Quotation({}, of, home, f"licence: {', '.join(of) or 'none listed'}")
+    try:
+        problems = load(name, data_dir=data_dir)
+    except FileNotFoundError:
+        return Quotation({}, of, home, "its file was not on the machine that made this page")
+    return Quotation({problem.id: problem for problem in problems}, of, home)
 
 
 def thinned(problems: list[Problem], limit: int) -> list[Problem]:

@@ -14,5 +14,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "statistics",
         "tables",
     ],
-    submod_attrs={"executed_pages": ["first_error", "is_finished"], "row_browser": ["browse_rows"]},
+    submod_attrs={
+        "executed_pages": ["first_error", "is_finished"],
+        "item_browser": ["open_side_by_side", "write_items"],
+        "row_browser": ["browse_rows"],
+    },
 )

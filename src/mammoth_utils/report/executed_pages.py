@@ -2,8 +2,9 @@
 
 As an extension (``mammoth_utils.report.executed_pages``) it puts ``runs/book/<page>.ipynb`` in place of
 ``notebooks/<page>`` while Sphinx reads, so that contents, downloads and launch buttons keep the clean source. A page
-that was never executed, or whose run did not finish, is a warning, and with ``-W`` an error. The links that follow from
-the project's address are set by ``book/_ext/project_address.py``.
+that was never executed, or whose run did not finish, is a warning, and with ``-W`` an error. What a page wrote for its
+readers into ``runs/book/static`` joins the static files of the built book. The links that follow from the project's
+address are set by ``book/_ext/project_address.py``.
 """
 
 from __future__ import annotations
@@ -61,6 +62,17 @@ def executed_file(docname: str, overrides: Mapping[str, str] | None = None) -> P
     return paths.runs() / (overrides or {}).get(docname, f"book/{docname.removeprefix(FOLDER)}.ipynb")
 
 
+def static_folder() -> Path:
+    """Return the folder whose files the built book has below ``_static``: what pages load when a reader asks for it."""
+    return paths.runs() / "book" / "static"
+
+
+def add_static_files(app: Any, config: Any) -> None:
+    """Have Sphinx copy what the pages wrote (``config-inited``); nothing where no page wrote any."""
+    if static_folder().is_dir():
+        config.html_static_path = [*config.html_static_path, str(static_folder())]
+
+
 def show_executed(app: Any, docname: str, source: list[str]) -> None:
     """Put the executed notebook in place of the source (Sphinx's ``source-read``)."""
     from sphinx.util import logging
@@ -97,6 +109,7 @@ def remove_thebe(app: Any, pagename: str, templatename: str, context: dict[str, 
 def setup(app: Any) -> dict[str, Any]:
     """Register the extension with Sphinx."""
     app.add_config_value("executed_notebooks", {}, "env", dict)
+    app.connect("config-inited", add_static_files)
     app.connect("source-read", show_executed)
     app.connect("html-page-context", remove_thebe, priority=900)  # after the extensions that add them
     return {"parallel_read_safe": True, "parallel_write_safe": True, "version": "1"}
