@@ -100,7 +100,7 @@ def model_of(setting: Setting, case: Case) -> Any:
     torch.manual_seed(0)
     folder = setting.folder
     if case.method == "qlora":  # only a loader quantises
-        folder = folder or _saved(setting)
+        folder = folder or saved_weights(setting)
         options = {"quantization_config": quantisation_config(setting.compute, sharded=False)}
         if setting.device == "cuda":
             options["device_map"] = {"": 0}
@@ -114,7 +114,7 @@ def model_of(setting: Setting, case: Case) -> Any:
         return AutoModelForCausalLM.from_config(setting.config, dtype=dtype, attn_implementation=attention)
 
 
-def _saved(setting: Setting) -> Path:
+def saved_weights(setting: Setting) -> Path:
     """Write random weights in 16 bit once, and return their folder."""
     from transformers import AutoModelForCausalLM
 
@@ -266,6 +266,7 @@ class Ran:
         wall_s: Seconds.
         loss: Mean loss of the run, in nats a token.
         peak_gib: Most that was allocated on the card; None on a CPU.
+        passes: Device passes.
     """
 
     tokens: int
@@ -276,6 +277,7 @@ class Ran:
     wall_s: float
     loss: float
     peak_gib: float | None
+    passes: int = 0
 
 
 def run(setting: Setting, case: Case, seed: int) -> Ran:
@@ -286,14 +288,16 @@ def run(setting: Setting, case: Case, seed: int) -> Ran:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     trainer = trainer_of(setting, case, seed)
-    seen = [0, 0, 0, 0]
+    seen = [0, 0, 0, 0, 0]
     marks: list[tuple[float, ...]] = []
     step = trainer.training_step
 
     def counting(model: Any, inputs: dict[str, Any], *rest: Any) -> Any:
         padded = "attention_mask" in inputs
         lengths = inputs["attention_mask"].sum(1) if padded else inputs["cu_seq_lens_q"].diff()
-        for place, value in enumerate((lengths.sum(), inputs["input_ids"].numel(), (lengths**2).sum(), len(lengths))):
+        for place, value in enumerate(
+            (lengths.sum(), inputs["input_ids"].numel(), (lengths**2).sum(), len(lengths), 1)
+        ):
             seen[place] += int(value)
         return step(model, inputs, *rest)
 
@@ -309,5 +313,5 @@ def run(setting: Setting, case: Case, seed: int) -> Ran:
     loss = trainer.train().training_loss
     first, last = marks[setting.warming - 1], marks[-1]
     peak = torch.cuda.max_memory_allocated() / 2**30 if setting.device == "cuda" else None
-    return Ran(*(int(b - a) for a, b in zip(first[:4], last[:4], strict=True)), last[4] - first[4], last[5] - first[5],
-               loss, peak)  # fmt: skip
+    *counts, passes = (int(b - a) for a, b in zip(first[:5], last[:5], strict=True))
+    return Ran(*counts, last[5] - first[5], last[6] - first[6], loss, peak, passes)

@@ -24,10 +24,11 @@ def _with_gpus(self, *arguments, **options):
 
 state.PartialState.__init__ = _with_gpus
 
-if os.environ.get("MAMMOTH_TEST_FP32"):
+if os.environ.get("MAMMOTH_TEST_FP32") or os.environ.get("MAMMOTH_TEST_BF16"):
     from mammoth_utils.training.loop import guards
 
-    guards.choose_precision = lambda device: guards.Precision("fp32", "asked for by a test")
+    _compute = "fp32" if os.environ.get("MAMMOTH_TEST_FP32") else "bf16"
+    guards.choose_precision = lambda device: guards.Precision(_compute, "asked for by a test")
 
 if os.environ.get("MAMMOTH_TEST_DIES_AFTER"):
     from mammoth_utils.training.loop import curve
@@ -76,6 +77,13 @@ if os.environ.get("MAMMOTH_TEST_WATCHES"):
     from mammoth_utils.training.loop import trainer
 
     trainer.build_trainer = live_tensors.watch(trainer.build_trainer)
+
+if os.environ.get("MAMMOTH_TEST_TYPES"):
+    import live_tensors
+
+    from mammoth_utils.training.loop import trainer
+
+    trainer.build_trainer = live_tensors.note_types(trainer.build_trainer)
 
 if __name__ == "__main__":
     runpy.run_module("mammoth_utils.training", run_name="__main__")

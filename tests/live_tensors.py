@@ -86,6 +86,44 @@ class Watch(TrainerCallback):
         os._exit(0)  # the export is no part of what is measured
 
 
+class Types(TrainerCallback):
+    """Writes in which types layers hand on, weights and averages are kept, and gradients are summed."""
+
+    trainer: Any = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        self.seen: dict[str, set[str]] = {"layers": set()}
+
+        def note(module: Any, given: Any, made: Any) -> None:
+            if module.training:
+                self.seen["layers"].add(str(made[0].dtype if isinstance(made, tuple) else made.dtype))
+
+        for module in self.trainer.model_wrapped.modules():
+            if type(module).__name__.endswith("DecoderLayer"):
+                module.register_forward_hook(note)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+        trained = [p for p in self.trainer.model.parameters() if p.requires_grad]
+        states = [v for values in self.trainer.optimizer.state.values() for v in values.values() if v.dim()]
+        self.seen |= {"trained": {str(p.dtype) for p in trained}, "averages": {str(v.dtype) for v in states}}
+        if args.process_index == 0:
+            seen = {key: sorted(value) for key, value in self.seen.items()}
+            records.write_json(Path(os.environ["MAMMOTH_TEST_TYPES"]), seen)
+
+
+def note_types(build: Any) -> Any:
+    """The function that builds a run's trainer, with an eye on the types in which it computes."""
+
+    def building(*arguments: Any, **options: Any) -> Any:
+        trainer = build(*arguments, **options)
+        types = Types()
+        types.trainer = trainer
+        trainer.add_callback(types)
+        return trainer
+
+    return building
+
+
 def watch(build: Any) -> Any:
     """The function that builds a run's trainer, with a watch on what it builds."""
 

@@ -137,3 +137,23 @@ def test_a_marked_row_shows_what_the_loss_sees(tokenizer):
     assert shown.trained == row["output"] + "</s>"
     assert "<mark># add the numbers" in shown._repr_html_()
     assert "&lt;/s&gt;</mark>" in shown._repr_html_()
+
+
+def test_rows_are_encoded_once_for_the_same_tokenizer_and_length(tmp_path, monkeypatch):
+    from mammoth_utils.training.loop import encoded_rows
+
+    rows, tokenizer, said = tiny_base.rows(12), tiny_base.tokenizer(), []
+    rows[3]["output"] = "word " * 400
+    calls = []
+    monkeypatch.setattr(encoded_rows, "encode_rows", lambda *a: calls.append(1) or encoding.encode_rows(*a))
+    made = [encoded_rows.encode_once(rows, tokenizer, 500, tmp_path / "new", said.append) for _ in range(3)]
+    assert len(calls) == 1
+    assert made[0] == made[1] == made[2]
+    assert made[1][1].kinds["cot"] == made[0][1].kinds["cot"] > 0
+    assert made[0][1].too_long == 1
+    assert "12 rows were encoded before" in said[0]
+    assert encoding.columns([made[0][0]]) == encoding.columns([made[1][0]])
+    for other in ((rows[:11], tokenizer, 500), (rows, tokenizer, 490), (rows, tiny_base.tokenizer(True), 500)):
+        encoded_rows.encode_once(*other, tmp_path / "new", said.append)
+    assert len(calls) == 4
+    assert len(list((tmp_path / "new").glob("*.npz"))) == 1, "of other rows nothing is kept"

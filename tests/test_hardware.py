@@ -9,6 +9,7 @@ matplotlib.use("Agg")
 import pandas
 import pytest
 
+from mammoth_utils import records
 from mammoth_utils.report import figures
 from mammoth_utils.training import hardware_tables
 from mammoth_utils.training.plan import measurements
@@ -83,3 +84,16 @@ def test_every_measurement_has_a_mark_and_the_band_is_the_bound():
 def test_a_figure_of_nothing_is_refused(draw):
     with pytest.raises(ValueError, match="needs at least one run, got none"):
         draw()
+
+
+def test_what_a_gpu_measured_stands_beside_its_plan(tmp_path, monkeypatch):
+    part = {"method": "lora", "way": "ours", "optimizer": "adamw", "tokens_a_pass": 4096, "planned_gib": 22.0,
+            "peak_gib": 20.0, "tokens_a_second": 9000.0, "share_of_the_rate": 0.4}  # fmt: skip
+    record = {"device": "h100", "shown": True, "size": "7b", "parts": {"matrix_product": {"tflops": 700}, "lora": part}}
+    monkeypatch.setattr(hardware_tables.paths, "records", lambda: tmp_path)
+    assert hardware_tables.gpu_table() == []
+    records.write_json(tmp_path / "h100" / "gpu.json", record)
+    records.write_json(tmp_path / "cpu" / "gpu.json", record | {"shown": False})
+    (row,) = hardware_tables.gpu_table()
+    assert (row["device"], row["planned, GiB"], row["measured, GiB"]) == ("h100", 22.0, 20.0)
+    assert row["difference, %"] == pytest.approx(10)

@@ -115,6 +115,24 @@ def test_a_real_size_sharded_goes_on_from_a_checkpoint_as_if_it_had_not_been_kil
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("method", ["full", "qlora"])
+def test_a_sharded_run_hands_on_16_bit_and_keeps_what_it_trains_in_32(here, bases, monkeypatch, method):
+    """Cast to fp32 behind every layer, the residual stream and the head's products take twice the memory and time."""
+    monkeypatch.delenv("MAMMOTH_TEST_FP32")
+    monkeypatch.setenv("MAMMOTH_TEST_BF16", "1")
+    monkeypatch.setenv("MAMMOTH_TEST_TYPES", str(here / "types.json"))
+    monkeypatch.setattr(guards, "choose_precision", lambda device: guards.Precision("bf16", "asked by a test"))
+    options = {"lora_dropout": 0.0} if method != "full" else {}
+    several = run(bases, "several", method, **options)
+    one = run(bases, "one", method, **options, devices="cpu", sharding="none")
+    sharded(several)
+    wide, narrow = ["torch.float32"], ["torch.bfloat16"]
+    assert records.read_json(here / "types.json") == {"layers": narrow, "trained": wide, "averages": wide}
+    finetune(one, tiny_base.rows(64))
+    assert losses(several) == pytest.approx(losses(one), abs=4e-3)
+
+
+@pytest.mark.long
 def test_a_layer_that_is_made_again_draws_the_dropout_that_it_drew(here, bases, monkeypatch):
     again, kept = (run(bases, name, "lora", lora_dropout=0.3) for name in ("again", "kept"))
     sharded(again)

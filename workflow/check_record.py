@@ -25,6 +25,7 @@ COMMANDS = {
     "hardware": "python speed/_measure_memory.py",
     "train": "make real",
     "prompts": "make real",
+    "shown": "python workflow/keep_shown.py",
     "development": "python workflow/measure_models.py workflow/grids/development.yaml runs/development.json",
 }
 

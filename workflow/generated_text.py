@@ -1,6 +1,7 @@
 """Writes what the README and the pages draw from committed records: blocks between two markers, and the main figure.
 
-``python workflow/generated_text.py README`` writes the README's block, ``--check`` only compares it.
+``python workflow/generated_text.py all`` writes the blocks of every file, ``README`` those of the README; ``--check``
+only compares them.
 """
 
 from __future__ import annotations
@@ -11,12 +12,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import introduction_blocks as introduction
+
 from mammoth_utils import audit, paths, records
 from mammoth_utils.records import Record
 from mammoth_utils.report import claims, development, figures, measured_models
 
 EvaluationRecord = measured_models.EvaluationRecord
-FILES = {"README": "README.md", "miniature": "book/miniature.md", "grading": "book/grading.md"}
+FILES = {
+    "README": "README.md", "index": "book/index.md", "paper": "book/paper.md", "miniature": "book/miniature.md",
+    "grading": "book/grading.md",
+}  # fmt: skip
+ALL = "all"
 
 
 def committed_evaluations() -> list[EvaluationRecord]:
@@ -116,8 +123,7 @@ def disagreements_block(judged: audit.JudgedDisagreements) -> str:
 
 
 def _table(names: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    names = list(names)
-    return "".join(f"| {' | '.join(row)} |\n" for row in (names, ["---"] * len(names), *rows))
+    return introduction.table([list(names), *map(list, rows)])
 
 
 def generated_blocks(target: str) -> dict[str, str]:
@@ -127,16 +133,28 @@ def generated_blocks(target: str) -> dict[str, str]:
         judged = audit.read_judged_disagreements()
         return {"unmatched": unmatched_block(record), "agreement": agreement_block(record),
                 "reports": reports_block(record), "disagreements": disagreements_block(judged)}  # fmt: skip
-    evaluations = committed_evaluations()
     if target == "README":
-        return {"results": results_block(evaluations)}
+        return {"results": introduction.verdict_lines(*introduction.measured_worlds()[0])}
+    if target == "index":
+        return {"shown": introduction.shown_block(introduction.read_shown()), "verdicts": introduction.verdicts_block()}
+    if target == "paper":
+        shown = introduction.read_shown()
+        return {
+            "row": introduction.row_block(shown), "asked": introduction.asked_block(shown),
+            "chosen": introduction.chosen_block(shown), "logic": introduction.logic_block(shown),
+            "counts": introduction.counts_block(), "published": introduction.published_block(),
+            "later": introduction.later_block(), "verdicts": introduction.verdicts_block(),
+        }  # fmt: skip
     record = development.read()
     if record is None:
         raise SystemExit(
             "no committed record of the development split: workflow/measure_models.py measures the grid "
             "development.yaml, workflow/keep_records.py keeps it"
         )
-    return {"development": development_block(record), "widths": widths_block(record)}
+    return {
+        "claims": results_block(committed_evaluations()), "bases": introduction.bases_block(),
+        "development": development_block(record), "widths": widths_block(record),
+    }  # fmt: skip
 
 
 def replace_block(text: str, name: str, block: str) -> str:
@@ -149,7 +167,7 @@ def replace_block(text: str, name: str, block: str) -> str:
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         raise ValueError(f"expected {begin} and, after it, {end}, once each")
     before, _, rest = text.partition(begin)
-    separator = "\n\n" if block.startswith("|") else "\n"  # a table ends a paragraph of HTML only behind an empty line
+    separator = "\n\n" if block[:1] in "|>:-*" else "\n"  # Markdown ends a paragraph of HTML only behind an empty line
     return f"{before}{begin}{separator}{block}{separator[1:]}{end}{rest.partition(end)[2]}"
 
 
@@ -187,19 +205,21 @@ def write_main_figure(file: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Write or check one target; return 1 where ``--check`` finds a block out of date."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("target", choices=[*FILES, "figure"], help="what to write")
+    parser.add_argument("target", choices=[*FILES, ALL, "figure"], help="what to write")
     parser.add_argument("--file", type=Path, help="another file than the project's own")
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a block is out of date")
     options = parser.parse_args(arguments)
     if options.target == "figure":
         write_main_figure(options.file or paths.root() / "book" / "_static" / "main_figure.png")
         return 0
-    current = update(options.target, options.file, options.check)
-    if options.check and not current:
-        print(f"{options.target}: out of date; run `python workflow/generated_text.py {options.target}`")
-        return 1
-    print(f"{options.target}: {'up to date' if current else 'written'}")
-    return 0
+    if options.target == ALL and options.file:
+        parser.error("--file takes one target")
+    states = {target: update(target, options.file, options.check)
+              for target in (FILES if options.target == ALL else [options.target])}  # fmt: skip
+    for target, current in states.items():
+        stale = f"out of date; run `python workflow/generated_text.py {target}`" if options.check else "written"
+        print(f"{target}: {'up to date' if current else stale}")
+    return int(options.check and not all(states.values()))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mammoth_utils import scales
+from mammoth_utils import paths, records, scales
 from mammoth_utils.base_models import ARCHITECTURES
 from mammoth_utils.records import Record
 from mammoth_utils.training.description import describe
@@ -13,7 +13,7 @@ from mammoth_utils.training.plan.gpu_fit import largest_micro_batch, plan_memory
 from mammoth_utils.training.plan.gpu_models import GpuModel, gpu_model
 from mammoth_utils.training.plan.measurements import compare_measurement
 from mammoth_utils.training.plan.memory import METHODS, PARTS
-from mammoth_utils.training.plan.planner import advise
+from mammoth_utils.training.plan.planner import advise, choose_sharding, sharing_and_replicas
 from mammoth_utils.training.plan.run_cost import estimate_cost, hourly_price
 
 
@@ -62,8 +62,9 @@ class Hardware:
 def scale_table(hardware: Hardware) -> list[dict[str, Any]]:
     """Return a row per real scale and method: GiB of a GPU by part, whether it fits, and what the run takes if it does.
 
-    ``cards`` are the hardware's or, if these do not carry the run, the fewest that do; speed, hours and dollars are
-    those of the paper's three epochs on so many. Empty if 64 do not carry it, or as many as a step has examples.
+    Each card holds the whole run where that fits, as in a run with ``sharding=auto``; else they share it. ``cards`` are
+    the hardware's or, if these do not carry the run, the fewest that do; speed, hours and dollars are those of the
+    paper's three epochs on so many. Empty if 64 do not carry it, or as many as a step has examples.
     """
     rows = []
     for (size, family), architecture in ARCHITECTURES.items():
@@ -72,20 +73,25 @@ def scale_table(hardware: Hardware) -> list[dict[str, Any]]:
         for method in METHODS:
             tokens, options = hardware.max_length * hardware.micro_batch, {"checkpointing": hardware.checkpointing}
             batch = recipe.batch(method)
-            plan = plan_memory(architecture, method, tokens, hardware.gpus, gib, rank, batch, **options)
+            sharding = choose_sharding(architecture, method, tokens, hardware.gpus, gib, rank, **options)
+            sharing, replicas = sharing_and_replicas(hardware.gpus, sharding)
+            plan = plan_memory(architecture, method, tokens, sharing, gib, rank, batch, **options, replicas=replicas)
             gpus = hardware.gpus if plan.fits else plan.fewest
+            if not plan.fits:  # on the fewest that carry it they share it, or there is one
+                sharing, replicas = gpus or 1, 1
             cost = largest = None
             if gpus is not None:
                 cost = estimate_cost(
                     architecture, method, hardware.gpu, gpus, price=hardware.price, rank=rank, **options
                 )
                 largest = largest_micro_batch(
-                    architecture, method, hardware.max_length, gpus, gib, rank, batch, **options
+                    architecture, method, hardware.max_length, sharing, gib, rank, batch, **options, replicas=replicas
                 )
             rows.append({
                 "size": size, "family": family, "method": method,
                 **{part: getattr(plan, part) for part in PARTS},
                 "total": plan.total, "fits": plan.fits, "cards": gpus, "largest micro_batch": largest,
+                "each card holds": None if gpus is None else "all" if sharing == 1 else "a share",
                 "tokens a second": cost and cost.tokens_per_second, "hours": cost and cost.hours,
                 "card-hours": cost and cost.card_hours, "dollars": cost and cost.dollars,
             })  # fmt: skip
@@ -102,6 +108,27 @@ def advice_table(hardware: Hardware) -> list[dict[str, Any]]:
             advice = advise(description, hardware.gpus, hardware.gpu.gib, hardware.checkpointing)
             if not advice.fits:
                 rows.append({"size": size, "family": family, "method": method, "advice": advice.sentence})
+    return rows
+
+
+def gpu_table() -> list[dict[str, Any]]:
+    """Return a row per run that ``speed/gpu.py`` measured on a GPU, beside its plan; empty without such a record."""
+    rows = []
+    for file in sorted(paths.records().glob("*/gpu.json")):
+        record = records.read_json(file)
+        if not record["shown"]:
+            continue
+        for part in record["parts"].values():
+            if "tokens_a_second" not in part:
+                continue
+            rows.append({
+                "device": record["device"], "size": record["size"], "method": part["method"],
+                "batches": part["way"], "optimizer": part["optimizer"], "tokens a pass": part["tokens_a_pass"],
+                "planned, GiB": part["planned_gib"], "measured, GiB": part["peak_gib"],
+                "difference, %": 100 * (part["planned_gib"] / part["peak_gib"] - 1),
+                "tokens a second": part["tokens_a_second"],
+                "share of a matrix product's rate, %": 100 * part["share_of_the_rate"],
+            })  # fmt: skip
     return rows
 
 

@@ -14,6 +14,7 @@ from mammoth_utils.scales import scale
 from mammoth_utils.training.description import RunDescription
 from mammoth_utils.training.loop import batches, checkpoints, curve, encoding, guards, validation
 from mammoth_utils.training.loop import model as models
+from mammoth_utils.training.loop.encoded_rows import encode_once
 from mammoth_utils.training.loop.run_folder import log_line
 from mammoth_utils.training.loop.tokenizer import load_tokenizer
 from mammoth_utils.training.loop.trackers import Trackers
@@ -222,7 +223,11 @@ def _examples(
     description: RunDescription, rows: list[dict], tokenizer: Any, log: Callable[[str], None]
 ) -> tuple[list[encoding.Example], encoding.EncodingReport]:
     """Encode the rows, or raise ValueError if more than one and ``max_left_out`` of them would be left out."""
-    examples, report = encoding.encode_rows(rows, tokenizer, description.max_length)
+    if description.miniature:
+        examples, report = encoding.encode_rows(rows, tokenizer, description.max_length)
+    else:  # minutes on the real data, in each process and at each start
+        folder = description.folder / "checkpoints"
+        examples, report = encode_once(rows, tokenizer, description.max_length, folder, log)
     guards.check_labels([[example] for example in examples], tokenizer.eos_token_id)
     log(f"{report.rows} rows, {report.kept} kept, {report.too_long} over {description.max_length} tokens, "
         f"{report.special} with special tokens, {report.empty} empty")  # fmt: skip
