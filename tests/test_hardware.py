@@ -28,9 +28,13 @@ def plans(gpu="H100", gpus=1):
     return pandas.DataFrame(hardware_tables.scale_table(machine)), machine
 
 
-@pytest.mark.parametrize(("gpus", "parts"), [(1, len(PARTS) - 1), (8, len(PARTS))], ids=["nothing to load twice", "8"])
-def test_every_plan_has_a_bar_of_its_parts_and_its_total_written_on(gpus, parts):
-    frame, machine = plans(gpus=gpus)
+@pytest.mark.parametrize(
+    ("gpu", "gpus", "parts"),
+    [("H100", 1, len(PARTS) - 1), ("RTX 4090", 8, len(PARTS))],
+    ids=["nothing to load twice", "a share of a 4-bit net"],
+)
+def test_every_plan_has_a_bar_of_its_parts_and_its_total_written_on(gpu, gpus, parts):
+    frame, machine = plans(gpu, gpus)
     figure = figures.memory_by_part(frame, machine.gpu.gib, str(machine))
     axis = figure.axes[0]
     assert len(axis.patches) == len(frame) * parts
