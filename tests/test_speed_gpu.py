@@ -23,7 +23,7 @@ def run(*arguments, **environment):
 
 @pytest.mark.long
 def test_every_part_runs_without_a_gpu_and_says_that_it_shows_nothing_of_one(tmp_path):
-    done = run("--out", str(tmp_path / "gpu.json"))
+    done = run("--out", str(tmp_path / "gpu.json"), "--minutes", "30")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "no GPU here: the parts run at a small width on the CPU" in done.stdout
     record = records.read_json(tmp_path / "gpu.json")
