@@ -132,6 +132,7 @@ def _entry(hardware: Hardware, row: Mapping[str, Any], advice: str) -> Record:
     """Return what is shown of a row of ``scale_table``."""
     total, held = format_gib(row["total"]), f"{hardware.gpu.gib:.1f}"
     where = f"one {hardware.gpu.name}" if hardware.gpus == 1 else f"each of {hardware.gpus} x {hardware.gpu.name}"
+    advice = advice or f"it needs {total} of the {held} GiB on {where}"
     sentence = f"Fits: it takes {total} of the {held} GiB on {where}." if row["fits"] else f"Does not fit: {advice}."
     figures = [f"{total} of {held} GiB", _number(row["cards"], "none up to 64"), _number(row["largest micro_batch"])]
     figures += [_number(row["tokens a second"]), _number(row["hours"], digits=1)]
