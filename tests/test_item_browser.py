@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -19,6 +20,7 @@ from mammoth_utils.report import executed_pages, item_browser
 from mammoth_utils.report.measured_models import COMMITTED, MINI_BENCHMARKS, THIS_RUN, EvaluationRecord
 from mammoth_utils.vocabulary import RULES
 
+ROOT = Path(__file__).resolve().parent.parent
 NAME, REAL_NAME = "llama-1m-hybrid-full-s0-hybrid", "qwen-coder-instruct-0.5b-hybrid-lora-s0-rows400-hybrid-n50"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -254,6 +256,22 @@ def test_what_a_page_wrote_joins_the_books_static_files(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     executed_pages.add_static_files(None, config)
     assert config.html_static_path == ["book/_static", str(folder)]
+
+
+def test_a_built_page_whose_items_are_missing_is_a_fault(project, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "workflow"))
+    import check_book
+
+    written = item_browser.write_items([MINI], quote)
+    page = project / "site" / "notebooks" / "problems.html"
+    page.parent.mkdir(parents=True)
+    shutil.copytree(written.folder, project / "site" / "_static" / "items")
+    text = written._repr_html_()
+    assert list(check_book._items(text, page)) == []
+    (project / "site" / "_static" / "items" / "questions.mini-math.js").unlink()
+    assert list(check_book._items(text, page)) == [
+        "1 of 4 files of problems are not there, such as questions.mini-math.js"
+    ]
 
 
 DRIVER = """

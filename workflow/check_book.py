@@ -18,6 +18,8 @@ from mammoth_utils.report import first_error, is_finished
 HTML = ROOT / "_build" / "html"
 # What loads when a page is opened; a link that a reader clicks may lead outside.
 LOADED = re.compile(r"<(?:script|img|iframe|source)\b[^>]*?\bsrc=\"([^\"]+)\"|<link\b[^>]*?>", re.IGNORECASE)
+# What the browser of problems says of the files that it loads when a reader asks for one.
+ITEM_INDEX = re.compile(r'class="ib-index">(.*?)</script>', re.DOTALL)
 FETCHED_RELATIONS = ("stylesheet", "preload", "icon", "shortcut icon", "modulepreload", "manifest")
 
 
@@ -47,7 +49,7 @@ def faults(html: Path = HTML, runs: Path | None = None) -> list[str]:
             lines.append(f"{page}: not in the built book")
             continue
         text = file.read_text(encoding="utf8")
-        lines += [f"{page}: {fault}" for fault in _loaded(text, file)]
+        lines += [f"{page}: {fault}" for fault in (*_loaded(text, file), *_items(text, file))]
         if page.startswith("notebooks/"):
             lines += [f"{page}: {fault}" for fault in _executed(text, runs / "book" / f"{Path(page).name}.ipynb")]
     return lines
@@ -88,6 +90,17 @@ def _loaded(text: str, file: Path) -> Iterator[str]:
             path = unquote(re.split(r"[?#]", address)[0])
             if path and not (file.parent / path).exists():
                 yield f"loads {address}, which is not there"
+
+
+def _items(text: str, file: Path) -> Iterator[str]:
+    """Yield the fault of a page whose problems cannot all be opened: files beside it that are missing."""
+    for match in ITEM_INDEX.finditer(text):
+        index = json.loads(match[1])
+        names = [f"{model['name']}.{name}" for model in index["models"] for name in model["sets"]]
+        names += [f"questions.{name}" for name in index["questions"]]
+        missing = [name for name in names if not (file.parent / index["book"] / f"{name}.js").is_file()]
+        if missing:
+            yield f"{len(missing)} of {len(names)} files of problems are not there, such as {missing[0]}.js"
 
 
 def main() -> int:

@@ -152,6 +152,9 @@
     }
     fill(controls.rule, index.rules.map((rule) => [rule, RULES[rule] || rule]), state.rule);
     fill(controls.sort, Object.entries(SORTS), "");
+    fill(controls.set, [["", "all"]], "");
+    fill(controls.show, Object.entries(CASES), "");
+    pages.hidden = true;
     root.append(
       make("form", { class: "ib-bar", role: "search", "aria-label": "problems", onsubmit: (event) => event.preventDefault() },
         field("model", "model", controls.model), field("set", "benchmark", controls.set),
@@ -205,7 +208,7 @@
       if (mine !== loading) return;
       items = [];
       list.replaceChildren();
-      status.textContent = "Nothing could be loaded: " + problem.message + ". `make book` writes the files of this page.";
+      status.textContent = "Nothing could be loaded: " + problem.message + ". The command make book writes the files of this page.";
       return;
     }
     sift();
@@ -304,7 +307,7 @@
 
   function attemptPart(item, attempt, at) {
     const name = index.kinds[attempt.kind] || attempt.kind;
-    const part = make("section", { class: "ib-attempt" }, make("h4", {}, name[0].toUpperCase() + name.slice(1)));
+    const part = make("section", { class: "ib-attempt" }, make("h3", {}, name[0].toUpperCase() + name.slice(1)));
     if (attempt.completion === null) part.append(make("p", {}, "The completion is not shown: no licence of its home allows that."));
     else part.append(written(attempt.completion, name + " of " + item.id));
     if (attempt.status) {

@@ -438,7 +438,7 @@ def open_side_by_side(
     ]  # fmt: skip
     if not chosen:
         command = "make book" if world == "miniature" else "make real"
-        return say(f"No model of this kind was asked for programs and prose yet; `{command}` asks one.")
+        return say(f"No model of this kind was asked for programs and prose yet; the command {command} asks one.")
     evaluation = min(chosen, key=_rank)
     items = list(read_items(evaluation, quote))
     shown = {title: _shortest([item for item in items if item.case(rule) == title])
@@ -474,7 +474,7 @@ def _side_by_side(
     title: str, item: Item | None, count: int, total: int, rule: str, quote: Callable[[str], Any] | None
 ) -> str:
     """Return one problem: its question, then program and prose with what was printed and the verdict."""
-    head = f"<h4>{html.escape(title)} <small>({count:,} of {total:,})</small></h4>"
+    head = f"<h3>{html.escape(title)} <small>({count:,} of {total:,})</small></h3>"
     if item is None:
         return f"<section>{head}<p>There is no such problem.</p></section>"
     if item.problem:
@@ -494,8 +494,8 @@ def _side_by_side(
             printed = attempt.get("printed") or attempt.get("error") or "nothing"
             ran = f'<p class="ib-ran">It printed</p><pre tabindex="0">{html.escape(printed.strip())}</pre>'
         columns.append(
-            f'<div><h5>{KIND_NAMES[kind].capitalize()} <span class="ib-chip ib-{"right" if right else "wrong"}">{word}'
-            f'</span></h5><pre tabindex="0">{html.escape(attempt["completion"])}</pre>{ran}'
+            f'<div><h4>{KIND_NAMES[kind].capitalize()} <span class="ib-chip ib-{"right" if right else "wrong"}">{word}'
+            f'</span></h4><pre tabindex="0">{html.escape(attempt["completion"])}</pre>{ran}'
             f'<p class="ib-reason">{html.escape(verdict["reason"])}</p></div>'
         )
     where = f'<p class="ib-where"><code>{html.escape(item.id)}</code>{gold}</p>'
