@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.fsdp import FSDPModule
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from transformers import TrainerCallback
@@ -63,7 +64,7 @@ class Watch(TrainerCallback):
     def on_substep_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
         held = [p.grad for p in self.trainer.model.parameters() if p.grad is not None]
         for module in self.trainer.model_wrapped.modules():
-            for group in getattr(getattr(module, "_fsdp_state", None), "_fsdp_param_groups", None) or []:
+            for group in module._get_fsdp_state()._fsdp_param_groups if isinstance(module, FSDPModule) else ():
                 for one in group.fsdp_params:
                     whole = getattr(one, "_unsharded_param", None)
                     held += [one.unsharded_accumulated_grad, None if whole is None else whole.grad]
