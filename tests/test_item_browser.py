@@ -218,7 +218,7 @@ def test_questions_that_are_not_here_are_said_to_be_away(tmp_path):
 
 def test_every_disputed_output_of_the_audit_is_there_with_what_its_licence_allows():
     record = audit.read_audit_record()
-    disputed = audit.disputed_outputs(record)
+    disputed = audit.read_disputed_outputs(record)
     assert len(disputed) == sum(len(file["differing"]) for file in record["outputs"])
     for output in disputed:
         quoted = licences.may_be_quoted(licences.of_file(f"outputs/{output.outputs}.jsonl.gz"))

@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "audit_page": ["AuditPage", "open_audit"],
         "audit_record": ["read_audit_record"],
         "cleaned_sets": ["compare_with_cleaned_sets", "read_cleaned_sets"],
-        "disputed_outputs": ["DisputedOutput", "disputed_outputs", "keep_completions"],
+        "disputed_outputs": ["DisputedOutput", "keep_completions", "read_disputed_outputs"],
         "golds": ["Finding", "check_gold"],
         "lm_eval_harness": ["is_equivalent", "is_same_number"],
         "math_verify_client": ["open_fresh_math_verify"],

@@ -74,7 +74,7 @@ def _kept(record: Record, data_dir: Path) -> Iterator[Record]:
             yield {**kept, "origin": row.get("origin", "")}
 
 
-def disputed_outputs(record: Record, data_dir: Path | None = None) -> list[DisputedOutput]:
+def read_disputed_outputs(record: Record, data_dir: Path | None = None) -> list[DisputedOutput]:
     """Return every stored output of the audit's record on which graders differ, in the order of the files.
 
     The reasons are made anew from the answers that the record holds. Where that gives another verdict than the

@@ -230,7 +230,7 @@ def write_items(
 
     Args:
         quote: As :func:`read_items` takes it.
-        disputed: As ``audit.disputed_outputs`` returns them.
+        disputed: As ``audit.read_disputed_outputs`` returns them.
         only: Names of evaluations or of stored outputs; empty for all.
         folder: Where the files go; None takes the folder of the built book's static files.
 
