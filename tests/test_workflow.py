@@ -96,7 +96,7 @@ def test_the_workflow_plans_every_page_of_a_fresh_clone(tmp_path):
     done = run(sys.executable, *command, "--quiet", "rules", env=environment)
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
-    pages = ("curate", "train", "evaluate", "solve", "audit", "hardware", "main_results", "ablations")
+    pages = ("curate", "train", "evaluate", "solve", "problems", "audit", "hardware", "main_results", "ablations")
     for rule in (*pages, "models_0", "models_1", "html"):
         assert re.search(rf"^{rule}\s+1$", said, re.MULTILINE), f"{rule} is not planned:\n{said}"
 
