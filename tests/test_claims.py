@@ -371,8 +371,9 @@ def test_a_block_is_made_from_records_and_replaced_between_its_markers():
     block = generated_text.results_block(ALL_GOOD[:3])
     new = generated_text.replace_block(text, "results", block)
     assert new == f"# Title\n\n<!-- results:begin -->\n{block}<!-- results:end -->\n\ntail\n"
-    assert "| C1 | Hybrid beats PoT only" in new
+    assert "| C1 | +" in new
     assert "| reproduced |" in new
+    assert "- **C1: Hybrid beats PoT only" in new
     assert "**Not in the committed records**" in new
     with pytest.raises(ValueError, match="once each"):
         generated_text.replace_block("no markers", "results", block)

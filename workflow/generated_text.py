@@ -32,20 +32,17 @@ def committed_evaluations() -> list[EvaluationRecord]:
 
 
 def results_block(evaluations: Iterable[EvaluationRecord | Mapping[str, Any]]) -> str:
-    """Return the claims table as Markdown, then each claim in a sentence, by verdict."""
+    """Return the claims table as Markdown, then by verdict each claim, what was found, and the paper's own figures."""
     results = claims.evaluate_claims(evaluations)
+    names = ("claim", "difference", "95 % interval", "half-width expected", "seeds", "verdict")
+    rows = [[str(row[name]) for name in names] for row in claims.table(results).to_dict("records")]
     lines = [
         "Differences in percentage points between models of the miniature (corrected rule, 95 % interval clustered by",
-        "problem family and by seed), beside the paper's own figures at 7B; only sign and size are comparable.",
+        "problem family and by seed). Below stand the claims in words, each with the paper's own figures at 7B, of",
+        "which only sign and size are comparable.",
         "",
-        "| | claim | difference | 95 % interval | half-width expected | seeds | verdict | the paper |",
-        "|---|---|---|---|---|---|---|---|",
+        _table(names, rows).rstrip("\n"),
     ]
-    entries = (
-        "claim", "statement", "difference", "95 % interval", "half-width expected", "seeds", "verdict", "the paper",
-    )  # fmt: skip
-    for row in claims.table(results).to_dict("records"):
-        lines.append("| " + " | ".join(str(row[name]).replace("|", "/") for name in entries) + " |")
     for verdict, title in (
         (claims.REPRODUCED, "Reproduced"),
         (claims.NOT_REPRODUCED, "Not reproduced"),
@@ -56,8 +53,14 @@ def results_block(evaluations: Iterable[EvaluationRecord | Mapping[str, Any]]) -
         listed = [result for result in results if result.verdict == verdict]
         if listed:
             lines += ["", f"**{title}**", ""]
-            lines += [f"- {r.id}: {r.reason}{f' (`{r.command}`)' if r.command else ''}." for r in listed]
+            lines += [_claim_in_words(result) for result in listed]
     return "\n".join(lines) + "\n"
+
+
+def _claim_in_words(result: claims.ClaimResult) -> str:
+    reason = result.reason[:1].upper() + result.reason[1:]
+    command = f" (`{result.command}`)" if result.command else ""
+    return f"- **{result.id}: {result.statement}** {reason}{command}. *The paper:* {result.paper}."
 
 
 def development_block(record: Record) -> str:
