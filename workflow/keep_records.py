@@ -4,8 +4,8 @@ Of the miniature whole runs on the test split; what was measured on the developm
 widths that it foretells. Of ``make real`` the cells that are finished: the evaluation's record, the training's, the
 completions without the benchmarks' questions, and the choice of the base's prompt. A finished rebuild of the real
 sources goes into ``records/real/curate.json``; `python -m mammoth_utils.curation.rebuild_record` makes and keeps it in
-one command. Run it after ``make book``, ``make book-full`` and ``make real``, then ``python workflow/generated_text.py
-README``.
+one command. Run it after ``make book``, ``make book-full`` and ``make real``, then ``workflow/keep_shown.py`` and
+``workflow/generated_text.py all``.
 """
 
 from __future__ import annotations
