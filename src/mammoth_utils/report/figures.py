@@ -1,38 +1,34 @@
 """The book's figures; each function returns a matplotlib figure, and a page ends its line with a semicolon.
 
-One colour and one marker per method through the book (Okabe and Ito's palette, told apart by the colour-blind too);
-ours filled, the paper's hollow, and never on one axis where ours is the miniature's. Drawn 5.2 inches wide on white
-with text of 10 points, so that a page of 380 pixels and a dark one both read.
+One colour and one marker per method through the book (Okabe and Ito's hues, told apart by the colour-blind too); ours
+filled, the paper's hollow, and never on one axis where ours is the miniature's. A page shows a figure as SVG, with text
+as large as its own at a phone's width, a caption, and the values in words for those who cannot see it.
 """
 
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from mammoth_utils.intervals import wilson
 from mammoth_utils.miniature import MINIATURE, WORLDS, variant_of
-from mammoth_utils.report import claim_definitions, measured_models, statistics
+from mammoth_utils.report import claim_definitions, measured_models, palette, statistics
 from mammoth_utils.report import figure_style as style
 from mammoth_utils.report.claims import ClaimResult
 from mammoth_utils.report.measured_models import DecodedModel, EvaluationRecord
 from mammoth_utils.vocabulary import UNTUNED
 
-# Of no method and no verdict: Tol's muted palette, which the colour-blind tell apart, with grey for the rest.
-MEMORY_COLOURS = {
-    "weights": "#332288", "gradients": "#88CCEE", "optimiser": "#44AA99", "activations": "#DDCC77",
-    "logits": "#CC6677", "extra": "#BBBBBB", "loading": "#AA4499",
-}  # fmt: skip
+MEMORY_COLOURS = palette.MEMORY
 METHOD_MARKERS = {"full": "o", "lora": "s", "qlora": "^"}
 AXIS_REACH = 1.6  # cards' memories that the axis reaches; longer bars are cut, with their length written on
-FUNNEL_COLUMNS = 3
+FUNNEL_COLUMNS = 2
 
 
 @style.styled
@@ -48,7 +44,8 @@ def main_figure(
         "hybrid": DecodedModel(size, family, "hybrid"), "pot": DecodedModel(size, family, "pot", "pot"),
         "cot": DecodedModel(size, family, "cot", "cot"), "none": DecodedModel(size, family, UNTUNED),
     }  # fmt: skip
-    return _by_method(records, models, "`make book` measures the 1m ones, `make book-full` the others.")
+    what = f"the miniature's {family}-{size} models on its nine benchmarks"
+    return _by_method(records, models, what, "`make book` measures the 1m ones, `make book-full` the others.")
 
 
 @style.styled
@@ -57,11 +54,14 @@ def real_figure(records: Iterable[EvaluationRecord | Mapping[str, Any]]) -> Figu
     real = claim_definitions.real_model
     models = {"hybrid": real("hybrid"), "pot": real("pot", "pot"), "cot": real("cot", "cot"),
               "none": claim_definitions.real_base()}  # fmt: skip
-    return _by_method(records, models, "`make real` measures them.")
+    return _by_method(records, models, "a real model of 0.5B on the nine real benchmarks", "`make real` measures them.")
 
 
 def _by_method(
-    records: Iterable[EvaluationRecord | Mapping[str, Any]], models: Mapping[str, DecodedModel], command: str
+    records: Iterable[EvaluationRecord | Mapping[str, Any]],
+    models: Mapping[str, DecodedModel],
+    what: str,
+    command: str,
 ) -> Figure:
     """Draw the models of each method on each benchmark; where none was measured, say what measures them."""
     evaluations = measured_models.as_evaluations(records)
@@ -73,6 +73,7 @@ def _by_method(
     benchmarks = next(iter(measured.values()))[0][1]
     panels = [[name for name, score in benchmarks.items() if score["in_domain"] is inside] for inside in (True, False)]
     figure, axes = style.panels([len(names) for names in panels], row=0.52)
+    seen: dict[str, list[str]] = {}
     for axis, names, title in zip(axes, panels, ("in domain", "out of domain"), strict=True):
         for place, (method, seeds) in enumerate(measured.items()):
             shift = 0.0 if method == "none" else (place - 1) * 0.22
@@ -81,13 +82,19 @@ def _by_method(
                 if sample is not None:
                     interval = statistics.accuracy(sample)
                     style.dot(axis, method, interval, row + shift, label=row == 0 and axis is axes[0])
+                    seen.setdefault(name, []).append(f"{style.LABELS[method]} {100 * interval.estimate:.0f}")
         style.rows(axis, names, title)
     problems = style.span({score["n"] for score in benchmarks.values()})
     # An untuned base has no seed: the trained models say how many there are.
     seeds = style.count(min((len(s) for method, s in measured.items() if method != "none"), default=1), "seed")
-    style.finish(axes, f"correct, % (n = {problems} problems a set, {seeds};\nbars: 95 % intervals)")
+    style.finish(axes, f"correct, % (n = {problems} problems a set, {seeds}; bars: 95 % intervals)")
     style.legend(figure, axes[0])
-    return figure
+    values = style.listed([f"{name}: {', '.join(parts)}" for name, parts in seen.items()])
+    caption = (
+        f"Accuracy of {what}, by what they were trained on. Each bar is a 95 % interval, clustered by problem family. "
+        "The untuned base is a cross without one. Ours, corrected rule."
+    )
+    return style.describe(figure, caption, f"Dot plot of accuracy in per cent. {values}")
 
 
 @style.styled
@@ -119,15 +126,21 @@ def accuracy_by_benchmark(frame: pd.DataFrame) -> Figure:
                 interval = statistics.Interval(share, low, high, n, 1, 1)
                 style.dot(axis, method, interval, at, label=len(methods) > 1 and row[label] == names[0])
                 if "published" in part:
-                    axis.plot([100 * row["published"]], [at], "|", color="black", markersize=11)
+                    axis.plot([100 * row["published"]], [at], "|", color="black", markersize=13)
         style.rows(axis, names, title)
     rule = "; black tick: published rule" if "published" in frame else ""
-    style.finish(
-        axes, f"correct, % (n = {style.span(set(frame['n'].astype(int)))};\nbars: Wilson's 95 % interval{rule})"
-    )
+    n = style.span(set(frame["n"].astype(int)))
+    style.finish(axes, f"correct, % (n = {n}; bars: Wilson's 95 % interval{rule})")
     if len(methods) > 1:
         style.legend(figure, axes[0])
-    return figure
+    seen = [
+        f"{row[label]}{' ' + row['method'] if 'method' in row else ''} {100 * row['corrected']:.0f}"
+        + (f", published rule {100 * row['published']:.0f}" if "published" in row else "")
+        for row in frame.to_dict("records")
+    ]
+    tick = " The black tick is the same answers under the published rule." if "published" in frame else ""
+    caption = f"Accuracy by benchmark under the corrected rule, with Wilson's 95 % interval.{tick} Ours."
+    return style.describe(figure, caption, f"Dot plot of accuracy in per cent. {style.listed(seen)}")
 
 
 @style.styled
@@ -146,9 +159,19 @@ def growing_mixtures(frame: pd.DataFrame) -> Figure:
                label=column.replace("_", " "))  # fmt: skip
     axis.set_xticks(list(places), list(frame["mixture"]))
     items = frame["out_of_domain"].iloc[0].items
-    axis.set_xlabel(f"mixture (n = {items} problems out of domain; bars: 95 %)")
-    axis.legend(frameon=False)
-    return figure
+    axis.tick_params(axis="x", labelrotation=30)
+    axis.set_xlabel(style.wrapped(f"mixture (n = {items} problems out of domain; bars: 95 %)"), loc="right")
+    style.legend(figure, axis)
+    seen = [
+        f"{row['mixture']}: in domain {100 * row['in_domain'].estimate:.0f}, "
+        f"out of domain {100 * row['out_of_domain'].estimate:.0f}"
+        for row in frame.to_dict("records")
+    ]
+    caption = (
+        "Accuracy in and out of domain as sources are added: G is mini-gsm8k's source, M, C and A add those of MATH, "
+        "Camel-Math and AQuA-RAT. Ours, the miniature, corrected rule, 95 % intervals."
+    )
+    return style.describe(figure, caption, f"Two curves of accuracy in per cent. {style.listed(seen)}")
 
 
 def _curve(axis: Axes, places: Iterable[float], intervals: Iterable[statistics.Interval], **look: Any) -> None:
@@ -176,11 +199,19 @@ def wrong_shares(frame: pd.DataFrame) -> Figure:
         _curve(axis, rows["wrong"], rows["accuracy"], color=style.COLOURS[mixture], marker=style.MARKERS[mixture],
                label="kept by execution" if mixture == "hybrid" else mixture)  # fmt: skip
     items, seeds = frame["accuracy"].iloc[0].items, min(interval.seeds for interval in frame["accuracy"])
-    axis.set_xlabel(
-        f"wrong programs of the teacher, % (n = {items} problems, {style.count(seeds, 'seed')} or more; bars: 95 %)"
+    label = f"wrong programs of the teacher, % (n = {items} problems, {style.count(seeds, 'seed')} or more; bars: 95 %)"
+    axis.set_xlabel(style.wrapped(label), loc="right")
+    style.legend(figure, axis)
+    seen = [
+        f"{row['wrong']:.0f} % wrong, {'kept by execution' if row['mixture'] == 'hybrid' else row['mixture']}: "
+        f"{100 * row['accuracy'].estimate:.1f}"
+        for row in frame.to_dict("records")
+    ]
+    caption = (
+        "Accuracy on nine sets by the share of the teacher's programs that are wrong, trained on those that execution "
+        "kept and on all of them. Ours, the miniature, corrected rule, 95 % intervals."
     )
-    axis.legend(frameon=False)
-    return figure
+    return style.describe(figure, caption, f"Two curves of accuracy in per cent. {style.listed(seen)}")
 
 
 def wrong_shares_frame(records: Iterable[EvaluationRecord | Mapping[str, Any]]) -> pd.DataFrame:
@@ -209,29 +240,38 @@ def claims_figure(results: Sequence[ClaimResult]) -> Figure:
         commands = dict.fromkeys(result.command for result in results if result.command)
         measure = "; ".join(f"`{command}` measures them" for command in commands)
         return style.empty(f"None of these claims has all its models measured. {measure}")
-    figure, (axis,) = style.panels([len(rows)], row=0.46)
+    figure, (axis,) = style.panels([len(rows)], row=0.62)
     axis.axvline(0, color="black", linewidth=0.8)
     shown = set()
-    for place, (_, part) in enumerate(rows):
+    for place, (claim, part) in enumerate(rows):
         colour, interval = style.VERDICT_COLOURS[part.verdict], part.interval
-        axis.plot([100 * interval.low, 100 * interval.high], [place, place], color=colour, linewidth=2)
-        axis.plot([100 * interval.estimate], [place], color=colour, linestyle="none", markersize=6,
+        axis.plot([100 * interval.low, 100 * interval.high], [place, place], color=colour, linewidth=2.4)
+        axis.plot([100 * interval.estimate], [place], color=colour, linestyle="none", markersize=8,
                   marker=style.VERDICT_MARKERS[part.verdict],
                   label=part.verdict if part.verdict not in shown else None)  # fmt: skip
         if part.margin:
             axis.plot([100 * part.margin], [place], color="black", marker="|", markersize=12, linestyle="none")
+        # Above its interval, where it has the figure's whole width.
+        axis.text(0, place - 0.28, f"{claim}  {part.name}", transform=axis.get_yaxis_transform(), va="bottom",
+                  fontsize=style.SMALL_TEXT)  # fmt: skip
         shown.add(part.verdict)
-    names = [f"{claim}  " + "\n".join(textwrap.wrap(part.name, 26)) for claim, part in rows]
-    axis.set_yticks(range(len(rows)), names, fontsize=8.5)
-    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.set_yticks(range(len(rows)), [""] * len(rows))
+    axis.grid(axis="y", visible=False)
+    axis.tick_params(axis="y", length=0)
+    axis.set_ylim(len(rows) - 0.5, -0.9)
     seeds = min(part.interval.seeds for _, part in rows)
     items = style.span({part.interval.items for _, part in rows})
-    axis.set_xlabel(
-        f"difference, points, corrected rule\n(n = {items}, {style.count(seeds, 'seed')} or more; "
-        "bars: 95 %, tick: margin)"
-    )
+    axis.set_xlabel(style.wrapped(
+        f"difference, points, corrected rule (n = {items}, {style.count(seeds, 'seed')} or more; bars: 95 %, "
+        "tick: margin)"
+    ), loc="right")  # fmt: skip
     style.legend(figure, axis)
-    return figure
+    seen = [f"{claim}, {part.name}: {part.interval.points()} points, {part.verdict}" for claim, part in rows]
+    caption = (
+        "The differences that decide the claims, with 95 % intervals; colour and mark are each difference's own "
+        "verdict. Ours, corrected rule."
+    )
+    return style.describe(figure, caption, f"Forest plot of differences in percentage points. {style.listed(seen)}")
 
 
 @style.styled
@@ -243,10 +283,12 @@ def decodings(frame: pd.DataFrame) -> Figure:
         own = frame[frame["decoding"] == decoding].set_index(["model", "size"])["printed"]
         values, marker = [own[model] for model in models], style.MARKERS[method]
         axis.plot(values, range(len(models)), marker, label=f"{decoding} decoding", **style.hollow(method))
-    style.rows(axis, [f"{model}\n{size}" for model, size in models], "published, Table 7 (v3)")
+    style.rows(axis, [f"{model} {size}" for model, size in models], "published, Table 7 (v3)")
     style.finish([axis], "average of nine sets, % (no intervals printed)")
     style.legend(figure, axis)
-    return figure
+    seen = [f"{row['model']} {row['size']} {row['decoding']} {row['printed']:.1f}" for row in frame.to_dict("records")]
+    caption = "Three ways of decoding six models, as published in the paper's Table 7; hollow marks are the paper's."
+    return style.describe(figure, caption, f"Dot plot of published averages in per cent. {style.listed(seen)}")
 
 
 @style.styled
@@ -263,11 +305,19 @@ def published_main(frame: pd.DataFrame) -> Figure:
     columns = (("computed_in", "s", "in domain (4 sets)"), ("computed_out", "o", "out of domain (5 sets)"))
     for column, marker, title in columns:
         axis.plot(list(own[column]), places, marker, label=title, **style.hollow("hybrid"))
-    names = [f"{model}\n{size}" for model, size in zip(own["model"], own["size"], strict=True)]
+    names = [f"{model} {size}" for model, size in zip(own["model"], own["size"], strict=True)]
     style.rows(axis, names, f"published, {own['version'].iloc[0]}")
     style.finish(axes, "mean of the printed cells, % (no intervals printed)")
-    style.legend(figure, axis)
-    return figure
+    style.legend(figure, axis, columns=1)
+    seen = [
+        f"{row['model']} {row['size']}: in domain {row['computed_in']:.1f}, out of domain {row['computed_out']:.1f}"
+        for row in own.to_dict("records")
+    ]
+    caption = (
+        "Averages of the models of Tables 3 and 4 whose nine cells are all known, as published; hollow marks are the "
+        "paper's."
+    )
+    return style.describe(figure, caption, f"Dot plot of published averages in per cent. {style.listed(seen)}")
 
 
 @style.styled
@@ -277,13 +327,18 @@ def sources_ablation(frame: pd.DataFrame) -> Figure:
     figure, axes = style.panels([len(own)])
     keys = {"none": "none", "CoT": "cot", "PoT": "pot", "hybrid": "hybrid"}
     colours = [style.COLOURS[keys.get(training, "paper")] for training in own["training"]]
-    axes[0].barh(range(len(own)), own["printed"], height=0.55, color="white", edgecolor=colours, linewidth=2)
+    axes[0].barh(range(len(own)), own["printed"], height=0.55, color="white", edgecolor=colours, linewidth=2.4)
     for place, value in enumerate(own["printed"]):
-        axes[0].text(value + 1, place, f"{value:.1f}", va="center", fontsize=9)
+        axes[0].text(value + 1, place, f"{value:.1f}", va="center", fontsize=style.SMALL_TEXT)
     names = [training.replace("none", "untuned") for training in own["training"]]
     style.rows(axes[0], names, f"published, Table 6 ({own['version'].iloc[0]})")
     style.finish(axes, "average of nine sets, % (Llama-2 7B, no intervals printed)")
-    return figure
+    seen = [f"{name} {value:.1f}" for name, value in zip(names, own["printed"], strict=True)]
+    caption = (
+        "Llama-2 7B by what it was trained on, as published in the paper's Figure 2 and Table 6; hollow bars are the "
+        "paper's."
+    )
+    return style.describe(figure, caption, f"Bars of published averages in per cent. {style.listed(seen)}")
 
 
 @style.styled
@@ -303,12 +358,15 @@ def training_curve(rows: Sequence[Mapping[str, float]]) -> Figure:
     axes[0].plot([row["step"] for row in rows], [row["loss"] for row in rows], color=style.COLOURS["hybrid"])
     if held_out := [row for row in rows if "validation_loss" in row]:
         values = [row["validation_loss"] for row in held_out]
-        axes[0].plot([row["step"] for row in held_out], values, "o--", color="black", markersize=3, label="held out")
+        axes[0].plot([row["step"] for row in held_out], values, "o--", color="black", markersize=4, label="held out")
         axes[0].legend()
     axes[0].set_ylim(bottom=0)
     axes[0].set_xlabel(f"optimiser step (n = {len(rows)} points)")
     axes[0].set_ylabel("loss, nats a token")
-    return figure
+    first, last = rows[0], rows[-1]
+    seen = f"from {first['loss']:.2f} at step {first['step']:.0f} to {last['loss']:.2f} at step {last['step']:.0f}"
+    held = f"; held out {held_out[-1]['validation_loss']:.2f} at the end" if held_out else ""
+    return style.describe(figure, "Training loss by optimiser step.", f"Curve of the training loss, {seen}{held}.")
 
 
 def mixtures_frame(records: Iterable[EvaluationRecord | Mapping[str, Any]]) -> pd.DataFrame:
@@ -337,8 +395,7 @@ def source_funnels(frame: pd.DataFrame) -> Figure:
         raise ValueError("a funnel needs at least one source, got none")
     sources, steps = list(dict.fromkeys(frame["source"])), list(dict.fromkeys(frame["step"]))
     lines = math.ceil(len(sources) / FUNNEL_COLUMNS)
-    size = (style.WIDTH * 1.25, lines * (0.16 * len(steps) + 0.42) + 0.5)
-    figure = style.plt.figure(figsize=size, layout="constrained")
+    figure = style.new_figure(lines * (0.27 * len(steps) + 0.45) + 0.6, layout="constrained")
     grid = figure.subplots(lines, FUNNEL_COLUMNS, squeeze=False, sharey=True)
     for axis in grid.flat[len(sources) :]:
         axis.set_visible(False)
@@ -348,19 +405,36 @@ def source_funnels(frame: pd.DataFrame) -> Figure:
         colour, most = style.COLOURS[kind], max(int(own.max()), 1)
         for place, rows in enumerate(own):
             last = place == len(steps) - 1
-            axis.barh(place, rows, height=0.8, color=colour, alpha=1.0 if last else 0.35)
+            # Pale, so that the text on a bar can be read in both themes; what is left at the end has an edge.
+            axis.barh(place, rows, height=0.8, color=(*to_rgb(colour), 0.3), edgecolor=colour,
+                      linewidth=2 if last else 0)  # fmt: skip
             lost = "" if place == 0 or rows == own.iloc[place - 1] else f"  (-{int(own.iloc[place - 1] - rows):,})"
-            axis.text(most * 0.03, place, f"{int(rows):,}{lost}", va="center", ha="left", fontsize=6.5, color="black")
+            axis.text(
+                most * 0.03,
+                place,
+                f"{int(rows):,}{lost}",
+                va="center",
+                ha="left",
+                fontsize=style.LEAST_TEXT,
+                color="black",
+            )
         axis.set_xlim(0, most)
         axis.set_ylim(len(steps) - 0.4, -0.6)
-        axis.set_yticks(range(len(steps)), steps, fontsize=7)
+        axis.set_yticks(range(len(steps)), steps, fontsize=style.LEAST_TEXT)
         axis.set_xticks([])
         axis.grid(False)
-        axis.set_title(source, loc="left", fontsize=7.5)
+        axis.set_title(source, loc="left", fontsize=style.SMALL_TEXT)
         axis.spines["bottom"].set_visible(False)
     counted = int(frame.loc[frame["step"] == steps[0], "rows"].sum())
-    figure.supxlabel(f"rows left after each step (n = {counted:,} that entered)", fontsize=9)
-    return figure
+    figure.supxlabel(f"rows left after each step\n(n = {counted:,} that entered)", fontsize=style.SMALL_TEXT)
+    seen = []
+    for source in sources:
+        own = frame[frame["source"] == source]["rows"]
+        seen.append(f"{source}: {int(own.iloc[0]):,} to {int(own.iloc[-1]):,}")
+    caption = (
+        "Rows of each source after each step of the curation; the bar with an edge is what is left at the end. Ours."
+    )
+    return style.describe(figure, caption, f"Bars for each source, first to last step. {style.listed(seen)}")
 
 
 @style.styled
@@ -378,29 +452,34 @@ def memory_by_part(frame: pd.DataFrame, limit: float, card: str) -> Figure:
     if frame.empty:
         raise ValueError("a figure of memory needs at least one run, got none")
     reach = max(limit * AXIS_REACH, min(float(frame["total"].max()), limit) * 1.05)
-    figure, (axis,) = style.panels([len(frame)], row=0.21)
+    figure, (axis,) = style.panels([len(frame)], row=0.3)
     # One card has nothing to load twice.
     parts = {part: colour for part, colour in MEMORY_COLOURS.items() if frame[part].any()}
     for place, row in enumerate(frame.to_dict("records")):
         left = 0.0
         for part, colour in parts.items():
-            axis.barh(place, row[part], left=left, height=0.78, color=colour, label=part if place == 0 else None)
+            axis.barh(place, row[part], left=left, height=0.78, color=colour, edgecolor="white", linewidth=0.8,
+                      label=part if place == 0 else None)  # fmt: skip
             left += row[part]
         beyond = row["total"] > reach
         text = f"{row['total']:,.0f} GiB" if row["total"] >= 10 else f"{row['total']:.1f} GiB"
         axis.text(min(row["total"], reach) - (0.01 if beyond else -0.01) * reach, place, text, va="center",
-                  ha="right" if beyond else "left", fontsize=7.5, color="black",
-                  bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.6})  # fmt: skip
+                  ha="right" if beyond else "left", fontsize=style.LEAST_TEXT, color="black",
+                  bbox={"facecolor": "white", "alpha": 0.9, "edgecolor": "none", "pad": 0.6})  # fmt: skip
     axis.axvline(limit, color="black", linewidth=1.2, linestyle="--")
-    axis.text(limit, -0.9, f" {limit:.0f} GiB", fontsize=8, va="bottom", ha="left")
+    axis.text(limit, -0.9, f" {limit:.0f} GiB", fontsize=style.LEAST_TEXT, va="bottom", ha="left")
     names = [f"{row['size']} {row['family']} {row['method']}" for row in frame.to_dict("records")]
     style.rows(axis, names, "")
-    axis.tick_params(axis="y", labelsize=8)
+    axis.tick_params(axis="y", labelsize=style.LEAST_TEXT)
     axis.set_xlim(0, reach)
-    axis.set_xlabel(f"GiB on each of {card} (n = {len(frame)} plans;\nlonger bars are cut where the axis ends)")
+    label = f"GiB on each of {card} (n = {len(frame)} plans; longer bars are cut where the axis ends)"
+    axis.set_xlabel(style.wrapped(label), loc="right")
     axis.grid(axis="y", visible=False)
     style.legend(figure, axis)
-    return figure
+    seen = [f"{name} {row['total']:.1f} GiB" for name, row in zip(names, frame.to_dict("records"), strict=True)]
+    caption = f"Planned memory of each scale and method on each of {card}; the dashed line is where the memory is full."
+    alternative = f"Stacked bars of planned memory, limit {limit:.0f} GiB. {style.listed(seen)}"
+    return style.describe(figure, caption, alternative)
 
 
 @style.styled
@@ -421,19 +500,30 @@ def planned_against_measured(frame: pd.DataFrame, within: float) -> Figure:
     figure, (axis,) = style.panels([len(nets)], row=0.42)
     axis.axvspan(-within, within, color="#EEEEEE", zorder=0)
     axis.axvline(0, color="black", linewidth=0.8)
-    colours = dict(zip(METHOD_MARKERS, ("#332288", "#CC6677", "#44AA99"), strict=True))
+    colours = palette.METHODS_OF_TRAINING
     for row in frame.to_dict("records"):
         method, again = row["method"], row["activations"] == "made again"
         shift = (list(METHOD_MARKERS).index(method) - 1) * 0.22
         axis.plot([row["peak, %"]], [nets.index(row["net"]) + shift], METHOD_MARKERS[method], color=colours[method],
                   markerfacecolor=colours[method] if again else "white",
-                  markersize=6 if row["computes in"] == "bf16" else 4)  # fmt: skip
+                  markersize=8 if row["computes in"] == "bf16" else 5)  # fmt: skip
     for method in dict.fromkeys(frame["method"]):
         axis.plot([], [], METHOD_MARKERS[method], color=colours[method], label=method)
     style.rows(axis, nets, "")
     reach = max(1.15 * within, 1.1 * float(frame["peak, %"].abs().max()))
     axis.set_xlim(-reach, reach)
-    axis.set_xlabel(f"planned over measured growth of the peak, less one, %\n(n = {len(frame)} runs; "
-                    f"filled: activations made again; band: ±{within:g} %)")  # fmt: skip
-    style.legend(figure, axis)
-    return figure
+    axis.set_xlabel(style.wrapped(
+        f"planned over measured growth of the peak, less one, % (n = {len(frame)} runs; "
+        f"filled: activations made again; band: ±{within:g} %)"
+    ), loc="right")  # fmt: skip
+    style.legend(figure, axis, columns=3)
+    inside = int((frame["peak, %"].abs() <= within).sum())
+    caption = (
+        "How far the planned peak of memory lies from the measured one. Filled marks make activations again, hollow "
+        "ones keep them; small marks are fp32."
+    )
+    alternative = (
+        f"Dot plot by net: {inside} of {len(frame)} plans are within ±{within:g} per cent, from "
+        f"{frame['peak, %'].min():+.1f} to {frame['peak, %'].max():+.1f}."
+    )
+    return style.describe(figure, caption, alternative)

@@ -6,7 +6,6 @@ Both replace themselves, so an executed page holds their last state only. Paperm
 
 from __future__ import annotations
 
-import io
 import time
 from collections import deque
 from collections.abc import Callable
@@ -65,14 +64,12 @@ class LiveCurve:
         return "\n".join([first, *self._lines])
 
     def _show(self) -> None:
-        from IPython.display import SVG
         from matplotlib import pyplot
 
-        figure, picture = self.draw(self.points), io.StringIO()
-        figure.savefig(picture, format="svg", bbox_inches="tight")
+        figure = self.draw(self.points)
         pyplot.close(figure)  # the inline backend would show it a second time
         if self._handle is not None:
-            self._handle.update(SVG(picture.getvalue()))
+            self._handle.update(figure)
         self._drawn = time.monotonic()
 
 
