@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from functools import cache
 
 import matplotlib
@@ -13,7 +15,16 @@ import pandas as pd
 import pytest
 from evaluation_records import record
 
-from mammoth_utils.report import claims, figure_style, figures, measured_models, published, tables
+from mammoth_utils.report import (
+    claim_cards,
+    claims,
+    figure_style,
+    figures,
+    measured_models,
+    palette,
+    published,
+    tables,
+)
 
 RECORDS = [
     record("hybrid", 0.7, also={"pot": 0.6, "cot": 0.3}),
@@ -44,7 +55,7 @@ def results():
 
 def words(figure) -> str:
     figure.canvas.draw()
-    texts = [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
+    texts = [text.get_text().replace("\n", " ") for text in figure.findobj(matplotlib.text.Text)]
     return "\n".join(texts)
 
 
@@ -145,6 +156,8 @@ def test_published_figures_name_their_version(version):
 def test_a_wide_table_scrolls_inside_its_own_box_and_escapes_what_it_shows():
     shown = tables.show(pd.DataFrame({"a": ["<b>"], "b": [1.26], "c": [None]}), note="n < 2")
     assert "overflow-x:auto" in shown._repr_html_()
+    assert 'scope="row" class="bk-text" data-label="a"' in shown._repr_html_(), "the first column names the row"
+    assert 'class="bk-num" data-label="b"' in shown._repr_html_(), "numbers go to the right"
     assert "&lt;b&gt;" in shown._repr_html_()
     assert "1.3" in shown._repr_html_()
     assert ">None<" not in shown._repr_html_()
@@ -153,10 +166,31 @@ def test_a_wide_table_scrolls_inside_its_own_box_and_escapes_what_it_shows():
 
 def test_the_published_table_marks_what_is_not_the_authors_own():
     shown = tables.published_main(None, "v3")._repr_html_()
-    assert "54.9a" in shown, "WizardMath on GSM8K was checked against v3"
-    assert "25.2d" in shown, "Code Llama on GSM8K stands in another paper only"
+    assert "54.9<sup>a</sup>" in shown, "WizardMath on GSM8K was checked against v3"
+    assert "25.2<sup>d</sup>" in shown, "Code Llama on GSM8K stands in another paper only"
     assert ">53.6<" in shown, "MAmmoTH's own cells carry no mark"
     assert "As published, version v3" in shown
+
+
+def test_complete_rows_come_first_and_gaps_say_what_was_looked_at():
+    for table, complete in (
+        (tables.published_main(None, "v3"), 7),
+        (tables.published_training(published.subsets(), "Table 5"), 1),
+        (tables.published_training(published.sources_ablation(), "Table 6"), 1),
+    ):
+        first, folded = table._repr_html_().split("<details", 1)
+        assert first.count("<tr>") == 1 + complete
+        assert not [name for name in published.NINE if f'bk-empty" data-label="{name}"' in first]
+        assert "Looked at:" in folded
+        assert 'href="https://arxiv.org/abs/2310.03731"' in folded
+        assert "could be opened" not in table._repr_html_()
+
+
+def test_a_source_with_an_address_is_a_link_and_another_its_name():
+    assert published.linked("WizardMath README; abstract") == (
+        '<a href="https://github.com/nlpxucan/WizardLM">WizardMath README</a>; abstract'
+    )
+    assert 'issues/13"' in published.linked("authors' issue tracker (issue 13)")
 
 
 def test_the_miniature_s_table_shows_both_rules_and_every_decoding():
@@ -202,3 +236,64 @@ def test_the_style_does_not_leak_into_the_page():
     figures.main_figure(RECORDS[:1])
     assert dict(matplotlib.rcParams) == before
     assert measured_models.MINI_BENCHMARKS[0] == "mini-gsm8k"
+
+
+# --- on a page ------------------------------------------------------------------------------------------------------
+
+
+def luminance(colour: str) -> float:
+    """WCAG's relative luminance of ``#rrggbb``."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("background", ["#ffffff", "#14181e"], ids=["light", "dark"])
+def test_every_colour_of_figures_and_cards_has_a_contrast_of_three(background):
+    for colours in (palette.METHODS, palette.VERDICTS, palette.MEMORY, palette.METHODS_OF_TRAINING):
+        for name, colour in colours.items():
+            dark, light = sorted((luminance(colour), luminance(background)))
+            assert (light + 0.05) / (dark + 0.05) >= 3, (name, colour)
+
+
+def test_a_page_s_figure_is_svg_with_words_caption_and_text_of_the_page_s_size():
+    figure = main_figure()
+    shown = figure._repr_html_()
+    assert shown.startswith('<figure class="bk-figure"')
+    assert 'role="img" aria-label="Dot plot of accuracy in per cent. mini-gsm8k: hybrid 70, PoT only 60' in shown
+    assert "<figcaption" in shown
+    assert "<text" in shown, "text stays text"
+    width = float(re.search(r'viewBox="0 0 ([\d.]+)', shown)[1])
+    sizes = [float(size) for size in re.findall(r"font(?:-size)?: ([\d.]+)px", shown)]
+    assert sizes
+    assert min(sizes) * 348 / width >= 12, "348 pixels is what a phone of 380 shows of a page"
+    assert max(sizes) * 348 / width >= 15
+    assert not re.search(r"#(?:000000|ffffff)", shown), "black and white would vanish in one of the themes"
+    assert shown == figure._repr_html_(), "two drawings are the same text"
+
+
+def test_no_two_figures_of_a_page_share_a_name():
+    both = [main_figure()._repr_html_(), figures.decodings(published.decodings())._repr_html_()]
+    names = [set(re.findall(r' id="([^"]+)"', shown)) for shown in both]
+    assert names[0]
+    assert not names[0] & names[1]
+    for shown, own in zip(both, names, strict=True):
+        assert set(re.findall(r"(?:url\(#|href=\"#)([^)\"]+)", shown)) <= own
+
+
+def test_a_card_shows_every_interval_the_verdicts_and_what_lies_behind_them():
+    real = [dataclasses.replace(results()[0], verdict=claims.NOT_REPRODUCED)]
+    shown = claim_cards.cards(results(), real)
+    assert shown.count("<section") == 9
+    for result in results():
+        card = shown[shown.index(f'id="claim-{result.id}"') :].split("</section>")[0]
+        assert f"<strong>{result.verdict}</strong> (miniature)" in card
+        assert "What the world builds in." in card
+        for part in result.parts:
+            assert f"{part.interval.points()}, miniature" in card.replace("&gt;", ">")
+        if result.verdict in (claims.CANNOT_TELL, claims.NOT_MEASURED):
+            assert "What it would take." in card, result.reason
+    first = shown.split("</section>")[0]
+    assert "<strong>not reproduced</strong> (real, 0.5B, one seed)" in first
+    assert first.count(", real, 0.5B, one seed</text>") == len(results()[0].parts)
+    assert "%</text>" not in first.split("difference, points")[0], "no published figure stands on the axis"

@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "measured_models",
         "published",
         "statistics",
+        "table_markup",
         "tables",
     ],
     submod_attrs={

@@ -1,14 +1,15 @@
 """The paper's published figures as data frames, each with its version, its attribution and where it was read.
 
-The paper's own PDF could not be opened past its abstract when these tables were made, so each figure was read in the
-authors' model cards and repository, in a card checked against the v3 PDF, or in papers that reprint it. An empty cell
-means that no source that could be opened has it: nothing was filled in from memory, and figures of which a second
-search was not sure are left out. Accuracies here are per cent, one decimal, as printed.
+Each figure was read in the authors' model cards and repository, in a card checked against the v3 PDF, or in papers that
+reprint it. An empty cell stands in none of the sources that :func:`sources` lists: nothing was filled in from memory,
+and figures of which a second search was not sure are left out. Accuracies here are per cent, one decimal, as printed.
 """
 
 from __future__ import annotations
 
 import csv
+import html
+import re
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from mammoth_utils import vocabulary
+from mammoth_utils.report.table_markup import Markup
 from mammoth_utils.scales import released
 from mammoth_utils.vocabulary import check_known
 
@@ -46,6 +48,31 @@ _GROUPS = ("closed", "7B", "13B", "30-34B", "65-70B")
 def sources() -> pd.DataFrame:
     """Return where figures were read: ``name`` as the other tables use it, and ``where`` that is."""
     return pd.DataFrame(_rows("sources"))
+
+
+@cache
+def _links() -> dict[str, str]:
+    """Return the address of each source that has one, from the text that says where it is."""
+    links = {}
+    for row in _rows("sources"):
+        if found := re.match(r"arXiv (\d{4}\.\d{5})", row["where"]):
+            links[row["name"]] = f"https://arxiv.org/abs/{found[1]}"
+        elif found := re.match(r"[\w-]+(?:\.[\w-]+)+(?:/[\w./-]+)?", row["where"]):
+            links[row["name"]] = f"https://{found[0]}"
+    return links
+
+
+def linked(read_in: str) -> Markup:
+    """Return names of sources, as ``read_in`` holds them, as HTML with a link where a source has an address."""
+    shown = []
+    for name in read_in.split("; "):
+        address = _links().get(re.sub(r" \(issues? [\d, ]+\)$", "", name))
+        issue = re.search(r"\(issue (\d+)\)$", name)
+        if address and issue:
+            address = f"{address}/{issue[1]}"
+        text = html.escape(name)
+        shown.append(f'<a href="{html.escape(address, quote=True)}">{text}</a>' if address else text)
+    return Markup("; ".join(shown))
 
 
 def table1() -> pd.DataFrame:

@@ -1,19 +1,20 @@
-"""The book's tables as HTML that scrolls sideways, so that a wide one never overflows a narrow page."""
+"""The book's tables: published figures, ours, and the claims, each as HTML with a caption."""
 
 from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from mammoth_utils.miniature import WORLDS, variant_of
-from mammoth_utils.report import claim_definitions, claims, measured_models, published
+from mammoth_utils.report import claim_cards, claim_definitions, claims, measured_models, published
 from mammoth_utils.report.claims import ClaimResult
 from mammoth_utils.report.measured_models import EvaluationRecord
+from mammoth_utils.report.table_markup import Markup, escape, folded_html, prose, table_html
 from mammoth_utils.vocabulary import UNTUNED
 
 # One mark for each attribution below "the authors' own"; the note under a table spells them out.
@@ -39,39 +40,65 @@ class Shown:
         return self.frame.to_string(index=False, na_rep="")
 
 
-def show(frame: pd.DataFrame, note: str = "", label: str = "table", long: Sequence[str] = (), digits: int = 1) -> Shown:
-    """Return a frame as a table that scrolls inside its own box.
+def show(
+    frame: pd.DataFrame,
+    note: str = "",
+    label: str = "",
+    long: Sequence[str] = (),
+    digits: int = 1,
+    shown_as: Mapping[str, Callable[[Any], Any]] | None = None,
+) -> Shown:
+    """Return a frame as a table of the book, without its index.
 
     Args:
-        frame: Numbers are rounded, missing values stay empty.
-        label: What a screen reader calls the box.
+        frame: Numbers are rounded, missing values stay empty; the first column names the rows.
+        label: The caption, which is also what a screen reader calls the table.
         long: Columns of prose, which get room to wrap.
+        shown_as: How a column's values are written, such as :func:`published.linked` for names of sources.
     """
-    head = "".join(f'<th scope="col">{html.escape(str(name))}</th>' for name in frame.columns)
-    body = []
-    for row in frame.itertuples(index=False):
-        columns = zip(frame.columns, row, strict=True)
-        shown = "".join(_cell(value, name in long, digits) for name, value in columns)
-        body.append(f"<tr>{shown}</tr>")
-    markup = (
-        f'<div role="region" aria-label="{html.escape(label, quote=True)}" tabindex="0" '
-        'style="overflow-x:auto;max-width:100%">'
-        f'<table class="dataframe"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
-    )
-    if note:
-        markup += f'<p style="font-size:0.85em">{html.escape(note)}</p>'
-    return Shown(frame, markup)
+    shown_as = shown_as or {}
+    rows = [
+        [escape(shown_as[name](value)) if name in shown_as else _cell(value, digits)
+         for name, value in zip(frame.columns, row, strict=True)]
+        for row in frame.itertuples(index=False)
+    ]  # fmt: skip
+    columns = [html.escape(str(name)) for name in frame.columns]
+    caption = prose(label[:1].upper() + label[1:])
+    return Shown(frame, table_html(columns, rows, caption, prose(note), [html.escape(name) for name in long]))
 
 
 def say(sentence: str) -> Shown:
-    """Return a sentence in place of a table that has no rows yet."""
-    return Shown(pd.DataFrame({"": [sentence]}), f"<p>{html.escape(sentence)}</p>")
+    """Return a sentence in place of a table that has no rows yet; what stands between backticks is code."""
+    return Shown(pd.DataFrame({"": [sentence]}), f"<p>{prose(sentence)}</p>")
 
 
 def details(frame: pd.DataFrame, summary: str, **options: Any) -> Shown:
     """Return a table behind a line that opens it."""
-    inside = show(frame, **options)
-    return Shown(frame, f"<details><summary>{html.escape(summary)}</summary>{inside.markup}</details>")
+    return fold(show(frame, **options), summary)
+
+
+def fold(table: Shown, summary: str) -> Shown:
+    """Return a table that was made already behind a line that opens it."""
+    return Shown(table.frame, folded_html(summary, table.markup))
+
+
+def _with_gaps(complete: Shown, gaps: pd.DataFrame, cells: Sequence[str], what: str, **options: Any) -> Shown:
+    """Return a published table: its complete rows, then, folded, those with gaps and what was looked at for them."""
+    if gaps.empty:
+        return complete
+    count = len(gaps) * len(cells)
+    empty = int(gaps[list(cells)].map(lambda value: _missing(value) or value == "").to_numpy().sum())
+    note = Markup(
+        f"{empty} of the {count} cells of these rows stand in no source that was looked at. Looked at: "
+        f"{'; '.join(published.linked(name) for name in published.sources()['name'])}. Nothing was filled in from "
+        "memory."
+    )
+    rows = "row" if len(gaps) == 1 else "rows"
+    folded = details(
+        gaps, f"{len(gaps)} more {rows} of {what}, with gaps, and what was looked at", note=note, **options
+    )
+    frame = pd.concat([complete.frame, gaps], ignore_index=True)
+    return Shown(frame, (complete.markup if len(complete.frame) else "") + folded.markup)
 
 
 def published_main(size: str | None = None, version: str = "v3") -> Shown:
@@ -91,11 +118,43 @@ def published_main(size: str | None = None, version: str = "v3") -> Shown:
         rows.append(shown)
     marks = "; ".join(f"{mark}: {published.ATTRIBUTIONS[name]}" for name, mark in MARKS.items() if mark)
     note = (
-        f"As published, version {version}, per cent. No mark: {published.ATTRIBUTIONS['primary']}; {marks}. An empty "
-        "cell was not found in a source that could be opened. `mean` is computed from the cells, `printed` is the "
-        "source's."
+        f"As published, version {version}, per cent. No mark: {published.ATTRIBUTIONS['primary']}; {marks}. `mean` is "
+        "computed from the cells, `printed` is the source's."
     )
-    return show(pd.DataFrame(rows), note, f"Tables 3 and 4 of the paper, {version}, as published")
+    frame = pd.DataFrame(rows)
+    complete = (frame[list(published.NINE)] != "").all(axis=1)
+    what = f"Tables 3 and 4 of the paper, {version}"
+    marks = dict.fromkeys(published.NINE, _raised)
+    label = f"{what}, as published: rows with all nine figures"
+    first = show(_without_empty(frame[complete]), note, label, shown_as=marks)
+    label = f"{what}, as published: rows with gaps"
+    gaps = _without_empty(frame[~complete], keep=published.NINE)
+    return _with_gaps(first, gaps, published.NINE, what, label=label, shown_as=marks)
+
+
+def published_training(frame: pd.DataFrame, what: str) -> Shown:
+    """Return Table 5 or 6 as published, from :func:`published.subsets` or :func:`published.sources_ablation`.
+
+    Args:
+        what: The caption, such as ``Table 5 of the paper, v3``.
+    """
+    frame = frame.drop(columns=["version"])
+    complete = frame[list(published.NINE)].notna().all(axis=1)
+    options: dict[str, Any] = {"long": ("note",)}
+    note = "As published, per cent. `printed` is the source's average, `computed` the mean of the cells."
+    first = show(_without_empty(frame[complete]), note, f"{what}, as published: rows with all nine figures", **options)
+    label = f"{what}, as published: rows with gaps"
+    gaps = _without_empty(frame[~complete], keep=published.NINE)
+    return _with_gaps(first, gaps, published.NINE, what, label=label, **options)
+
+
+def _without_empty(frame: pd.DataFrame, keep: Sequence[str] = ()) -> pd.DataFrame:
+    """Return a frame without the columns that hold nothing, other than those to keep."""
+    filled = [
+        name for name in frame.columns
+        if name in keep or any(not _missing(value) and value != "" for value in frame[name])
+    ]  # fmt: skip
+    return frame[filled].reset_index(drop=True)
 
 
 def provenance(version: str = "v3", tables: Sequence[str] = ("Table 3", "Table 4")) -> Shown:
@@ -105,7 +164,9 @@ def provenance(version: str = "v3", tables: Sequence[str] = ("Table 3", "Table 4
     columns = ["table", "model", "size", "training", "benchmark", "percent", "attribution", "read_in", "note"]
     columns = [name for name in columns if (long[name] != "").any()]
     frame = long[columns].rename(columns={"read_in": "read in"})
-    return details(frame, f"Where each of these {len(frame)} figures was read", long=("read in", "note"))
+    shown_as = {"read in": published.linked}
+    summary = f"Where each of these {len(frame)} figures was read"
+    return details(frame, summary, label=summary, long=("read in", "note"), shown_as=shown_as)
 
 
 def miniature(
@@ -196,25 +257,36 @@ def real(records: Iterable[EvaluationRecord | Mapping[str, Any]]) -> Shown:
     return show(frame, "Ours, graded here.", "ours on the real benchmarks")
 
 
+def cards(results: Sequence[ClaimResult], real: Sequence[ClaimResult] = ()) -> Shown:
+    """Return the claims as cards, the real model's verdicts beside the miniature's, above their table, which is folded.
+
+    See :mod:`claim_cards`.
+    """
+    table = claims_table(results)
+    return Shown(table.frame, claim_cards.cards(results, real) + table.markup)
+
+
 def claims_table(results: Sequence[ClaimResult]) -> Shown:
-    """Return the nine claims with difference, interval, verdict, and the paper's own figures."""
+    """Return the claims with difference, interval, verdict, and the paper's own figures, folded."""
     frame = claims.table(results).drop(columns=["reason", "built in"])
     note = (
         "Differences in percentage points, corrected rule; the interval is clustered by problem family, and by seed "
         "where there are several. One seed gives an interval for that model only. The half-width expected was foretold "
         "on the development split. The column of this run has what its own models give, where committed ones decide."
     )
-    return show(frame, note, "the nine claims", long=("statement", "the paper"))
+    summary = f"The {len(frame)} claims as a table"
+    return details(frame, summary, note=note, label=summary, long=("statement", "the paper"))
 
 
 def claim_reasons(results: Sequence[ClaimResult]) -> Shown:
-    """Return each claim's formula, verdict and reason, what the construction settles, and its counter-world."""
+    """Return each claim's formula, verdict and reason, what its world builds in, and its counter-world, folded."""
     frame = claims.table(results)[["claim", "verdict", "reason", "built in"]]
     frame = frame.rename(columns={"built in": "what the world builds in"})
     frame.insert(1, "formula", [result.formula for result in results])
     frame["in a counter-world"] = [result.counter for result in results]
     long = ("formula", "reason", "what the world builds in", "in a counter-world")
-    return show(frame, "", "reasons for the verdicts", long)
+    summary = "Formulas, reasons, and what the world builds in, as a table"
+    return details(frame, summary, label=summary, long=long)
 
 
 def claim_parts(results: Sequence[ClaimResult]) -> Shown:
@@ -236,7 +308,7 @@ def claim_parts(results: Sequence[ClaimResult]) -> Shown:
                     "measured in": read,
                 })  # fmt: skip
     summary = f"All {len(rows)} differences, with the accuracies behind them"
-    return details(pd.DataFrame(rows), summary, long=("part", "accuracies", "measured in"))
+    return details(pd.DataFrame(rows), summary, label=summary, long=("part", "accuracies", "measured in"))
 
 
 def _model_name(model: Mapping[str, Any]) -> str:
@@ -254,12 +326,17 @@ def _marked(value: Any, attribution: str) -> str:
     return "" if _missing(value) else f"{value:.1f}{MARKS.get(attribution, '')}"
 
 
+def _raised(figure: str) -> Markup:
+    """Return a figure with its mark raised."""
+    value = figure.rstrip("abcd")
+    return Markup(f"{value}<sup>{figure[len(value) :]}</sup>" if value != figure else value)
+
+
 def _missing(value: Any) -> bool:
     return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
 
 
-def _cell(value: Any, long: bool, digits: int) -> str:
-    number = isinstance(value, float)
-    text = "" if _missing(value) else f"{value:.{digits}f}" if number else str(value)
-    room = ' style="min-width:16em;white-space:normal;text-align:left"' if long else ' style="white-space:nowrap"'
-    return f"<td{room}>{html.escape(text)}</td>"
+def _cell(value: Any, digits: int) -> str:
+    if _missing(value):
+        return ""
+    return escape(f"{value:.{digits}f}" if isinstance(value, float) else value)
