@@ -20,6 +20,9 @@ HTML = ROOT / "_build" / "html"
 LOADED = re.compile(r"<(?:script|img|iframe|source)\b[^>]*?\bsrc=\"([^\"]+)\"|<link\b[^>]*?>", re.IGNORECASE)
 # What the browser of problems says of the files that it loads when a reader asks for one.
 ITEM_INDEX = re.compile(r'class="ib-index">(.*?)</script>', re.DOTALL)
+IMAGE = re.compile(r"<img\b[^>]*>", re.IGNORECASE)
+PATH_LIKE = re.compile(r"(?:\S*(?:/|_build)\S*|\S+\.(?:png|svg|jpe?g))", re.IGNORECASE)
+MAX_PAGE_BYTES = 3_000_000  # what a reader's browser loads of a page besides its style
 FETCHED_RELATIONS = ("stylesheet", "preload", "icon", "shortcut icon", "modulepreload", "manifest")
 
 
@@ -49,7 +52,7 @@ def faults(html: Path = HTML, runs: Path | None = None) -> list[str]:
             lines.append(f"{page}: not in the built book")
             continue
         text = file.read_text(encoding="utf8")
-        lines += [f"{page}: {fault}" for fault in (*_loaded(text, file), *_items(text, file))]
+        lines += [f"{page}: {fault}" for fault in (*_loaded(text, file), *_items(text, file), *_readable(text))]
         if page.startswith("notebooks/"):
             lines += [f"{page}: {fault}" for fault in _executed(text, runs / "book" / f"{Path(page).name}.ipynb")]
     return lines
@@ -90,6 +93,17 @@ def _loaded(text: str, file: Path) -> Iterator[str]:
             path = unquote(re.split(r"[?#]", address)[0])
             if path and not (file.parent / path).exists():
                 yield f"loads {address}, which is not there"
+
+
+def _readable(text: str) -> Iterator[str]:
+    """Yield the faults of a page that some readers could not read: images without words, and too many bytes."""
+    for image in IMAGE.findall(text):
+        words = re.search(r'\balt="([^"]*)"', image)
+        if words is None or PATH_LIKE.fullmatch(words[1].strip()):
+            source = re.search(r'\bsrc="([^"]{0,80})', image)
+            yield f"image {source[1] if source else '?'} has no alternative text that says what is seen"
+    if len(text.encode()) > MAX_PAGE_BYTES:
+        yield f"{len(text.encode()):,} bytes, more than {MAX_PAGE_BYTES:,}"
 
 
 def _items(text: str, file: Path) -> Iterator[str]:

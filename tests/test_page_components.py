@@ -1,0 +1,155 @@
+"""The built book's own parts: tables in one markup, numbered captions, the footer, and what is left out."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "book" / "_ext"), str(ROOT / "workflow")]
+
+import check_book  # noqa: E402
+import citation_footer  # noqa: E402  (extensions of the book, no package)
+import page_components  # noqa: E402
+import site_weight  # noqa: E402
+
+MARKDOWN = (
+    '<div class="pst-scrollable-table-container"><table class="table">\n<thead><tr class="row-odd">'
+    '<th class="head"><p>term</p></th><th class="head"><p>n</p></th></tr></thead>'
+    "<tbody><tr><td><p>a <code>b</code></p></td><td><p>1,234</p></td></tr></tbody></table>\n</div>"
+)
+
+
+def adopted(html: str) -> str:
+    return page_components.rewrite(f"<p>before</p>{html}<p>after</p>", 8)
+
+
+def test_a_data_frame_loses_its_running_index_and_its_style():
+    frame = pd.DataFrame({"name": ["x", "y"], "n": [3, None]})
+    shown = adopted(frame._repr_html_())
+    assert shown.startswith('<p>before</p><figure class="bk-table')
+    assert shown.endswith("</figure><p>after</p>")
+    assert "<style" not in shown
+    assert "NaN" not in shown
+    assert re.findall(r'<th scope="row" class="bk-text" data-label="name">(.)</th>', shown) == ["x", "y"]
+    assert '<td class="bk-num" data-label="n">3.0</td>' in shown
+
+
+def test_a_named_index_stays_as_the_first_column():
+    frame = pd.DataFrame({"n": [3, 4]}, index=pd.Index(["a", "b"], name="rule"))
+    shown = adopted(frame._repr_html_())
+    assert 'data-label="rule">a</th>' in shown
+    assert shown.count("<tr>") == 3
+
+
+def test_a_table_of_markdown_keeps_its_markup_and_leaves_its_box():
+    shown = adopted(MARKDOWN)
+    assert "pst-scrollable" not in shown
+    assert 'data-label="term">a <code>b</code></th>' in shown
+    assert '<td class="bk-num" data-label="n">1,234</td>' in shown
+    assert shown.count("<div") == shown.count("</div>")
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        '<table class="dataframe"><thead><tr><th colspan="2">a</th></tr></thead><tbody><tr><td>1</td><td>2</td></tr>'
+        "</tbody></table>",
+        '<table aria-label="rows"><thead><tr><th>a</th></tr></thead><tbody></tbody></table>',
+        '<figure class="bk-table"><div><table class="bk"><thead></thead></table></div></figure>',
+    ],
+    ids=["cells over several columns", "of a browser of rows", "of the library"],
+)
+def test_another_table_stays_as_it_is(html):
+    assert adopted(html) == f"<p>before</p>{html}<p>after</p>"
+
+
+def test_captions_are_numbered_by_page_and_a_cell_s_second_caption_goes():
+    figure = (
+        '<figure class="bk-figure"><svg></svg><figcaption class="bk-caption" data-kind="figure">A</figcaption></figure>'
+    )
+    outer = f'<figure class="align-default" id="f">\n<div>{figure}</div><figcaption>Fig. 5 again</figcaption></figure>'
+    shown = adopted(outer + figure)
+    assert re.findall(r'class="bk-number">([^<]+)<', shown) == ["Figure 8.1", "Figure 8.2"]
+    assert "Fig. 5" not in shown
+    assert shown.count("<figure") == shown.count("</figure>")
+
+
+def test_the_footer_names_the_paper_s_authors_the_licence_and_how_to_cite():
+    citation = citation_footer.read_citation(ROOT)
+    shown = citation_footer.footer_html(citation, "abc1234", "2026-01-02")
+    for one in (
+        "Xiang Yue",
+        "Wenhu Chen",
+        "MIT licence",
+        "version 0.1.0",
+        "commit abc1234 of 2026-01-02",
+        "Copy BibTeX",
+    ):
+        assert one in shown, one
+    assert "github.com" not in shown, "no link to a repository that has no address"
+    assert citation_footer.bibtex(citation["preferred-citation"]).startswith(
+        "@article{yue2023mammoth,\n  title   = {{MAmm"
+    )
+    linked = citation_footer.footer_html(citation, "abc1234", "2026-01-02", "https://github.com/a/b")
+    assert 'href="https://github.com/a/b/commit/abc1234"' in linked
+    assert "commit" not in citation_footer.footer_html(citation, "", "")
+
+
+SCRIPT = (
+    'var a={sun:[1,1,[],"f0","M9z"]},b={sun:[512,256,[9728],"f185","M1z"],'
+    '"circle-half-stroke":[8,8,["x"],"f042","M2z"]};'
+)
+
+
+def test_icons_are_cut_out_of_the_theme_s_script():
+    assert site_weight.icon_names(['<i class="fa-solid fa-sun fa-lg">', 'x="fas fa-sun"']) == ["sun"]
+    assert site_weight.read_icon(SCRIPT, "sun") == (512, 256, "M1z")
+    assert "fa-circle-half-stroke" in site_weight.icon_style(SCRIPT, ["circle-half-stroke"])
+    with pytest.raises(LookupError, match="no icon 'moon'"):
+        site_weight.read_icon(SCRIPT, "moon")
+
+
+@pytest.mark.parametrize("formula", [True, False])
+def test_a_built_book_keeps_what_its_pages_use(tmp_path, formula):
+    static = tmp_path / "_static"
+    for name in ("scripts/fontawesome.js", "scripts/a.js.map", "vendor/fontawesome/f.woff2", "mathjax/tex-chtml.js",
+                 "mathjax/sre/en.json", "styles/theme.css"):  # fmt: skip
+        (static / name).parent.mkdir(parents=True, exist_ok=True)
+        (static / name).write_text(SCRIPT if "awesome.js" in name else "@font-face{src:url(fontawesome/f)}p{}")
+    math = '<span class="math notranslate">x</span>' if formula else ""
+    page = tmp_path / "page.html"
+    page.write_text(
+        '<script defer src="_static/scripts/fontawesome.js?digest=1"></script>'
+        f'<script defer="defer" src="_static/mathjax/tex-chtml.js"></script><i class="fa-solid fa-sun"></i>{math}'
+    )
+    site_weight.trim(tmp_path)
+    left = {file.relative_to(static).as_posix() for file in static.rglob("*") if file.is_file()}
+    assert left == {"styles/theme.css", "icons.css"} | ({"mathjax/tex-chtml.js"} if formula else set())
+    text = page.read_text()
+    assert '<link rel="stylesheet" href="_static/icons.css" />' in text
+    assert "fontawesome" not in text + (static / "styles" / "theme.css").read_text()
+    assert ("mathjax" in text) is formula
+
+
+@pytest.mark.parametrize(
+    ("image", "faults"),
+    [
+        ('<img alt="Bars of accuracy by set." src="a.png">', 0),
+        ('<img alt="" src="icon.svg">', 0),
+        ('<img alt="../_images/a.png" src="a.png">', 1),
+        ('<img alt="/tmp/_build/jupyter_execute/a.svg" src="a.svg">', 1),
+        ('<img src="a.png">', 1),
+    ],
+    ids=["says what is seen", "an ornament", "a path", "a path of the build", "no text"],
+)
+def test_an_image_without_words_is_a_fault_of_the_book(image, faults):
+    assert len(list(check_book._readable(image))) == faults
+
+
+def test_a_page_that_is_too_large_is_a_fault_of_the_book():
+    assert list(check_book._readable("x" * (check_book.MAX_PAGE_BYTES + 1)))
