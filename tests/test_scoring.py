@@ -12,7 +12,6 @@ import sys
 import tracemalloc
 from pathlib import Path
 
-import pandas
 import pytest
 from completion_files import generated
 from scripted_decoder import ScriptedDecoder
@@ -439,12 +438,6 @@ def test_the_memory_of_the_page_does_not_grow_with_the_file(tmp_path, model, mon
     assert items["corrected"] == "10" * 2_000, "a mark a row, whatever the length"
     assert set(items) == {"published", "corrected", "kinds"}, "the ids of a long file stand beside its record alone"
     assert [row["id"] for row in tables.attempts(record)] == [f"g/{at}" for at in range(4_000)]
-
-
-def test_a_long_list_of_differing_items_is_cut_and_says_so():
-    frame = pandas.DataFrame({"gold": ["1", "<2>"]})
-    assert "of them" not in tables.folded(frame, "2 problems", of=2).data
-    assert "2,000 problems (the first 2 of them)" in tables.folded(frame, "2,000 problems", of=2_000).data
 
 
 @pytest.mark.skipif(not os.environ.get("MAMMOTH_DATA_DIR"), reason="needs real stored outputs: set MAMMOTH_DATA_DIR")

@@ -186,7 +186,8 @@ def ledger(record: Record) -> pd.DataFrame:
     total = {name: value for name, value in record["ledger"]["total"].items() if record["ledger"]["sources"]}
     frame = pd.DataFrame.from_dict({**record["ledger"]["sources"], **({"all": total} if total else {})}, orient="index")
     columns = [name for name in frame.columns if name != "source"]
-    return frame[columns].rename_axis("source").reset_index()
+    frame = frame[columns].rename_axis("source").reset_index()
+    return frame.fillna({"model": ""}) if "model" in frame else frame
 
 
 def sizes(record: Record) -> pd.DataFrame:

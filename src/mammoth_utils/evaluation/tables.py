@@ -6,7 +6,6 @@ kinds would give is not in them. Those of the claims are clustered by problem fa
 
 from __future__ import annotations
 
-import html
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -190,15 +189,6 @@ def verdicts(row: Record, decoding: str) -> pandas.DataFrame:
 
     rows = [{"rule": rule, "gold": row["gold"], **row["decodings"][decoding][rule]} for rule in RULES]
     return pandas.DataFrame(rows).set_index("rule")
-
-
-def folded(frame: pandas.DataFrame, title: str, of: int) -> Any:
-    """Return a table that a reader opens with a click; its title says so where ``of`` are more rows."""
-    from IPython.display import HTML
-
-    note = f" (the first {len(frame)} of them)" if of > len(frame) else ""
-    body = frame.to_html(index=False, escape=True, border=0)
-    return HTML(f"<details><summary>{html.escape(title + note)}</summary>{body}</details>")
 
 
 def attempts(record: Record) -> Iterator[Record]:
