@@ -54,6 +54,13 @@ def test_a_table_of_markdown_keeps_its_markup_and_leaves_its_box():
     assert shown.count("<div") == shown.count("</div>")
 
 
+def test_a_table_without_a_class_is_taken_too():
+    plain = (
+        "<table><thead><tr><th>meets</th><th>how</th></tr></thead><tbody><tr><td>a</td><td>b</td></tr></tbody></table>"
+    )
+    assert 'data-label="meets">a</th>' in adopted(plain)
+
+
 @pytest.mark.parametrize(
     "html",
     [

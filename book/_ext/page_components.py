@@ -20,7 +20,7 @@ from mammoth_utils.report import table_markup
 TABLE = re.compile(
     r'(?:<div class="pst-scrollable-table-container">\s*|<div>\s*(?=<style scoped))?'
     r"(?:<style scoped[^>]*>.*?</style>\s*)?"
-    r'<table[^>]*class="(?P<classes>[^"]*)"[^>]*>.*?</table>'
+    r"<table(?P<attributes>[^>]*)>.*?</table>"
     r"(?P<close>\s*</div>)?",
     re.DOTALL,
 )
@@ -48,8 +48,9 @@ def rewrite(body: str, chapter: int) -> str:
 
 def _adopt(found: re.Match[str]) -> str:
     """Return a table in the book's markup; as it was where it has that already, or is none of rows and columns."""
-    classes = set(found["classes"].split())
-    if "bk" in classes or not classes & ADOPTED:
+    named = re.search(r'class="([^"]*)"', found["attributes"])
+    classes = set(named[1].split()) if named else set()
+    if "bk" in classes or (found["attributes"] and not classes & ADOPTED):
         return found[0]
     opened = found[0].startswith("<div")
     tail = "" if opened or not found["close"] else found["close"]

@@ -125,7 +125,9 @@
     head.appendChild(tools);
     if (body.rows.length > 2) {
       [].forEach.call(table.tHead.rows[0].cells, function (cell, at) {
-        var label = cell.textContent.trim(), sorter = button("", "Sort by " + label, function () { sort(table, cell, at); });
+        var label = cell.textContent.trim();
+        if (!label) { return; }
+        var sorter = button("", "Sort by " + label, function () { sort(table, cell, at); });
         cell.dataset.name = label;
         while (cell.firstChild) { sorter.appendChild(cell.firstChild); }
         cell.appendChild(sorter);
