@@ -16,7 +16,7 @@ from mammoth_utils.vocabulary import MINI
 
 DATASETS = ("auto", "miniature", "release", "rebuild")
 BUILT_IN = (*DATASETS, *WORLDS)  # with the counter-worlds, which the grids name and no reader has to choose from
-NOT_FOUND = "not found in a source that could be opened"
+NOT_FOUND = "not found in a source that was looked at"
 
 
 @dataclass(frozen=True)
