@@ -39,7 +39,8 @@ def test_the_plan_is_what_lives_within_a_tenth_and_gradients_are_shares_after_ea
     base, tmp_path, monkeypatch, method, count
 ):
     settings = {"MAMMOTH_RUNS_DIR": tmp_path / "runs", "PYTHONPATH": TESTS, "OMP_NUM_THREADS": 1,
-                "MAMMOTH_TEST_FP32": 1, "MAMMOTH_FORCE": 1, "MAMMOTH_TEST_WATCHES": tmp_path, **measuring.ALLOCATOR}  # fmt: skip
+                "MAMMOTH_TEST_FP32": 1, "MAMMOTH_FORCE": 1, "MAMMOTH_TEST_WATCHES": tmp_path,
+                **measuring.ALLOCATOR}  # fmt: skip
     for name, value in settings.items():
         monkeypatch.setenv(name, str(value))
     each = measuring.lengths(str(base))[0]
