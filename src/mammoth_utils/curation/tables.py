@@ -102,7 +102,8 @@ def missing(record: Record) -> pd.DataFrame:
             for source in record["sources"] if source["missing"] or source["notes"]]  # fmt: skip
     rows += [(f"benchmark, {file}", "no row was compared with it; `make data` fetches it", "missing")
              for file in record.get("benchmarks", {}).get("missing", [])]  # fmt: skip
-    return pd.DataFrame(rows, columns=["source", "what to know", "state"])[["source", "state", "what to know"]]
+    frame = pd.DataFrame(rows, columns=["source", "what to know", "state"])[["source", "state", "what to know"]]
+    return frame.assign(**{"what to know": frame["what to know"].str.replace("`", "")})  # a table has no code in it
 
 
 def statuses(record: Record) -> pd.DataFrame:
