@@ -96,7 +96,7 @@ def test_a_real_size_sharded_has_the_losses_of_one_process_and_leaves_all_that_i
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["lora", "qlora"])  # tests/test_several_processes.py has the other one
 def test_a_real_size_sharded_goes_on_from_a_checkpoint_as_if_it_had_not_been_killed(here, bases, monkeypatch, method):
     undisturbed, killed = (
         run(bases, name, method, checkpoint_minutes=1e-9, lora_dropout=0.05) for name in ("undisturbed", "killed")

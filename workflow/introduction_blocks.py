@@ -13,7 +13,6 @@ import numpy as np
 from mammoth_utils import paths, prompts, records
 from mammoth_utils.rationale import with_options
 from mammoth_utils.report import claim_definitions, claims, measured_models, published
-from mammoth_utils.report.claims import ClaimResult
 
 LATER_WORK = "book/later_work.csv"
 VERDICT_WORDS = {
@@ -177,7 +176,7 @@ def says(definitions: Sequence[Any]) -> dict[tuple[str, str], str]:
     return {(claim.id, part.name): part.says for claim in definitions for part in claim.parts}
 
 
-def verdict_lines(results: Iterable[ClaimResult], definitions: Sequence[Any], where: str) -> str:
+def verdict_lines(results: Iterable[claims.ClaimResult], definitions: Sequence[Any], where: str) -> str:
     """Return one line a verdict: what holds with its size, what does not, and what cannot be told.
 
     Args:
@@ -206,7 +205,7 @@ def verdict_lines(results: Iterable[ClaimResult], definitions: Sequence[Any], wh
     return "".join(lines)
 
 
-def measured_worlds() -> list[tuple[list[ClaimResult], Sequence[Any], str]]:
+def measured_worlds() -> list[tuple[list[claims.ClaimResult], Sequence[Any], str]]:
     """Return the claims' results by committed records, the real model's first where any of them was measured."""
     worlds = []
     for world, definitions, where in (
