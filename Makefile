@@ -42,7 +42,7 @@ try: setup  ## one problem, from its prompt to both verdicts
 	@$(VENV_PYTHON) workflow/try.py
 
 test: setup  ## the tests that take seconds each
-	@echo "test: about 4,700 tests, 6 to 8 minutes on two free cores; one file: .venv/bin/python -m pytest -q tests/test_pages.py"
+	@echo "test: about 5,700 tests, 6 to 10 minutes on two free cores; one file: .venv/bin/python -m pytest -q tests/test_pages.py"
 	@$(VENV_PYTHON) -m pytest -q -n $(CORES) --dist worksteal
 
 # Files side by side, then one at a time the tests that use every core or measure time.
