@@ -8,6 +8,7 @@ as large as its own at a phone's width, a caption, and the values in words for t
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -395,7 +396,7 @@ def source_funnels(frame: pd.DataFrame) -> Figure:
         raise ValueError("a funnel needs at least one source, got none")
     sources, steps = list(dict.fromkeys(frame["source"])), list(dict.fromkeys(frame["step"]))
     lines = math.ceil(len(sources) / FUNNEL_COLUMNS)
-    figure = style.new_figure(lines * (0.27 * len(steps) + 0.45) + 0.6, layout="constrained")
+    figure = style.new_figure(lines * (0.27 * len(steps) + 0.65) + 0.6, layout="constrained")
     grid = figure.subplots(lines, FUNNEL_COLUMNS, squeeze=False, sharey=True)
     for axis in grid.flat[len(sources) :]:
         axis.set_visible(False)
@@ -423,7 +424,8 @@ def source_funnels(frame: pd.DataFrame) -> Figure:
         axis.set_yticks(range(len(steps)), steps, fontsize=style.LEAST_TEXT)
         axis.set_xticks([])
         axis.grid(False)
-        axis.set_title(source, loc="left", fontsize=style.SMALL_TEXT)
+        name = "\n".join(textwrap.wrap(source, 14, break_on_hyphens=False))  # narrower than its panel
+        axis.set_title(name, loc="left", fontsize=style.SMALL_TEXT)
         axis.spines["bottom"].set_visible(False)
     counted = int(frame.loc[frame["step"] == steps[0], "rows"].sum())
     figure.supxlabel(f"rows left after each step\n(n = {counted:,} that entered)", fontsize=style.SMALL_TEXT)
