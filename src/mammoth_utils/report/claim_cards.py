@@ -7,7 +7,6 @@ the paper's figures stay in a sentence below.
 from __future__ import annotations
 
 import html
-import re
 import textwrap
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -20,6 +19,7 @@ from mammoth_utils.report.claims import (
     REPRODUCED,
     ClaimResult,
     PartResult,
+    join_sentences,
 )
 from mammoth_utils.report.palette import VERDICTS
 from mammoth_utils.report.table_markup import Markup, prose
@@ -28,10 +28,6 @@ WIDTH, LEFT, RIGHT = 320, 4, 316  # of the plot, in pixels at the size at which 
 LINE, GAP, LETTERS = 18, 10, 35
 MINIATURE, REAL = "miniature", "real, 0.5B, one seed"
 _SIGNS = {REPRODUCED: "✓", NOT_REPRODUCED: "✗", NO_DIFFERENCE: "=", CANNOT_TELL: "?", NOT_MEASURED: "–"}
-# The clause of a reason that says what would decide, as claims.py writes it.
-_TAKES = re.compile(
-    r"(?:,? and the interval includes ([^;]+))?; (?:it|to tell one (of this size|so small)) would take ([^;.]*)"
-)
 
 
 def cards(results: Sequence[ClaimResult], real: Sequence[ClaimResult] = ()) -> Markup:
@@ -78,16 +74,14 @@ def _reason(result: ClaimResult) -> str:
     """Return why, without what it would take, which stands on a line of its own."""
     if result.verdict == NOT_MEASURED:
         return "Not measured here."
-    return _sentence(_TAKES.sub(lambda found: f"; the interval includes {found[1]}" if found[1] else "", result.reason))
+    return _sentence(join_sentences(part.finding for part in result.telling_parts))
 
 
 def _takes(result: ClaimResult) -> str:
     """Return what a verdict would take where there is none; empty where it stands."""
     if result.verdict == NOT_MEASURED:
         return f"`{result.command}`, which measures it"
-    needed = [f"{found[3]}, to tell a difference {found[2]}" if found[2] else found[3]
-              for found in _TAKES.finditer(result.reason)]  # fmt: skip
-    return "; ".join(dict.fromkeys(needed))
+    return "; ".join(dict.fromkeys(part.takes for part in result.telling_parts if part.takes))
 
 
 def _sentence(text: str) -> str:

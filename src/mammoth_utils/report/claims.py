@@ -47,7 +47,13 @@ LEAST_FAMILIES, MOST_FAMILIES = 8, 10_000
 
 @dataclass(frozen=True)
 class PartResult:
-    """A part as measured: its interval, the published rule's estimate, its verdict with the reason, its accuracies."""
+    """A part as measured: its interval, the published rule's estimate, its verdict with the reason, its accuracies.
+
+    Attributes:
+        reason: A sentence without its full stop: ``finding``, and what it would take.
+        finding: What was found.
+        takes: What would decide, for a verdict that cannot be told; else empty.
+    """
 
     name: str
     interval: Interval
@@ -55,6 +61,8 @@ class PartResult:
     margin: float
     verdict: str
     reason: str
+    finding: str
+    takes: str
     accuracies: tuple[tuple[str, float], ...] = ()
     log_odds: bool = False
 
@@ -105,6 +113,11 @@ class ClaimResult:
     this_run: float | None = None
     counter: str = ""
     counter_parts: tuple[PartResult, ...] = ()
+
+    @property
+    def telling_parts(self) -> tuple[PartResult, ...]:
+        """The parts with the claim's own verdict, which its reason tells."""
+        return tuple(part for part in self.parts if part.verdict == self.verdict)
 
 
 def evaluate_claims(
@@ -195,15 +208,15 @@ def _measure(part: Part, measured: Mapping[DecodedModel, Seeds], effect: float |
     cells = tuple(
         (model.label, sample) for (_, model, _), (_, sample) in zip(part.terms, terms["corrected"], strict=True)
     )
-    verdict, reason = _judge(part, interval, cells, effect)
+    judgement = _judge(part, interval, cells, effect)
     accuracies = tuple((label, sample.accuracy) for label, sample in cells)
-    return PartResult(part.name, interval, published_rule, part.margin, verdict, reason, accuracies, part.log_odds)
+    return PartResult(part.name, interval, published_rule, part.margin, *judgement, accuracies, part.log_odds)
 
 
 def _judge(
     part: Part, interval: Interval, cells: Sequence[tuple[str, Sample]], effect: float | None
-) -> tuple[str, str]:
-    """Return a part's verdict and a sentence that tells it."""
+) -> tuple[str, str, str, str]:
+    """Return a part's verdict, its reason, its finding and what it would take, as ``PartResult`` has them."""
     shares = [cell.accuracy for _, cell in cells]
     unread = [label for label, cell in cells if cell.accuracy < FLOOR and cell.answered < 0.5]
     margin = f"{100 * part.margin:g} points" if part.margin else "zero"
@@ -214,38 +227,49 @@ def _judge(
         f"{interval.scope}"
     )
     differs = f"the difference is {points:+.1f} points (95 % interval {measured})"
+    untold = f"whether {says} cannot be told: {differs}"
     if max(shares) < FLOOR or min(shares) > CEILING:
         bound = f"under {FLOOR:.0%}" if max(shares) < FLOOR else f"over {CEILING:.0%}"
-        hindrance = f"with every accuracy {bound}; it would take problems of another difficulty".replace("%", " %")
+        untold += f", with every accuracy {bound}".replace("%", " %")
+        takes = "problems of another difficulty"
     elif unread:
-        hindrance = (
-            f"but it is one of form, since fewer than half of the answers of {' and '.join(unread)} can be read; "
-            "it would take a model that answers in the form asked for"
-        )
+        untold += f", but it is one of form, since fewer than half of the answers of {' and '.join(unread)} can be read"
+        takes = "a model that answers in the form asked for"
     elif interval.families < LEAST_FAMILIES:
         clusters = _clusters(interval).removeprefix("problem ")
-        hindrance = f"but fewer than {LEAST_FAMILIES} {clusters} decide nothing; it would take that many"
+        untold, takes = f"{untold}, but fewer than {LEAST_FAMILIES} {clusters} decide nothing", "that many"
     elif interval.low > part.margin:
         by = f"by {points:.1f} points" if points > 0 else f"with {points:+.1f} points"
-        return REPRODUCED, f"{says} {by} (95 % interval {measured})"
+        return _decided(REPRODUCED, f"{says} {by} (95 % interval {measured})")
     elif interval.high < part.margin:
-        return NOT_REPRODUCED, f"it is not so that {says}: {differs}"
+        return _decided(NOT_REPRODUCED, f"it is not so that {says}: {differs}")
     elif -within < interval.low and interval.high < within and min(shares) >= 0.1 and max(shares) <= 0.9:
-        return NO_DIFFERENCE, f"it does not show that {says}: {differs}, within half of the paper's {effect:.1f} points"
+        paper = f"half of the paper's {effect:.1f} points"
+        return _decided(NO_DIFFERENCE, f"it does not show that {says}: {differs}, within {paper}")
     else:
-        hindrance = f"and the interval includes {margin}; {_what_it_takes(part, interval)}"
-    return CANNOT_TELL, f"whether {says} cannot be told: {differs}, {hindrance}"
+        size, needed = _what_it_takes(part, interval)
+        includes = f"the interval includes {margin}"
+        reason = f"{untold}, and {includes}; to tell one {size} would take {needed}"
+        return CANNOT_TELL, reason, f"{untold}; {includes}", f"{needed}, to tell a difference {size}"
+    return CANNOT_TELL, f"{untold}; it would take {takes}", untold, takes
 
 
-def _what_it_takes(part: Part, interval: Interval) -> str:
-    """Return how many families would tell a difference of the measured size, by the root of whose number widths go."""
+def _decided(verdict: str, finding: str) -> tuple[str, str, str, str]:
+    return verdict, finding, finding, ""
+
+
+def _what_it_takes(part: Part, interval: Interval) -> tuple[str, str]:
+    """Return in words how large the measured difference is and how many families would tell it.
+
+    The widths of intervals go by the root of the number of families.
+    """
     clusters = _clusters(interval).removeprefix("problem ")
     half, apart = (interval.high - interval.low) / 2, abs(interval.estimate - part.margin)
     needed = interval.families * (half / apart) ** 2 if apart else math.inf
     if needed > MOST_FAMILIES:
-        return f"to tell one so small would take more than {MOST_FAMILIES:,} {clusters}"
+        return "so small", f"more than {MOST_FAMILIES:,} {clusters}"
     needed = math.ceil(needed / 10) * 10
-    return f"to tell one of this size would take about {needed:,} {clusters}, and more seeds in proportion"
+    return "of this size", f"about {needed:,} {clusters}, and more seeds in proportion"
 
 
 def _clusters(interval: Interval) -> str:
@@ -257,8 +281,12 @@ def _verdict(parts: Sequence[PartResult]) -> tuple[str, str]:
     """Return the claim's verdict, its parts' worst, and the sentences that tell it, without the last full stop."""
     order = (NOT_REPRODUCED, CANNOT_TELL, NO_DIFFERENCE, REPRODUCED)
     verdict = min((part.verdict for part in parts), key=order.index)
-    told = [part.reason for part in parts if part.verdict == verdict]
-    return verdict, ". ".join(sentence[0].upper() + sentence[1:] for sentence in told)
+    return verdict, join_sentences(part.reason for part in parts if part.verdict == verdict)
+
+
+def join_sentences(sentences: Iterable[str]) -> str:
+    """Return sentences one after the other, each with a capital letter, without the last full stop."""
+    return ". ".join(sentence[0].upper() + sentence[1:] for sentence in sentences)
 
 
 def table(results: Sequence[ClaimResult]) -> pd.DataFrame:
