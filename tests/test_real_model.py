@@ -22,7 +22,7 @@ import keep_records  # noqa: E402  (the workflow is scripts beside each other, n
 import measure_models  # noqa: E402
 import real  # noqa: E402
 
-GRID = measure_models.read_grid(real.GRID)
+GRID = measure_models.read_grid(real.REAL_GRID)
 
 
 @pytest.fixture(autouse=True)

@@ -13,11 +13,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from stages import ROOT
+from stages import REAL_GRID, ROOT
 
 from mammoth_utils.vocabulary import RULES
 
-REAL_GRID = ROOT / "workflow" / "grids" / "real.yaml"
 GRIDS = sorted((ROOT / "workflow" / "grids").glob("*.yaml"))
 COMMANDS = {
     "audit": "python -m mammoth_utils.audit --data DIR --out records/real/audit.json",

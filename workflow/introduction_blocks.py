@@ -38,9 +38,9 @@ def quoted(text: str) -> str:
     return "".join(f"> {line}\n" for line in plain(text).split("\n"))
 
 
-def code(text: str, language: str = "python") -> str:
-    """Return a fenced block of code."""
-    return f"```{language}\n{text.strip()}\n```\n"
+def code(text: str) -> str:
+    """Return a fenced block of a program."""
+    return f"```python\n{text.strip()}\n```\n"
 
 
 def preformatted(text: str, trained: str = "") -> str:

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import measure_models
-from stages import ROOT
+from stages import REAL_GRID, ROOT
 
 from mammoth_utils import paths, records
 from mammoth_utils.curation import describe, rebuild_record
 from mammoth_utils.report import development, measured_models
+from mammoth_utils.vocabulary import PROMPT_CHOICE
 
 REAL = ROOT / "records" / "real"
-REAL_GRID = ROOT / "workflow" / "grids" / "real.yaml"
 REAL_CELLS = tuple({measure_models.run_name(model) for model in measure_models.read_grid(REAL_GRID)})
 
 
@@ -70,7 +70,7 @@ def main() -> None:
         target = ROOT / "records" / development.FILE
         records.write_json(target, development.measure_development(on_development))
         print(f"kept {target.relative_to(ROOT)}, of {len(on_development)} evaluations")
-    choice = paths.runs() / "evaluate" / measure_models.CHOICE
+    choice = paths.run_dir("evaluate", PROMPT_CHOICE)
     if choice.is_file():
         records.write_json(REAL / "prompts.json", records.read_json(choice))
     rebuild = describe("rebuild")

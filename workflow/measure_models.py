@@ -19,12 +19,11 @@ from stages import ROOT
 
 from mammoth_utils import pages, parent_watch, paths, records
 from mammoth_utils.scales import scale
-from mammoth_utils.vocabulary import EQUAL_STEPS, UNTUNED, RunName, evaluation_name
+from mammoth_utils.vocabulary import EQUAL_STEPS, PROMPT_CHOICE, UNTUNED, RunName, evaluation_name
 
 MODEL = ("size", "family", "mixture", "method", "seed")
 CHOSEN = "chosen"  # in the place of a base's prompt: the one that does best on training questions
 QUESTIONS = 100
-CHOICE = "prompt-choice.json"  # below runs/evaluate
 
 
 def read_grid(file: Path) -> list[dict[str, Any]]:
@@ -104,9 +103,9 @@ def train_and_evaluate(model: dict[str, Any]) -> dict[str, str]:
     from mammoth_utils.evaluation import describe_evaluation, evaluate
 
     extra = model.get("evaluate", {})
-    if model.get("mixture") == UNTUNED and not scale(model["size"], model.get("family", "auto")).miniature:
-        return {"evaluate": evaluate_real_base(model)}
     if model.get("mixture") == UNTUNED:
+        if not scale(model["size"], model.get("family", "auto")).miniature:
+            return {"evaluate": evaluate_real_base(model)}
         base = {"size": model["size"], "family": model.get("family", "auto"), "mixture": UNTUNED}
         evaluation = describe_evaluation(**base, **extra)
         evaluate(evaluation)
@@ -141,7 +140,7 @@ def evaluate_real_base(model: dict[str, Any]) -> str:
         prompt_choice.write_questions(rows, questions)
         how = {key: extra[key] for key in ("max_new_tokens", "engine") if key in extra}
         choice = prompt_choice.choose_prompt(base, run_name(model), questions, **how)
-        records.write_json(paths.runs() / "evaluate" / CHOICE, choice)
+        records.write_json(paths.run_dir("evaluate", PROMPT_CHOICE), choice)
         best = f"{choice['prompt']}, {choice['decoding']} decoding"
         print(f"[models] {run_name(model)}: {best}, on {choice['questions']} training questions", flush=True)
         extra["prompt"] = choice["prompt"]

@@ -14,13 +14,12 @@ import subprocess
 import sys
 
 import measure_models
-from stages import ROOT
+from stages import REAL_GRID, ROOT
 
 from mammoth_utils import paths
 from mammoth_utils.processors import count_cores, measure_product_rate
 from mammoth_utils.training import find_gpus, free_memory
 
-GRID = ROOT / "workflow" / "grids" / "real.yaml"
 CELL_GIB = 10  # of memory: a base of half a billion weights in fp32, its activations, the libraries
 ROW_TOKENS, PROMPT_TOKENS, WRITTEN_TOKENS = 240, 150, 200  # means of the rebuilt rows and of what such models write
 PASSES = {"train": 4, "read": 2}  # operations a weight and token: forward and back to the activations; forward alone
@@ -54,7 +53,7 @@ def main() -> int:
     parser.add_argument("--base", default="", help="a GGUF file, a folder or a hub name; empty takes the scale's own")
     options = parser.parse_args()
     os.chdir(ROOT)
-    models, gpus, cores = measure_models.read_grid(GRID), find_gpus(), count_cores()
+    models, gpus, cores = measure_models.read_grid(REAL_GRID), find_gpus(), count_cores()
     count = count_processes(cores, free_memory(), len(gpus))
     if gpus:
         print(f"real: {len(models)} cells on {gpus[0].name}, about half an hour", flush=True)
@@ -67,7 +66,7 @@ def main() -> int:
     workers = []
     for number in range(count):
         out = paths.writable_runs() / f"real-{number}.json"
-        command = [sys.executable, "workflow/measure_models.py", str(GRID), str(out), "--base", options.base]
+        command = [sys.executable, "workflow/measure_models.py", str(REAL_GRID), str(out), "--base", options.base]
         mine = available[number::count]
         pin = (lambda own=mine: os.sched_setaffinity(0, own)) if available and count > 1 else None
         environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, cores // count))}

@@ -7,6 +7,7 @@ from pathlib import Path
 import library_imports
 from library_imports import LIBRARY, ROOT
 
+REAL_GRID = ROOT / "workflow" / "grids" / "real.yaml"
 # Minutes on two cores, for messages alone.
 MINUTES = {
     "curate": 0.5, "train": 1.5, "evaluate": 1.0, "problems": 0.5, "audit": 0.3, "hardware": 0.3, "main_results": 0.3,

@@ -17,6 +17,7 @@ DECODINGS = ("hybrid", "paper", "cot", "pot")
 STORED = "stored"  # the decoding of a completions file that somebody else made
 UNTUNED = "none"  # the mixture of a base model that was not fine-tuned
 EQUAL_STEPS = "equal-steps"  # the variant of a control that trains as many steps as the hybrid run
+PROMPT_CHOICE = "prompt-choice.json"  # below runs/evaluate: a base's prompt, chosen on training questions
 MINI = "mini-"  # begins the name of every source and benchmark of the miniature
 # The paper's benchmarks in its order, their namesakes in the miniature, and other names that files and tables use.
 NINE = ("gsm8k", "math", "aqua", "numglue", "svamp", "mathematics", "simuleq", "sat", "mmlu_math")

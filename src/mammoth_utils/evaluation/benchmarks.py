@@ -195,7 +195,7 @@ def file(name: str, data_dir: Path | str | None = None) -> Path:
 
 @dataclass(frozen=True)
 class Quotation:
-    """What a page may show of a real benchmark's problems.
+    """The problems of a real benchmark, as far as a page may show them.
 
     Attributes:
         problems: Its problems by id; empty where they may not be shown, or their file is not here.

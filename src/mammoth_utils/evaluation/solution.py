@@ -49,7 +49,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Solution:
-    """What a model made of one question.
+    """A model's attempts at one question, with their verdicts.
 
     Attributes:
         name: Which model, decoded how, as an evaluation of it is called.

@@ -12,7 +12,7 @@ from mammoth_utils import paths, records
 from mammoth_utils.report import measured_models, published
 from mammoth_utils.report.measured_models import DecodedModel, Seeds
 from mammoth_utils.report.statistics import Sample
-from mammoth_utils.vocabulary import EQUAL_STEPS, UNTUNED
+from mammoth_utils.vocabulary import EQUAL_STEPS, PROMPT_CHOICE, UNTUNED
 
 LOGIC = ("logic", "abstract algebra")
 
@@ -307,19 +307,19 @@ def real_model(mixture: str, decoding: str = "hybrid") -> DecodedModel:
 
 def real_base() -> DecodedModel:
     """Return the untuned real base under the decoding that did best on training questions, else under hybrid."""
-    files = (paths.runs() / "evaluate" / "prompt-choice.json", paths.records() / "real" / "prompts.json")
+    files = (paths.run_dir("evaluate", PROMPT_CHOICE), paths.records() / "real" / "prompts.json")
     choice = next((records.read_json(file) for file in files if file.is_file()), {})
     return real_model(UNTUNED, choice.get("decoding", "hybrid"))
 
 
-def _real_part(part: Part) -> Part:
+def _real_part(part: Part, base: DecodedModel) -> Part:
     """Return a part of the miniature's claims with the real model's cells and benchmarks."""
     specialists = {"G": (REAL_SPECIALIST, "cot"), SPECIALIST.mixture: (REAL_SPECIALIST, "cot")}
     terms = []
     for factor, model, items in part.terms:
         mixture, decoding = specialists.get(model.mixture, (model.mixture, model.decoding))
         real_items = next((real for mini, real in _REAL_ITEMS if mini is items), items)
-        found = real_base() if mixture == UNTUNED else real_model(mixture, decoding)
+        found = base if mixture == UNTUNED else real_model(mixture, decoding)
         terms.append((factor, found, real_items))
     name = part.name.replace("mini-gsm8k: G", f"gsm8k: {REAL_SPECIALIST}").replace(
         "logic and abstract algebra", "MMLU-Math").replace("hybrid - G", f"hybrid - {REAL_SPECIALIST}")  # fmt: skip
@@ -327,11 +327,11 @@ def _real_part(part: Part) -> Part:
     return replace(part, name=name, terms=tuple(terms), says=says)
 
 
-def _real_claim(claim: Claim) -> Claim:
+def _real_claim(claim: Claim, base: DecodedModel) -> Claim:
     steps = [step for step in claim.steps if all(not model.variant for model in step.models)]
     return replace(
-        claim, parts=tuple(map(_real_part, claim.parts)), steps=tuple(map(_real_part, steps)), counter=None,
-        command="make real",
+        claim, parts=tuple(_real_part(part, base) for part in claim.parts),
+        steps=tuple(_real_part(step, base) for step in steps), counter=None, command="make real",
         built_in="Nothing: rows and benchmarks are real. The base may have seen the benchmarks, and the rows hold no "
         "program of GPT-4's.",
     )  # fmt: skip
@@ -339,7 +339,8 @@ def _real_claim(claim: Claim) -> Claim:
 
 def real_claims() -> tuple[Claim, ...]:
     """Return the claims that the real model's cells are read for."""
-    return tuple(_real_claim(claim) for claim in CLAIMS if claim.id in ("C1", "C2", "C3", "C5", "C9"))
+    base = real_base()
+    return tuple(_real_claim(claim, base) for claim in CLAIMS if claim.id in ("C1", "C2", "C3", "C5", "C9"))
 
 
 @cache

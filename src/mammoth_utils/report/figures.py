@@ -161,8 +161,6 @@ def growing_mixtures(frame: pd.DataFrame) -> Figure:
     axis.set_xticks(list(places), list(frame["mixture"]))
     items = frame["out_of_domain"].iloc[0].items
     axis.tick_params(axis="x", labelrotation=30)
-    axis.set_xlabel(style.wrapped(f"mixture (n = {items} problems out of domain; bars: 95 %)"), loc="right")
-    style.legend(figure, axis)
     seen = [
         f"{row['mixture']}: in domain {100 * row['in_domain'].estimate:.0f}, "
         f"out of domain {100 * row['out_of_domain'].estimate:.0f}"
@@ -172,7 +170,7 @@ def growing_mixtures(frame: pd.DataFrame) -> Figure:
         "Accuracy in and out of domain as sources are added: G is mini-gsm8k's source, M, C and A add those of MATH, "
         "Camel-Math and AQuA-RAT. Ours, the miniature, corrected rule, 95 % intervals."
     )
-    return style.describe(figure, caption, f"Two curves of accuracy in per cent. {style.listed(seen)}")
+    return _describe_curves(figure, axis, f"mixture (n = {items} problems out of domain; bars: 95 %)", seen, caption)
 
 
 def _curve(axis: Axes, places: Iterable[float], intervals: Iterable[statistics.Interval], **look: Any) -> None:
@@ -184,6 +182,13 @@ def _curve(axis: Axes, places: Iterable[float], intervals: Iterable[statistics.I
     axis.errorbar(list(places), values, yerr=[below, above], capsize=2, **look)
     axis.set_ylim(0, 100)
     axis.set_ylabel("correct, %")
+
+
+def _describe_curves(figure: Figure, axis: Axes, label: str, seen: Sequence[str], caption: str) -> Figure:
+    """Give a figure of two curves its axis label, its legend, its caption and what is seen in words."""
+    axis.set_xlabel(style.wrapped(label), loc="right")
+    style.legend(figure, axis)
+    return style.describe(figure, caption, f"Two curves of accuracy in per cent. {style.listed(seen)}")
 
 
 @style.styled
@@ -201,8 +206,6 @@ def wrong_shares(frame: pd.DataFrame) -> Figure:
                label="kept by execution" if mixture == "hybrid" else mixture)  # fmt: skip
     items, seeds = frame["accuracy"].iloc[0].items, min(interval.seeds for interval in frame["accuracy"])
     label = f"wrong programs of the teacher, % (n = {items} problems, {style.count(seeds, 'seed')} or more; bars: 95 %)"
-    axis.set_xlabel(style.wrapped(label), loc="right")
-    style.legend(figure, axis)
     seen = [
         f"{row['wrong']:.0f} % wrong, {'kept by execution' if row['mixture'] == 'hybrid' else row['mixture']}: "
         f"{100 * row['accuracy'].estimate:.1f}"
@@ -212,7 +215,7 @@ def wrong_shares(frame: pd.DataFrame) -> Figure:
         "Accuracy on nine sets by the share of the teacher's programs that are wrong, trained on those that execution "
         "kept and on all of them. Ours, the miniature, corrected rule, 95 % intervals."
     )
-    return style.describe(figure, caption, f"Two curves of accuracy in per cent. {style.listed(seen)}")
+    return _describe_curves(figure, axis, label, seen, caption)
 
 
 def wrong_shares_frame(records: Iterable[EvaluationRecord | Mapping[str, Any]]) -> pd.DataFrame:

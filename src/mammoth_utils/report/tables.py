@@ -185,8 +185,7 @@ def miniature(
     if size is not None and len(long):
         long = long[long["size"] == size]
     if mixtures is not None and len(long):
-        long = long[long["mixture"].isin(list(mixtures))]
-        long = long.sort_values("mixture", key=lambda column: column.map(list(mixtures).index), kind="stable")
+        long = _in_order(long, mixtures)
     if long.empty:
         what = f" of size {size}" if size else ""
         command = "make book" if size in (None, "1m") else "make book-full"
@@ -196,6 +195,12 @@ def miniature(
         f"n = {int(long['n'].min())} problems a benchmark; `rules differ on` counts items, all seeds together."
     )
     return show(_by_benchmark(long), note, "the miniature's accuracies")
+
+
+def _in_order(long: pd.DataFrame, mixtures: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of some mixtures, in the order of these."""
+    chosen = long[long["mixture"].isin(list(mixtures))]
+    return chosen.sort_values("mixture", key=lambda column: column.map(list(mixtures).index), kind="stable")
 
 
 def _by_benchmark(long: pd.DataFrame) -> pd.DataFrame:
@@ -224,9 +229,7 @@ def real_model(records: Iterable[EvaluationRecord | Mapping[str, Any]], mixtures
     if len(long):
         long = long[(long["size"] == claim_definitions.REAL_SIZE) & (long["family"] == claim_definitions.REAL_FAMILY)]
         long = long[long["variant"].isin(["", claim_definitions.REAL_ROWS])]
-        order = list(mixtures or REAL_ORDER)
-        long = long[long["mixture"].isin(order)]
-        long = long.sort_values("mixture", key=lambda column: column.map(order.index), kind="stable")
+        long = _in_order(long, mixtures or REAL_ORDER)
     if long.empty:
         return say("No record of the real model is there yet; `make real` measures it.")
     n = int(long["n"].min())

@@ -9,6 +9,7 @@ from typing import Any
 from mammoth_utils import paths, prompts, scales
 from mammoth_utils.base_models import architecture_of
 from mammoth_utils.processors import count_cores, measure_product_rate
+from mammoth_utils.status_line import duration
 from mammoth_utils.training.description import RunDescription, describe
 from mammoth_utils.training.plan import run_cost
 from mammoth_utils.training.plan.gpu_models import GPU_MODELS, GpuModel
@@ -61,11 +62,10 @@ def _duration_on_cpu(description: RunDescription, tokens: float) -> str:
     architecture = architecture_of(scale, description.base, description.revision)
     cores = count_cores()
     flops = run_cost.flops_per_token(architecture, description.method, description.lora_rank, checkpointing=False)
-    hours = tokens * flops / (CPU_EFFICIENCY * measure_product_rate(cores)) / 3600
-    duration = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
+    seconds = tokens * flops / (CPU_EFFICIENCY * measure_product_rate(cores))
     return (
-        f"about {duration} on {cores} core{'s' if cores > 1 else ''}, if nothing else runs beside it; after three "
-        "passes the run says it more exactly"
+        f"about {duration(seconds)} on {cores} core{'s' if cores > 1 else ''}, if nothing else runs beside it; after "
+        "three passes the run says it more exactly"
     )
 
 

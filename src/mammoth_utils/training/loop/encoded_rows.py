@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -14,7 +13,7 @@ from typing import Any
 
 from mammoth_utils import prompts
 from mammoth_utils.training.loop.encoding import _IDS, EncodingReport, Example, encode_rows
-from mammoth_utils.training.loop.run_folder import rows_hash
+from mammoth_utils.training.loop.run_folder import lock_folder, rows_hash
 
 
 def encode_once(
@@ -34,10 +33,8 @@ def encode_once(
     import numpy
 
     key = encoding_key(rows, tokenizer, max_length)
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"encoded-{key[:16]}.npz"
-    with open(folder / ".encoded.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with lock_folder(folder / "encoded"):
         if file.is_file():
             with numpy.load(file) as held:
                 stored = {name: held[name] for name in held.files}

@@ -16,6 +16,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from mammoth_utils import records
+from mammoth_utils.status_line import duration
 from mammoth_utils.training.description import RunDescription
 from mammoth_utils.training.loop import batches, checkpoints, guards, losses
 from mammoth_utils.training.loop import model as models
@@ -46,10 +47,8 @@ class PassClock:
         if self._begun == 2 + self.PASSES:
             rate = self._tokens / max(time.monotonic() - self._since, 1e-9)
             left = self._layout.tokens * (1 - steps_done / self._layout.steps)
-            hours = left / rate / 3600
             self._say(f"{self.PASSES} passes of {self._tokens:,} tokens: {rate:.0f} tokens a second on this processor; "
-                      f"the {left:,.0f} that are left will take about "
-                      + (f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"))  # fmt: skip
+                      f"the {left:,.0f} that are left will take about {duration(left / rate)}")  # fmt: skip
         if 2 <= self._begun < 2 + self.PASSES:
             self._tokens += tokens
 
