@@ -106,6 +106,8 @@ def test_a_counter_world_says_whether_its_claim_can_fail():
     assert "it comes out the other way, as it must: -10.0" in told["C9"].counter
     still = record("hybrid", by_domain(0.7, 0.6), suffix="-one-family")
     assert "it holds as well, so that the miniature does not test it" in verdicts([*ALL_GOOD, still])["C4"].counter
+    beaten = [one for one in ALL_GOOD if one["model"]["mixture"] != "unfiltered"] + [record("unfiltered", 0.9)]
+    assert "it is not seen either: +0.0 [" in verdicts([*beaten, *COUNTER_RECORDS["C8"]])["C8"].counter
     assert "nothing is measured yet; `make book-full` measures it" in verdicts(ALL_GOOD)["C4"].counter
     assert verdicts(ALL_GOOD)["C1"].counter == "", "it has none"
 

@@ -77,6 +77,9 @@ def test_the_shown_rows_are_of_the_sources_and_one_program_was_dropped_for_its_a
         assert (row["history"]["output"] == row["gold"]) is kept
 
 
+BOTH_SIZES = [evaluation_records.record("hybrid", 0.5), evaluation_records.record("hybrid", 0.8, size="3m")]
+
+
 def row(pot: str, cot: str, **more) -> dict:
     verdicts = {kind: dict.fromkeys(RULES, {"outcome": outcome}) for kind, outcome in (("pot", pot), ("cot", cot))}
     ran = {"status": "ok", "printed": "3\n"}
@@ -100,13 +103,28 @@ def test_what_a_model_wrote_is_no_markdown():
 
 
 def test_verdicts_in_words_name_what_holds_what_does_not_and_what_is_open():
-    better = [evaluation_records.record("hybrid", 0.5), evaluation_records.record("hybrid", 0.8, size="3m")]
-    lines = introduction.verdict_lines(claims.evaluate_claims(better), CLAIMS, "here")
+    lines = introduction.verdict_lines(claims.evaluate_claims(BOTH_SIZES), CLAIMS, "here")
     assert lines == "- **Holds here** (1 of 9 claims): the larger model is ahead by 30.0 points (C6).\n"
-    worse = [better[1], evaluation_records.record("unfiltered", 0.9), evaluation_records.record("hybrid", 0.5)]
+    worse = [BOTH_SIZES[1], evaluation_records.record("unfiltered", 0.9), evaluation_records.record("hybrid", 0.5)]
     lines = introduction.verdict_lines(claims.evaluate_claims(worse), CLAIMS, "here")
     assert (
-        "**Does not hold here** (1 of 9 claims): that rationales kept by execution beat unfiltered ones (C8)" in lines
+        "**Does not hold here** (1 of 9 claims): that rationales kept by execution beat unfiltered ones (-40.0 ["
+        in lines
+    )
+
+
+def test_verdicts_in_words_tell_what_the_world_does_not_test_and_where_the_rules_differ():
+    results = [one for one in claims.evaluate_claims(BOTH_SIZES) if one.id == "C6"]
+    untested = [replace(one, counter_parts=one.parts) for one in results]
+    assert introduction.verdict_lines(untested, CLAIMS, "here").startswith(
+        "- **Holds here, but also where it had to fail, and so is not tested** (1 of 1 claims): the larger model"
+    )
+    wide = replace(results[0].parts[0].interval, estimate=-0.02, low=-0.06, high=0.02)
+    part = replace(results[0].parts[0], verdict=claims.CANNOT_TELL, interval=wide, published_rule=0.09)
+    untold = [replace(one, verdict=claims.CANNOT_TELL, parts=(part,)) for one in results]
+    assert (
+        "whether the larger model is ahead (-2.0 [-6.0, 2.0], +9.0 by the published rule) (C6)"
+        in introduction.verdict_lines(untold, CLAIMS, "here")
     )
 
 

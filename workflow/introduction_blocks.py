@@ -177,32 +177,46 @@ def says(definitions: Sequence[Any]) -> dict[tuple[str, str], str]:
 
 
 def verdict_lines(results: Iterable[claims.ClaimResult], definitions: Sequence[Any], where: str) -> str:
-    """Return one line a verdict: what holds with its size, what does not, and what cannot be told.
+    """Return one line a verdict: what holds, what holds untested, what does not, and what cannot be told.
 
     Args:
         definitions: The claims that the results are of.
         where: The world in words, such as ``in the miniature``.
     """
     words, results = says(definitions), list(results)
-    titles = {
-        claims.REPRODUCED: f"Holds {where}", claims.NOT_REPRODUCED: f"Does not hold {where}",
-        claims.NO_DIFFERENCE: f"Makes no difference {where}", claims.CANNOT_TELL: f"Cannot be told {where}",
-    }  # fmt: skip
+    held = [result for result in results if result.verdict == claims.REPRODUCED]
+    kinds = [
+        (f"Holds {where}", "", "by ", [result for result in held if not result.holds_in_counter_world]),
+        (f"Holds {where}, but also where it had to fail, and so is not tested", "", "by ",
+         [result for result in held if result.holds_in_counter_world]),
+    ]  # fmt: skip
+    kinds += [
+        (f"{title} {where}", link, "", [result for result in results if result.verdict == verdict])
+        for verdict, title, link in (
+            (claims.NOT_REPRODUCED, "Does not hold", "that "), (claims.NO_DIFFERENCE, "Makes no difference", ""),
+            (claims.CANNOT_TELL, "Cannot be told", "whether "),
+        )
+    ]  # fmt: skip
     lines = []
-    for verdict, title in titles.items():
-        listed = [result for result in results if result.verdict == verdict]
-        link = {claims.NOT_REPRODUCED: "that ", claims.CANNOT_TELL: "whether "}.get(verdict, "")
+    for title, link, by, listed in kinds:
         told = []
         for result in listed:
-            texts = [
-                link + words[result.id, part.name]
-                + (f" by {100 * part.interval.estimate:.1f} points" if verdict == claims.REPRODUCED else "")
-                for part in result.parts if part.verdict == verdict
-            ]  # fmt: skip
+            texts = [link + _part_in_words(words[result.id, part.name], part, by) for part in result.telling_parts]
             told.append(f"{' and '.join(texts)} ({result.id})")
         if told:
             lines.append(f"- **{title}** ({len(listed)} of {len(results)} claims): {'; '.join(told)}.\n")
     return "".join(lines)
+
+
+def _part_in_words(says: str, part: claims.PartResult, by: str) -> str:
+    """Return a part with its difference in points, and the published rule's where that has another sign."""
+    points, published = 100 * part.interval.estimate, 100 * part.published_rule
+    if by:
+        return f"{says} {by}{points:.1f} points"
+    more = f", {published:+.1f} by the published rule" if points * published < 0 else ""
+    if part.verdict == claims.CANNOT_TELL and part.interval.low > part.margin:
+        more = ", which may be form alone, since one of the two models hardly gives a readable answer"
+    return f"{says} ({points:+.1f} [{100 * part.interval.low:.1f}, {100 * part.interval.high:.1f}]{more})"
 
 
 def measured_worlds() -> list[tuple[list[claims.ClaimResult], Sequence[Any], str]]:

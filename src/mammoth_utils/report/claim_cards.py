@@ -48,6 +48,11 @@ def _card(result: ClaimResult, real: ClaimResult | None) -> str:
         (name, take) for name, one in (("miniature", result), ("real model", real)) if one and (take := _takes(one))
     ]
     lines = [f"<p><strong>{name}.</strong> {prose(text)}</p>" for name, text in told]
+    for title, tell in (("By the published rule", _by_published), ("Beside it, deciding nothing", _steps)):
+        found = [(name, tell(one)) for name, one in (("miniature", result), ("real model", real)) if one and tell(one)]
+        if found:
+            text = " ".join(f"{name.capitalize()}: {what}." for name, what in found)
+            lines.append(f"<p><strong>{title}.</strong> {prose(text)}</p>")
     lines.append(f"<p><strong>The paper.</strong> {prose(_sentence(result.paper))}</p>")
     lines.append(f"<p><strong>What the world builds in.</strong> {prose(result.built_in)}</p>")
     if result.counter:
@@ -82,6 +87,16 @@ def _takes(result: ClaimResult) -> str:
     if result.verdict == NOT_MEASURED:
         return f"`{result.command}`, which measures it"
     return "; ".join(dict.fromkeys(part.takes for part in result.telling_parts if part.takes))
+
+
+def _by_published(result: ClaimResult) -> str:
+    """Return each part's difference under the published rule; empty where nothing was measured."""
+    return "; ".join(f"{part.name} {100 * part.published_rule:+.1f}" for part in result.parts)
+
+
+def _steps(result: ClaimResult) -> str:
+    """Return the differences that stand beside a claim's parts, with their intervals."""
+    return "; ".join(f"{step.name} {step.difference}" for step in result.steps)
 
 
 def _sentence(text: str) -> str:

@@ -115,6 +115,11 @@ class ClaimResult:
     counter_parts: tuple[PartResult, ...] = ()
 
     @property
+    def holds_in_counter_world(self) -> bool:
+        """Whether it holds as well in the world that was made so that it must fail: the miniature does not test it."""
+        return bool(self.counter_parts) and all(part.interval.low > part.margin for part in self.counter_parts)
+
+    @property
     def telling_parts(self) -> tuple[PartResult, ...]:
         """The parts with the claim's own verdict, which its reason tells."""
         return tuple(part for part in self.parts if part.verdict == self.verdict)
@@ -143,18 +148,15 @@ def _evaluate(claim: Claim, evaluations: Sequence[EvaluationRecord], paper: str)
         for model, seeds in measured.items()
         if seeds
     )
-    counter, counter_parts = _measure_counter(claim.counter, decide)
     missing = [model.label for model in claim.needs if not measured[model]]
     if missing:
         reason = f"no record of {'; '.join(missing)}"
-        return ClaimResult(
-            *common, NOT_MEASURED, reason, models=where, command=claim.command, counter=counter,
-            counter_parts=counter_parts,
-        )  # fmt: skip
+        return ClaimResult(*common, NOT_MEASURED, reason, models=where, command=claim.command)
     effects = paper_effects()[claim.id]
     parts = tuple(_measure(part, measured, effect) for part, effect in zip(claim.parts, effects, strict=True))
     steps = tuple(_measure(step, measured) for step in claim.steps if all(measured[model] for model in step.models))
     verdict, reason = _verdict(parts)
+    counter, counter_parts = _measure_counter(claim.counter, decide, verdict)
     deciding = min(
         (part for part in parts if part.verdict == verdict), key=lambda part: part.interval.low - part.margin
     )
@@ -180,9 +182,13 @@ def _expected_half_width(claim: Claim, part: str) -> float | None:
 
 
 def _measure_counter(
-    world: CounterWorld | None, evaluations: Sequence[EvaluationRecord]
+    world: CounterWorld | None, evaluations: Sequence[EvaluationRecord], verdict: str
 ) -> tuple[str, tuple[PartResult, ...]]:
-    """Return what a claim's counter-world shows, in a sentence, and the differences measured there."""
+    """Return what a claim's counter-world shows, in a sentence, and the differences measured there.
+
+    Args:
+        verdict: The claim's own; where it does not hold already, a world in which it must fail decides nothing.
+    """
     if world is None:
         return "", ()
     measured = measured_models.seeds_by_model(models_of(world.parts), evaluations)
@@ -191,11 +197,14 @@ def _measure_counter(
     parts = tuple(_measure(part, measured) for part in world.parts)
     holds = all(part.interval.low > part.margin for part in parts)
     turned = any(part.interval.high < part.margin for part in parts)
-    outcome = (
-        "it holds as well, so that the miniature does not test it" if holds
-        else "it comes out the other way, as it must" if turned
-        else "it vanishes, as it must"
-    )  # fmt: skip
+    if verdict == REPRODUCED:
+        outcome = (
+            "it holds as well, so that the miniature does not test it" if holds
+            else "it comes out the other way, as it must" if turned
+            else "it vanishes, as it must"
+        )  # fmt: skip
+    else:
+        outcome = "it holds" if holds else "it fails too, which decides nothing" if turned else "it is not seen either"
     differences = "; ".join(f"{part.difference} points" for part in parts)
     return f"Where {world.differs}, {outcome}: {differences} (95 % interval, {parts[0].interval.scope})", parts
 
