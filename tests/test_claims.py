@@ -112,6 +112,19 @@ def test_a_counter_world_says_whether_its_claim_can_fail():
     assert verdicts(ALL_GOOD)["C1"].counter == "", "it has none"
 
 
+def test_a_program_first_on_every_question_takes_prose_where_no_answer_was_read():
+    given = record("hybrid", 0.5, also={"pot": 0.4, "cot": 0.9})
+    unread = given["decodings"]["pot"]["mini-sat"]["items"]
+    for rule in ("corrected", "published"):
+        unread[rule] = unread[rule].replace("0", "n")
+    evaluation = measured_models.EvaluationRecord(given)
+    scores = evaluation.benchmarks(measured_models.PROGRAM_FIRST)
+    program, prose = evaluation.benchmarks("pot"), evaluation.benchmarks("cot")
+    assert scores["mini-gsm8k"] == program["mini-gsm8k"], "a wrong program stays"
+    assert scores["mini-sat"]["items"]["corrected"] == prose["mini-sat"]["items"]["corrected"]
+    assert measured_models.EvaluationRecord(record("pot", 0.5, "pot")).benchmarks(measured_models.PROGRAM_FIRST) is None
+
+
 def test_the_gain_over_a_specialist_is_told_in_log_odds_too():
     (step, *_) = [part for part in verdicts(ALL_GOOD)["C9"].steps if part.log_odds]
     odds = [math.log(share / (1 - share)) for share in (0.7, 0.2, 0.8, 0.6)]

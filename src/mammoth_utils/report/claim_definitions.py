@@ -10,7 +10,7 @@ from typing import Any
 
 from mammoth_utils import paths, records
 from mammoth_utils.report import measured_models, published
-from mammoth_utils.report.measured_models import DecodedModel, Seeds
+from mammoth_utils.report.measured_models import PROGRAM_FIRST, DecodedModel, Seeds
 from mammoth_utils.report.statistics import Sample
 from mammoth_utils.vocabulary import EQUAL_STEPS, PROMPT_CHOICE, UNTUNED
 
@@ -18,6 +18,7 @@ LOGIC = ("logic", "abstract algebra")
 
 HYBRID = DecodedModel("1m", "llama", "hybrid")
 HYBRID_COT, HYBRID_POT = (DecodedModel("1m", "llama", "hybrid", decoding) for decoding in ("cot", "pot"))
+HYBRID_V3 = DecodedModel("1m", "llama", "hybrid", PROGRAM_FIRST)
 COT, POT = (DecodedModel("1m", "llama", kind, kind) for kind in ("cot", "pot"))
 BASE = DecodedModel("1m", "llama", UNTUNED)
 CODER, LARGER = DecodedModel("1m", "coder", "hybrid"), DecodedModel("3m", "llama", "hybrid")
@@ -151,6 +152,7 @@ CLAIMS: tuple[Claim, ...] = (
             difference("PoT only - CoT only", POT, COT, says="programs alone beat prose alone"),
         ),
         (
+            difference("hybrid, program first on every question - PoT only", HYBRID_V3, POT),
             _equal_steps("hybrid - PoT only", HYBRID, POT), _equal_steps("hybrid - CoT only", HYBRID, COT),
             difference("hybrid - untuned base", HYBRID, BASE),
         ),
@@ -192,6 +194,8 @@ CLAIMS: tuple[Claim, ...] = (
                        says="hybrid decoding is level with programs or ahead"),
         ),
         (
+            difference("program first on every question - PoT decoding", HYBRID_V3, HYBRID_POT),
+            difference("program first on every question - CoT decoding", HYBRID_V3, HYBRID_COT),
             difference("logic and abstract algebra: hybrid - CoT decoding", HYBRID, HYBRID_COT, REASONING),
             difference("multiple choice: hybrid - PoT decoding", HYBRID, HYBRID_POT, {"choice": True}),
         ),

@@ -331,7 +331,7 @@
         item.family ? " · " + [...new Set([item.field, item.family].filter(Boolean))].join(", ") : ""));
     } else {
       const home = about.home && make("a", { href: about.home }, about.home);
-      parts.push(make("p", {}, "The question is not shown here (" + (about.withheld || "its file was not on the machine that made this page")
+      parts.push(make("p", {}, "The question is not shown here (" + (about.withheld || about.in_part || "its file was not on the machine that made this page")
         + ")." + (home ? " Its home: " : ""), home));
     }
     const columns = make("div", { class: "ib-pair" });

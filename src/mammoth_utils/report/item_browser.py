@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pandas as pd
 
@@ -26,6 +27,7 @@ from mammoth_utils.rationale import Problem
 from mammoth_utils.records import Record
 from mammoth_utils.report import claim_definitions, executed_pages
 from mammoth_utils.report.measured_models import COMMITTED, THIS_RUN, EvaluationRecord
+from mammoth_utils.report.table_markup import Markup
 from mammoth_utils.report.tables import Shown, say
 from mammoth_utils.vocabulary import MARKS, RULES, UNTUNED, check_known
 
@@ -204,7 +206,7 @@ class ItemFiles:
     def benchmarks(self) -> pd.DataFrame:
         """Return a row a real benchmark: whether its questions are shown, under which licence, and where they are."""
         return pd.DataFrame(
-            {"benchmark": name, "questions": about["withheld"] or "shown", "licence": about["licences"],
+            {"benchmark": name, "questions": about["withheld"] or _shown_in_part(about), "licence": about["licences"],
              "home": about["home"]}
             for name, about in self.index["benchmarks"].items() if about["real"]
         )  # fmt: skip
@@ -330,10 +332,12 @@ class _Shelf:
     def _about(self, benchmark: str, real: bool) -> Record:
         """Return what the index says of a benchmark: where its questions are, and why they are not shown."""
         if not real or self.quote is None:
-            return {"real": real, "home": "", "licences": "", "withheld": "not asked for" if real else ""}
+            withheld = "not asked for" if real else ""
+            return {"real": real, "home": "", "licences": "", "withheld": withheld, "in_part": ""}
         said = self.quote(benchmark)
         licences = ", ".join(said.licences)
-        return {"real": True, "home": said.home, "licences": licences, "withheld": said.withheld}
+        about = {"real": True, "home": said.home, "licences": licences}
+        return {**about, "withheld": said.withheld, "in_part": said.withheld_in_part}
 
     def _packed(self, item: Item) -> list[Any]:
         """Return an item as a file has it: number, attempts, verdicts, order, which verdict counts, which of each."""
@@ -384,6 +388,10 @@ class _Shelf:
         }  # fmt: skip
 
 
+def _shown_in_part(about: Mapping[str, Any]) -> str:
+    return f"shown, but not those of {about['in_part']}" if about["in_part"] else "shown"
+
+
 def _question(problem: Problem) -> list[Any]:
     packed = [problem.question, problem.gold, list(problem.options or ()), problem.field, problem.family]
     while packed and not packed[-1]:
@@ -406,6 +414,15 @@ def browser_html(index: Mapping[str, Any]) -> str:
         f'<script type="application/json" class="ib-index">{data}</script>'
         f"<script>{(_HERE / 'item_browser.js').read_text(encoding='utf8')}</script></div>"
     )
+
+
+def problem_link(text: str, **shown: str) -> Markup:
+    """Return a text as a link to a view of the page ``problems`` in the built book.
+
+    Args:
+        shown: What its permalinks name: ``model``, ``set``, ``item``, ``show``, ``rule``, ``sort`` or ``find``.
+    """
+    return Markup(f'<a href="problems.html#{html.escape(urlencode(shown))}">{html.escape(text)}</a>')
 
 
 def _style() -> str:

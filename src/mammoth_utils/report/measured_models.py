@@ -23,6 +23,9 @@ from mammoth_utils.vocabulary import NAMESAKES, RULES, UNTUNED, RunName, check_k
 
 MINI_BENCHMARKS = tuple(NAMESAKES)
 THIS_RUN, COMMITTED, GIVEN = "this run", "committed", "given"
+# How the paper's third version reads a model's completions: a program first on multiple choice too, and prose where no
+# answer was read from it. No page decodes so; both completions of every problem are at hand.
+PROGRAM_FIRST = "program first"
 Benchmarks = Mapping[str, Any]  # a record's scores and items by benchmark, under one decoding
 
 
@@ -116,8 +119,26 @@ class EvaluationRecord:
         """Return the scores under a decoding; None if the record was not scored so."""
         if self.record["decoding"] == decoding:
             return self.record["benchmarks"]
+        if decoding == PROGRAM_FIRST:
+            program, prose = self.benchmarks("pot"), self.benchmarks("cot")
+            return program and prose and _program_first(program, prose)
         other = self.record.get("decodings", {}).get(decoding)
         return None if other is None else other.get("benchmarks", other)
+
+
+def _program_first(program: Benchmarks, prose: Benchmarks) -> Benchmarks:
+    """Return scores that take each problem's program, and its prose where no answer was read from the program."""
+    scores = {}
+    for name, score in program.items():
+        items, other = score["items"], prose[name]["items"]
+        verdicts = {
+            rule: "".join(
+                second if first == "n" else first for first, second in zip(items[rule], other[rule], strict=True)
+            )
+            for rule in RULES
+        }
+        scores[name] = {**score, "items": {**items, **verdicts}}
+    return scores
 
 
 Seeds = Sequence[tuple[EvaluationRecord, Benchmarks]]  # one entry a training seed

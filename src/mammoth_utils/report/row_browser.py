@@ -20,6 +20,7 @@ _STYLE = """
 .mb-bar input,.mb-bar select,.mb-bar button{font:inherit;padding:.3em .5em;color:inherit;background:transparent;
 border:1px solid #8888;border-radius:4px;max-width:100%;min-height:2.2em}
 .mb-bar select option{color:#000;background:#fff}
+.mb-bar input::placeholder{color:var(--pst-color-text-muted,inherit);opacity:1}
 .mb-bar input{flex:1 1 12em}.mb-bar button:disabled{opacity:.75;cursor:default}
 .mb table{border-collapse:collapse;width:100%;display:table}
 .mb th,.mb td{text-align:left;vertical-align:top;padding:.3em .5em;border-bottom:1px solid #8884;white-space:normal}
