@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
@@ -135,8 +136,10 @@ def test_a_marked_row_shows_what_the_loss_sees(tokenizer):
     shown = encoding.mark_rationale(row, tokenizer)
     assert shown.prompt == "<s>" + prompts.alpaca(row["instruction"])
     assert shown.trained == row["output"] + "</s>"
-    assert "<mark># add the numbers" in shown._repr_html_()
-    assert "&lt;/s&gt;</mark>" in shown._repr_html_()
+    boxes = re.findall(r"<(span|mark) [^>]*>(.*?)<br><small>(-?\d+)</small>", shown._repr_html_())
+    assert [int(label) for _, _, label in boxes] == shown.example.labels
+    assert [tag for tag, _, _ in boxes] == ["span"] * len(shown.example.prompt) + ["mark"] * len(shown.example.answer)
+    assert boxes[-1][1] == "&lt;/s&gt;"
 
 
 def test_rows_are_encoded_once_for_the_same_tokenizer_and_length(tmp_path, monkeypatch):

@@ -207,25 +207,37 @@ def columns(packed: list[list[Example]]) -> dict[str, list[list[int]]]:
 
 
 class MarkedRow:
-    """One row as the model sees it, with the part that the loss sees marked; shows itself on a page."""
+    """One row token by token, each with its label, those that the loss sees marked; shows itself on a page."""
 
-    def __init__(self, prompt: str, trained: str, example: Example) -> None:
-        self.prompt, self.trained, self.example = prompt, trained, example
+    def __init__(self, example: Example, tokenizer: Any) -> None:
+        self.example = example
+        self.prompt, self.trained = tokenizer.decode(example.prompt), tokenizer.decode(example.answer)
+        self.pieces = [tokenizer.decode([token]) for token in example.input_ids]
 
     def __repr__(self) -> str:
         return f"{self.prompt}⟦{self.trained}⟧\n{len(self.example.prompt)} + {len(self.example.answer)} tokens"
 
     def _repr_html_(self) -> str:
-        style = "white-space:pre-wrap;font-family:monospace;border-left:3px solid #999;padding-left:.8em"
+        boxes = "".join(map(_token_box, self.pieces, self.example.labels))
         return (
-            f'<div style="{style}">{html.escape(self.prompt)}'
-            f"<mark>{html.escape(self.trained)}</mark></div><p>{len(self.example.prompt)} tokens of prompt, "
+            f'<div class="tex2jax_ignore mathjax_ignore" style="font-family:monospace">{boxes}</div>'
+            f"<p>{len(self.example.prompt)} tokens of the prompt with the label {IGNORE_INDEX}, "
             f"{len(self.example.answer)} tokens that the loss sees (marked).</p>"
         )
 
 
+def _token_box(piece: str, label: int) -> str:
+    """Return the HTML of one token above its label; a line of the text ends where its line break stands."""
+    tag = "span" if label == IGNORE_INDEX else "mark"
+    style = (
+        "display:inline-block;max-width:100%;white-space:pre-wrap;text-align:center;border:1px solid #8888;"
+        "border-radius:3px;margin:1px;padding:0 .25em"
+    )
+    text = html.escape(piece).replace("\n", "↵")
+    return f'<{tag} style="{style}">{text}<br><small>{label}</small></{tag}>' + ("<br>" if "\n" in piece else "")
+
+
 def mark_rationale(row: dict[str, Any], tokenizer: Any) -> MarkedRow:
-    """Decode a row from its token ids, the trained part marked, its end of sequence written out."""
+    """Return a row as its token ids and labels, to be shown with the part that the loss sees marked."""
     prompt, answer = encode(prompts.alpaca(row["instruction"]), row["output"], tokenizer)
-    example = Example(tuple(prompt), tuple(answer), row["kind"], row.get("source", ""))
-    return MarkedRow(tokenizer.decode(prompt), tokenizer.decode(answer), example)
+    return MarkedRow(Example(tuple(prompt), tuple(answer), row["kind"], row.get("source", "")), tokenizer)
