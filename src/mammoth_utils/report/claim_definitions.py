@@ -206,7 +206,7 @@ CLAIMS: tuple[Claim, ...] = (
         "Out-of-domain sets draw on families and wordings that only later sources carry; later mixtures have "
         "more rows.",
         (difference("all - G", HYBRID, GROWING[0], OUT,
-                    says="all sources beat GSM8K alone out of domain"),),
+                    says="all sources beat mini-GSM8K alone out of domain"),),
         (
             *(difference(f"{after.mixture} - {before.mixture}", after, before, OUT)
               for before, after in pairwise((*GROWING, HYBRID))),
@@ -215,7 +215,7 @@ CLAIMS: tuple[Claim, ...] = (
         counter=CounterWorld(
             "one-family", "every source has problems of GSM8K's kind only",
             (difference("all - G", _in(HYBRID, "one-family"), GROWING[0], OUT,
-                        says="all sources beat GSM8K alone out of domain"),),
+                        says="all sources beat mini-GSM8K alone out of domain"),),
         ),
     ),
     Claim(
@@ -224,7 +224,7 @@ CLAIMS: tuple[Claim, ...] = (
         "mini-GSM8K has 21 families, mostly told as stories, so that most out-of-domain wordings are new to it.",
         (
             difference("mini-gsm8k: G - untuned base", GROWING[0], BASE, OWN,
-                       says="training on GSM8K alone gains on mini-gsm8k"),
+                       says="training on mini-GSM8K alone gains on its own test set"),
             difference("out of domain: hybrid - G", HYBRID, GROWING[0], OUT,
                        says="it falls behind the hybrid model out of domain"),
         ),
@@ -327,7 +327,7 @@ def _real_part(part: Part, base: DecodedModel) -> Part:
         terms.append((factor, found, real_items))
     name = part.name.replace("mini-gsm8k: G", f"gsm8k: {REAL_SPECIALIST}").replace(
         "logic and abstract algebra", "MMLU-Math").replace("hybrid - G", f"hybrid - {REAL_SPECIALIST}")  # fmt: skip
-    says = part.says.replace("mini-gsm8k", "gsm8k").replace("logic and abstract algebra", "MMLU-Math")
+    says = part.says.replace("mini-GSM8K", "GSM8K").replace("logic and abstract algebra", "MMLU-Math")
     return replace(part, name=name, terms=tuple(terms), says=says)
 
 
