@@ -484,13 +484,23 @@ def test_a_reason_is_shown_only_beside_the_verdict_that_it_explains(record):
         assert not (differs and "corrected" in row["right says"].split(", ")), row
 
 
-def test_questions_are_joined_from_the_data(record, data_dir):
+def test_questions_are_joined_from_the_data_where_they_may_be_shown(record, data_dir):
     rows = tables.disputed_outputs(record, data_dir)
-    assert all(row["question"] for row in rows)
+    assert {row["benchmark"] for row in rows if not row["question"]} == {"SimulEq"}, "its licence is not stated"
     mathematics = next(one for one in record["outputs"] if one["file"].startswith("mathcoder_l_7b_deepmind"))
     stored = list(records.read_jsonl(data_dir / "outputs" / mathematics["file"]))
     shown = [row for row in rows if row["outputs"] == "mathcoder_l_7b_deepmind"]
     assert [row["question"] for row in shown] == [stored[row["row"]]["question"] for row in shown]
+
+
+def test_the_common_disputes_are_the_most_frequent_sets_of_graders_with_their_first_output(record):
+    rows = tables.disputed_outputs(record)
+    frame = tables.common_disputes(rows, most=3)
+    assert frame["rows"].is_monotonic_decreasing
+    assert len(frame) == 3
+    for one in frame.to_dict("records"):
+        alike = [row for row in rows if row["right says"] == one["right says"]]
+        assert (len(alike), f"{alike[0]['outputs']}/{alike[0]['row']}") == (one["rows"], one["such as"])
 
 
 def test_the_tables_of_the_page_add_up(record):

@@ -153,7 +153,7 @@ def test_items_are_files_that_call_the_page_one_a_model_and_benchmark(project):
     assert [item[1][0][1] for item in simuleq["items"]] == ["program 0", "program 9"], "the completions are shown"
     assert written.index["benchmarks"]["simuleq"] == {
         "real": True, "home": "https://example.org/simuleq", "licences": "not stated",
-        "withheld": "licence: not stated",
+        "withheld": "licence: not stated", "in_part": "",
     }  # fmt: skip
     assert written.by_benchmark().set_index("benchmark").loc["mini-gsm8k", item_browser.RESCUED] == 2
 
@@ -208,6 +208,27 @@ def test_what_a_licence_allows():
     withheld = benchmarks.quote("simuleq")
     assert (withheld.problems, withheld.withheld) == ({}, "licence: not stated")
     assert withheld.home.startswith("https://")
+
+
+def test_the_text_of_what_is_contested_is_not_shown_though_its_home_gives_it_under_a_licence(tmp_path):
+    assert licences.of_file("eval/math.jsonl") == ("MIT",), "what its repository says"
+    assert not licences.may_be_shown("eval/math.jsonl", "algebra")
+    withheld = benchmarks.quote("math")
+    assert (withheld.problems, withheld.withheld) == ({}, "licence: MIT, contested by Art of Problem Solving")
+    rows = [{"subject": subject, "question": f"{subject}?", "choices": [1, 2, 3, 4], "answer": 0}
+            for subject in ("high_school_mathematics", "formal_logic")]  # fmt: skip
+    records.write_jsonl(tmp_path / "eval" / "mmlu_mathematics.jsonl", rows)
+    in_part = benchmarks.quote("mmlu_math", tmp_path)
+    assert list(in_part.problems) == ["mmlu_math/1"], "high school mathematics repeats MATH"
+    assert in_part.withheld_in_part.startswith("high school mathematics, licence: MIT, contested by")
+    assert not licences.may_be_shown("eval/mmlu_mathematics.jsonl"), "of an unknown field nothing is shown"
+    assert licences.may_be_shown("eval/gsm8k.jsonl")
+    assert all(contest.claim and contest.read_in and contest.files for contest in licences.CONTESTS.values())
+
+
+def test_a_link_to_a_view_is_a_permalink_of_the_browser():
+    link = item_browser.problem_link("an <id>", model="stored_gsm8k", item="stored_gsm8k/4")
+    assert link == '<a href="problems.html#model=stored_gsm8k&amp;item=stored_gsm8k%2F4">an &lt;id&gt;</a>'
 
 
 def test_questions_that_are_not_here_are_said_to_be_away(tmp_path):

@@ -29,10 +29,30 @@ class Terms:
     rows: str = ""
 
 
+@dataclass(frozen=True)
+class Contest:
+    """A claim on text that its home gives under a licence.
+
+    Attributes:
+        by: Who claims the rights.
+        claim: What was said in public.
+        read_in: Where that was read.
+        sources: Names of Table 1 whose rows it holds for.
+        files: By pattern of a file, the fields of the problems that it holds for; none for all of them.
+    """
+
+    by: str
+    claim: str
+    read_in: list[str]
+    sources: list[str]
+    files: dict[str, list[str]]
+
+
 _TABLES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf8"))
 TERMS = {licence: Terms(**terms) for licence, terms in _TABLES["terms"].items()}
 SOURCES: dict[str, str] = _TABLES["sources"]
 FILES: dict[str, tuple[str, ...]] = {pattern: tuple(licences) for pattern, licences in _TABLES["files"].items()}
+CONTESTS = {name: Contest(**contest) for name, contest in _TABLES["contested"].items()}
 BASES = {family: Terms(**terms) for family, terms in _TABLES["bases"].items()}
 
 
@@ -53,6 +73,33 @@ def may_be_quoted(names: Iterable[str]) -> bool:
     """Return whether each of the licences lets others show the text; without any, nobody has allowed it."""
     names = tuple(names)
     return bool(names) and all(name in TERMS and TERMS[name].tag != "unknown" for name in names)
+
+
+def contest_of_source(name: str) -> Contest | None:
+    """Return the claim on the text of a source of Table 1; None if no claim is known."""
+    return next((contest for contest in CONTESTS.values() if name in contest.sources), None)
+
+
+def contest_of_file(name: str) -> tuple[Contest, list[str]] | None:
+    """Return the claim on a file of the data folder, and the fields that it is limited to; None if none is known."""
+    for contest in CONTESTS.values():
+        for pattern, fields in contest.files.items():
+            if fnmatch(name, pattern):
+                return contest, fields
+    return None
+
+
+def may_be_shown(file: str, field: str = "") -> bool:
+    """Return whether a page may show the text of a problem: its licences allow it, and nobody contests them.
+
+    Args:
+        file: Its file below the data folder, such as ``eval/math.jsonl``.
+        field: The problem's field; of a file that is contested in part, a problem of unknown field is not shown.
+    """
+    contested = contest_of_file(file)
+    if contested and (not contested[1] or not field or field in contested[1]):
+        return False
+    return may_be_quoted(of_file(file))
 
 
 def of_read(name: str, files: Iterable[str] = ()) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ def keep_completions(record: Record, data_dir: Path, target: Path | None = None)
 
 def _kept(record: Record, data_dir: Path) -> Iterator[Record]:
     for file in record["outputs"]:
-        quoted = licences.may_be_quoted(licences.of_file(f"outputs/{file['file']}"))
+        quoted = licences.may_be_shown(f"outputs/{file['file']}")
         rows = _stored_rows(file, data_dir)
         if rows is None:
             raise FileNotFoundError(f"expected the graded {file['file']} in {data_dir / 'outputs'}")
@@ -101,7 +101,7 @@ def read_disputed_outputs(record: Record, data_dir: Path | None = None) -> list[
             if judgement := judged.get((outputs, number)):
                 facts["judged by reading the problem"] = f"{SIDES[judgement['right']]}: {judgement['because']}"
             shown = kept.get((outputs, number), {})
-            quoted = licences.may_be_quoted(licences.of_file(f"eval/{about.file}"))
+            quoted = licences.may_be_shown(f"eval/{about.file}")
             disputed.append(DisputedOutput(
                 outputs, number, benchmark, str(gold), verdicts, shown.get("kind", ""), shown.get("completion"),
                 source.get("question") if quoted else None, tuple(options) if options and quoted else None, facts,

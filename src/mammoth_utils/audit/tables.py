@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mammoth_utils import records
+from mammoth_utils import licences, records
 from mammoth_utils.audit import golds
 from mammoth_utils.audit.audit_record import correct_completions
 from mammoth_utils.audit.grader_comparison import GRADER_NAMES, GRADERS, MARK_NAMES, NOT_GRADED
@@ -101,14 +101,15 @@ def finding_counts(record: Record) -> pandas.DataFrame:
 
 
 def findings(record: Record, problems: dict[str, list[Problem]] | None = None) -> list[dict[str, Any]]:
-    """Return every finding by severity, with its question where the problems are given."""
+    """Return every finding by severity, with its question where the problems are given and may be shown."""
     rows = []
     for name, entry in record["benchmarks"].items():
         for number, flag, detail in entry["findings"]:
             row = {"benchmark": paper_name(name), "row": number, "severity": golds.FLAGS[flag][0], "flag": flag,
                    "detail": detail}  # fmt: skip
             if problems:
-                row["question"] = problems[name][number].instruction if name in problems else None
+                problem = problems[name][number] if name in problems else None
+                row["question"] = problem.instruction if problem and _may_be_shown(name, problem.field) else None
             rows.append(row)
     return sorted(rows, key=lambda row: golds.SEVERITIES.index(row["severity"]))
 
@@ -234,8 +235,8 @@ def reported_answers(record: Record) -> pandas.DataFrame:
 
 BY_OPTIONS = "decided by the options, which stand with the question"
 _SHORT_NAMES = {
-    "published": "published", "corrected": "corrected", "math_verify": "Math-Verify", "math_verify_alone": "M-V alone",
-    "harness": "lm-eval",
+    "published": "published", "corrected": "corrected", "math_verify": "Math-Verify",
+    "math_verify_alone": "Math-Verify on the whole", "harness": "lm-eval",
 }  # fmt: skip
 
 
@@ -243,7 +244,8 @@ def disputed_outputs(record: Record, data_dir: Path | None = None) -> list[dict[
     """Return every stored output on which graders differ: the marks, the answers, and the corrected rule's reason.
 
     The reason is made anew from the answer that the record holds. Where that gives another verdict than the record's,
-    because the options are missing, ``BY_OPTIONS`` stands instead. Questions are shown where the data is present.
+    because the options are missing, ``BY_OPTIONS`` stands instead. Questions are shown where the data is present and
+    they may be shown; those of a file of the reader's own always.
     """
     rows = []
     for file in record["outputs"]:
@@ -252,9 +254,10 @@ def disputed_outputs(record: Record, data_dir: Path | None = None) -> list[dict[
             marks = {name: column[number] for name, column in file["marks"].items() if column[number] != NOT_GRADED}
             authors, source = marks.pop("authors", None), sources.get(number, {})
             verdict = grade(corrected, gold, sets.info(benchmark).rules, "corrected", source.get("options"))
+            quoted = "path" in file or _may_be_shown(benchmark)
             others = {name: mark for name, mark in marks.items() if mark != RIGHT}
             rows.append({
-                "outputs": file["file"].split(".")[0],
+                "outputs": file["file"].removesuffix(".gz").removesuffix(".jsonl"),
                 "benchmark": paper_name(benchmark),
                 "row": number,
                 "gold": gold,
@@ -265,10 +268,37 @@ def disputed_outputs(record: Record, data_dir: Path | None = None) -> list[dict[
                 "others say": "; ".join(f"{_SHORT_NAMES[name]}: {MARK_NAMES[mark]}" for name, mark in others.items()),
                 "authors say": MARK_NAMES[authors] if authors else None,
                 "corrected, why": verdict.reason if MARKS[verdict.outcome] == marks.get("corrected") else BY_OPTIONS,
-                "question": source.get("question"),
+                "question": source.get("question") if quoted else None,
             })  # fmt: skip
     empty = [column for column in rows[0] if all(row[column] is None for row in rows)] if rows else []
     return [{column: value for column, value in row.items() if column not in empty} for row in rows]
+
+
+def common_disputes(rows: list[dict[str, Any]], most: int = 6) -> pandas.DataFrame:
+    """Return a row for each set of graders that call an output right: how many outputs there are, and the first.
+
+    Args:
+        rows: As :func:`disputed_outputs` returns them.
+        most: Sets at most, the most frequent ones.
+    """
+    import pandas
+
+    counts, first = Counter(row["right says"] for row in rows), {}
+    for row in rows:
+        first.setdefault(row["right says"], row)
+    reads = ("gold", "published reads", "corrected reads", "Math-Verify reads")
+    return pandas.DataFrame(
+        {"right says": right, "rows": count,
+         "such as": f"{first[right]['outputs']}/{first[right]['row']}",
+         **{name: first[right][name] for name in reads if name in first[right]}}
+        for right, count in counts.most_common(most)
+    )  # fmt: skip
+
+
+def _may_be_shown(benchmark: str, field: str = "") -> bool:
+    """Return whether a question may be shown; of the miniature every one may."""
+    about = sets.info(benchmark)
+    return not about.file or licences.may_be_shown(f"eval/{about.file}", field)
 
 
 def _source_rows(file: Record, data_dir: Path | None) -> dict[int, Record]:

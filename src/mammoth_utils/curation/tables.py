@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from mammoth_utils import records
+from mammoth_utils import licences, records
 from mammoth_utils.curation import mixtures
 from mammoth_utils.curation.description import Curation
 from mammoth_utils.curation.sources.registry import SOURCES
@@ -41,7 +41,7 @@ def table1(printed: pd.DataFrame, record: Record) -> pd.DataFrame:
             "the paper": released[name]["printed"], "the release": _released(released[name]),
             "ours, read": _count(own, "entered"), "ours, kept": _count(own, "kept"),
             "questions": _count(own, "questions"), "fields": source.fields, "difficulty": source.difficulty,
-            "licence": source.licence,
+            "licence": source.licence + (", contested" if licences.contest_of_source(name) else ""),
         })  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -166,9 +166,14 @@ def known_overlaps(record: Record) -> pd.DataFrame:
 
 def questions_apart(record: Record) -> pd.DataFrame:
     """Return questions that letters and digits alone make equal, and the signs that tell them apart."""
-    rows = [(pair["source"], *questions) for pair in record["known"]
-            for questions in pair["only_by_letters_and_digits"]]  # fmt: skip
-    return pd.DataFrame(rows, columns=["source", "training", "benchmark", "training | benchmark"])
+    rows = []
+    for pair in record["known"]:
+        for training, benchmark, differing in pair["only_by_letters_and_digits"]:
+            parts = [part.partition(" | ") for part in differing.split("; ")]
+            sides = [", ".join(part[side].strip() or "nothing" for part in parts) for side in (0, 2)]
+            rows.append((pair["source"], training, benchmark, *sides))
+    named = ["source", "training question", "benchmark question", "the first has", "the second has"]
+    return pd.DataFrame(rows, columns=named)
 
 
 def teacher_plans(plans: dict[str, synthesis.Plan]) -> pd.DataFrame:

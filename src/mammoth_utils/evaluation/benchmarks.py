@@ -202,16 +202,21 @@ class Quotation:
         licences: Of its file.
         home: The address of the file.
         withheld: Why there are no problems; empty where there are.
+        withheld_in_part: Why some of the problems are missing; empty where none is.
     """
 
     problems: dict[str, Problem]
     licences: tuple[str, ...]
     home: str
     withheld: str = ""
+    withheld_in_part: str = ""
 
 
 def quote(name: str, data_dir: Path | str | None = None) -> Quotation:
-    """Return the problems of a real benchmark if its licence lets others show them and its file is here."""
+    """Return the problems of a real benchmark that its licence lets others show, if its file is here.
+
+    A licence that somebody contests lets nothing be shown, see :func:`licences.may_be_shown`.
+    """
     from mammoth_utils.curation import public_files
 
     place = f"eval/{info(name).file}"
@@ -219,11 +224,16 @@ def quote(name: str, data_dir: Path | str | None = None) -> Quotation:
     home = next((item.parts[0].homes[0] for item in public_files() if item.name == place), "")
     if not licences.may_be_quoted(of):
         return Quotation({}, of, home, f"licence: {', '.join(of) or 'none listed'}")
+    contest, fields = licences.contest_of_file(place) or (None, [])
+    contested = f"licence: {', '.join(of)}, contested by {contest.by}" if contest else ""
+    if contest and not fields:
+        return Quotation({}, of, home, contested)
     try:
         problems = load(name, data_dir=data_dir)
     except FileNotFoundError:
         return Quotation({}, of, home, "its file was not on the machine that made this page")
-    return Quotation({problem.id: problem for problem in problems}, of, home)
+    shown = {problem.id: problem for problem in problems if licences.may_be_shown(place, problem.field)}
+    return Quotation(shown, of, home, "", f"{', '.join(fields)}, {contested}" if contest else "")
 
 
 def thinned(problems: list[Problem], limit: int) -> list[Problem]:
