@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
+
+from mammoth_utils import pages
+from mammoth_utils.programs import isolation
+from mammoth_utils.report import row_browser
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "book" / "_ext"), str(ROOT / "workflow")]
@@ -59,6 +65,22 @@ def test_a_table_without_a_class_is_taken_too():
         "<table><thead><tr><th>meets</th><th>how</th></tr></thead><tbody><tr><td>a</td><td>b</td></tr></tbody></table>"
     )
     assert 'data-label="meets">a</th>' in adopted(plain)
+
+
+def test_a_table_without_a_caption_has_its_headings():
+    heading = '<h2>Sizes &amp; costs<a class="headerlink" href="#sizes">#</a></h2>'
+    shown = page_components.rewrite(f"{heading}<p>Two:</p>{MARKDOWN}{MARKDOWN}", 3)
+    captions = re.findall(r'data-kind="table">(.*?)</figcaption>', shown)
+    assert captions == [
+        '<span class="bk-number">Table 3.1</span> Sizes &amp; costs',
+        '<span class="bk-number">Table 3.2</span> Sizes &amp; costs (2)',
+    ]
+
+
+def test_parameters_the_sandbox_and_a_browser_of_rows_have_captions():
+    shown = [pages.Resolved("audit", {}, {})._repr_html_(), isolation.IsolationReport("", True, "", ())._repr_html_()]
+    assert all("<caption>" in markup for markup in shown)
+    assert '<span class="bk-number">Table 8.1</span> Rows' in adopted(row_browser.browse_rows([{"a": 1}], "rows").data)
 
 
 @pytest.mark.parametrize(
@@ -160,3 +182,39 @@ def test_an_image_without_words_is_a_fault_of_the_book(image, faults):
 
 def test_a_page_that_is_too_large_is_a_fault_of_the_book():
     assert list(check_book._readable("x" * (check_book.MAX_PAGE_BYTES + 1)))
+
+
+EVERY_PAGE = sorted(file.stem for file in (ROOT / "notebooks").glob("*.ipynb"))
+# What a cell may end in: what has a caption by itself, and text.
+COMPONENTS = {
+    "browse_rows", "curve.show", "fetching.last", "glue", "isolation.describe", "items", "missing", "nothing",
+    "open_side_by_side", "print", "run", "solution", "training.mark_rationale", "training.planner_choices", "unseen",
+    "everything",
+}  # fmt: skip
+
+
+def cells_of_code(page):
+    cells = json.loads((ROOT / "notebooks" / f"{page}.ipynb").read_text(encoding="utf8"))["cells"]
+    return [
+        ("".join(cell["source"]), cell["metadata"].get("tags", [])) for cell in cells if cell["cell_type"] == "code"
+    ]
+
+
+def shown_by(text):
+    """What a cell displays: the functions or names of its last expression and of its calls of display."""
+    body = ast.parse(text).body
+    last = body[-1].value if isinstance(body[-1], ast.Expr) and not text.rstrip().endswith(";") else None
+    shown = [last.body, last.orelse] if isinstance(last, ast.IfExp) else [last] if last else []
+    shown += [call.args[0] for call in ast.walk(ast.parse(text))
+              if isinstance(call, ast.Call) and ast.unparse(call.func) == "display"]  # fmt: skip
+    return [ast.unparse(one.func if isinstance(one, ast.Call) else one) for one in shown]
+
+
+@pytest.mark.parametrize("page", EVERY_PAGE)
+def test_a_table_is_shown_by_the_table_component_which_gives_it_a_caption(page):
+    for text, tags in cells_of_code(page):
+        for shown in [] if "remove-cell" in tags else shown_by(text):
+            assert shown.startswith(("tables.", "figures.")) or shown in COMPONENTS, f"{shown} has no caption: {text}"
+        for call in ast.walk(ast.parse(text)):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "tables.show":
+                assert len(call.args) > 2 or "label" in {word.arg for word in call.keywords}, ast.unparse(call)

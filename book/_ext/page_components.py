@@ -1,12 +1,14 @@
 """Sphinx extension: every table of a page in the book's own markup, and a number before every caption.
 
 Tables come from three places: the library (which writes this markup itself), pandas, and Markdown. The last two are
-rewritten here, a data frame's running index left out. Figures and tables are numbered by page, ``Table 8.2`` being the
-second one of the eighth page of the contents, so that none is taken for a table of the paper.
+rewritten here, a data frame's running index left out; one that has no caption is captioned by the heading above it.
+Figures and tables are numbered by page, ``Table 8.2`` being the second one of the eighth page of the contents, so that
+none is taken for a table of the paper.
 """
 
 from __future__ import annotations
 
+import html
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -30,6 +32,7 @@ OUTER_CAPTION = re.compile(
     r'(?P<figure><figure class="bk-figure".*?</figure>)(?P<between>(?:\s*</div>)*)\s*<figcaption>.*?</figcaption>',
     re.DOTALL,
 )
+HEADING = re.compile(r"<h[1-6][^>]*>(.*?)</h[1-6]>", re.DOTALL)
 ADOPTED = {"dataframe", "table", "docutils", "parameters"}
 
 
@@ -61,8 +64,20 @@ def _adopt(found: re.Match[str]) -> str:
     if not columns:
         return found[0]
     caption = table.find("caption")
-    text = caption.decode_contents() if caption else ""
+    text = caption.decode_contents() if caption else _heading_above(found)
     return table_markup.table_html(columns, rows, text, tools="parameters" not in classes) + tail
+
+
+def _heading_above(found: re.Match[str]) -> str:
+    """Return the last heading before a table as HTML, numbered from its second table on; empty if there is none."""
+    headings = list(HEADING.finditer(found.string, 0, found.start()))
+    if not headings:
+        return ""
+    heading = BeautifulSoup(headings[-1][1], "html.parser")
+    for link in heading.find_all("a", class_="headerlink"):
+        link.decompose()
+    place = found.string.count("<table", headings[-1].end(), found.start()) + 1
+    return html.escape(heading.get_text().strip(), quote=False) + (f" ({place})" if place > 1 else "")
 
 
 def read_table(table: Tag) -> tuple[list[str], list[list[str]]]:

@@ -106,8 +106,9 @@ class Resolved:
             parameter, shown = self._declared[name], html.escape(repr(value))
             shown = f"<strong>{shown}</strong>" if value != parameter.default else shown
             rows.append(f"<tr><td><code>{name}</code></td><td>{shown}</td><td>{html.escape(parameter.help)}</td></tr>")
+        head = "<tr><th>parameter</th><th>value</th><th>what it is</th></tr>"
         return (
-            '<table class="parameters"><thead><tr><th>parameter</th><th>value</th><th>what it is</th></tr></thead>'
+            f'<table class="parameters"><caption>Parameters of this page</caption><thead>{head}</thead>'
             f"<tbody>{''.join(rows)}</tbody></table>"
         )
 

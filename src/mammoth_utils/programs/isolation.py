@@ -52,7 +52,8 @@ class IsolationReport:
         )
         body = "".join(f"<tr>{row}</tr>" for row in cells)
         head = "<tr><th>what a program meets</th><th>holds</th><th>how</th></tr>"
-        return f"<p>{html.escape(self.summary)}</p><table><thead>{head}</thead><tbody>{body}</tbody></table>"
+        caption = "<caption>Sandbox protection on this machine</caption>"
+        return f"<p>{html.escape(self.summary)}</p><table>{caption}<thead>{head}</thead><tbody>{body}</tbody></table>"
 
 
 @functools.cache

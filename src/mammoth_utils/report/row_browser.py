@@ -83,7 +83,7 @@ def browser_html(
 
     Args:
         rows: Values in the order of the columns; None shows as an empty cell.
-        name: The table's label and identity, unlike any other on the page.
+        name: The table's caption and identity, unlike any other on the page.
         filters: Columns with a choice of their values above the table.
         code: Columns in a fixed width.
         long: Columns of running text, which get more room.
@@ -106,9 +106,11 @@ def browser_html(
     choices = "".join(_choice(column, [row[at] for row in cells], at) for column, at in places.items())
     # No `</script>` can stand in the data, and MathJax leaves what it holds alone: answers are shown as they were read.
     safe = data.replace("<", "\\u003c")
+    title = html.escape(name[:1].upper() + name[1:])
+    caption = f'<figcaption class="bk-caption" data-kind="table">{title}</figcaption>'
     shape = "mb-cards " if len(columns) > MANY else ""
     return (
-        f'<div class="mb {shape}tex2jax_ignore mathjax_ignore" id="{identity}"><style>{_STYLE}</style>'
+        f'<figure class="mb {shape}tex2jax_ignore mathjax_ignore" id="{identity}"><style>{_STYLE}</style>{caption}'
         f'<div class="mb-bar"><input class="mb-find" type="search" placeholder="search" '
         f'aria-label="search in {html.escape(name)}">{choices}</div>'
         f'<table aria-label="{html.escape(name)}"><thead><tr>{heads}</tr></thead><tbody></tbody></table>'
@@ -116,7 +118,7 @@ def browser_html(
         f'<button class="mb-on" type="button">on</button><span class="mb-count" aria-live="polite"></span></div>'
         f"<noscript>This table of {len(cells)} rows needs JavaScript.</noscript>"
         f'<script type="application/json" class="mb-data">{safe}</script>'
-        f"<script>{_SCRIPT.replace('ID', json.dumps(identity), 1)}</script></div>"
+        f"<script>{_SCRIPT.replace('ID', json.dumps(identity), 1)}</script></figure>"
     )
 
 
