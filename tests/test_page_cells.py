@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("curate", "evaluate", "solve", "audit")
+PAGES = ("curate", "train", "hardware", "evaluate", "solve", "problems", "audit")
 
 
 def cells(page):
@@ -54,7 +54,7 @@ def test_a_page_shows_few_tables_and_few_lines_of_code_at_once(page):
     assert len(tables) <= (4 if page == "curate" else 10)
     assert not [text for text in open_cells if "browse_rows(" in text and "if page.own" not in text]
     visible = [text for text, tags in code(page) if not {"hide-cell", "hide-input", "remove-cell"} & set(tags)]
-    assert max(len(text.strip().splitlines()) for text in visible) <= 12
+    assert max((len(text.strip().splitlines()) for text in visible), default=0) <= 12
 
 
 @pytest.mark.parametrize("page", PAGES)
