@@ -302,9 +302,10 @@ def test_a_card_shows_every_interval_the_verdicts_and_what_lies_behind_them():
 def test_the_titles_of_neighbouring_funnels_do_not_meet():
     rows = [
         {"source": source, "kind": "cot", "step": step, "rows": count}
-        for source in ("mini-GSM8K (CoT)", "mini-GSM8K-RFT") for step, count in (("read", 10), ("left", 7))
+        for source in ("mini-GSM8K (CoT)", "mini-College-Math (CoT)") for step, count in (("read", 10), ("left", 7))
     ]  # fmt: skip
     drawn = figures.source_funnels(pd.DataFrame(rows))
     drawn.canvas.draw()
     left, right = (axis.title.get_window_extent() for axis in drawn.axes[:2])
     assert left.x1 < right.x0
+    assert drawn.axes[1].get_title(loc="left") == "mini-College-\nMath (CoT)", "no word is broken"

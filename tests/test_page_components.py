@@ -13,7 +13,7 @@ import pytest
 
 from mammoth_utils import pages
 from mammoth_utils.programs import isolation
-from mammoth_utils.report import row_browser
+from mammoth_utils.report import row_browser, tables
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "book" / "_ext"), str(ROOT / "workflow")]
@@ -58,6 +58,14 @@ def test_a_table_of_markdown_keeps_its_markup_and_leaves_its_box():
     assert 'data-label="term">a <code>b</code></th>' in shown
     assert '<td class="bk-num" data-label="n">1,234</td>' in shown
     assert shown.count("<div") == shown.count("</div>")
+
+
+def test_values_and_heads_of_a_table_are_in_words():
+    rows = [(True, None, ["a", "b"], {"x": 1, "y": False}, float("nan"), 0.25)]
+    shown = tables.show(pd.DataFrame(rows, columns=["in_domain", "b", "c", "d", "e", "f"]), label="one").markup
+    cells = re.findall(r"<t[hd] [^>]*data-label[^>]*>(.*?)</t[hd]>", shown)
+    assert cells == ["yes", "", "a, b", "x: 1, y: no", "", "0.2"]
+    assert ">in domain</th>" in shown
 
 
 def test_a_table_without_a_class_is_taken_too():

@@ -290,7 +290,7 @@ def _truth(errors: Record | None) -> str:
         return "What was right among the rows thrown out, and wrong among those kept, is not known on real data."
     lucky, lost, prose = (sum(errors[key].values()) for key in ("passed_by_luck", "lost", "wrong_prose_kept"))
     return (
-        f"The teacher wrote {errors['right']:,} right programs and {errors['wrong']:,} wrong ones. Of the right ones "
-        f"{lost} were lost; of the wrong ones {lucky} passed by luck: their output is the gold by chance. "
+        f"The teacher wrote {errors['right']:,} right programs and {errors['wrong']:,} wrong ones. The filters lost "
+        f"{lost} of the right ones; {lucky} of the wrong ones passed by luck: their output is the gold by chance. "
         f"Prose is not executed, so {prose:,} of {errors['prose_kept']:,} rows of prose that stay have a wrong answer."
     )

@@ -101,7 +101,7 @@ def wrapped(text: str, letters: int = LETTERS) -> str:
     """Return a text in lines that fit into the figure; a number stays with its noun, a command in one piece."""
     together = re.sub(r"`[^`]+`", lambda found: found[0].replace(" ", "\0"), text)
     together = re.sub(r"(?<=\d) (?=\w)|(?<==) (?=\d)|(?<=\bn) (?==)", "\0", together)
-    return "\n".join(textwrap.wrap(together, letters)).replace("\0", " ")
+    return "\n".join(textwrap.wrap(together, letters, break_long_words=False)).replace("\0", " ")
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
@@ -143,7 +143,7 @@ def panels(heights: Sequence[float], row: float = 0.42) -> tuple[PageFigure, lis
 
 def empty(message: str) -> Figure:
     """Return a figure that shows a message in place of data: what is missing and which command measures it."""
-    text = wrapped(message)
+    text, message = (part.replace("`", "") for part in (wrapped(message), message))  # a drawing has no code
     figure = new_figure(0.28 * (1 + text.count("\n")) + 0.4)
     figure.text(0.5, 0.5, text, ha="center", va="center")
     return describe(figure, "Nothing is measured yet.", message)

@@ -427,7 +427,7 @@ def source_funnels(frame: pd.DataFrame) -> Figure:
         axis.set_yticks(range(len(steps)), steps, fontsize=style.LEAST_TEXT)
         axis.set_xticks([])
         axis.grid(False)
-        name = "\n".join(textwrap.wrap(source, 14, break_on_hyphens=False))  # narrower than its panel
+        name = "\n".join(textwrap.wrap(source, 14, break_long_words=False))  # narrower than its panel
         axis.set_title(name, loc="left", fontsize=style.SMALL_TEXT)
         axis.spines["bottom"].set_visible(False)
     counted = int(frame.loc[frame["step"] == steps[0], "rows"].sum())

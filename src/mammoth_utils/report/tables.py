@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mammoth_utils.miniature import WORLDS, variant_of
@@ -62,9 +63,9 @@ def show(
          for name, value in zip(frame.columns, row, strict=True)]
         for row in frame.itertuples(index=False)
     ]  # fmt: skip
-    columns = [html.escape(str(name)) for name in frame.columns]
+    columns = [_head(name) for name in frame.columns]
     caption = prose(label[:1].upper() + label[1:])
-    return Shown(frame, table_html(columns, rows, caption, prose(note), [html.escape(name) for name in long]))
+    return Shown(frame, table_html(columns, rows, caption, prose(note), [_head(name) for name in long]))
 
 
 def say(sentence: str) -> Shown:
@@ -339,7 +340,22 @@ def _missing(value: Any) -> bool:
     return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
 
 
+def _head(name: Any) -> str:
+    return html.escape(str(name).replace("_", " "))
+
+
 def _cell(value: Any, digits: int) -> str:
+    return escape(f"{value:.{digits}f}" if isinstance(value, float) and not _missing(value) else in_words(value))
+
+
+def in_words(value: Any) -> Any:
+    """Return a value in words: nothing for None, yes or no, a list with commas, a mapping as names with values."""
     if _missing(value):
         return ""
-    return escape(f"{value:.{digits}f}" if isinstance(value, float) else value)
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {in_words(one)}" for name, one in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(str(in_words(one)) for one in value)
+    return value
