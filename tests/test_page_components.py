@@ -61,10 +61,10 @@ def test_a_table_of_markdown_keeps_its_markup_and_leaves_its_box():
 
 
 def test_values_and_heads_of_a_table_are_in_words():
-    rows = [(True, None, ["a", "b"], {"x": 1, "y": False}, float("nan"), 0.25)]
-    shown = tables.show(pd.DataFrame(rows, columns=["in_domain", "b", "c", "d", "e", "f"]), label="one").markup
+    rows = [(True, None, ["a", "b"], {"x": 1, "y": False}, float("nan"), 0.25, -0.04)]
+    shown = tables.show(pd.DataFrame(rows, columns=["in_domain", "b", "c", "d", "e", "f", "g"]), label="one").markup
     cells = re.findall(r"<t[hd] [^>]*data-label[^>]*>(.*?)</t[hd]>", shown)
-    assert cells == ["yes", "", "a, b", "x: 1, y: no", "", "0.2"]
+    assert cells == ["yes", "", "a, b", "x: 1, y: no", "", "0.2", "0.0"]
     assert ">in domain</th>" in shown
 
 

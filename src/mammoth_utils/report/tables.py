@@ -311,6 +311,8 @@ def claim_parts(results: Sequence[ClaimResult]) -> Shown:
                     "n": part.interval.items, "families": part.interval.families, "seeds": part.interval.seeds,
                     "measured in": read,
                 })  # fmt: skip
+    if not rows:
+        return say("None of these differences is measured here.")
     summary = f"All {len(rows)} differences, with the accuracies behind them"
     return details(pd.DataFrame(rows), summary, label=summary, long=("part", "accuracies", "measured in"))
 
@@ -345,7 +347,10 @@ def _head(name: Any) -> str:
 
 
 def _cell(value: Any, digits: int) -> str:
-    return escape(f"{value:.{digits}f}" if isinstance(value, float) and not _missing(value) else in_words(value))
+    if not isinstance(value, float) or _missing(value):
+        return escape(in_words(value))
+    figure = f"{value:.{digits}f}"
+    return escape(figure.lstrip("-") if float(figure) == 0 else figure)
 
 
 def in_words(value: Any) -> Any:
