@@ -96,7 +96,7 @@ def shown_block(shown: Row) -> str:
 def chosen_block(shown: Row) -> str:
     """Return which problem is shown and how it was chosen; the record has the rule in full."""
     return (
-        f"Nobody picked `{shown['numbers']['id']}`: it is the first problem out of domain on which this model's program "
+        f"Nobody picked `{shown['numbers']['id']}`: it is the first problem out of domain on which the model's program "
         "is right and its prose wrong, under both rules.\n"
     )
 
