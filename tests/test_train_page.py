@@ -189,6 +189,7 @@ def test_a_finished_run_is_read_to_the_pages_end_where_neither_its_base_nor_a_ca
 @pytest.mark.parametrize(("given", "words"), [
     ({"size": "14b"}, ["parameter 'size' cannot be '14b'; did you mean", "known: 1m, 3m, 0.5b"]),
     ({"siez": "13b"}, ["unknown parameter 'siez'; did you mean 'size'?"]),
+    ({"size": "7b", "base": "nowhere"}, ["'nowhere' is neither a folder here nor a hub name"]),
     ({"size": "13b"}, ["the weights of meta-llama/Llama-2-13b-hf", "an NVIDIA GPU", "-p force true"]),
 ])  # fmt: skip
 def test_a_page_that_cannot_run_says_so_within_seconds_and_what_to_do(tmp_path, given, words):
