@@ -2,12 +2,14 @@
 
 What may stand in prose by hand is listed in ``cases/prose_numbers.csv`` with its reason: settings of the code,
 examples, published figures, expectations, and measurements that stand beside their date. A paragraph of the deviations
-that begins with a date is an entry of a log, and says itself when and on what it was measured.
+that begins with a date is an entry of a log, and says itself when and on what it was measured. Of a notebook the cells
+of Markdown are its prose.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +17,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ["README.md", *sorted(f"book/{file.name}" for file in (ROOT / "book").glob("*.md"))]
+PAGES = ["README.md", *sorted(f"{file.parent.name}/{file.name}" for pattern in ("book/*.md", "notebooks/*.ipynb")
+                              for file in ROOT.glob(pattern))]  # fmt: skip
 KINDS = {"setting", "example", "published", "expectation", "measured"}
 NUMBER = r"[+±-]?\d[\d,.]*"
 RESULT = re.compile(
@@ -31,8 +34,18 @@ def allowed() -> list[dict[str, str]]:
         return [{**row, "text": row["text"].replace("\\n", "\n")} for row in csv.DictReader(file)]
 
 
+def prose_of(page: str) -> str:
+    """A page's text; of a notebook its cells of Markdown."""
+    text = (ROOT / page).read_text(encoding="utf8")
+    if not page.endswith(".ipynb"):
+        return text
+    return "\n\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown")
+
+
 def blanked(text: str) -> str:
-    """A page with generated blocks, code and addresses blank, each line still in its place."""
+    """A page with generated blocks, code and addresses blank, each line still in its place; a box is no code."""
+    box = r"^```(\{(?:admonition|note|tip|important|warning)\}[^\n]*)\n(.*?)^```"
+    text = re.sub(box, lambda match: f"   {' ' * len(match[1])}\n{match[2]}   ", text, flags=re.DOTALL | re.MULTILINE)
     for hidden in (r"<!-- ([\w-]+):begin -->.*?<!-- \1:end -->", r"^```.*?^```", r"`[^`\n]*`", r"\]\([^)]*\)"):
         text = re.sub(hidden, lambda match: re.sub(r"[^\n]", " ", match[0]), text, flags=re.DOTALL | re.MULTILINE)
     return text
@@ -71,7 +84,7 @@ def typed_results(page: str, text: str, listed: list[dict[str, str]]) -> list[st
 
 @pytest.mark.parametrize("page", PAGES)
 def test_no_result_is_typed_in_prose(page):
-    found = typed_results(page, (ROOT / page).read_text(encoding="utf8"), allowed())
+    found = typed_results(page, prose_of(page), allowed())
     advice = "draw it from a record (workflow/generated_text.py), or give its reason in tests/cases/prose_numbers.csv"
     assert not found, "\n".join([*found, advice])
 
@@ -80,13 +93,13 @@ def test_what_is_allowed_still_stands_on_its_page_and_has_a_reason():
     for row in allowed():
         assert row["kind"] in KINDS, row
         assert row["reason"], row
-        assert row["text"] in (ROOT / row["page"]).read_text(encoding="utf8"), f"no longer there: {row}"
+        assert row["text"] in prose_of(row["page"]), f"no longer there: {row}"
 
 
 def test_a_measurement_in_prose_stands_beside_its_date():
     for row in allowed():
         if row["kind"] == "measured":
-            text = (ROOT / row["page"]).read_text(encoding="utf8")
+            text = prose_of(row["page"])
             at = text.index(row["text"])
             heading = text.rfind("\n#", 0, at)
             assert DATE.search(text[heading:at]), f"no date before {row['text']!r} on {row['page']}"
@@ -95,6 +108,7 @@ def test_a_measurement_in_prose_stands_beside_its_date():
 @pytest.mark.parametrize(
     "text",
     ["Prose reached 21 % there.", "It leads by 4.2 points.", "between 65 and 70 per cent", "ours is 2.4 times as fast",
+     "```{admonition} In short\n:class: tip\nIt reached 21 %.\n```",
      "1.46, 0.95 and 1.03 times", "| set | ours |\n|---|---|\n| a | 42.1 |\n| b | 12,345 |\n"],
 )  # fmt: skip
 def test_a_typed_result_is_found(text):
@@ -103,7 +117,7 @@ def test_a_typed_result_is_found(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["<!-- x:begin -->\nProse reached 21 %.\n<!-- x:end -->", "```\n21 %\n```",
+    ["{glue:text}`a:.1f` % of them", "<!-- x:begin -->\nProse reached 21 %.\n<!-- x:end -->", "```\n21 %\n```",
      "**2026-11-22 · A try.** It had 21 %.", "`limit=5 %`", "It ran 3 seeds and 76 families.",
      "| size | needs |\n|---|---|\n| 7b | one GPU |\n| 13b | two |\n"],
 )  # fmt: skip
