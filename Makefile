@@ -29,7 +29,7 @@ setup:  ## make .venv (done by every other target too)
 book: setup  ## train the miniature, execute the pages, build _build/html
 	@$(VENV_PYTHON) workflow/book.py --cores $(CORES)
 
-book-full: setup  ## the same with every seed and size of the miniature (about 20 minutes)
+book-full: setup  ## the same with every seed and size of the miniature (two to three hours)
 	@MAMMOTH_GRID=$${MAMMOTH_GRID:-workflow/grids/full.yaml} $(VENV_PYTHON) workflow/book.py --cores $(CORES)
 
 real: setup  ## a real model of half a billion parameters, trained and asked here: make real BASE=FILE.gguf (a night)
