@@ -17,6 +17,7 @@ from evaluation_records import record
 
 from mammoth_utils.report import (
     claim_cards,
+    claim_definitions,
     claims,
     figure_style,
     figures,
@@ -169,7 +170,8 @@ def test_the_published_table_marks_what_is_not_the_authors_own():
     assert "54.9<sup>a</sup>" in shown, "WizardMath on GSM8K was checked against v3"
     assert "25.2<sup>d</sup>" in shown, "Code Llama on GSM8K stands in another paper only"
     assert ">53.6<" in shown, "MAmmoTH's own cells carry no mark"
-    assert "As published, version v3" in shown
+    assert "as found in the authors&#x27; model cards" in shown
+    assert "Version v3" in shown
 
 
 def test_complete_rows_come_first_and_gaps_say_what_was_looked_at():
@@ -196,15 +198,38 @@ def test_a_source_with_an_address_is_a_link_and_another_its_name():
 def test_the_miniature_s_table_shows_both_rules_and_every_decoding():
     shown = tables.miniature(RECORDS, "1m")
     frame = shown.frame.set_index(["model", "decoding"])
-    assert frame.loc[("llama-1m G", "hybrid"), "mini-math"] == "30.0 / 40.0"
+    assert frame.loc[("llama-1m G", "hybrid"), "mini-math"] == "40.0 / 30.0", "published before corrected"
+    assert frame.loc[("llama-1m pot", "pot"), "mini-math"] == "60.0", "once where the rules agree"
     assert frame.loc[("llama-1m G", "hybrid"), "rules differ on"] == 9 * 10
     assert {decoding for model, decoding in frame.index if model == "llama-1m hybrid"} == {"hybrid", "pot", "cot"}
     assert ("llama-1m untuned base", "hybrid") in frame.index
+    averages = [float(value.split(" / ")[-1]) for value in frame["nine sets"][:-1]]
+    assert averages == sorted(averages, reverse=True)
+    assert frame.loc[("guessing an option", ""), "mini-sat"] == "20.0"
+    assert frame.loc[("guessing an option", ""), "mini-math"] == ""
+    assert "Seeds of each trained model: 1." in shown._repr_html_()
     assert "make book-full" in repr(tables.miniature(RECORDS, "3m"))
 
 
+def test_a_choice_of_models_is_shown_in_its_order():
+    chosen = (claim_definitions.POT, claim_definitions.HYBRID, claim_definitions.COT, claim_definitions.BASE)
+    rows = tables.miniature(RECORDS, "1m", chosen).frame["model"]
+    assert list(rows[:-1]) == ["llama-1m pot", "llama-1m hybrid", "llama-1m cot", "llama-1m untuned base"]
+
+
+def test_committed_records_decide_and_this_run_stands_beside_them():
+    committed = [measured_models.EvaluationRecord(one, measured_models.COMMITTED) for one in RECORDS]
+    here = [measured_models.EvaluationRecord(record(mixture, 0.2), measured_models.THIS_RUN)
+            for mixture in ("hybrid", "G+M")]  # fmt: skip
+    frame = tables.miniature([*here, *committed]).frame.set_index(["model", "decoding"])
+    beside = frame[["nine sets", "this run", "measured in"]]
+    assert list(beside.loc[("llama-1m hybrid", "hybrid")]) == ["70.0", "20.0", "committed"]
+    assert list(beside.loc[("llama-1m G+M", "hybrid")]) == ["20.0", "", "this run"]
+    assert "hybrid 70" in figures.main_figure([*here, *committed]).alternative
+
+
 def test_ours_on_real_benchmarks_is_shown_only_where_measured():
-    assert "grades stored completions" in repr(tables.real(RECORDS))
+    assert tables.real(RECORDS) is None
     stored = record("hybrid", 0.5, world="real", decoding="stored")
     stored["model"] = {
         "name": "completions-pot_gsm8k",

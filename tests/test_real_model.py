@@ -93,13 +93,21 @@ def test_five_claims_get_a_verdict_with_each_problem_a_cluster_of_its_own():
     assert (missing.verdict, missing.command) == (claims.NOT_MEASURED, "make real")
 
 
-def test_table_and_figure_show_the_cells_or_name_the_command():
+def test_table_and_figure_show_the_cells_that_are_measured():
     shown = tables.real_model(CELLS).frame
     assert shown["model"].tolist()[0].startswith("qwen-coder-instruct-0.5b hybrid")
     assert shown["decoding"].tolist()[:3] == ["hybrid", "cot", "pot"]
-    assert "make real" in repr(tables.real_model([]))
+    assert shown.set_index("model").loc["guessing an option", ["aqua", "sat"]].tolist() == ["20.0", "25.0"]
+    assert set(tables.real_model(CELLS[:2]).frame["decoding"]) == {"hybrid", "cot", "pot", ""}
+    assert tables.real_model([]) is None
     labels = {text.get_text() for axis in figures.real_figure(CELLS).axes for text in axis.get_yticklabels()}
     assert "gsm8k" in labels
+
+
+def test_the_pages_say_how_much_of_the_real_model_is_measured():
+    assert tables.real_model_state([]).startswith("is not measured yet")
+    assert tables.real_model_state(CELLS[:2]) == "is measured in 2 of its 5 cells so far"
+    assert tables.real_model_state(CELLS) == "is measured too"
 
 
 def test_the_prompt_with_most_correct_training_questions_is_chosen(tmp_path):
@@ -135,7 +143,11 @@ def test_a_kept_cell_has_its_completions_and_no_question(runs, tmp_path, monkeyp
     name = measure_models.run_name(GRID[0])
     folder = runs / "evaluate" / f"{name}-hybrid-n50"
     records.write_record(folder, CELLS[0])
-    records.write_json(runs / "train" / name / "record.json", {"page": "train", "model": {"hash": "abc"}})
+    place = "/somewhere/else/base.gguf"
+    records.write_json(
+        runs / "train" / name / "record.json",
+        {"page": "train", "model": {"hash": "abc"}, "parameters": {"base": place}, "base": {"name": place}},
+    )
     attempt = {"kind": "pot", "prompt": "a question", "completion": "print(4)", "program": "print(4)",
                "execution": {"status": "ok", "printed": "4\n", "error": None, "seconds": 0.1}}  # fmt: skip
     row = {"benchmark": "gsm8k", "id": "gsm8k/1", "question": "a question", "gold": "4", "attempts": [attempt],
@@ -147,7 +159,9 @@ def test_a_kept_cell_has_its_completions_and_no_question(runs, tmp_path, monkeyp
     kept_attempt = {"kind": "pot", "completion": "print(4)", "status": "ok", "printed": "4\n"}
     assert item == {"id": "gsm8k/1", "decodings": {"pot": {"kind": "p"}}, "attempts": [kept_attempt]}
     assert "question" not in json.dumps(kept)
-    assert records.read_json(tmp_path / "real" / "training" / f"{name}.json")["model"]["hash"] == "abc"
+    trained = records.read_json(tmp_path / "real" / "training" / f"{name}.json")
+    assert trained["model"]["hash"] == "abc"
+    assert (trained["parameters"]["base"], trained["base"]["name"]) == ("base.gguf", "base.gguf"), "no folder of here"
     assert (tmp_path / "real" / "models" / f"{folder.name}.json").is_file()
 
 

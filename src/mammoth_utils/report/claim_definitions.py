@@ -161,8 +161,8 @@ CLAIMS: tuple[Claim, ...] = (
         "C2", "PoT beats CoT on open numeric questions, and CoT beats PoT on logic and abstract algebra.",
         "models trained on one kind: PoT - CoT on open numeric questions > 0, CoT - PoT on logic and abstract algebra "
         "> 0; the hybrid model's two decodings are reported beside them",
-        "No source has a program for logic or abstract algebra, so PoT can only guess there; numbers are large enough "
-        "that arithmetic in prose is hard.",
+        "No source has a program for logic or abstract algebra, so PoT never learns to answer there; numbers are large "
+        "enough that arithmetic in prose is hard.",
         (
             difference("open numeric: PoT only - CoT only", POT, COT, NUMERIC,
                        says="programs beat prose on open numeric questions"),
@@ -213,7 +213,7 @@ CLAIMS: tuple[Claim, ...] = (
             _equal_steps("all - G", HYBRID, GROWING[0], OUT),
         ),
         counter=CounterWorld(
-            "one-family", "every source has problems of GSM8K's kind only",
+            "one-family", "every source has problems of mini-GSM8K's kind only",
             (difference("all - G", _in(HYBRID, "one-family"), GROWING[0], OUT,
                         says="all sources beat mini-GSM8K alone out of domain"),),
         ),

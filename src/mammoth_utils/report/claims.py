@@ -242,7 +242,9 @@ def _judge(
         untold += f", with every accuracy {bound}".replace("%", " %")
         takes = "problems of another difficulty"
     elif unread:
-        untold += f", but it is one of form, since fewer than half of the answers of {' and '.join(unread)} can be read"
+        untold += (
+            f", but most answers of {' and '.join(unread)} cannot be read, so that it may be form and not mathematics"
+        )
         takes = "a model that answers in the form asked for"
     elif interval.families < LEAST_FAMILIES:
         clusters = _clusters(interval).removeprefix("problem ")
@@ -323,8 +325,7 @@ def _beside(result: ClaimResult) -> str:
     """Return this run's estimate beside the committed interval."""
     if result.this_run is None:
         return ""
-    inside = result.low <= result.this_run <= result.high
-    return f"{100 * result.this_run:+.1f}" + ("" if inside else ", outside the interval")
+    return f"{100 * result.this_run:+.1f}"
 
 
 def count_verdicts(results: Sequence[ClaimResult]) -> str:

@@ -39,7 +39,8 @@ def main_figure(
     """Draw hybrid, PoT only and CoT only on each benchmark of the miniature, in domain above out of domain.
 
     Bars are 95 % intervals clustered by problem family (and seed, where there are several); a grey cross is the
-    untuned base. Where none of the four models was measured, the figure names the command that measures them.
+    untuned base, a tick what guessing an option earns. Where none of the four models was measured, the figure names the
+    command that measures them.
     """
     models = {
         "hybrid": DecodedModel(size, family, "hybrid"), "pot": DecodedModel(size, family, "pot", "pot"),
@@ -65,7 +66,7 @@ def _by_method(
     command: str,
 ) -> Figure:
     """Draw the models of each method on each benchmark; where none was measured, say what measures them."""
-    evaluations = measured_models.as_evaluations(records)
+    evaluations = measured_models.deciding(measured_models.as_evaluations(records))
     by_method = {method: measured_models.seeds_of(model, evaluations) for method, model in models.items()}
     measured = {method: seeds for method, seeds in by_method.items() if seeds}
     if not measured:
@@ -84,6 +85,10 @@ def _by_method(
                     interval = statistics.accuracy(sample)
                     style.dot(axis, method, interval, row + shift, label=row == 0 and axis is axes[0])
                     seen.setdefault(name, []).append(f"{style.LABELS[method]} {100 * interval.estimate:.0f}")
+        guessed = {row: share for row, name in enumerate(names) if (share := measured_models.guessing(name))}
+        if guessed:
+            axis.plot([100 * share for share in guessed.values()], list(guessed), "|", color="black", markersize=22,
+                      label="guessing an option" if axis is axes[0] else None)  # fmt: skip
         style.rows(axis, names, title)
     problems = style.span({score["n"] for score in benchmarks.values()})
     # An untuned base has no seed: the trained models say how many there are.
@@ -91,9 +96,10 @@ def _by_method(
     style.finish(axes, f"correct, % (n = {problems} problems a set, {seeds}; bars: 95 % intervals)")
     style.legend(figure, axes[0])
     values = style.listed([f"{name}: {', '.join(parts)}" for name, parts in seen.items()])
+    clusters = "problem" if next(iter(models.values())).world == "real" else "problem family"
     caption = (
-        f"Accuracy of {what}, by what they were trained on. Each bar is a 95 % interval, clustered by problem family. "
-        "The untuned base is a cross without one. Ours, corrected rule."
+        f"Accuracy of {what}, by what they were trained on. Each bar is a 95 % interval, clustered by "
+        f"{clusters}. The untuned base is a cross without one. Ours, corrected rule."
     )
     return style.describe(figure, caption, f"Dot plot of accuracy in per cent. {values}")
 
@@ -167,8 +173,8 @@ def growing_mixtures(frame: pd.DataFrame) -> Figure:
         for row in frame.to_dict("records")
     ]
     caption = (
-        "Accuracy in and out of domain as sources are added: G is mini-gsm8k's source, M, C and A add those of MATH, "
-        "Camel-Math and AQuA-RAT. Ours, the miniature, corrected rule, 95 % intervals."
+        "Accuracy in and out of domain as sources are added: G is mini-GSM8K; M, C and A add mini-MATH, "
+        "mini-Camel-Math and mini-AQuA-RAT. Ours, the miniature, corrected rule, 95 % intervals."
     )
     return _describe_curves(figure, axis, f"mixture (n = {items} problems out of domain; bars: 95 %)", seen, caption)
 
@@ -220,7 +226,7 @@ def wrong_shares(frame: pd.DataFrame) -> Figure:
 
 def wrong_shares_frame(records: Iterable[EvaluationRecord | Mapping[str, Any]]) -> pd.DataFrame:
     """Return the frame that :func:`wrong_shares` draws: a row a world and mixture that are measured."""
-    evaluations, rows = measured_models.as_evaluations(records), []
+    evaluations, rows = measured_models.deciding(measured_models.as_evaluations(records)), []
     for name, world in sorted(WORLDS.items(), key=lambda item: item[1].wrong_share):
         if replace(world, wrong_share=WORLDS[MINIATURE].wrong_share) != WORLDS[MINIATURE]:
             continue  # something else differs
@@ -375,7 +381,7 @@ def training_curve(rows: Sequence[Mapping[str, float]]) -> Figure:
 
 def mixtures_frame(records: Iterable[EvaluationRecord | Mapping[str, Any]]) -> pd.DataFrame:
     """Return the frame that :func:`growing_mixtures` draws: each measured mixture with its two averages."""
-    evaluations, rows = measured_models.as_evaluations(records), []
+    evaluations, rows = measured_models.deciding(measured_models.as_evaluations(records)), []
     for model in (*claim_definitions.GROWING, claim_definitions.HYBRID):
         if seeds := measured_models.seeds_of(model, evaluations):
             row: dict[str, Any] = {"mixture": "all" if model.mixture == "hybrid" else model.mixture}

@@ -1,9 +1,10 @@
 """Evaluation records by model: which model, decoded how, answered which items correctly.
 
-Records come from this run (``runs/evaluate/``) and from the committed ones (``records/``); this run's take precedence.
-Only complete runs on the test split count. In the miniature a record with a ``limit``, of the development split, or of
-a run with settings of its own (a ``name`` that its parameters do not give) stands for no model of a table. A real model
-may be asked a part of each benchmark: the order is fixed, and the number of problems stands beside every figure.
+Records come from this run (``runs/evaluate/``) and from the committed ones (``records/``). Tables and figures take a
+model's committed records, as the claims do, and this run's where it has none. Only complete runs on the test split
+count. In the miniature a record with a ``limit``, of the development split, or of a run with settings of its own (a
+``name`` that its parameters do not give) stands for no model of a table. A real model may be asked a part of each
+benchmark: the order is fixed, and the number of problems stands beside every figure.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ THIS_RUN, COMMITTED, GIVEN = "this run", "committed", "given"
 # How the paper's third version reads a model's completions: a program first on multiple choice too, and prose where no
 # answer was read from it. No page decodes so; both completions of every problem are at hand.
 PROGRAM_FIRST = "program first"
+OPTIONS = {"aqua": 5, "sat": 4, "mmlu_math": 4}  # of a question, where these are multiple choice
+MINI_OPTIONS = 5
 Benchmarks = Mapping[str, Any]  # a record's scores and items by benchmark, under one decoding
 
 
@@ -170,6 +173,18 @@ def as_evaluations(given: Iterable[EvaluationRecord | Mapping[str, Any]]) -> lis
     return [one if isinstance(one, EvaluationRecord) else EvaluationRecord(one) for one in given]
 
 
+def deciding(evaluations: Sequence[EvaluationRecord]) -> list[EvaluationRecord]:
+    """Return the records without those of this run whose model has others: committed ones decide, as in the claims."""
+    before = {one.model.training for one in evaluations if one.origin != THIS_RUN and one.is_complete}
+    return [one for one in evaluations if one.origin != THIS_RUN or one.model.training not in before]
+
+
+def guessing(benchmark: str) -> float | None:
+    """Return the share that guessing an option gets right; None for a benchmark of open questions."""
+    options = OPTIONS.get(NAMESAKES.get(benchmark, benchmark))
+    return options and 1 / (MINI_OPTIONS if benchmark in NAMESAKES else options)
+
+
 def seeds_of(model: DecodedModel, evaluations: Iterable[EvaluationRecord], split: str = "test") -> Seeds:
     """Return the records of a model on a split, one a training seed in order, with that decoding's scores.
 
@@ -271,7 +286,7 @@ def accuracy_table(given: Iterable[EvaluationRecord | Mapping[str, Any]], world:
     ``differ`` counts the items on which the two rules disagree; ``n`` the items of one seed.
     """
     groups: dict[tuple, list[EvaluationRecord]] = {}
-    for evaluation in as_evaluations(given):
+    for evaluation in deciding(as_evaluations(given)):
         if evaluation.world == world and evaluation.is_complete:
             for decoding in dict.fromkeys([evaluation.record["decoding"], *evaluation.record.get("decodings", {})]):
                 groups.setdefault((*evaluation.model.training, decoding), []).append(evaluation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,9 @@ import pandas as pd
 from mammoth_utils.miniature import WORLDS, variant_of
 from mammoth_utils.report import claim_cards, claim_definitions, claims, measured_models, published
 from mammoth_utils.report.claims import ClaimResult
-from mammoth_utils.report.measured_models import EvaluationRecord
+from mammoth_utils.report.measured_models import THIS_RUN, DecodedModel, EvaluationRecord
 from mammoth_utils.report.table_markup import Markup, escape, folded_html, prose, table_html
-from mammoth_utils.vocabulary import UNTUNED
+from mammoth_utils.vocabulary import EQUAL_STEPS, UNTUNED
 
 # One mark for each attribution below "the authors' own"; the note under a table spells them out.
 MARKS = {
@@ -25,6 +25,8 @@ MARKS = {
 }  # fmt: skip
 REAL_ORDER = ("hybrid", "pot", "cot", "G-cot", UNTUNED)
 _KEYS = ["size", "family", "mixture", "variant", "method", "decoding"]
+_BOTH = "published / corrected rule, one figure where they agree"
+FOUND = "as found in the authors' model cards and READMEs and in other papers"
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def _with_gaps(complete: Shown, gaps: pd.DataFrame, cells: Sequence[str], what: 
 
 
 def published_main(size: str | None = None, version: str = "v3") -> Shown:
-    """Return Tables 3 and 4 as published; a figure that is not from the authors themselves carries a mark."""
+    """Return Tables 3 and 4 as found; a figure that is not from the authors themselves carries a mark."""
     wide = published.main_results(size, version)
     origin = published.accuracies(version=version)
     origin = origin[origin["table"].isin(["Table 3", "Table 4"])]
@@ -119,22 +121,22 @@ def published_main(size: str | None = None, version: str = "v3") -> Shown:
         rows.append(shown)
     marks = "; ".join(f"{mark}: {published.ATTRIBUTIONS[name]}" for name, mark in MARKS.items() if mark)
     note = (
-        f"As published, version {version}, per cent. No mark: {published.ATTRIBUTIONS['primary']}; {marks}. `mean` is "
-        "computed from the cells, `printed` is the source's."
+        f"Version {version}, per cent. No mark: {published.ATTRIBUTIONS['primary']}; {marks}. `mean` is computed from "
+        "the cells, `printed` is the source's."
     )
     frame = pd.DataFrame(rows)
     complete = (frame[list(published.NINE)] != "").all(axis=1)
     what = f"Tables 3 and 4 of the paper, {version}"
     marks = dict.fromkeys(published.NINE, _raised)
-    label = f"{what}, as published: rows with all nine figures"
+    label = f"{what}, {FOUND}: rows with all nine figures"
     first = show(_without_empty(frame[complete]), note, label, shown_as=marks)
-    label = f"{what}, as published: rows with gaps"
+    label = f"{what}: rows with gaps"
     gaps = _without_empty(frame[~complete], keep=published.NINE)
     return _with_gaps(first, gaps, published.NINE, what, label=label, shown_as=marks)
 
 
 def published_training(frame: pd.DataFrame, what: str) -> Shown:
-    """Return Table 5 or 6 as published, from :func:`published.subsets` or :func:`published.sources_ablation`.
+    """Return Table 5 or 6 as found, from :func:`published.subsets` or :func:`published.sources_ablation`.
 
     Args:
         what: The caption, such as ``Table 5 of the paper, v3``.
@@ -142,9 +144,9 @@ def published_training(frame: pd.DataFrame, what: str) -> Shown:
     frame = frame.drop(columns=["version"])
     complete = frame[list(published.NINE)].notna().all(axis=1)
     options: dict[str, Any] = {"long": ("note",)}
-    note = "As published, per cent. `printed` is the source's average, `computed` the mean of the cells."
-    first = show(_without_empty(frame[complete]), note, f"{what}, as published: rows with all nine figures", **options)
-    label = f"{what}, as published: rows with gaps"
+    note = "Per cent. `printed` is the source's average, `computed` the mean of the cells."
+    first = show(_without_empty(frame[complete]), note, f"{what}, {FOUND}: rows with all nine figures", **options)
+    label = f"{what}: rows with gaps"
     gaps = _without_empty(frame[~complete], keep=published.NINE)
     return _with_gaps(first, gaps, published.NINE, what, label=label, **options)
 
@@ -173,92 +175,134 @@ def provenance(version: str = "v3", tables: Sequence[str] = ("Table 3", "Table 4
 def miniature(
     records: Iterable[EvaluationRecord | Mapping[str, Any]],
     size: str | None = None,
-    mixtures: Sequence[str] | None = None,
+    models: Sequence[DecodedModel] = (),
 ) -> Shown:
-    """Return the miniature's table: each model by benchmark, per cent, the corrected rule before the published one.
+    """Return the miniature's table: each model by benchmark under both rules, per cent, the best average first.
 
-    It shows only models of ``size``, and trained on ``mixtures``, in this order, and none of a counter-world. Without
-    such a record it is a sentence that names the command that measures them.
+    None of a counter-world is shown. Without a record it is a sentence that names the command that measures them.
+
+    Args:
+        size: Only models of this size.
+        models: Only these, in this order, at that size.
     """
-    long = measured_models.accuracy_table(records)
-    if len(long):
-        long = long[~long["variant"].isin({*map(variant_of, WORLDS)} - {""})]
-    if size is not None and len(long):
-        long = long[long["size"] == size]
-    if mixtures is not None and len(long):
-        long = _in_order(long, mixtures)
-    if long.empty:
+    evaluations = measured_models.as_evaluations(records)
+    others = {*map(variant_of, WORLDS)} - {""}
+    groups = {
+        key: part for key, part in _by_model(measured_models.accuracy_table(evaluations)).items()
+        if key.variant not in others and size in (None, key.size)
+    }  # fmt: skip
+    if models:
+        named = [replace(model, size=size or model.size, method=model.training[-1]) for model in models]
+        groups = {key: groups[key] for key in named if key in groups}
+    if not groups:
         what = f" of size {size}" if size else ""
         command = "make book" if size in (None, "1m") else "make book-full"
         return say(f"No record of the miniature{what} is there yet; `{command}` measures it.")
-    note = (
-        "Ours, the miniature, per cent: corrected rule / published rule. Averages are means over benchmarks. "
-        f"n = {int(long['n'].min())} problems a benchmark; `rules differ on` counts items, all seeds together."
-    )
-    return show(_by_benchmark(long), note, "the miniature's accuracies")
+    if not models:
+        groups = dict(sorted(groups.items(), key=lambda item: -item[1]["corrected"].mean()))
+    frame, note = _by_benchmark(groups, evaluations, "miniature")
+    return show(frame, note, f"the miniature's accuracies, per cent: {_BOTH}")
 
 
-def _in_order(long: pd.DataFrame, mixtures: Sequence[str]) -> pd.DataFrame:
-    """Return the rows of some mixtures, in the order of these."""
-    chosen = long[long["mixture"].isin(list(mixtures))]
-    return chosen.sort_values("mixture", key=lambda column: column.map(list(mixtures).index), kind="stable")
+def _by_model(long: pd.DataFrame) -> dict[DecodedModel, pd.DataFrame]:
+    """Return the rows of :func:`measured_models.accuracy_table` by model."""
+    groups = long.groupby(_KEYS, sort=False) if len(long) else ()
+    return {DecodedModel(**dict(zip(_KEYS, key, strict=True))): part for key, part in groups}
 
 
-def _by_benchmark(long: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a model and decoding: each benchmark and the averages under both rules, in per cent."""
+def _by_benchmark(
+    groups: Mapping[DecodedModel, pd.DataFrame], evaluations: Sequence[EvaluationRecord], world: str
+) -> tuple[pd.DataFrame, str]:
+    """Return a row a model with each benchmark and the averages under both rules, and a note on how to read them."""
+    here = [evaluation for evaluation in evaluations if evaluation.origin == THIS_RUN]
+    own = _by_model(measured_models.accuracy_table(here, world))
     rows = []
-    for key, part in long.groupby(_KEYS, sort=False):
-        model = dict(zip(_KEYS, key, strict=True))
-        row: dict[str, Any] = {"model": _model_name(model), "decoding": model["decoding"]}
-        for score in part.itertuples():
-            row[score.benchmark] = f"{100 * score.corrected:.1f} / {100 * score.published:.1f}"
-        for title, own in (("in domain", part[part["in_domain"]]), ("out of domain", part[~part["in_domain"]])):
-            row[title] = _both(own)
-        row |= {"nine sets": _both(part), "rules differ on": int(part["differ"].sum())}
-        row |= {"seeds": int(part["seeds"].min()), "measured in": "; ".join(dict.fromkeys(part["origin"]))}
-        rows.append(row)
-    return pd.DataFrame(rows)
+    for model, part in groups.items():
+        origins = list(dict.fromkeys(part["origin"]))
+        row: dict[str, Any] = {"model": _model_name(model), "decoding": model.decoding}
+        row |= {score.benchmark: _both(score.published, score.corrected) for score in part.itertuples()}
+        for title, chosen in (
+            ("in domain", part[part["in_domain"]]), ("out of domain", part[~part["in_domain"]]), ("nine sets", part),
+        ):  # fmt: skip
+            row[title] = _both(chosen["published"].mean(), chosen["corrected"].mean()) if len(chosen) else ""
+        beside = THIS_RUN not in origins and model in own
+        row["this run"] = f"{100 * own[model]['corrected'].mean():.1f}" if beside else ""
+        row["rules differ on"] = int(part["differ"].sum())
+        row["seeds"] = "" if model.mixture == UNTUNED else int(part["seeds"].min())
+        rows.append(row | {"measured in": "; ".join(origins)})
+    frame = _without_empty(pd.DataFrame(rows))
+    note = [f"n = {int(min(part['n'].min() for part in groups.values()))} problems a benchmark."]
+    note.append("Averages are means over benchmarks; `rules differ on` counts items, all seeds together.")
+    # What is the same for every row is said once.
+    for name, told in (("seeds", "Seeds of each trained model: {}."), ("measured in", "Measured in: {}.")):
+        values = {row[name] for row in rows} - {""}
+        if name in frame and len(values) == 1:
+            frame, note = frame.drop(columns=name), [*note, told.format(*values)]
+    if any(model.variant == EQUAL_STEPS for model in groups):
+        note.append("`equal steps`: trained for as many steps as the hybrid, so that its own rows are read more often.")
+    if "this run" in frame:
+        note.append("`this run`: the nine sets by this run's own trainings, corrected rule.")
+    guessed = {name: share for name in frame.columns if (share := measured_models.guessing(name))}
+    if guessed:
+        row = dict.fromkeys(frame.columns, "") | {"model": "guessing an option"}
+        row |= {name: f"{100 * share:.1f}" for name, share in guessed.items()}
+        frame = pd.DataFrame([*frame.to_dict("records"), row])
+    return frame, " ".join(note)
 
 
-def real_model(records: Iterable[EvaluationRecord | Mapping[str, Any]], mixtures: Sequence[str] | None = None) -> Shown:
-    """Return the real model's table: each cell by benchmark, per cent, the corrected rule before the published one.
+def real_model(
+    records: Iterable[EvaluationRecord | Mapping[str, Any]], mixtures: Sequence[str] = REAL_ORDER
+) -> Shown | None:
+    """Return the real model's table: each measured cell by benchmark under both rules, per cent; None without a cell.
 
-    It shows the cells of ``mixtures``, in this order, or all of them; without one it is a sentence that names the
-    command that measures them.
+    Args:
+        mixtures: Only cells of these, in this order.
     """
-    long = measured_models.accuracy_table(records, world="real")
-    if len(long):
-        long = long[(long["size"] == claim_definitions.REAL_SIZE) & (long["family"] == claim_definitions.REAL_FAMILY)]
-        long = long[long["variant"].isin(["", claim_definitions.REAL_ROWS])]
-        long = _in_order(long, mixtures or REAL_ORDER)
-    if long.empty:
-        return say("No record of the real model is there yet; `make real` measures it.")
-    n = int(long["n"].min())
+    evaluations = measured_models.as_evaluations(records)
+    groups = {
+        key: part for key, part in _by_model(measured_models.accuracy_table(evaluations, world="real")).items()
+        if (key.size, key.family) == (claim_definitions.REAL_SIZE, claim_definitions.REAL_FAMILY)
+        and key.variant in ("", claim_definitions.REAL_ROWS) and key.mixture in mixtures
+    }  # fmt: skip
+    if not groups:
+        return None
+    groups = dict(sorted(groups.items(), key=lambda item: mixtures.index(item[0].mixture)))
+    n = int(min(part["n"].min() for part in groups.values()))
+    frame, note = _by_benchmark(groups, evaluations, "real")
     note = (
-        "Ours, a real model of half a billion parameters, one seed, per cent: corrected rule / published rule. "
-        f"Averages are means over benchmarks. n = {n} problems a benchmark: one benchmark's figure is known to about "
-        f"{98 / math.sqrt(n):.0f} points, an average to about {98 / math.sqrt(9 * n):.0f}. `rules differ on` counts "
-        "items."
+        "An open model of half a billion parameters, fine-tuned on 400 real rows by each of the paper's ways, and as "
+        "it came. Its base is another one than the paper's and may have seen the benchmarks: compare by sign and size. "
+        f"One benchmark's figure is known to about {98 / math.sqrt(n):.0f} points, an average to about "
+        f"{98 / math.sqrt(9 * n):.0f}. {note}"
     )
-    return show(_by_benchmark(long), note, "the real model's accuracies")
+    return show(frame, note, f"the real model's accuracies, per cent: {_BOTH}")
 
 
-def real(records: Iterable[EvaluationRecord | Mapping[str, Any]]) -> Shown:
-    """Return our accuracies on the real benchmarks, one row a record and benchmark, or a sentence on how to measure."""
+def real_model_state(records: Iterable[EvaluationRecord | Mapping[str, Any]]) -> str:
+    """Return how much of the real model is measured, to follow "a real model"."""
+    evaluations = measured_models.as_evaluations(records)
+    models = claim_definitions.models_of(part for claim in claim_definitions.real_claims() for part in claim.parts)
+    cells = {model.mixture for model in models}
+    found = {model.mixture for model in models if measured_models.seeds_of(model, evaluations)}
+    if not found:
+        return "is not measured yet; its page has the plan"
+    return "is measured too" if found == cells else f"is measured in {len(found)} of its {len(cells)} cells so far"
+
+
+def real(records: Iterable[EvaluationRecord | Mapping[str, Any]]) -> Shown | None:
+    """Return our accuracies on the real benchmarks, one row a record and benchmark, folded; None without a record."""
     long = measured_models.accuracy_table(records, world="real")
     if long.empty:
-        return say(
-            "Nothing was measured on the real benchmarks yet. `papermill notebooks/evaluate.ipynb runs/graded.ipynb "
-            "-p completions FILE` grades stored completions; `-p size 7b` decodes a trained model."
-        )
+        return None
     trained = long["family"] + "-" + long["size"] + " " + long["mixture"]
     frame = pd.DataFrame({
         "run": long["variant"].where(long["variant"] != "", trained),
         "decoding": long["decoding"], "benchmark": long["benchmark"], "n": long["n"],
-        "corrected, %": 100 * long["corrected"], "published rule, %": 100 * long["published"],
+        "published rule, %": 100 * long["published"], "corrected, %": 100 * long["corrected"],
         "rules differ on": long["differ"], "measured in": long["origin"], "record": long["read_in"],
     })  # fmt: skip
-    return show(frame, "Ours, graded here.", "ours on the real benchmarks")
+    summary = "Every record on the real benchmarks"
+    return details(frame, summary, note="Ours, graded here.", label=summary)
 
 
 def cards(results: Sequence[ClaimResult], real: Sequence[ClaimResult] = ()) -> Shown:
@@ -276,8 +320,9 @@ def claims_table(results: Sequence[ClaimResult]) -> Shown:
     note = (
         "Differences in percentage points, corrected rule; the interval is clustered by problem family, and by seed "
         "where there are several. One seed gives an interval for that model only. The half-width expected was foretold "
-        "on the development split. The column of this run has what its own models give, where committed ones decide."
+        "on the development split. `this run` is what its own models give at one seed, where committed ones decide."
     )
+    frame = _without_empty(frame)
     summary = f"The {len(frame)} claims as a table"
     return details(frame, summary, note=note, label=summary, long=("statement", "the paper"))
 
@@ -317,15 +362,16 @@ def claim_parts(results: Sequence[ClaimResult]) -> Shown:
     return details(pd.DataFrame(rows), summary, label=summary, long=("part", "accuracies", "measured in"))
 
 
-def _model_name(model: Mapping[str, Any]) -> str:
-    trained = "untuned base" if model["mixture"] == UNTUNED else model["mixture"]
-    method = "" if model["method"] in ("", "full") else f" ({model['method']})"
-    variant = f", {model['variant'].replace('-', ' ')}" if model["variant"] else ""
-    return f"{model['family']}-{model['size']} {trained}{method}{variant}".strip("- ")
+def _model_name(model: DecodedModel) -> str:
+    trained = "untuned base" if model.mixture == UNTUNED else model.mixture
+    method = "" if model.method in ("", "full") else f" ({model.method})"
+    variant = f", {model.variant.replace('-', ' ')}" if model.variant else ""
+    return f"{model.family}-{model.size} {trained}{method}{variant}".strip("- ")
 
 
-def _both(part: pd.DataFrame) -> str:
-    return f"{100 * part['corrected'].mean():.1f} / {100 * part['published'].mean():.1f}" if len(part) else ""
+def _both(published_rule: float, corrected: float) -> str:
+    """Return a share under both rules in per cent, once where they agree."""
+    return " / ".join(dict.fromkeys(f"{100 * share:.1f}" for share in (published_rule, corrected)))
 
 
 def _marked(value: Any, attribution: str) -> str:
