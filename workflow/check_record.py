@@ -25,6 +25,7 @@ COMMANDS = {
     "train": "make real",
     "prompts": "make real",
     "shown": "python workflow/keep_shown.py",
+    "optimizers": "python workflow/measure_optimizers.py",
     "development": "python workflow/measure_models.py workflow/grids/development.yaml runs/development.json",
 }
 

@@ -32,7 +32,10 @@ def keep_real(folder: Path, record: dict[str, Any]) -> None:
     name = next(name for name in REAL_CELLS if folder.name.startswith(name))
     training = paths.run_dir("train", name) / "record.json"
     if training.is_file():
-        records.write_text(REAL / "training" / f"{name}.json", _line(records.read_json(training)))
+        trained = records.read_json(training)
+        for part, key in (("parameters", "base"), ("base", "name")):  # where this machine keeps the file is its own
+            trained[part][key] = paths.public_name(trained[part][key])
+        records.write_text(REAL / "training" / f"{name}.json", _line(trained))
     target = REAL / "completions" / f"{folder.name}.jsonl.gz"
     records.write_jsonl(target, map(_without_question, records.read_jsonl(folder / "attempts.jsonl")))
     print(f"kept {folder.name}, {target.stat().st_size / 1000:.0f} kB of completions")
