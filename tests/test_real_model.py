@@ -76,6 +76,10 @@ def test_a_record_with_a_limit_counts_as_the_real_model_and_the_larger_one_is_re
     assert evaluations[0].is_complete
     ((found, _),) = measured_models.seeds_of(model, evaluations[:1])
     assert found.record is CELLS[0]
+    with_engine = cell("hybrid", 0.6)
+    with_engine["parameters"]["engine"] = "transformers"
+    with_engine["model"]["name"] += "-transformers"
+    assert measured_models.EvaluationRecord(with_engine).model == model, "as the grid asks"
 
 
 def test_five_claims_get_a_verdict_with_each_problem_a_cluster_of_its_own():

@@ -83,10 +83,12 @@ class EvaluationRecord:
     @property
     def training_run(self) -> RunName | None:
         """The training run that was evaluated; None for a model from elsewhere, or a name of the reader's own."""
-        limit = self.record.get("parameters", {}).get("limit") if self.world == "real" else 0
-        return evaluated_run(
-            self.record["model"], str(self.record["decoding"]), str(self.record.get("split") or "test"), limit or 0
-        )
+        model, limit = self.record["model"], 0
+        if self.world == "real":  # a part of the problems or an engine of one's own leaves the model what it is
+            parameters = self.record.get("parameters", {})
+            model = {**model, "name": str(model.get("name") or "").removesuffix(f"-{parameters.get('engine')}")}
+            limit = parameters.get("limit") or 0
+        return evaluated_run(model, str(self.record["decoding"]), str(self.record.get("split") or "test"), limit)
 
     @property
     def model(self) -> DecodedModel:
