@@ -286,6 +286,8 @@ def test_the_control_at_equal_steps_is_reported_and_decides_nothing():
     assert found.verdict == REPRODUCED
     steps = {step.name: step.interval.estimate for step in found.steps}
     assert steps["hybrid - PoT only at equal steps"] < 0
+    assert claims.beside(found, "hybrid - PoT only at equal steps").startswith("-20.0 [")
+    assert claims.beside(verdicts([])["C1"], "hybrid - PoT only at equal steps") == "not measured here"
 
 
 def test_growing_mixtures_are_listed_step_by_step():
@@ -384,10 +386,9 @@ def test_a_block_is_made_from_records_and_replaced_between_its_markers():
     block = generated_text.results_block(ALL_GOOD[:3])
     new = generated_text.replace_block(text, "results", block)
     assert new == f"# Title\n\n<!-- results:begin -->\n{block}<!-- results:end -->\n\ntail\n"
-    assert "| C1 | +" in new
+    assert "| C1 | PoT only - CoT only | +" in new, "the weakest difference decides"
     assert "| reproduced |" in new
-    assert "- **C1: Hybrid beats PoT only" in new
-    assert "**Not in the committed records**" in new
+    assert "| C9 |  |  |  |" in new, "what was not measured has no figures"
     with pytest.raises(ValueError, match="once each"):
         generated_text.replace_block("no markers", "results", block)
 

@@ -32,35 +32,29 @@ def committed_evaluations() -> list[EvaluationRecord]:
 
 
 def results_block(evaluations: Iterable[EvaluationRecord | Mapping[str, Any]]) -> str:
-    """Return the claims table as Markdown, then by verdict each claim, what was found, and the paper's own figures."""
+    """Return the claims as a Markdown table, one row a claim: its deciding difference, interval and verdict."""
     results = claims.evaluate_claims(evaluations)
-    names = ("claim", "difference", "95 % interval", "half-width expected", "seeds", "verdict")
-    rows = [[str(row[name]) for name in names] for row in claims.table(results).to_dict("records")]
-    lines = [
-        "Differences in percentage points between models of the miniature (corrected rule, 95 % interval clustered by",
-        "problem family and by seed). Below stand the claims in words, each with the paper's own figures at 7B, of",
-        "which only sign and size are comparable.",
-        "",
-        _table(names, rows).rstrip("\n"),
+    names = ("points", "95 % interval", "half-width expected", "seeds", "verdict")
+    told = claims.table(results).rename(columns={"difference": "points"}).to_dict("records")
+    rows = [
+        [result.id, result.deciding, *(str(row[name]) for name in names)]
+        for result, row in zip(results, told, strict=True)
     ]
-    for verdict, title in (
-        (claims.REPRODUCED, "Reproduced"),
-        (claims.NOT_REPRODUCED, "Not reproduced"),
-        (claims.NO_DIFFERENCE, "No difference"),
-        (claims.CANNOT_TELL, "Cannot tell"),
-        (claims.NOT_MEASURED, "Not in the committed records"),
-    ):
-        listed = [result for result in results if result.verdict == verdict]
-        if listed:
-            lines += ["", f"**{title}**", ""]
-            lines += [_claim_in_words(result) for result in listed]
-    return "\n".join(lines) + "\n"
+    return (
+        "Points between models of the miniature (corrected rule, 95 % interval). Each row is the claim's weakest "
+        "difference, the one that decides its verdict.\n\n" + _table(("claim", "difference", *names), rows)
+    )
 
 
-def _claim_in_words(result: claims.ClaimResult) -> str:
-    reason = result.reason[:1].upper() + result.reason[1:]
-    command = f" (`{result.command}`)" if result.command else ""
-    return f"- **{result.id}: {result.statement}** {reason}{command}. *The paper:* {result.paper}."
+def counters_block(evaluations: Iterable[EvaluationRecord | Mapping[str, Any]]) -> str:
+    """Return the counter-worlds as a Markdown table: what is otherwise, and what came of the claim there."""
+    worlds = {claim.id: claim.counter for claim in claims.CLAIMS if claim.counter}
+    rows = [
+        (result.id, f"`miniature-{worlds[result.id].variant}`", result.verdict, f"{result.counter}.")
+        for result in claims.evaluate_claims(evaluations)
+        if result.id in worlds
+    ]
+    return _table(("claim", "data set", "in the miniature", "in the counter-world"), rows)
 
 
 def development_block(record: Record) -> str:
@@ -119,6 +113,16 @@ def reports_block(record: Record) -> str:
     return _table(names, rows)
 
 
+def first_try_block(record: Record) -> str:
+    """Return how the corrected rule did on answers that it had not met, in a sentence."""
+    tried = audit.tables.reported_answers(record).set_index("grader").loc["corrected rule, first try of later batches"]
+    return (
+        f"On {tried['asked']:,} answers that it had not met, it gave the reader's label on "
+        f"{tried['as labelled, %']:.1f} % at its first try: it accepted {tried['accepts a wrong answer']:,} wrong ones "
+        f"and refused {tried['refuses a right one']:,} right ones.\n"
+    )
+
+
 def disagreements_block(judged: audit.JudgedDisagreements) -> str:
     """Return who is right where the corrected rule and Math-Verify disagree, as a Markdown table."""
     counts = judged.counts()
@@ -135,7 +139,8 @@ def generated_blocks(target: str) -> dict[str, str]:
         record = audit.read_audit_record()
         judged = audit.read_judged_disagreements()
         return {"unmatched": unmatched_block(record), "agreement": agreement_block(record),
-                "reports": reports_block(record), "disagreements": disagreements_block(judged)}  # fmt: skip
+                "reports": reports_block(record), "disagreements": disagreements_block(judged),
+                "first-try": first_try_block(record)}  # fmt: skip
     if target == "README":
         return {"results": introduction.verdict_lines(*introduction.measured_worlds()[0])}
     if target == "index":
@@ -155,7 +160,8 @@ def generated_blocks(target: str) -> dict[str, str]:
             "development.yaml, workflow/keep_records.py keeps it"
         )
     return {
-        "claims": results_block(committed_evaluations()), "bases": introduction.bases_block(),
+        "claims": results_block(committed_evaluations()), "counters": counters_block(committed_evaluations()),
+        "bases": introduction.bases_block(),
         "development": development_block(record), "widths": widths_block(record),
     }  # fmt: skip
 
