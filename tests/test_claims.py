@@ -286,7 +286,7 @@ def test_the_control_at_equal_steps_is_reported_and_decides_nothing():
     assert found.verdict == REPRODUCED
     steps = {step.name: step.interval.estimate for step in found.steps}
     assert steps["hybrid - PoT only at equal steps"] < 0
-    assert claims.beside(found, "hybrid - PoT only at equal steps").startswith("-20.0 [")
+    assert claims.beside(found, "hybrid - PoT only at equal steps").startswith("-15.6 [")
     assert claims.beside(verdicts([])["C1"], "hybrid - PoT only at equal steps") == "not measured here"
 
 

@@ -125,8 +125,13 @@ class Claim:
         return models_of(self.parts)
 
 
+def at_equal_steps(model: DecodedModel) -> DecodedModel:
+    """Return the control of a model that is trained for as many steps as the hybrid."""
+    return replace(model, variant=EQUAL_STEPS)
+
+
 def _equal_steps(name: str, first: DecodedModel, second: DecodedModel, items: Mapping[str, Any] = ALL) -> Part:
-    return difference(f"{name} at equal steps", first, replace(second, variant=EQUAL_STEPS), items)
+    return difference(f"{name} at equal steps", first, at_equal_steps(second), items)
 
 
 def _in(model: DecodedModel, variant: str) -> DecodedModel:

@@ -345,7 +345,7 @@ def outcome(result: ClaimResult) -> str:
 
 
 def between_rules(result: ClaimResult, part: str) -> str:
-    """Return a part of C3 under both rules in words, and why they differ; empty where it was not measured."""
+    """Return a part of C1 or C3 under both rules in words, and why they differ; empty where it was not measured."""
     found = next((one for one in result.parts if one.name == part), None)
     if found is None:
         return ""
@@ -357,6 +357,11 @@ def between_rules(result: ClaimResult, part: str) -> str:
         "takes the option that has this value; the published rule finds no letter in it and counts it wrong, so that "
         "there only prose can answer."
     )
+
+
+def beside(result: ClaimResult, step: str) -> str:
+    """Return a difference that stands beside a claim, in points with its interval, or that it is not measured."""
+    return next((one.difference for one in result.steps if one.name == step), NOT_MEASURED)
 
 
 def _in_words(verdict: str) -> str:

@@ -224,6 +224,19 @@ def wrong_shares(frame: pd.DataFrame) -> Figure:
     return _describe_curves(figure, axis, label, seen, caption)
 
 
+def wrong_shares_in_words(frame: pd.DataFrame) -> str:
+    """Return what :func:`wrong_shares` shows in a sentence; empty where there is no curve."""
+    if frame.empty:
+        return ""
+    percent = [100 * interval.estimate for interval in frame["accuracy"]]
+    by_mixture = frame.assign(percent=percent).pivot(index="wrong", columns="mixture", values="percent")
+    gap = by_mixture["unfiltered"] - by_mixture["hybrid"]
+    return (
+        f"The unfiltered mixture is ahead at {int((gap > 0).sum())} of {len(gap)} shares: by {gap.iloc[0]:+.1f} points "
+        f"where {gap.index[0]:.0f} % of the programs are wrong, by {gap.iloc[-1]:+.1f} where {gap.index[-1]:.0f} % are."
+    )
+
+
 def wrong_shares_frame(records: Iterable[EvaluationRecord | Mapping[str, Any]]) -> pd.DataFrame:
     """Return the frame that :func:`wrong_shares` draws: a row a world and mixture that are measured."""
     evaluations, rows = measured_models.deciding(measured_models.as_evaluations(records)), []

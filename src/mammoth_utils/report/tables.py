@@ -225,8 +225,8 @@ def _by_benchmark(
             ("in domain", part[part["in_domain"]]), ("out of domain", part[~part["in_domain"]]), ("nine sets", part),
         ):  # fmt: skip
             row[title] = _both(chosen["published"].mean(), chosen["corrected"].mean()) if len(chosen) else ""
-        beside = THIS_RUN not in origins and model in own
-        row["this run"] = f"{100 * own[model]['corrected'].mean():.1f}" if beside else ""
+        beside = own[model]["corrected"].mean() if THIS_RUN not in origins and model in own else None
+        row["this run"] = f"{100 * beside:.1f}" if beside not in (None, part["corrected"].mean()) else ""
         row["rules differ on"] = int(part["differ"].sum())
         row["seeds"] = "" if model.mixture == UNTUNED else int(part["seeds"].min())
         rows.append(row | {"measured in": "; ".join(origins)})
@@ -294,9 +294,9 @@ def real(records: Iterable[EvaluationRecord | Mapping[str, Any]]) -> Shown | Non
     long = measured_models.accuracy_table(records, world="real")
     if long.empty:
         return None
-    trained = long["family"] + "-" + long["size"] + " " + long["mixture"]
+    models = [DecodedModel(**row) for row in long[_KEYS].to_dict("records")]
     frame = pd.DataFrame({
-        "run": long["variant"].where(long["variant"] != "", trained),
+        "run": [_model_name(model) if model.size else model.variant for model in models],
         "decoding": long["decoding"], "benchmark": long["benchmark"], "n": long["n"],
         "published rule, %": 100 * long["published"], "corrected, %": 100 * long["corrected"],
         "rules differ on": long["differ"], "measured in": long["origin"], "record": long["read_in"],
