@@ -151,7 +151,7 @@ def generated_blocks(target: str) -> dict[str, str]:
             "row": introduction.row_block(shown), "asked": introduction.asked_block(shown),
             "chosen": introduction.chosen_block(shown), "logic": introduction.logic_block(shown),
             "counts": introduction.counts_block(), "published": introduction.published_block(),
-            "later": introduction.later_block(), "verdicts": introduction.verdicts_block(),
+            "later": introduction.later_block(), "verdicts": introduction.verdict_counts_block(),
         }  # fmt: skip
     record = development.read()
     if record is None:

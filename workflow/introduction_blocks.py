@@ -240,6 +240,16 @@ def verdicts_block() -> str:
     return "\n".join(verdict_lines(*world) for world in measured_worlds())
 
 
+def verdict_counts_block() -> str:
+    """Return how many claims have which verdict in every world that was measured, a line a world."""
+    return "".join(f"- {where[0].upper()}{where[1:]}, {_count(results)}\n" for results, _, where in measured_worlds())
+
+
+def _count(results: Iterable[claims.ClaimResult]) -> str:
+    counted = claims.count_verdicts(list(results))
+    return counted[0].lower() + counted[1:]
+
+
 def counts_block() -> str:
     """Return how often the program and the prose of one model are right on open questions, in a sentence."""
     evaluations = [one for one in measured_models.read("miniature") if one.origin == measured_models.COMMITTED]
