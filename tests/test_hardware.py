@@ -28,6 +28,16 @@ def plans(gpu="H100", gpus=1):
     return pandas.DataFrame(hardware_tables.scale_table(machine)), machine
 
 
+def test_families_that_need_the_same_share_a_row():
+    frame, machine = plans()
+    merged = pandas.DataFrame(hardware_tables.merge_families(frame.to_dict("records")))
+    families = merged.groupby("size")["family"].unique().map(list)
+    assert families["0.5b"] == ["qwen, qwen-coder, qwen-coder-instruct"]
+    assert families["7b"] == ["llama, coder", "mistral"]
+    assert len(merged) == 3 * sum(map(len, families))
+    assert len(hardware_tables.merge_families(hardware_tables.advice_table(machine))) == (~merged["fits"]).sum()
+
+
 @pytest.mark.parametrize(
     ("gpu", "gpus", "parts"),
     [("H100", 1, len(PARTS) - 1), ("RTX 4090", 8, len(PARTS))],

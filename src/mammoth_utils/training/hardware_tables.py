@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,6 +111,27 @@ def advice_table(hardware: Hardware) -> list[dict[str, Any]]:
             if not advice.fits:
                 rows.append({"size": size, "family": family, "method": method, "advice": advice.sentence})
     return rows
+
+
+def merge_families(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows of one size as one where only the family differs, or figures by less than a part in a hundred."""
+    merged: list[dict[str, Any]] = []
+    for row in rows:
+        if same := next((other for other in merged if _alike(other, row)), None):
+            same["family"] += f", {row['family']}"
+        else:
+            merged.append(dict(row))
+    return merged
+
+
+def _alike(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    return all(
+        math.isclose(value, second[name], rel_tol=0.01)
+        if isinstance(value, float) and isinstance(second[name], float)
+        else value == second[name]
+        for name, value in first.items()
+        if name != "family"
+    )
 
 
 def gpu_table() -> list[dict[str, Any]]:
