@@ -18,7 +18,7 @@ PORT (serve), ARGS (speed), PYTHON (setup); `make train` takes every parameter o
 endif
 endif
 
-.PHONY: help setup book book-full real check-record try test test-long check fix speed data lab serve train clean
+.PHONY: help setup book book-full real check-record try test test-long test-browser check fix speed data lab serve train clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 16
@@ -51,6 +51,10 @@ test-long: setup  ## the tests that take minutes: kills, fresh environments, man
 	@status=0; \
 	  $(VENV_PYTHON) -m pytest -q -n $(CORES) --dist loadfile --durations=25 -m "long and not alone and not gpu and not network" || status=1; \
 	  $(VENV_PYTHON) -m pytest -q --durations=15 -m "long and alone and not gpu and not network" || status=1; exit $$status
+
+test-browser: setup  ## the built book, page by page, in the Chromium of this machine with the network blocked
+	@$(VENV_PYTHON) -m pip install --quiet -e '.[browser]'
+	@$(VENV_PYTHON) -m pytest -q -rs -m browser tests/test_browser.py
 
 check: setup  ## lint and format, without changing anything
 	@$(VENV_PYTHON) -m ruff check . && $(VENV_PYTHON) -m ruff format --check .

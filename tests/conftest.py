@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """The markers, for a run that does not read pyproject.toml."""
     for marker in (
         "long: minutes or many processes", "alone: uses every core", "gpu: needs an NVIDIA card",
-        "network: fetches from outside",
+        "network: fetches from outside", "browser: reads the built book in Chromium",
     ):  # fmt: skip
         config.addinivalue_line("markers", marker)
 

@@ -288,8 +288,9 @@ def test_documented_commands_name_modules_that_exist():
     assert len(named) >= 8
 
 
-# The sum of the others; the peers of speed runs and the trackers of a curve, which no page and no test needs.
-OUTSIDE = {"all", "speed", "track"}
+# The sum of the others; what no page and no test of `make test` needs: a browser's driver, the peers of speed runs and
+# the trackers of a curve.
+OUTSIDE = {"all", "browser", "speed", "track"}
 
 
 def _requirements(outside: set[str] = OUTSIDE) -> list[str]:

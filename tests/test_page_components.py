@@ -116,6 +116,11 @@ def test_captions_are_numbered_by_page_and_a_cell_s_second_caption_goes():
     assert shown.count("<figure") == shown.count("</figure>")
 
 
+def test_entries_of_the_bibliography_are_items_of_their_list():
+    entry = '<div role="list"><div class="citation" id="id4" role="doc-biblioentry"><p>A</p></div></div>'
+    assert '<div role="list"><div class="citation" id="id4" role="listitem">' in adopted(entry)
+
+
 def test_the_footer_names_the_paper_s_authors_the_licence_and_how_to_cite():
     citation = citation_footer.read_citation(ROOT)
     shown = citation_footer.footer_html(citation, "abc1234", "2026-01-02")

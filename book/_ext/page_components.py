@@ -46,6 +46,8 @@ def rewrite(body: str, chapter: int) -> str:
         return f'{found[1]}<span class="bk-number">{found[2].capitalize()} {place}</span> '
 
     body = OUTER_CAPTION.sub(r"\g<figure>\g<between>", body)
+    # A list for a screen reader has list items; docutils writes a role of book publishing that has been given up.
+    body = body.replace('role="doc-biblioentry"', 'role="listitem"')
     return CAPTION.sub(number, TABLE.sub(_adopt, body))
 
 
