@@ -143,6 +143,11 @@
     if (window.ResizeObserver) { new ResizeObserver(measure).observe(box); }
   }
 
+  // Under a result the search quotes its page, which a browser does not let it fetch from a disk.
+  if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined") {
+    DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+  }
+
   function start() {
     [].forEach.call(document.querySelectorAll("figure.bk-table:not(.bk-plain)"), dress);
     [].forEach.call(document.querySelectorAll("[data-copies]"), function (made) {
