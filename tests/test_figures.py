@@ -24,6 +24,7 @@ from mammoth_utils.report import (
     measured_models,
     palette,
     published,
+    table_markup,
     tables,
 )
 
@@ -334,3 +335,12 @@ def test_the_titles_of_neighbouring_funnels_do_not_meet():
     left, right = (axis.title.get_window_extent() for axis in drawn.axes[:2])
     assert left.x1 < right.x0
     assert drawn.axes[1].get_title(loc="left") == "mini-College-\nMath (CoT)", "no word is broken"
+
+
+def test_the_columns_that_tell_rows_apart_are_the_title_of_a_card():
+    columns = ["size", "family", "method", "total"]
+    shown = table_markup.table_html(columns, [["7b", "llama", "full", "1"], ["7b", "llama", "lora", "2"]])
+    assert 'data-more=", llama, lora" class="bk-num" data-label="size, family, method">7b</th>' in shown
+    assert shown.count('class="bk-text bk-key"') == 4
+    counted = table_markup.table_html(["set", "n", "right", "of"], [["a", "1", "2", "3"], ["a", "2", "2", "3"]])
+    assert "data-more" not in counted, "a count is no name"

@@ -117,6 +117,7 @@
     hint.className = "bk-hint";
     tools.appendChild(hint);
     var wide = button("Full width", "Show the table over the whole window", function (made) { widen(figure, made); });
+    wide.className = "bk-widen";
     tools.appendChild(wide);
     tools.appendChild(button("Copy", "Copy the table, to paste it into a sheet", function (made) {
       copy(grid(table).map(function (row) { return row.join("\t"); }).join("\n"), made);
@@ -137,7 +138,8 @@
       var more = box.scrollWidth > box.clientWidth + 1 && getComputedStyle(box).overflowX !== "visible";
       hint.textContent = more ? "scroll sideways →" : "";
       wide.style.display = more && typeof HTMLDialogElement === "function" ? "" : "none";
-      if (more) { box.setAttribute("tabindex", "0"); } else { box.removeAttribute("tabindex"); }
+      var taller = box.scrollHeight > box.clientHeight + 1 && getComputedStyle(box).overflowY !== "visible";
+      if (more || taller) { box.setAttribute("tabindex", "0"); } else { box.removeAttribute("tabindex"); }
     }
     measure();
     if (window.ResizeObserver) { new ResizeObserver(measure).observe(box); }

@@ -16,6 +16,7 @@ _NUMBER = re.compile(rf"{_VALUE}(?:\s?(?:/|to|of|±|\[|\(|,)\s?{_VALUE}[\])]?)*"
 _TAG = re.compile(r"<[^>]*>")
 LONG = 60  # characters from which a column counts as running text
 MAX_PLAIN_COLUMNS = 3  # a table of more becomes cards on a phone
+MAX_KEYS = 3  # columns that together may name a card
 
 
 class Markup(str):
@@ -71,7 +72,8 @@ def table_html(
         is_numeric = bool(filled) and all(map(_NUMBER.fullmatch, filled))
         classes.append("bk-num" if is_numeric else "bk-long" if is_long else "bk-text")
     head = "".join(f'<th scope="col" class="{kind}">{name}</th>' for name, kind in zip(columns, classes, strict=True))
-    body = "".join(f"<tr>{_row(row, classes, labels)}</tr>" for row in rows)
+    keys = _keys(rows, classes)
+    body = "".join(f"<tr>{_row(row, classes, labels, keys)}</tr>" for row in rows)
     shape = " bk-cards" if len(columns) > MAX_PLAIN_COLUMNS or (len(columns) > 2 and "bk-long" in classes) else ""
     shape += "" if tools else " bk-plain"
     title = f'<figcaption class="bk-caption" data-kind="table">{caption}</figcaption>' if caption else ""
@@ -84,12 +86,35 @@ def table_html(
     )
 
 
-def _row(cells: Sequence[str], classes: Sequence[str], labels: Sequence[str]) -> str:
+def _keys(rows: Sequence[Sequence[str]], classes: Sequence[str]) -> int:
+    """Return how many of the first columns tell the rows apart, 1 where :data:`MAX_KEYS` of them do not.
+
+    Those after the first hold words, not counts, and no links, which a title would lose.
+    """
+    texts = [[plain_text(cell) for cell in row] for row in rows]
+    for count in range(1, min(MAX_KEYS, len(classes) - 1) + 1):
+        at = count - 1
+        is_named = all(row[at] for row in texts)
+        if at:
+            words = any(re.search("[A-Za-z]", row[at]) for row in texts)
+            is_named &= words and classes[at] != "bk-long" and not any("<a " in row[at] for row in rows)
+        if not is_named:
+            break
+        if len({tuple(row[:count]) for row in texts}) == len(texts):
+            return count
+    return 1
+
+
+def _row(cells: Sequence[str], classes: Sequence[str], labels: Sequence[str], keys: int) -> str:
+    """Return the cells of a row; on a card its first ``keys`` columns are its title."""
+    title = html.escape("".join(f", {plain_text(cell)}" for cell in cells[1:keys]), quote=True)
+    more = f' data-more="{title}"' if title else ""
     shown = []
     for at, (cell, kind, label) in enumerate(zip(cells, classes, labels, strict=True)):
-        tag, scope = ("th", ' scope="row"') if at == 0 else ("td", "")
+        tag, about, name = ("th", f' scope="row"{more}', ", ".join(labels[:keys])) if at == 0 else ("td", "", label)
         empty = "" if plain_text(cell) or "<img" in cell or "<svg" in cell else " bk-empty"
-        shown.append(f'<{tag}{scope} class="{kind}{empty}" data-label="{label}">{cell}</{tag}>')
+        key = " bk-key" if 0 < at < keys else ""
+        shown.append(f'<{tag}{about} class="{kind}{empty}{key}" data-label="{name}">{cell}</{tag}>')
     return "".join(shown)
 
 
