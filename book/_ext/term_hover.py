@@ -2,7 +2,8 @@
 
 A term is linked where it is first mentioned in running text; ``{term}`` links it anywhere. Words of everyday language
 that the glossary defines too (``term_hover_plain``, by default ``PLAIN``) are linked by ``{term}`` alone.
-``term_hover.css`` shows the definition at the link on hover and on keyboard focus; a touch follows the link.
+``term_hover.css`` shows the definition at the link on hover and on keyboard focus; a finger's first tap
+shows it too (``book.js``), the second follows the link.
 """
 
 from __future__ import annotations

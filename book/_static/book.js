@@ -150,7 +150,48 @@
     DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
   }
 
+  // The panel of a page's sections closes where a section is chosen.
+  function closePanels() {
+    [].forEach.call(document.querySelectorAll("dialog[id$=sidebar-modal]"), function (panel) {
+      panel.addEventListener("click", function (event) {
+        var link = event.target.closest("a[href^='#']");
+        if (!link) { return; }
+        event.preventDefault();
+        panel.close();
+        location.hash = link.hash;
+      });
+    });
+  }
+
+  // Where there is no pointer to hover with, the first tap on a term shows its definition, the second one leads to it.
+  function touchTerms() {
+    var shown = null, byTouch = false;
+    document.addEventListener("pointerdown", function (event) { byTouch = event.pointerType === "touch"; });
+    document.addEventListener("click", function (event) {
+      var term = event.target.closest("a.glossary-term");
+      if (byTouch && term && term !== shown) { event.preventDefault(); } else { term = null; }
+      if (shown) { shown.classList.remove("bk-shown"); }
+      shown = term;
+      if (shown) { shown.classList.add("bk-shown"); }
+    });
+  }
+
+  // Two themes to switch between: the theme's own third one, the system's, looks like one of them.
+  function switchTheme(event) {
+    var page = document.documentElement.dataset, other = page.theme === "dark" ? "light" : "dark";
+    if (!event.target.closest(".theme-switch-button")) { return; }
+    event.stopImmediatePropagation();
+    page.theme = page.mode = other;
+    try {
+      localStorage.setItem("mode", other);
+      localStorage.setItem("theme", other);
+    } catch (error) { /* A browser that keeps nothing still switches. */ }
+  }
+
   function start() {
+    closePanels();
+    touchTerms();
+    document.addEventListener("click", switchTheme, true);
     [].forEach.call(document.querySelectorAll("figure.bk-table:not(.bk-plain)"), dress);
     [].forEach.call(document.querySelectorAll("[data-copies]"), function (made) {
       made.hidden = false;
