@@ -137,7 +137,7 @@ def test_accuracy_by_benchmark_takes_the_evaluation_page_s_table():
     shown = words(figure)
     assert "n = 200" in shown
     assert "average" not in shown
-    assert "black tick: published rule" in shown
+    assert "upright tick: published rule" in shown
     with pytest.raises(ValueError, match="no benchmark"):
         figures.accuracy_by_benchmark(pd.DataFrame(rows[2:]))
 

@@ -110,7 +110,7 @@ def accuracy_by_benchmark(frame: pd.DataFrame) -> Figure:
 
     Args:
         frame: Columns ``benchmark`` (or ``name``), ``in_domain``, ``n`` and ``corrected`` as fractions; where
-            ``published`` stands too, a black tick shows the accuracy under that rule. A column ``method`` draws
+            ``published`` stands too, a upright tick shows the accuracy under that rule. A column ``method`` draws
             several series. Rows whose ``in_domain`` is empty (averages) are left out.
     """
     frame = frame[frame["in_domain"].notna()]
@@ -135,7 +135,7 @@ def accuracy_by_benchmark(frame: pd.DataFrame) -> Figure:
                 if "published" in part:
                     axis.plot([100 * row["published"]], [at], "|", color="black", markersize=13)
         style.rows(axis, names, title)
-    rule = "; black tick: published rule" if "published" in frame else ""
+    rule = "; upright tick: published rule" if "published" in frame else ""
     n = style.span(set(frame["n"].astype(int)))
     style.finish(axes, f"correct, % (n = {n}; bars: Wilson's 95 % interval{rule})")
     if len(methods) > 1:
@@ -145,7 +145,7 @@ def accuracy_by_benchmark(frame: pd.DataFrame) -> Figure:
         + (f", published rule {100 * row['published']:.0f}" if "published" in row else "")
         for row in frame.to_dict("records")
     ]
-    tick = " The black tick is the same answers under the published rule." if "published" in frame else ""
+    tick = " The upright tick is the same answers under the published rule." if "published" in frame else ""
     caption = f"Accuracy by benchmark under the corrected rule, with Wilson's 95 % interval.{tick} Ours."
     return style.describe(figure, caption, f"Dot plot of accuracy in per cent. {style.listed(seen)}")
 
@@ -263,10 +263,13 @@ def claims_figure(results: Sequence[ClaimResult]) -> Figure:
         commands = dict.fromkeys(result.command for result in results if result.command)
         measure = "; ".join(f"`{command}` measures them" for command in commands)
         return style.empty(f"None of these claims has all its models measured. {measure}")
-    figure, (axis,) = style.panels([len(rows)], row=0.62)
+    names = [style.wrapped(f"{claim} {part.name}", style.LETTERS + 4) for claim, part in rows]
+    heights = [1 + 0.4 * name.count("\n") for name in names]
+    places = [sum(heights[: at + 1]) - 1 for at in range(len(rows))]
+    figure, (axis,) = style.panels([sum(heights)], row=0.62)
     axis.axvline(0, color="black", linewidth=0.8)
     shown = set()
-    for place, (claim, part) in enumerate(rows):
+    for place, name, (_, part) in zip(places, names, rows, strict=True):
         colour, interval = style.VERDICT_COLOURS[part.verdict], part.interval
         axis.plot([100 * interval.low, 100 * interval.high], [place, place], color=colour, linewidth=2.4)
         axis.plot([100 * interval.estimate], [place], color=colour, linestyle="none", markersize=8,
@@ -274,19 +277,19 @@ def claims_figure(results: Sequence[ClaimResult]) -> Figure:
                   label=part.verdict if part.verdict not in shown else None)  # fmt: skip
         if part.margin:
             axis.plot([100 * part.margin], [place], color="black", marker="|", markersize=12, linestyle="none")
-        # Above its interval, where it has the figure's whole width.
-        axis.text(0, place - 0.28, f"{claim}  {part.name}", transform=axis.get_yaxis_transform(), va="bottom",
-                  fontsize=style.SMALL_TEXT)  # fmt: skip
+        # Above its interval, where it has the figure's whole width; behind it the axis and the grid are hidden.
+        axis.text(0.01, place - 0.28, name, transform=axis.get_yaxis_transform(), va="bottom", linespacing=1.1,
+                  fontsize=style.SMALL_TEXT, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
+                  ).set_in_layout(False)  # fmt: skip
         shown.add(part.verdict)
-    axis.set_yticks(range(len(rows)), [""] * len(rows))
+    axis.set_yticks(places, [""] * len(rows))
     axis.grid(axis="y", visible=False)
     axis.tick_params(axis="y", length=0)
-    axis.set_ylim(len(rows) - 0.5, -0.9)
+    axis.set_ylim(places[-1] + 0.5, -0.9 - (heights[0] - 1) + places[0])
     seeds = min(part.interval.seeds for _, part in rows)
     items = style.span({part.interval.items for _, part in rows})
     axis.set_xlabel(style.wrapped(
-        f"difference, points, corrected rule (n = {items}, {style.count(seeds, 'seed')} or more; bars: 95 %, "
-        "tick: margin)"
+        f"difference, points (n = {items}, {style.count(seeds, 'seed')} or more; bars: 95 %, tick: margin)"
     ), loc="right")  # fmt: skip
     style.legend(figure, axis)
     seen = [f"{claim}, {part.name}: {part.interval.points()} points, {part.verdict}" for claim, part in rows]
@@ -325,9 +328,12 @@ def published_main(frame: pd.DataFrame) -> Figure:
         raise ValueError("no row of the published table has all nine cells")
     figure, axes = style.panels([len(own)])
     axis, places = axes[0], range(len(own))
-    columns = (("computed_in", "s", "in domain (4 sets)"), ("computed_out", "o", "out of domain (5 sets)"))
-    for column, marker, title in columns:
-        axis.plot(list(own[column]), places, marker, label=title, **style.hollow("hybrid"))
+    columns = (
+        ("computed_in", "s", "in domain (4 sets)", -0.2), ("computed_out", "o", "out of domain (5 sets)", 0.2),
+    )  # fmt: skip
+    for column, marker, title, shift in columns:
+        # One above the other, since both averages are often the same.
+        axis.plot(list(own[column]), [place + shift for place in places], marker, label=title, **style.hollow("hybrid"))
     names = [f"{model} {size}" for model, size in zip(own["model"], own["size"], strict=True)]
     style.rows(axis, names, f"published, {own['version'].iloc[0]}")
     style.finish(axes, "mean of the printed cells, % (no intervals printed)")
