@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from evaluation_records import record
 
+from mammoth_utils import paths
 from mammoth_utils.report import (
     claim_cards,
     claim_definitions,
@@ -344,3 +345,11 @@ def test_the_columns_that_tell_rows_apart_are_the_title_of_a_card():
     assert shown.count('class="bk-text bk-key"') == 4
     counted = table_markup.table_html(["set", "n", "right", "of"], [["a", "1", "2", "3"], ["a", "2", "2", "3"]])
     assert "data-more" not in counted, "a count is no name"
+
+
+def test_colours_that_the_dark_theme_makes_lighter_are_named_in_the_style_sheet():
+    style = (paths.root() / "book" / "_static" / "book.css").read_text(encoding="utf8")
+    for colour, name in palette.THEMED.items():
+        lighter = re.search(rf"{name}: (#[0-9a-f]{{6}})", style)[1]
+        assert (luminance(lighter) + 0.05) / (luminance("#14181e") + 0.05) >= 4.5, (colour, lighter)
+    assert "var(--bk-blue, #0072B2)" in main_figure()._repr_html_()

@@ -21,7 +21,7 @@ from mammoth_utils.report.claims import (
     PartResult,
     join_sentences,
 )
-from mammoth_utils.report.palette import VERDICTS
+from mammoth_utils.report.palette import VERDICTS, themed
 from mammoth_utils.report.table_markup import Markup, prose
 
 WIDTH, LEFT, RIGHT = 320, 4, 316  # of the plot, in pixels at the size at which its text has that of the page
@@ -68,7 +68,7 @@ def _card(result: ClaimResult, real: ClaimResult | None) -> str:
 
 
 def _verdict(where: str, verdict: str) -> str:
-    style = f"border-left:0.4em solid {VERDICTS[verdict]};padding-left:0.4em"
+    style = f"border-left:0.4em solid {themed(VERDICTS[verdict])};padding-left:0.4em"
     return (
         f'<span class="bk-verdict" style="{style}"><span aria-hidden="true">{_SIGNS[verdict]}</span> '
         f"<strong>{html.escape(verdict)}</strong> ({html.escape(where)})</span> "
@@ -132,7 +132,7 @@ def forest(result: ClaimResult, real: ClaimResult | None = None) -> Markup:
                 100 * value for value in (part.interval.low, part.interval.estimate, part.interval.high)
             )
             y += LINE
-            x, colour = float(across(middle)), VERDICTS[part.verdict]
+            x, colour = float(across(middle)), themed(VERDICTS[part.verdict])
             diamond = f"M{x - 7:.1f} {y}L{x} {y - 7}L{x + 7:.1f} {y}L{x} {y + 7}Z"
             mark = f'<path d="{diamond}"/>' if where == REAL else f'<circle cx="{x}" cy="{y}" r="6"/>'
             tick = _upright(across(100 * part.margin), y - 9, y + 9, 1.0) if part.margin else ""

@@ -39,6 +39,7 @@ _STYLE = {
 _PAGE_COLOURS = {
     "#000000": "currentColor", "#ffffff": "var(--pst-color-background, var(--jp-layout-color0, #fff))",
     "#dddddd": "rgba(128, 128, 128, 0.3)", "#eeeeee": "rgba(128, 128, 128, 0.15)",
+    **{colour.lower(): palette.themed(colour) for colour in palette.THEMED},
 }  # fmt: skip
 _REFERENCE = re.compile(r"""(?:url\(#|href="#)([^)"]+)""")
 
