@@ -16,7 +16,7 @@ import introduction_blocks as introduction
 
 from mammoth_utils import audit, paths, records
 from mammoth_utils.records import Record
-from mammoth_utils.report import claims, development, figures, measured_models
+from mammoth_utils.report import claims, development, figure_style, figures, measured_models
 
 EvaluationRecord = measured_models.EvaluationRecord
 FILES = {
@@ -198,7 +198,7 @@ def update(target: str, file: Path | None = None, check: bool = False) -> bool:
 
 
 def write_main_figure(file: Path) -> None:
-    """Draw the README's main figure from committed records.
+    """Draw the README's main figure from committed records, and beside it as SVG for the book's first page.
 
     Raises:
         SystemExit: If there is no committed record of the miniature.
@@ -207,7 +207,9 @@ def write_main_figure(file: Path) -> None:
     if not evaluations:
         raise SystemExit("no committed record of the miniature to draw; `make book-full` makes them")
     file.parent.mkdir(parents=True, exist_ok=True)
-    figures.main_figure(evaluations).savefig(file, metadata={"Software": None})
+    figure = figures.main_figure(evaluations)
+    figure.savefig(file, metadata={"Software": None})
+    file.with_suffix(".svg").write_text(figure_style.page_svg(figure) + "\n", encoding="utf8")
     print(f"{file.name}: drawn from {len(evaluations)} committed records")
 
 
