@@ -67,8 +67,9 @@ def draw() -> str:
     corners = places(levels(graph), graph)
     bottom = max(y for _, y in corners.values()) + HEIGHT
     parts = [
-        '<div style="overflow-x: auto; margin-bottom: 1.5rem" tabindex="0" role="group" aria-label="The packages">',
-        f'<svg style="min-width: 640px" role="img" viewBox="0 0 {WIDTH} {bottom + 100:g}" xmlns="http://www.w3.org/2000/svg">',
+        '<p class="bk-hint bk-narrow">scroll sideways →</p>',
+        '<div class="bk-scroll bk-drawing" tabindex="0" role="group" aria-label="The packages">',
+        f'<svg role="img" viewBox="0 0 {WIDTH} {bottom + 100:g}" xmlns="http://www.w3.org/2000/svg">',
         f"<title>The library's packages: each imports those that its arrows lead to. {_in_words(graph)}</title>",
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0 L8 4 L0 8 z" fill="currentColor"/></marker></defs>',
