@@ -104,11 +104,11 @@ def test_what_a_model_wrote_is_no_markdown():
 
 def test_verdicts_in_words_name_what_holds_what_does_not_and_what_is_open():
     lines = introduction.verdict_lines(claims.evaluate_claims(BOTH_SIZES), CLAIMS, "here")
-    assert lines == "- **Holds here** (1 of 9 claims): the larger model is ahead by 30.0 points (C6).\n"
+    assert lines == "- **Reproduced here** (1 of 9 claims): the larger model is ahead by 30.0 points (C6).\n"
     worse = [BOTH_SIZES[1], evaluation_records.record("unfiltered", 0.9), evaluation_records.record("hybrid", 0.5)]
     lines = introduction.verdict_lines(claims.evaluate_claims(worse), CLAIMS, "here")
     assert (
-        "**Does not hold here** (1 of 9 claims): that rationales kept by execution beat unfiltered ones (-40.0 ["
+        "**Not reproduced here** (1 of 9 claims): that rationales kept by execution beat unfiltered ones (-40.0 ["
         in lines
     )
 
@@ -117,7 +117,7 @@ def test_verdicts_in_words_tell_what_the_world_does_not_test_and_where_the_rules
     results = [one for one in claims.evaluate_claims(BOTH_SIZES) if one.id == "C6"]
     untested = [replace(one, counter_parts=one.parts) for one in results]
     assert introduction.verdict_lines(untested, CLAIMS, "here").startswith(
-        "- **Holds here, but also where it had to fail, and so is not tested** (1 of 1 claims): the larger model"
+        "- **Reproduced here, but also where it had to fail, and so not tested** (1 of 1 claims): the larger model"
     )
     wide = replace(results[0].parts[0].interval, estimate=-0.02, low=-0.06, high=0.02)
     part = replace(results[0].parts[0], verdict=claims.CANNOT_TELL, interval=wide, published_rule=0.09)

@@ -180,7 +180,7 @@ def says(definitions: Sequence[Any]) -> dict[tuple[str, str], str]:
 
 
 def verdict_lines(results: Iterable[claims.ClaimResult], definitions: Sequence[Any], where: str) -> str:
-    """Return one line a verdict: what holds, what holds untested, what does not, and what cannot be told.
+    """Return one line a verdict; claims that are reproduced but not tested have a line of their own.
 
     Args:
         definitions: The claims that the results are of.
@@ -189,15 +189,15 @@ def verdict_lines(results: Iterable[claims.ClaimResult], definitions: Sequence[A
     words, results = says(definitions), list(results)
     held = [result for result in results if result.verdict == claims.REPRODUCED]
     kinds = [
-        (f"Holds {where}", "", "by ", [result for result in held if not result.holds_in_counter_world]),
-        (f"Holds {where}, but also where it had to fail, and so is not tested", "", "by ",
+        (f"Reproduced {where}", "", "by ", [result for result in held if not result.holds_in_counter_world]),
+        (f"Reproduced {where}, but also where it had to fail, and so not tested", "", "by ",
          [result for result in held if result.holds_in_counter_world]),
     ]  # fmt: skip
     kinds += [
         (f"{title} {where}", link, "", [result for result in results if result.verdict == verdict])
         for verdict, title, link in (
-            (claims.NOT_REPRODUCED, "Does not hold", "that "), (claims.NO_DIFFERENCE, "Makes no difference", ""),
-            (claims.CANNOT_TELL, "Cannot be told", "whether "),
+            (claims.NOT_REPRODUCED, "Not reproduced", "that "), (claims.NO_DIFFERENCE, "No difference", ""),
+            (claims.CANNOT_TELL, "Cannot tell", "whether "),
         )
     ]  # fmt: skip
     lines = []

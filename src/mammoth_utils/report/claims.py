@@ -331,7 +331,7 @@ def _beside(result: ClaimResult) -> str:
 def count_verdicts(results: Sequence[ClaimResult]) -> str:
     """Return a sentence that counts the claims by verdict."""
     by_verdict = {verdict: [result.id for result in results if result.verdict == verdict] for verdict in VERDICTS}
-    parts = [f"{len(ids)} {_in_words(verdict)} ({', '.join(ids)})" for verdict, ids in by_verdict.items() if ids]
+    parts = [f"{len(ids)} {verdict} ({', '.join(ids)})" for verdict, ids in by_verdict.items() if ids]
     seeds = [result.seeds for result in results if result.seeds]
     scope = " With one seed a verdict is about that model only." if seeds and min(seeds) == 1 else ""
     return f"Of {len(results)} claims: {', '.join(parts)}.{scope}"
@@ -340,8 +340,8 @@ def count_verdicts(results: Sequence[ClaimResult]) -> str:
 def outcome(result: ClaimResult) -> str:
     """Return one claim's outcome in a sentence: its reason where measured, else the command that measures it."""
     if result.estimate is None:
-        return f"{result.id} is {result.verdict} ({result.reason}): `{result.command}` measures it."
-    return f"{result.id} is {_in_words(result.verdict)}. {result.reason}."
+        return f"{result.id}: {result.verdict} ({result.reason}); `{result.command}` measures it."
+    return f"{result.id}: {result.verdict}. {result.reason}."
 
 
 def between_rules(result: ClaimResult, part: str) -> str:
@@ -362,7 +362,3 @@ def between_rules(result: ClaimResult, part: str) -> str:
 def beside(result: ClaimResult, step: str) -> str:
     """Return a difference that stands beside a claim, in points with its interval, or that it is not measured."""
     return next((one.difference for one in result.steps if one.name == step), NOT_MEASURED)
-
-
-def _in_words(verdict: str) -> str:
-    return {CANNOT_TELL: "undecided", NO_DIFFERENCE: "without a difference"}.get(verdict, verdict)
