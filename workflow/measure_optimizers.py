@@ -1,8 +1,8 @@
-"""Measures what AdamW's moments in 8 bit cost in quality, at the miniature and at 103 million weights, on a CPU.
+"""Measures what AdamW's moments in 8 bit cost in quality, at the miniature and at 100 million weights, on a CPU.
 
 ``python workflow/measure_optimizers.py`` writes ``records/optimizers.json``. At the miniature the hybrid model is
 trained with 8-bit moments, seed by seed, and compared with the committed records of the same seeds and moments in 32
-bit. At 103 million weights, which start at random, both are trained on the same batches, and their losses on held-out
+bit. At 100 million weights, which start at random, both are trained on the same batches, and their losses on held-out
 rows are compared. It takes about an hour on one core and may be stopped: each run goes on, or is read, from
 ``runs/optimizers``.
 """
@@ -63,7 +63,7 @@ def measure_large(base: Path) -> Record:
         for optimizer, found in losses.items():
             description = describe(
                 "1m", base=str(base), method="full", devices="cpu", seed=seed, max_steps=STEPS, global_batch=BATCH,
-                learning_rate=LEARNING_RATE, validation=HELD_OUT, optimizer=optimizer, name=f"103m-{optimizer}-s{seed}",
+                learning_rate=LEARNING_RATE, validation=HELD_OUT, optimizer=optimizer, name=f"100m-{optimizer}-s{seed}",
             )  # fmt: skip
             record = finetune(description, rows)
             found.append(record["validation"]["last"])
@@ -73,7 +73,7 @@ def measure_large(base: Path) -> Record:
 
 
 def write_base(folder: Path) -> Path:
-    """Write 103 million random weights with the miniature's tokenizer, once; return the folder."""
+    """Write 100 million random weights with the miniature's tokenizer, once; return the folder."""
     if not (folder / "config.json").is_file():
         import torch
         from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
@@ -92,7 +92,7 @@ def main() -> None:
     """Measure both sizes and write the record."""
     os.chdir(ROOT)
     os.environ["MAMMOTH_RUNS_DIR"] = str(paths.writable_runs() / "optimizers")
-    large = measure_large(write_base(paths.writable_runs() / "base-103m"))
+    large = measure_large(write_base(paths.writable_runs() / "base-100m"))
     records.write_json(paths.records() / "optimizers.json", {
         "schema": records.SCHEMA, "page": "optimizers", "date": datetime.date.today().isoformat(),
         "miniature": measure_miniature(), "large": large, "environment": records.environment(),
