@@ -150,7 +150,7 @@
       controls.model.append(make("optgroup", { label: group }, ...index.models.filter((model) => model.group === group)
         .map((model) => make("option", { value: model.name }, model.label))));
     }
-    fill(controls.rule, index.rules.map((rule) => [rule, RULES[rule] || rule]), state.rule);
+    fill(controls.rule, [...index.rules].sort().map((rule) => [rule, RULES[rule] || rule]), state.rule);
     fill(controls.sort, Object.entries(SORTS), "");
     fill(controls.set, [["", "all"]], "");
     fill(controls.show, Object.entries(CASES), "");
@@ -306,7 +306,9 @@
       .map((rule) => verdictLine(rule, verdicts[rule])));
 
   function attemptPart(item, attempt, at) {
-    const name = index.kinds[attempt.kind] || attempt.kind;
+    // A program that was run has a status; where an answer to the request for one has none, it was prose.
+    const isProse = attempt.kind === "pot" && !attempt.status && item.model.group !== index.stored;
+    const name = isProse ? "asked for a program, wrote prose" : index.kinds[attempt.kind] || attempt.kind;
     const part = make("section", { class: "ib-attempt" }, make("h3", {}, name[0].toUpperCase() + name.slice(1)));
     if (attempt.completion === null) part.append(make("p", {}, "The completion is not shown: no licence of its home allows that."));
     else part.append(written(attempt.completion, name + " of " + item.id));

@@ -279,9 +279,12 @@ def _rank(evaluation: EvaluationRecord) -> tuple:
 
 
 def _label(evaluation: EvaluationRecord) -> str:
+    """Return a model's name for a menu: its way of decoding stands only where it is another than training suggests."""
     model, committed = evaluation.model, evaluation.origin == COMMITTED
+    usual = model.mixture if model.mixture in ("pot", "cot") else "hybrid"
+    name = model.label.removesuffix(f", {model.decoding} decoding") if model.decoding == usual else model.label
     seed = "" if model.mixture in (UNTUNED, "") else f", seed {evaluation.seed}"
-    return f"{model.label}{seed}{', committed' if committed and evaluation.world != 'real' else ''}"
+    return f"{name}{seed}{', committed' if committed and evaluation.world != 'real' else ''}"
 
 
 def _disputed_item(output: Any) -> Item:
@@ -383,6 +386,7 @@ class _Shelf:
             self._write(f"questions.{benchmark}", questions)
         return {
             "version": records.fingerprint(self._digests), "rules": list(RULES), "call": CALL, "kinds": KIND_NAMES,
+            "stored": STORED,
             "marks": {mark: outcome for outcome, mark in MARKS.items()}, "models": self.models,
             "benchmarks": self.benchmarks, "questions": list(self._questions),
         }  # fmt: skip
