@@ -21,7 +21,7 @@ from mammoth_utils.report import claims, development, figure_style, figures, mea
 EvaluationRecord = measured_models.EvaluationRecord
 FILES = {
     "README": "README.md", "index": "book/index.md", "paper": "book/paper.md", "miniature": "book/miniature.md",
-    "grading": "book/grading.md", "training": "book/training.md",
+    "grading": "book/grading.md", "training": "book/training.md", "real": "book/real_model.md",
 }  # fmt: skip
 ALL = "all"
 
@@ -159,6 +159,8 @@ def generated_blocks(target: str) -> dict[str, str]:
                 "first-try": first_try_block(record)}  # fmt: skip
     if target == "training":
         return {"optimizers": optimizers_block(records.read_json(paths.records() / "optimizers.json"))}
+    if target == "real":
+        return {"cells": introduction.real_cells_block()}
     if target == "README":
         return {"results": introduction.verdicts_block()}
     if target == "index":

@@ -270,6 +270,39 @@ def counts_block() -> str:
     )
 
 
+def real_cells_block() -> str:
+    """Return the real model's accuracies by cell and decoding as a table, and of which form its programs are."""
+    found = [one for one in measured_models.read("real") if one.origin == measured_models.COMMITTED]
+    if not found:
+        return "`make real` measures it.\n"
+    rows, forms = [], []
+    for one in found:
+        for decoding in (one.record["decoding"], *one.record["decodings"]):
+            shares = []
+            for rule, choice in (("corrected", None), ("published", None), ("corrected", False), ("corrected", True)):
+                sample = measured_models.sample([(one, one.benchmarks(decoding))], choice=choice, rule=rule)
+                shares.append(f"{100 * sample.accuracy:.1f} %")
+            rows.append([one.model.mixture, decoding, *shares])
+        file = paths.records() / "real" / "completions" / f"{one.record['parameters']['name']}.jsonl.gz"
+        tried = [
+            attempt for item in records.read_jsonl(file) for attempt in item["attempts"] if attempt["kind"] == "pot"
+        ]
+        written = [attempt["completion"] for attempt in tried if "print(" in attempt["completion"]]
+        if written:
+            alike = sum(text.startswith("n0 = ") for text in written)
+            forms.append(f"{alike} of {len(written)} by the cell {one.model.mixture}")
+    head = [
+        "trained on",
+        "decoded by",
+        "nine sets, corrected rule",
+        "published rule",
+        "open questions",
+        "multiple choice",
+    ]
+    told = f"Of the programs that were written, those that begin as MathQA's do (`n0 = `): {', '.join(forms)}.\n"
+    return table([head, *rows]) + ("\n" + told if forms else "")
+
+
 def published_block() -> str:
     """Return the paper's own averages of the kinds of rationale and of the ways of decoding."""
     figure, llama = published.figure, {"model": "MAmmoTH", "size": "7B"}
