@@ -25,6 +25,7 @@ from mammoth_utils.report import (
     measured_models,
     palette,
     published,
+    statistics,
     table_markup,
     tables,
 )
@@ -126,6 +127,18 @@ def test_a_figure_without_records_says_what_measures_it():
     assert "make book" in words(figures.main_figure([]))
     assert "make book" in words(figures.claims_figure(claims.evaluate_claims([])))
     assert "make book" in words(figures.growing_mixtures(figures.mixtures_frame([])))
+
+
+def test_the_shares_of_wrong_programs_are_told_in_words():
+    rows = [
+        {"mixture": mixture, "wrong": wrong, "accuracy": statistics.Interval(share, 0.0, 1.0, 9, 9, 1)}
+        for mixture, wrong, share in
+        (("hybrid", 0.0, 0.5), ("unfiltered", 0.0, 0.4), ("hybrid", 60.0, 0.3), ("unfiltered", 60.0, 0.5))
+    ]  # fmt: skip
+    told = figures.wrong_shares_in_words(pd.DataFrame(rows))
+    assert "ahead at 1 of 2 shares: by -10.0 points where 0 %" in told
+    assert told.endswith("by +20.0 where 60 % are.")
+    assert figures.wrong_shares_in_words(figures.wrong_shares_frame(RECORDS)) == ""
 
 
 def test_accuracy_by_benchmark_takes_the_evaluation_page_s_table():

@@ -110,7 +110,7 @@ def accuracy_by_benchmark(frame: pd.DataFrame) -> Figure:
 
     Args:
         frame: Columns ``benchmark`` (or ``name``), ``in_domain``, ``n`` and ``corrected`` as fractions; where
-            ``published`` stands too, a upright tick shows the accuracy under that rule. A column ``method`` draws
+            ``published`` stands too, an upright tick shows the accuracy under that rule. A column ``method`` draws
             several series. Rows whose ``in_domain`` is empty (averages) are left out.
     """
     frame = frame[frame["in_domain"].notna()]
