@@ -136,9 +136,9 @@
     }
     function measure() {
       var more = box.scrollWidth > box.clientWidth + 1 && getComputedStyle(box).overflowX !== "visible";
-      hint.textContent = more ? "scroll sideways →" : "";
       wide.style.display = more && typeof HTMLDialogElement === "function" ? "" : "none";
       var taller = box.scrollHeight > box.clientHeight + 1 && getComputedStyle(box).overflowY !== "visible";
+      hint.textContent = more ? "scroll sideways →" : taller ? "scroll ↓" : "";
       if (more || taller) { box.setAttribute("tabindex", "0"); } else { box.removeAttribute("tabindex"); }
     }
     measure();
