@@ -73,7 +73,7 @@ def test_the_script_shows_the_entry_that_python_wrote(widget, tmp_path):
 _CHOICES = (("RTX 4090", "7b llama", "qlora"), ("T4", "7b llama", "qlora"), ("T4", "70b llama", "full"))
 # As much of a browser as the script touches.
 _DOM = """
-function el(v){return {value:v,dataset:{},textContent:"",addEventListener(n,f){this[n]=f}}}
+function el(v){return {value:v,dataset:{},textContent:"",parentNode:{},addEventListener(n,f){this[n]=f}}}
 var choices=["RTX 4090","7b llama","qlora"].map(el),cells=[1,2,3,4,5,6].map(()=>el(""));
 var parts={".mp-data":{textContent:DATA},".mp-sentence":el("")};
 var root={dataset:{},querySelector:q=>parts[q],querySelectorAll:q=>q==="dd"?cells:choices};
@@ -81,7 +81,7 @@ var document={getElementById:i=>root};
 """
 _STEPS = """
 function say(){console.log(JSON.stringify([root.dataset.fits,parts[".mp-sentence"].textContent,
- ...cells.map(c=>c.textContent)]))}
+ ...cells.map(c=>c.parentNode.hidden===(c.textContent==="-")?c.textContent:"shown wrongly")]))}
 say();choices[0].value="T4";choices[0].change();say();
 choices[1].value="70b llama";choices[2].value="full";choices[2].change();say();
 """

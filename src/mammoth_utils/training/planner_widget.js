@@ -11,7 +11,10 @@
     var plan = choices.reduce(function (table, choice) { return table[choice.value]; }, plans);
     root.dataset.fits = plan.fits;
     sentence.textContent = plan.sentence;
-    cells.forEach(function (cell, at) { cell.textContent = plan.figures[at]; });
+    cells.forEach(function (cell, at) {
+      cell.textContent = plan.figures[at];
+      cell.parentNode.hidden = plan.figures[at] === "-"; // the sentence says what to choose
+    });
   }
   choices.forEach(function (choice) { choice.addEventListener("change", show); });
   show(); /* a browser that goes back keeps the choices of before */

@@ -21,6 +21,7 @@ from mammoth_utils.training.plan.gpu_models import GPU_MODELS
 
 IDENTITY = "mammoth-planner"
 FIGURES = ("memory of each card", "cards", "rows in one pass, at most", "tokens a second", "hours", "dollars")
+MISSING = "-"  # a figure of a run that nothing carries; it is not shown, since the sentence says what to choose
 SCRIPT = Path(__file__).with_suffix(".js")
 _STYLE = """
 .mp{margin:1em 0;max-width:100%}
@@ -69,7 +70,8 @@ class PlannerChoices:
             )
         )
         figures = "".join(
-            f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(figure)}</dd></div>"
+            f"<div{' hidden' if figure == MISSING else ''}>"
+            f"<dt>{html.escape(name)}</dt><dd>{html.escape(figure)}</dd></div>"
             for name, figure in zip(FIGURES, plan["figures"], strict=True)
         )
         data = json.dumps(self.plans, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
@@ -136,11 +138,11 @@ def _entry(hardware: Hardware, row: Mapping[str, Any], advice: str) -> Record:
     sentence = f"Fits: it takes {total} of the {held} GiB on {where}." if row["fits"] else f"Does not fit: {advice}."
     figures = [f"{total} of {held} GiB", _number(row["cards"], "none up to 64"), _number(row["largest micro_batch"])]
     figures += [_number(row["tokens a second"]), _number(row["hours"], digits=1)]
-    figures.append(_number(row["dollars"], "no price" if row["cards"] else "-"))
+    figures.append(_number(row["dollars"], "no price" if row["cards"] else MISSING))
     return {"fits": "yes" if row["fits"] else "no", "sentence": sentence, "figures": figures}
 
 
-def _number(value: float | None, missing: str = "-", digits: int = 0) -> str:
+def _number(value: float | None, missing: str = MISSING, digits: int = 0) -> str:
     return missing if value is None else f"{value:,.{digits}f}"
 
 
