@@ -16,7 +16,7 @@ import introduction_blocks as introduction
 
 from mammoth_utils import audit, paths, records
 from mammoth_utils.records import Record
-from mammoth_utils.report import claims, development, figure_style, figures, measured_models
+from mammoth_utils.report import claims, development, figures, measured_models, page_svg
 
 EvaluationRecord = measured_models.EvaluationRecord
 FILES = {
@@ -229,7 +229,7 @@ def write_main_figure(file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     figure = figures.main_figure(evaluations)
     figure.savefig(file, metadata={"Software": None})
-    file.with_suffix(".svg").write_text(figure_style.page_svg(figure) + "\n", encoding="utf8")
+    file.with_suffix(".svg").write_text(page_svg(figure) + "\n", encoding="utf8")
     print(f"{file.name}: drawn from {len(evaluations)} committed records")
 
 

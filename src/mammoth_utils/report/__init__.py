@@ -17,6 +17,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     ],
     submod_attrs={
         "executed_pages": ["first_error", "is_finished"],
+        "figure_style": ["page_svg"],
         "item_browser": ["open_side_by_side", "problem_link", "write_items"],
         "row_browser": ["browse_rows"],
     },
