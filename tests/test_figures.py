@@ -268,7 +268,7 @@ def test_claims_tables_tell_every_claim_and_what_the_world_builds_in():
     assert set(parts["role"]) == {"decides", "reported"}
     assert claims.count_verdicts(results()).startswith("Of 9 claims: ")
     for one in results():
-        assert claims.outcome(one).startswith(f"{one.id} is ")
+        assert claims.outcome(one).startswith(f"{one.id}: {one.verdict}")
 
 
 def test_the_style_does_not_leak_into_the_page():

@@ -16,7 +16,7 @@ _NUMBER = re.compile(rf"{_VALUE}(?:\s?(?:/|to|of|±|\[|\(|,)\s?{_VALUE}[\])]?)*"
 _TAG = re.compile(r"<[^>]*>")
 LONG = 60  # characters from which a column counts as running text
 MAX_PLAIN_COLUMNS = 3  # a table of more becomes cards on a phone
-MAX_KEYS = 3  # columns that together may name a card
+MAX_KEYS, MAX_TITLE = 3, 80  # columns that together may name a card, and letters that one may give to its name
 
 
 class Markup(str):
@@ -72,7 +72,7 @@ def table_html(
         is_numeric = bool(filled) and all(map(_NUMBER.fullmatch, filled))
         classes.append("bk-num" if is_numeric else "bk-long" if is_long else "bk-text")
     head = "".join(f'<th scope="col" class="{kind}">{name}</th>' for name, kind in zip(columns, classes, strict=True))
-    keys = _keys(rows, classes)
+    keys = _keys(rows)
     body = "".join(f"<tr>{_row(row, classes, labels, keys)}</tr>" for row in rows)
     shape = " bk-cards" if len(columns) > MAX_PLAIN_COLUMNS or (len(columns) > 2 and "bk-long" in classes) else ""
     shape += "" if tools else " bk-plain"
@@ -86,28 +86,25 @@ def table_html(
     )
 
 
-def _keys(rows: Sequence[Sequence[str]], classes: Sequence[str]) -> int:
-    """Return how many of the first columns tell the rows apart, 1 where :data:`MAX_KEYS` of them do not.
+def _keys(rows: Sequence[Sequence[str]]) -> int:
+    """Return how many of the first columns tell the rows apart best, at most :data:`MAX_KEYS`.
 
     Those after the first hold words, not counts, and no links, which a title would lose.
     """
     texts = [[plain_text(cell) for cell in row] for row in rows]
-    for count in range(1, min(MAX_KEYS, len(classes) - 1) + 1):
-        at = count - 1
-        is_named = all(row[at] for row in texts)
-        if at:
-            words = any(re.search("[A-Za-z]", row[at]) for row in texts)
-            is_named &= words and classes[at] != "bk-long" and not any("<a " in row[at] for row in rows)
-        if not is_named:
+    titles: list[int] = []  # different ones with so many columns
+    for at in range(min(MAX_KEYS, len(texts[0]) - 1) if texts else 0):
+        words = any(re.search("[A-Za-z]", row[at]) for row in texts)
+        is_short = max(len(row[at]) for row in texts) < MAX_TITLE
+        if at and not (words and is_short and not any("<a " in row[at] for row in rows)):
             break
-        if len({tuple(row[:count]) for row in texts}) == len(texts):
-            return count
-    return 1
+        titles.append(len({tuple(row[: at + 1]) for row in texts}))
+    return titles.index(max(titles)) + 1 if titles else 1
 
 
 def _row(cells: Sequence[str], classes: Sequence[str], labels: Sequence[str], keys: int) -> str:
     """Return the cells of a row; on a card its first ``keys`` columns are its title."""
-    title = html.escape("".join(f", {plain_text(cell)}" for cell in cells[1:keys]), quote=True)
+    title = html.escape("".join(f", {text}" for text in map(plain_text, cells[1:keys]) if text), quote=True)
     more = f' data-more="{title}"' if title else ""
     shown = []
     for at, (cell, kind, label) in enumerate(zip(cells, classes, labels, strict=True)):

@@ -6,6 +6,7 @@ import html
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -299,7 +300,7 @@ def real(records: Iterable[EvaluationRecord | Mapping[str, Any]]) -> Shown | Non
         "run": [_model_name(model) if model.size else model.variant for model in models],
         "decoding": long["decoding"], "benchmark": long["benchmark"], "n": long["n"],
         "published rule, %": 100 * long["published"], "corrected, %": 100 * long["corrected"],
-        "rules differ on": long["differ"], "measured in": long["origin"], "record": long["read_in"],
+        "rules differ on": long["differ"], "measured in": long["origin"], "record": long["read_in"].map(_record_names),
     })  # fmt: skip
     summary = "Every record on the real benchmarks"
     return details(frame, summary, note="Ours, graded here.", label=summary)
@@ -338,11 +339,17 @@ def claim_reasons(results: Sequence[ClaimResult]) -> Shown:
     return details(frame, summary, label=summary, long=long)
 
 
+def _record_names(files: str | Iterable[str]) -> str:
+    """Return the names of evaluations from their records' files, committed or of this run."""
+    places = map(Path, filter(None, files.split("; ") if isinstance(files, str) else files))
+    return ", ".join(place.parent.name if place.name == "record.json" else place.stem for place in places)
+
+
 def claim_parts(results: Sequence[ClaimResult]) -> Shown:
     """Return every part and every reported step, with the accuracies that it compares and where they were measured."""
     rows = []
     for result in results:
-        origin = {label: f"{where}: {', '.join(filter(None, files))}" for label, where, files in result.models}
+        origin = {label: f"{where}: {_record_names(files)}" for label, where, files in result.models}
         for kind, parts in (
             ("decides", result.parts), ("reported", result.steps), ("counter-world", result.counter_parts),
         ):  # fmt: skip
@@ -359,7 +366,9 @@ def claim_parts(results: Sequence[ClaimResult]) -> Shown:
     if not rows:
         return say("None of these differences is measured here.")
     summary = f"All {len(rows)} differences, with the accuracies behind them"
-    return details(pd.DataFrame(rows), summary, label=summary, long=("part", "accuracies", "measured in"))
+    note = "The column `measured in` names records below `records/` or, of this run, `runs/evaluate/`."
+    long = ("part", "accuracies", "measured in")
+    return details(pd.DataFrame(rows), summary, note=note, label=summary, long=long)
 
 
 def _model_name(model: DecodedModel) -> str:
