@@ -202,7 +202,7 @@ EVERY_PAGE = sorted(file.stem for file in (ROOT / "notebooks").glob("*.ipynb"))
 COMPONENTS = {
     "browse_rows", "curve.show", "fetching.last", "glue", "isolation.describe", "items", "missing", "nothing",
     "open_side_by_side", "print", "run", "solution", "training.mark_rationale", "training.planner_choices", "unseen",
-    "everything",
+    "everything", "None",
 }  # fmt: skip
 
 
