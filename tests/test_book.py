@@ -1,14 +1,19 @@
-"""The Sphinx side: a page is shown as it was executed, and one that did not finish is a warning."""
+"""A page is shown as it was executed, one that did not finish is a warning, and two builds show the same."""
 
 from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from mammoth_utils.report import executed_pages
 
+ROOT = Path(__file__).resolve().parent.parent
 CONF = """
 project = "A small book"
 extensions = ["myst_nb", "mammoth_utils.report.executed_pages"]
@@ -124,3 +129,47 @@ def test_a_page_is_shown_as_it_was_executed_and_downloads_clean(built):
 def test_a_run_that_is_missing_or_unfinished_is_a_warning(built, name, says):
     assert f"WARNING: {says}" in built[1]
     assert (built[0] / "notebooks" / f"{name}.html").is_file()
+
+
+# --- two builds -----------------------------------------------------------------------------------------------------
+
+# What a reader of main_results sees, as lines: tables, figures, and the numbers of the text.
+SHOWN = """
+import ast, json, sys, types
+import matplotlib
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+def html(value):
+    draw = getattr(value, "_repr_html_", None)
+    return draw() if draw else repr(value)
+
+shown, names = [], {}
+sys.modules["myst_nb"] = types.SimpleNamespace(glue=lambda name, value, display: shown.append(f"{name} = {value}"))
+for cell in json.load(open(sys.argv[1], encoding="utf8"))["cells"]:
+    text = "".join(cell["source"])
+    if cell["cell_type"] == "code" and "google.colab" not in text:
+        tree = ast.parse(text)
+        last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+        exec(compile(tree, "cell", "exec"), names)
+        if last:
+            shown.append(html(eval(compile(ast.Expression(last.value), "cell", "eval"), names)))
+        shown += [html(plt.figure(number)) for number in plt.get_fignums()]
+        plt.close("all")
+sys.stdout.write("\\n".join(map(str, shown)))
+"""
+
+
+def test_two_builds_from_the_same_records_show_the_same_text_and_figures(tmp_path):
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", SHOWN, str(ROOT / "notebooks" / "main_results.ipynb")], stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONHASHSEED": seed, "MAMMOTH_RUNS_DIR": str(tmp_path)},
+        )
+        for seed in ("1", "2")
+    ]  # fmt: skip
+    first, second = (process.communicate()[0].decode().splitlines() for process in processes)
+    assert [process.returncode for process in processes] == [0, 0]
+    assert sum("<svg" in line for line in first) >= 4
+    assert "main_claims = Of 9 claims" in "\n".join(first)
+    assert [pair for pair in zip(first, second, strict=True) if pair[0] != pair[1]] == []
