@@ -109,9 +109,18 @@ def test_one_benchmark_has_no_average_and_an_average_of_one_is_its_own_row():
 
 
 def test_a_table_for_readers_has_the_interval_beside_the_accuracy():
-    shown = tables.in_per_cent(tables.table(record({"gsm8k": entry("1" * 50 + "0" * 50)})))
+    shown = tables.in_per_cent(tables.table(record({"mini-gsm8k": entry("1" * 50 + "0" * 50)})))
     assert shown["published"].tolist() == ["50.0 [40.4, 59.6]"]
+    assert shown["benchmark"].tolist() == ["mini-GSM8K"]
     assert not [column for column in shown if column.endswith(("_low", "_high"))]
+
+
+def test_a_table_for_readers_has_shares_per_cent_and_counts_as_they_are(write_attempts):
+    problems = [row(0, attempt(execution={"printed": "1"})), row(1, attempt(answer=None), attempt("cot"))]
+    evaluated = write_attempts(problems)
+    shown = tables.in_per_cent(tables.fallbacks(evaluated))
+    assert shown[["programs", "share", "added, corrected rule"]].iloc[0].tolist() == [2, 50.0, 50.0]
+    assert tables.in_per_cent(reports.cut(evaluated))["completions"].tolist() == [2, 1]
 
 
 def test_the_numbers_for_prose_have_the_ends_of_the_intervals():
@@ -305,8 +314,9 @@ def test_fallbacks_say_how_often_they_were_asked_and_what_accuracy_they_added(wr
     ])  # fmt: skip
     (cells,) = tables.fallbacks(evaluated).to_dict("records")
     assert cells == {
-        "benchmark": "gsm8k", "programs": 4, "gave_nothing": 3, "share": 0.75, "answered": 3, "correct": 2,
-        "corrected": 1, "added_published": 0.5, "added_corrected": 0.25, "why": "ok 2, no program 1",
+        "benchmark": "gsm8k", "programs": 4, "gave_nothing": 3, "share": 0.75, "answered": 3,
+        "right, published rule": 2, "right, corrected rule": 1, "added, published rule": 0.5,
+        "added, corrected rule": 0.25, "why": "ok 2, no program 1",
     }, "under the corrected rule the last one counts by its program's value, not by the prose"  # fmt: skip
 
 

@@ -244,10 +244,10 @@ def test_fallbacks_are_counted_with_what_the_prose_earned_and_how_the_program_en
             "gave_nothing": 5,
             "share": 1.0,
             "answered": 5,
-            "correct": 5,
-            "corrected": 5,
-            "added_published": 1.0,
-            "added_corrected": 1.0,
+            "right, published rule": 5,
+            "right, corrected rule": 5,
+            "added, published rule": 1.0,
+            "added, corrected rule": 1.0,
             "why": "ok 5",
         }
     ], "multiple choice is asked for prose at once, so it has no fallback"

@@ -119,19 +119,19 @@ def mean_accuracies(rows: Sequence[Record]) -> Record:
 
 
 def in_per_cent(frame: pandas.DataFrame) -> pandas.DataFrame:
-    """Return a table for readers: accuracies per cent with their interval in one column, such as ``41.2 [38.0, 44.5]``.
+    """Return a table for readers: shares per cent, and benchmarks by the names that `benchmarks.paper_name` gives.
 
-    Other shares are rounded to three digits.
+    An accuracy has its interval in its own column, such as ``41.2 [38.0, 44.5]``.
     """
-    shown = frame.round(3)
+    shares = frame.select_dtypes("float").columns
+    shown = frame.assign(**{column: 100 * frame[column] for column in shares})
+    if "benchmark" in frame:
+        shown["benchmark"] = frame["benchmark"].map(sets.paper_name)
     for rule in RULES:
         if f"{rule}_low" not in frame:
             continue
-        cells = zip(frame[rule], frame[f"{rule}_low"], frame[f"{rule}_high"], strict=True)
-        shown[rule] = [
-            "" if value != value else f"{100 * value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
-            for value, low, high in cells
-        ]
+        cells = zip(shown[rule], shown[f"{rule}_low"], shown[f"{rule}_high"], strict=True)
+        shown[rule] = ["" if value != value else f"{value:.1f} [{low:.1f}, {high:.1f}]" for value, low, high in cells]
         shown = shown.drop(columns=[f"{rule}_low", f"{rule}_high"])
     return shown
 
@@ -243,9 +243,9 @@ def fallbacks(record: Record, decoding: str = "") -> pandas.DataFrame:
     """Return how often a program gave nothing, by benchmark, and what the prose asked for then earned.
 
     Columns: ``benchmark``, ``programs`` (problems first asked for a program), ``gave_nothing``, ``share`` (of the
-    programs that gave nothing), ``answered`` (by the prose), ``correct`` and ``corrected`` (right by what the prose
-    says, under the published and the corrected rule), ``added_published`` and ``added_corrected`` (the accuracy that
-    this adds, a fraction of the benchmark's problems), ``why`` (how the programs ended, the most frequent first).
+    programs that gave nothing), ``answered`` (by the prose), then under each rule ``right`` (by what the prose says),
+    then ``added`` (the accuracy that this adds, a fraction of the benchmark's problems), and ``why`` (how the programs
+    ended, the most frequent first).
     """
     import pandas
 
@@ -261,8 +261,8 @@ def fallbacks(record: Record, decoding: str = "") -> pandas.DataFrame:
         if prose := fallback_attempts(made):
             count["gave_nothing"] += 1
             count["answered"] += prose[0].answers["published"] is not None
-            for column, rule in (("correct", "published"), ("corrected", "corrected")):
-                count[column] += any(is_right(row, way, attempt, made, rule) for attempt in prose)
+            for rule in RULES:
+                count[rule] += any(is_right(row, way, attempt, made, rule) for attempt in prose)
             execution = made[0].execution
             endings[row["benchmark"]][execution["status"] if execution else "no program"] += 1
     rows = []
@@ -274,11 +274,12 @@ def fallbacks(record: Record, decoding: str = "") -> pandas.DataFrame:
                 "programs": count["programs"],
                 "gave_nothing": count["gave_nothing"],
                 "share": count["gave_nothing"] / count["programs"],
-                **{column: count[column] for column in ("answered", "correct", "corrected")},
-                "added_published": count["correct"] / benchmarks[name]["n"],
-                "added_corrected": count["corrected"] / benchmarks[name]["n"],
+                "answered": count["answered"],
+                **{f"right, {rule} rule": count[rule] for rule in RULES},
+                **{f"added, {rule} rule": count[rule] / benchmarks[name]["n"] for rule in RULES},
                 "why": ", ".join(f"{status} {programs}" for status, programs in ended),
             }
         )
-    columns = ("programs", "gave_nothing", "share", "answered", "correct", "corrected")
-    return pandas.DataFrame(rows, columns=["benchmark", *columns, "added_published", "added_corrected", "why"])
+    earned = [f"{what}, {rule} rule" for what in ("right", "added") for rule in RULES]
+    columns = ["benchmark", "programs", "gave_nothing", "share", "answered", *earned, "why"]
+    return pandas.DataFrame(rows, columns=columns)
