@@ -26,7 +26,7 @@ from mammoth_utils.curation import (
     teacher_stage,
 )
 from mammoth_utils.curation.sources import primary_formats, registry, release
-from mammoth_utils.miniature import benchmarks
+from mammoth_utils.miniature import benchmarks, teacher
 from mammoth_utils.miniature import sources as world
 from mammoth_utils.prompts import POT_TRIGGER
 from mammoth_utils.rationale import Problem, Rationale
@@ -547,6 +547,17 @@ def test_the_truth_says_what_passed_by_luck_and_that_hardly_a_right_program_was_
     assert 0 < sum(truth["passed_by_luck"].values()) < 0.15 * truth["wrong"]
     assert truth["passed_by_luck"].get("syntax", 0) == truth["passed_by_luck"].get("loop", 0) == 0
     assert set(truth["wrong_prose_kept"]) == {"mini-Camel-Math (CoT)", "mini-College-Math (CoT)"}
+
+
+def test_the_tables_name_the_faults_in_words_and_the_miniatures_sources_as_such(miniature):
+    _, record = miniature
+    assert tables.filter_errors(record).iloc[:, 0].tolist() == ["right", *map(tables.FAULTS.get, teacher.FAULTS)]
+    held = tables.sizes(record).set_index("mixture")["what it holds"]
+    assert (held["G"], held["G+M"]) == ("mini-GSM8K and mini-GSM8K-RFT", "G and mini-MATH")
+    assert tables.sizes({**record, "world": "real"})["what it holds"].tolist() == list(mixtures.MEANING.values())
+    numbers = tables.summary(record)
+    asked = record["truth"]["programs"]
+    assert f"The teacher wrote {asked:,} of the {numbers.executed:,} programs" in numbers.truth
 
 
 def test_the_leaked_questions_are_found_and_removed(miniature):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from mammoth_utils.curation.description import Curation
 from mammoth_utils.curation.sources.registry import SOURCES
 from mammoth_utils.curation.teacher import synthesis
 from mammoth_utils.records import Record
+from mammoth_utils.vocabulary import MINI
 
 # The steps of a funnel: the stage after which each is counted.
 STEPS = {"entered": "entered", "well-formed": "length", "program ran": "execution", "agrees with gold": "agreement",
@@ -129,10 +131,17 @@ def reasons(record: Record) -> pd.DataFrame:
     return frame.rename_axis("source").reset_index()
 
 
+# What the miniature's teacher did wrong, by its names of faults.
+FAULTS = {
+    "number": "a number changed", "operation": "a sign swapped", "syntax": "a bracket too many",
+    "constant": "only prints a number", "loop": "never ends",
+}  # fmt: skip
+
+
 def filter_errors(record: Record) -> pd.DataFrame:
     """Return what became of the teacher's programs by the fault planted in them; the miniature alone knows."""
     frame = pd.DataFrame.from_dict((record["truth"] or {"fates": {}})["fates"], orient="index").fillna(0).astype(int)
-    return frame.rename_axis("the teacher's program").reset_index()
+    return frame.rename(index=FAULTS).rename_axis("the teacher's program").reset_index()
 
 
 def overlaps(record: Record) -> pd.DataFrame:
@@ -198,7 +207,10 @@ def ledger(record: Record) -> pd.DataFrame:
 
 def sizes(record: Record) -> pd.DataFrame:
     """Return the rows of every mixture, with what it holds."""
-    rows = [(name, count, mixtures.MEANING[name]) for name, count in record["mixtures"].items()]
+    names = sorted(mixtures.GROWING["G+M+C+A"], key=len, reverse=True)
+    prefix = "" if record["world"] == "real" else MINI
+    said = {name: re.sub("|".join(names), rf"{prefix}\g<0>", text) for name, text in mixtures.MEANING.items()}
+    rows = [(name, count, said[name]) for name, count in record["mixtures"].items()]
     return pd.DataFrame(rows, columns=["mixture", "rows", "what it holds"])
 
 
@@ -271,26 +283,28 @@ def summary(record: Record) -> Summary:
         for reason, count in source["dropped"].items():
             lost[reason.split(":")[0]] += count
     verdicts = [source["verdicts"] for source in sources if source["kind"] == "pot"]
+    executed = sum(sum(counts.values()) for counts in record["statuses"].values())
     return Summary(
         sources=sum(not source["missing"] for source in sources),
         entered=sum(source["entered"] for source in sources),
         kept=record["mixtures"]["hybrid"], cot=record["mixtures"]["cot"], pot=record["mixtures"]["pot"],
-        executed=sum(sum(counts.values()) for counts in record["statuses"].values()),
+        executed=executed,
         compared=sum(counts.get(verdict, 0) for counts in verdicts
                      for verdict in ("correct", "incorrect", "no_answer")),
         agreed=sum(counts.get("correct", 0) for counts in verdicts),
         failed=lost["execution"], differed=lost["gold"], disagreed=lost["agreement"], duplicates=lost["duplicate"],
         near=lost["near-duplicate"], leaked=lost["contamination"], seconds=record["seconds"],
-        truth=_truth(record.get("truth")),
+        truth=_truth(record.get("truth"), executed),
     )  # fmt: skip
 
 
-def _truth(errors: Record | None) -> str:
+def _truth(errors: Record | None, executed: int) -> str:
     if errors is None:
         return "What was right among the rows thrown out, and wrong among those kept, is not known on real data."
     lucky, lost, prose = (sum(errors[key].values()) for key in ("passed_by_luck", "lost", "wrong_prose_kept"))
     return (
-        f"The teacher wrote {errors['right']:,} right programs and {errors['wrong']:,} wrong ones. The filters lost "
-        f"{lost} of the right ones; {lucky} of the wrong ones passed by luck: their output is the gold by chance. "
+        f"The teacher wrote {errors['programs']:,} of the {executed:,} programs, {errors['right']:,} right and "
+        f"{errors['wrong']:,} wrong; the others came with their sources. The filters lost {lost} of the right ones; "
+        f"{lucky} of the wrong ones passed by luck: their output is the gold by chance. "
         f"Prose is not executed, so {prose:,} of {errors['prose_kept']:,} rows of prose that stay have a wrong answer."
     )
