@@ -291,5 +291,6 @@ def test_the_planner_s_choices_show_the_planner_s_figures(opened):
             widget.get_by_label(label).select_option(value)
         card, model, method = choice
         plan = plans[card][model][method]
-        shown = [widget.locator(".mp-sentence").inner_text(), *widget.locator("dd").all_inner_texts()]
-        assert shown == [plan["sentence"], *plan["figures"]], choice
+        shown = [widget.locator(".mp-sentence").inner_text(), *widget.locator("dd:visible").all_inner_texts()]
+        # Where nothing carries a run, there is no figure to show.
+        assert shown == [plan["sentence"], *(figure for figure in plan["figures"] if figure != "-")], choice
