@@ -232,7 +232,7 @@ def test_check_record_makes_every_committed_record_as_it_was_made(runs_dir, monk
         kept = {key: value for key, value in record["parameters"].items() if key not in own}
         assert {key: described[key] for key in kept} == kept
     real = ROOT / "records" / "real"
-    others = ["miniature/development.json", "miniature/shown.json", "optimizers.json"]
+    others = ["miniature/development.json", "miniature/shown.json", "miniature/optimizers.json"]
     expected = [*real.glob("*.json"), *real.glob("training/*.json"), *(ROOT / "records" / name for name in others)]
     assert commands == sum(file.is_file() for file in expected)
 

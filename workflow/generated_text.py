@@ -158,7 +158,7 @@ def generated_blocks(target: str) -> dict[str, str]:
                 "reports": reports_block(record), "disagreements": disagreements_block(judged),
                 "first-try": first_try_block(record)}  # fmt: skip
     if target == "training":
-        return {"optimizers": optimizers_block(records.read_json(paths.records() / "optimizers.json"))}
+        return {"optimizers": optimizers_block(records.read_json(paths.records() / "miniature" / "optimizers.json"))}
     if target == "real":
         return {"cells": introduction.real_cells_block()}
     if target == "README":

@@ -1,6 +1,6 @@
 """Measures what AdamW's moments in 8 bit cost in quality, at the miniature and at 100 million weights, on a CPU.
 
-``python workflow/measure_optimizers.py`` writes ``records/optimizers.json``. At the miniature the hybrid model is
+``python workflow/measure_optimizers.py`` writes ``records/miniature/optimizers.json``. At the miniature the hybrid model is
 trained with 8-bit moments, seed by seed, and compared with the committed records of the same seeds and moments in 32
 bit. At 100 million weights, which start at random, both are trained on the same batches, and their losses on held-out
 rows are compared. It takes about an hour on one core and may be stopped: each run goes on, or is read, from
@@ -93,8 +93,8 @@ def main() -> None:
     os.chdir(ROOT)
     os.environ["MAMMOTH_RUNS_DIR"] = str(paths.writable_runs() / "optimizers")
     large = measure_large(write_base(paths.writable_runs() / "base-100m"))
-    records.write_json(paths.records() / "optimizers.json", {
-        "schema": records.SCHEMA, "page": "optimizers", "date": datetime.date.today().isoformat(),
+    records.write_json(paths.records() / "miniature" / "optimizers.json", {
+        "schema": records.SCHEMA, "world": "miniature", "page": "optimizers", "date": datetime.date.today().isoformat(),
         "miniature": measure_miniature(), "large": large, "environment": records.environment(),
     })  # fmt: skip
 
