@@ -1,9 +1,9 @@
 """Measures what AdamW's moments in 8 bit cost in quality, at the miniature and at 100 million weights, on a CPU.
 
-``python workflow/measure_optimizers.py`` writes ``records/miniature/optimizers.json``. At the miniature the hybrid model is
-trained with 8-bit moments, seed by seed, and compared with the committed records of the same seeds and moments in 32
-bit. At 100 million weights, which start at random, both are trained on the same batches, and their losses on held-out
-rows are compared. It takes about an hour on one core and may be stopped: each run goes on, or is read, from
+``python workflow/measure_optimizers.py`` writes ``records/miniature/optimizers.json``. At the miniature the hybrid
+model is trained with 8-bit moments, seed by seed, and compared with the committed records of the same seeds and moments
+in 32 bit. At 100 million weights, which start at random, both are trained on the same batches, and their losses on
+held-out rows are compared. It takes about an hour on one core and may be stopped: each run goes on, or is read, from
 ``runs/optimizers``.
 """
 
