@@ -717,5 +717,5 @@ def test_the_page_runs_without_data(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     text = (tmp_path / "audit.ipynb").read_text(encoding="utf8")
-    assert "outputs-on-which-graders-differ" in text
+    assert "Who accepts the outputs on which graders differ" in text
     assert "records/real/audit.json" in text
