@@ -217,7 +217,7 @@ def _part_in_words(says: str, part: claims.PartResult, by: str) -> str:
     if by:
         return f"{says} {by}{points:.1f} points"
     more = f", {published:+.1f} by the published rule" if points * published < 0 else ""
-    if part.verdict == claims.CANNOT_TELL and part.interval.low > part.margin:
+    if part.verdict == claims.CANNOT_TELL and part.is_above:
         more = ", but the base hardly gives a readable answer"
     return f"{says} ({points:+.1f} [{100 * part.interval.low:.1f}, {100 * part.interval.high:.1f}]{more})"
 

@@ -67,6 +67,11 @@ class PartResult:
     log_odds: bool = False
 
     @property
+    def is_above(self) -> bool:
+        """Whether its whole interval lies above its margin."""
+        return self.interval.low > self.margin
+
+    @property
     def difference(self) -> str:
         """The estimate and its interval, in points or in log-odds."""
         if not self.log_odds:
@@ -117,7 +122,7 @@ class ClaimResult:
     @property
     def holds_in_counter_world(self) -> bool:
         """Whether it holds as well in the world that was made so that it must fail: the miniature does not test it."""
-        return bool(self.counter_parts) and all(part.interval.low > part.margin for part in self.counter_parts)
+        return bool(self.counter_parts) and all(part.is_above for part in self.counter_parts)
 
     @property
     def telling_parts(self) -> tuple[PartResult, ...]:
@@ -195,7 +200,7 @@ def _measure_counter(
     if not all(measured.values()):
         return f"Where {world.differs}, nothing is measured yet; `make book-full` measures it", ()
     parts = tuple(_measure(part, measured) for part in world.parts)
-    holds = all(part.interval.low > part.margin for part in parts)
+    holds = all(part.is_above for part in parts)
     turned = any(part.interval.high < part.margin for part in parts)
     if verdict == REPRODUCED:
         outcome = (
