@@ -90,6 +90,35 @@ def test_a_page_whose_kernel_is_killed_is_not_finished(tmp_path):
     assert not (tmp_path / "out.ipynb").exists()
 
 
+def kernel_that_dies(folder: Path, times: int) -> dict[str, str]:
+    """An environment whose kernel ``python3`` dies the first so many times, before it answers."""
+    spec = folder / "jupyter" / "kernels" / "python3"
+    spec.mkdir(parents=True)
+    died = folder / "died"
+    script = (
+        f'echo >> "{died}"; [ $(wc -l < "{died}") -le {times} ] && exit 1; exec {sys.executable} -m ipykernel -f "$0"'
+    )
+    argv = ["/bin/sh", "-c", script, "{connection_file}"]
+    (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": "Python 3", "language": "python"}))
+    return {**os.environ, "JUPYTER_PATH": str(folder / "jupyter"), "JUPYTER_PREFER_ENV_PATH": "0"}
+
+
+def test_a_page_whose_kernel_does_not_start_is_started_again_and_says_so(tmp_path):
+    nbformat.write(notebook("n: int = 1  # number", "print(int(n) + 1)"), tmp_path / "page.ipynb")
+    out = tmp_path / "out.ipynb"
+    command = (sys.executable, "workflow/run_page.py", str(tmp_path / "page.ipynb"), str(out))
+    done = run(*command, env=kernel_that_dies(tmp_path / "once", 1))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("started again (2 of 3)") == 1
+    assert is_finished(json.loads(out.read_text()))
+    out.unlink()
+    done = run(*command, env=kernel_that_dies(tmp_path / "always", 9))
+    assert done.returncode != 0
+    assert "started again (3 of 3)" in done.stdout
+    assert "Kernel died" in done.stderr
+    assert not out.exists()
+
+
 def test_the_workflow_plans_every_page_of_a_fresh_clone(tmp_path):
     environment = {**os.environ, "MAMMOTH_RUNS_DIR": str(tmp_path / "runs")}
     command = ["-m", "snakemake", "html", "--snakefile", "workflow/Snakefile", "--dry-run", "--cores", "2", "--nolock"]

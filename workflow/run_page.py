@@ -18,9 +18,18 @@ from stages import ROOT
 from mammoth_utils import parent_watch
 from mammoth_utils.report import first_error, is_finished
 
+KERNEL_STARTS = 3
+"""How often a page's kernel is started. Jupyter picks the ports of a kernel before it binds them, so that of two pages
+that start in the same moment one can lose a port to the other; its kernel then dies before the first cell."""
+
+
+def _has_begun_a_cell(notebook: dict[str, Any]) -> bool:
+    # Papermill calls a cell that it never reached "completed", so its state does not tell.
+    return any(cell["metadata"].get("papermill", {}).get("start_time") for cell in notebook["cells"])
+
 
 def execute(source: Path, out: Path, parameters: dict[str, Any]) -> None:
-    """Run a page into ``out``.
+    """Run a page into ``out``; start it again, and say so, where its kernel died before the first cell.
 
     Raises:
         SystemExit: If it did not finish, naming the notebook that shows where.
@@ -31,17 +40,22 @@ def execute(source: Path, out: Path, parameters: dict[str, Any]) -> None:
     running = out.with_name(f".{out.stem}.running.ipynb")
     failed = out.with_name(f"{out.stem}.failed.ipynb")
     failed.unlink(missing_ok=True)
-    problem = ""
-    try:
-        papermill.execute_notebook(
-            source, running, parameters=parameters, cwd=ROOT, kernel_name="python3", progress_bar=False,
-            log_output=False, autosave_cell_every=5,
-        )  # fmt: skip
-    except Exception as error:  # whatever papermill or the kernel raised, the notebook is looked at and the page fails
-        problem = f"{type(error).__name__}: {error}".strip()
-    if not running.is_file():
-        raise SystemExit(f"[{source.stem}] papermill could not start: {problem}")
-    notebook = json.loads(running.read_text(encoding="utf8"))
+    for start in range(1, KERNEL_STARTS + 1):
+        problem = ""
+        try:
+            papermill.execute_notebook(
+                source, running, parameters=parameters, cwd=ROOT, kernel_name="python3", progress_bar=False,
+                log_output=False, autosave_cell_every=5,
+            )  # fmt: skip
+        except Exception as error:  # whatever was raised, the notebook is looked at and the page fails
+            problem = f"{type(error).__name__}: {error}".strip()
+        if not running.is_file():
+            raise SystemExit(f"[{source.stem}] papermill could not start: {problem}")
+        notebook = json.loads(running.read_text(encoding="utf8"))
+        if not problem or _has_begun_a_cell(notebook) or start == KERNEL_STARTS:
+            break
+        again = f"its kernel did not start, so it is started again ({start + 1} of {KERNEL_STARTS})"
+        print(f"[{source.stem}] {again}: {problem}", flush=True)
     if problem or not is_finished(notebook):
         os.replace(running, failed)
         if problem:
